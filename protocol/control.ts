@@ -1,0 +1,58 @@
+/**
+ * Messages between the agent and the SDK inside an instance, on the Unix socket /run/shoal/agent.sock. Frames as in
+ * frame.ts. The instance dials, and dials again when the agent restarts; nothing is lost meanwhile.
+ */
+export const CONTROL_SOCKET = '/run/shoal/agent.sock';
+/** The instance listens here for calls; the agent links the socket into the folders of granted callers. */
+export const FABRIC_SOCKET = '/run/shoal/fabric.sock';
+/** Granted callees: PEERS_FOLDER/<component>/<instance>.sock. */
+export const PEERS_FOLDER = '/run/shoal-peers';
+/** Folder of Unix sockets that the agent forwards host ports to: PORTS_FOLDER/<port name>.sock. */
+export const PORTS_FOLDER = '/run/shoal';
+
+export interface Route {
+  instances: string[];
+  /** Present for partitioned components: owner of each state shard. */
+  owners?: (string | null)[];
+}
+
+export type ToInstance =
+  | { type: 'routes'; revision: number; routes: Record<string, Route> }
+  /** Stop accepting calls when those in flight are done, then exit with 0. */
+  | { type: 'drain' }
+  | { type: 'shard-own'; shard: number; requestId: number }
+  /** Stop serving the shard and answer with its content; it stays frozen here until dropped or own'ed again. */
+  | { type: 'shard-freeze'; shard: number; requestId: number }
+  | { type: 'shard-install'; shard: number; requestId: number; entries: [string, unknown][] }
+  | { type: 'shard-drop'; shard: number; requestId: number };
+
+export type FromInstance =
+  | { type: 'hello'; instance: string; shards: number[] }
+  | { type: 'ready' }
+  | { type: 'stats'; stats: InstanceStats }
+  | { type: 'shard-done'; requestId: number; shard: number; entries?: [string, unknown][]; error?: string };
+
+/** Totals since the process started; sent once a second. */
+export interface InstanceStats {
+  arrived: number;
+  finished: number;
+  failed: number;
+  outstanding: number;
+  latencyBuckets: number[];
+  shards: number[];
+}
+
+/** Fabric frames between two instances (first carrier: Unix sockets). */
+export type FabricRequest =
+  | { type: 'call'; id: number; handler: string; key?: string; deadlineMs: number; body: unknown }
+  | { type: 'cancel'; id: number };
+export type FabricResponse =
+  | { type: 'result'; id: number; body: unknown /** Calls running at the callee. */; outstanding: number }
+  | { type: 'error'; id: number; code: string; detail: string; outstanding: number };
+
+/** Upper bound in ms of latency bucket i: 0.1 × 2^(i/2). */
+export const LATENCY_BUCKETS = 48;
+export function latencyBucket(ms: number): number {
+  if (ms <= 0.1) return 0;
+  return Math.min(LATENCY_BUCKETS - 1, Math.ceil(2 * Math.log2(ms / 0.1)));
+}

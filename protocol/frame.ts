@@ -1,0 +1,60 @@
+import { Packr } from 'msgpackr';
+import { ShoalError } from './errors.js';
+import { LIMITS } from './limits.js';
+
+/** Wire format: 4 bytes little-endian length of the body, then the body in msgpack. Used on every socket of Shoal. */
+const HEADER_BYTES = 4;
+// Records would let one side's structure table grow with the other's input; plain maps keep frames independent.
+const packr = new Packr({ useRecords: false, moreTypes: false });
+
+export function encodeFrame(message: unknown): Buffer {
+  const body = packr.pack(message);
+  if (body.length > LIMITS.frameBytesMax) {
+    throw new ShoalError('SHOAL_E_FRAME', `frame of ${body.length} bytes exceeds the limit of ${LIMITS.frameBytesMax}`);
+  }
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + body.length);
+  frame.writeUInt32LE(body.length, 0);
+  body.copy(frame, HEADER_BYTES);
+  return frame;
+}
+
+/** Cuts a byte stream into messages. Throws SHOAL_E_FRAME on a frame that is too long or not msgpack. */
+export class FrameReader {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  push(chunk: Buffer): unknown[] {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    const messages: unknown[] = [];
+    while (this.#bytes >= HEADER_BYTES) {
+      const length = this.#peekLength();
+      if (length > LIMITS.frameBytesMax) {
+        throw new ShoalError(
+          'SHOAL_E_FRAME',
+          `peer announced a frame of ${length} bytes, limit ${LIMITS.frameBytesMax}`,
+        );
+      }
+      if (this.#bytes < HEADER_BYTES + length) break;
+      const all = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
+      const body = all.subarray(HEADER_BYTES, HEADER_BYTES + length);
+      try {
+        messages.push(packr.unpack(body));
+      } catch (cause) {
+        throw new ShoalError('SHOAL_E_FRAME', 'peer sent a frame that is not msgpack', { cause });
+      }
+      const rest = all.subarray(HEADER_BYTES + length);
+      this.#chunks = rest.length > 0 ? [rest] : [];
+      this.#bytes = rest.length;
+    }
+    return messages;
+  }
+
+  #peekLength(): number {
+    const first = this.#chunks[0] as Buffer;
+    if (first.length >= HEADER_BYTES) return first.readUInt32LE(0);
+    const all = Buffer.concat(this.#chunks);
+    this.#chunks = [all];
+    return all.readUInt32LE(0);
+  }
+}

@@ -1,0 +1,61 @@
+import type { InstanceStatus, Size } from './link.js';
+import type { Manifest } from './manifest.js';
+
+/** Shapes of the HTTP API under /v1. Times are ms since the epoch. */
+export interface AppView {
+  app: string;
+  revision: number;
+  manifest: Manifest;
+  components: string[];
+}
+export interface ComponentView {
+  app: string;
+  component: string;
+  count: { desired: number; ready: number; min: number; max: number };
+  size: Size;
+  /** Manual override by `shoal scale`, if any. */
+  override: { count: number } | null;
+  demandCpu: number;
+  requestsPerSecond: number;
+  utilisation: number;
+  latencyMs: { p50: number; p99: number } | null;
+  forecast: ForecastView | null;
+  reason: string;
+}
+export interface ForecastView {
+  horizonSeconds: number;
+  model: string;
+  points: { atMs: number; mean: number; lower: number; upper: number }[];
+}
+export interface InstanceView extends InstanceStatus {
+  host: string;
+  draining: boolean;
+  cpuUsed: number;
+}
+export interface HostView {
+  name: string;
+  connected: boolean;
+  cores: number;
+  memoryBytes: number;
+  kernel: string;
+  degraded: { what: string; remedy: string }[];
+  instances: number;
+}
+export interface EventView {
+  id: number;
+  atMs: number;
+  app: string;
+  component: string;
+  instance: string;
+  kind: string;
+  message: string;
+}
+/** RFC 9457 problem details with Shoal's stable code. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: string;
+  detail: string;
+  errors?: { path: string; line?: number; column?: number; message: string }[];
+}

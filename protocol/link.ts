@@ -1,0 +1,98 @@
+import type { Component } from './manifest.js';
+
+/** Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials. */
+export const LINK_VERSION = 1;
+
+export interface Size {
+  /** Cores, for example 0.25. */
+  cpu: number;
+  /** Bytes. */
+  memory: number;
+}
+
+export interface DesiredInstance {
+  /** `<app>-<component>-<n>`; never reused. */
+  id: string;
+  app: string;
+  component: string;
+  size: Size;
+  /** Draining: receives no new calls and no shards; terminated when it has left the list. */
+  draining: boolean;
+}
+
+export interface ShardMap {
+  /** Rises with every change. */
+  epoch: number;
+  /** Index: state shard; value: instance id or null when nobody owns it yet. */
+  owners: (string | null)[];
+}
+
+/** All that one host shall be. Sent whole whenever it changes; applying it twice changes nothing. */
+export interface Desired {
+  /** Store revision: an older one than already applied is ignored. */
+  revision: number;
+  /** app → component → its description. */
+  apps: Record<string, Record<string, Component>>;
+  instances: DesiredInstance[];
+  /** `<app>/<component>` → owners, for partitioned components. */
+  shards: Record<string, ShardMap>;
+}
+
+export type InstancePhase = 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
+
+/** Totals since the instance started; the coordinator takes differences. */
+export interface Sample {
+  cpuSeconds: number;
+  memoryBytes: number;
+  ioReadBytes: number;
+  ioWriteBytes: number;
+  /** Calls that arrived, finished, and failed at this instance. */
+  arrived: number;
+  finished: number;
+  failed: number;
+  /** Calls running or waiting now. */
+  outstanding: number;
+  /** Latency in ms, cumulative counts; bucket i counts calls below 2^(i/2) × 0.1 ms, 48 buckets. */
+  latencyBuckets: number[];
+}
+
+export interface InstanceStatus {
+  id: string;
+  app: string;
+  component: string;
+  phase: InstancePhase;
+  size: Size;
+  restarts: number;
+  /** Host pid of the container's first process; absent before it runs. */
+  pid?: number;
+  /** Milliseconds from the agent's decision to create until ready. */
+  startMs?: number;
+  exit?: { code: number | null; signal: number | null; reason: string };
+  /** State shards this instance says it owns. */
+  shards: number[];
+  sample?: Sample;
+}
+
+export interface HostInfo {
+  name: string;
+  cores: number;
+  memoryBytes: number;
+  kernel: string;
+  /** What this host lacks, each with its remedy. */
+  degraded: { what: string; remedy: string }[];
+}
+
+export interface AgentEvent {
+  atMs: number;
+  app: string;
+  component: string;
+  instance: string;
+  kind: string;
+  message: string;
+}
+
+export type ToCoordinator =
+  | { type: 'hello'; version: number; host: HostInfo; revision: number }
+  | { type: 'report'; atMs: number; revision: number; instances: InstanceStatus[]; events: AgentEvent[] };
+
+export type ToAgent = { type: 'welcome'; version: number } | { type: 'desired'; desired: Desired };
