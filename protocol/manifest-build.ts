@@ -1,0 +1,203 @@
+import { LIMITS } from './limits.js';
+import type { Component, Manifest, Objective, Source, StateMode } from './manifest.js';
+import { describe, didYouMean } from './manifest-explain.js';
+import { parseCpu, parseMemory, parseTimeMs } from './manifest-units.js';
+import { pointerOf } from './manifest-yaml.js';
+
+/** The manifest as people write it, after the schema has accepted it. */
+export interface UserManifest {
+  app: string;
+  components: Record<string, UserComponent>;
+}
+type UserRange<T> = T | { min?: T; max?: T };
+export interface UserComponent {
+  rootfs?: string;
+  directory?: string;
+  image?: string;
+  build?: string;
+  command?: string[];
+  env?: Record<string, string | number | boolean>;
+  count?: UserRange<number>;
+  size?: { cpu?: UserRange<number | string>; memory?: UserRange<number | string> };
+  objective?: { utilisation?: number; latency?: Record<string, string>; queue?: number };
+  state?: StateMode;
+  season?: string;
+  calls?: string[];
+  ports?: { name: string; host: number }[];
+}
+
+/** What a component gets that does not say otherwise. Documented in docs/manifest.md. */
+export const MANIFEST_DEFAULTS = {
+  count: { min: 1, max: 10 },
+  cpu: { min: 0.1, max: 1 },
+  memory: { min: 64 * 2 ** 20, max: 512 * 2 ** 20 },
+  utilisation: 0.7,
+} as const;
+
+const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
+const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
+const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
+const LATENCY = { min: 0.1, max: LIMITS.callDeadlineMsMax, what: 'a latency from 0.1ms to 600s' };
+
+interface Range {
+  min: number;
+  max: number;
+}
+/** Reports a problem at a JSON pointer. */
+export type Report = (pointer: string, message: string) => void;
+/** A scalar as it stands in the text. */
+export type SourceOf = (pointer: string) => string | undefined;
+
+/** Fills in every default and checks what a schema cannot. Problems go to `report`; the result counts only without any. */
+export function buildManifest(user: UserManifest, report: Report, sourceOf: SourceOf): Manifest {
+  const names = Object.keys(user.components);
+  const components = new Map<string, Component>();
+  const hostPorts = new Map<number, string>();
+  for (const name of names) {
+    const given = user.components[name];
+    if (given === undefined) continue;
+    const at = pointerOf('/components', name);
+    components.set(name, buildComponent(given, at, report, sourceOf));
+    checkCalls(given, at, names, report);
+    checkPorts(given, name, at, hostPorts, report);
+  }
+  return { app: user.app, components: Object.fromEntries(components) };
+}
+
+function buildComponent(given: UserComponent, at: string, report: Report, sourceOf: SourceOf): Component {
+  const within = (value: number, bound: Range & { what: string }, pointer: string, found: unknown): number => {
+    const ok = value >= bound.min && value <= bound.max;
+    if (!ok) report(pointer, `expected ${bound.what}, found ${describe(found)}`);
+    return value;
+  };
+  const ranged = <T extends number | string>(
+    value: UserRange<T> | undefined,
+    standard: Range,
+    pointer: string,
+    read: (one: T, pointer: string) => number,
+  ): Range => {
+    if (value === undefined) return { ...standard };
+    if (typeof value !== 'object') {
+      const one = read(value, pointer);
+      return { min: one, max: one };
+    }
+    const min = value.min === undefined ? undefined : read(value.min, pointerOf(pointer, 'min'));
+    const max = value.max === undefined ? undefined : read(value.max, pointerOf(pointer, 'max'));
+    if (min !== undefined && max !== undefined && min > max) {
+      report(pointerOf(pointer, 'min'), `expected min of at most max, found min ${value.min} above max ${value.max}`);
+    }
+    // The end that is left out never contradicts the one that is given.
+    return {
+      min: min ?? Math.min(standard.min, max ?? standard.min),
+      max: max ?? Math.max(standard.max, min ?? standard.max),
+    };
+  };
+
+  const count = ranged(given.count, MANIFEST_DEFAULTS.count, `${at}/count`, (one: number) => one);
+  const state = given.state ?? 'none';
+  if (state === 'partitioned') checkPartitioned(given, count, at, report);
+  const component: Component = {
+    source: buildSource(given),
+    command: given.command ?? [],
+    env: buildEnv(given, at, sourceOf),
+    count,
+    size: {
+      cpu: ranged(given.size?.cpu, MANIFEST_DEFAULTS.cpu, `${at}/size/cpu`, (one: number | string, pointer) =>
+        within(parseCpu(one), CPU, pointer, one),
+      ),
+      memory: ranged(given.size?.memory, MANIFEST_DEFAULTS.memory, `${at}/size/memory`, (one, pointer) =>
+        within(parseMemory(one), MEMORY, pointer, one),
+      ),
+    },
+    objective: buildObjective(given, at, (ms, pointer, found) => within(ms, LATENCY, pointer, found)),
+    state,
+    calls: given.calls ?? [],
+    ports: given.ports ?? [],
+  };
+  if (given.season === 'off') component.seasonSeconds = 0;
+  else if (given.season !== undefined && given.season !== 'auto') {
+    component.seasonSeconds = within(parseTimeMs(given.season) / 1000, SEASON, `${at}/season`, given.season);
+  }
+  return component;
+}
+
+function buildSource(given: UserComponent): Source {
+  if (given.image !== undefined) return { kind: 'image', image: given.image };
+  if (given.build !== undefined) return { kind: 'build', build: given.build };
+  const source: Source = { kind: 'rootfs', rootfs: given.rootfs ?? 'host' };
+  if (given.directory !== undefined) source.directory = given.directory;
+  return source;
+}
+
+/** Numbers keep the digits of the text: `VERSION: 1.10` is "1.10" for the component. */
+function buildEnv(given: UserComponent, at: string, sourceOf: SourceOf): Record<string, string> {
+  const entries = Object.entries(given.env ?? {}).map(([key, value]): [string, string] => [
+    key,
+    typeof value === 'string' ? value : (sourceOf(pointerOf(`${at}/env`, key)) ?? String(value)),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+function buildObjective(
+  given: UserComponent,
+  at: string,
+  latencyWithin: (ms: number, pointer: string, found: string) => number,
+): Objective {
+  const objective = given.objective ?? {};
+  if (objective.queue !== undefined) return { kind: 'queue', length: objective.queue };
+  const [latency] = Object.entries(objective.latency ?? {});
+  if (latency !== undefined) {
+    const [percentile, bound] = latency;
+    const targetMs = latencyWithin(parseTimeMs(bound), `${at}/objective/latency/${percentile}`, bound);
+    return { kind: 'latency', percentile: Number(percentile.slice(1)), targetMs };
+  }
+  return { kind: 'utilisation', target: objective.utilisation ?? MANIFEST_DEFAULTS.utilisation };
+}
+
+function checkPartitioned(given: UserComponent, count: Range, at: string, report: Report): void {
+  const pointer = given.count === undefined ? `${at}/state` : `${at}/count`;
+  if (count.min < 1) {
+    report(pointer, 'expected count min of at least 1, since partitioned state needs an owner, found 0');
+  }
+  if (count.max > LIMITS.shardCount) {
+    const found = `found ${count.max}`;
+    report(pointer, `expected count max of at most ${LIMITS.shardCount}, the number of state shards, ${found}`);
+  }
+}
+
+function checkCalls(given: UserComponent, at: string, names: string[], report: Report): void {
+  for (const [i, callee] of (given.calls ?? []).entries()) {
+    if (names.includes(callee)) continue;
+    const hint = didYouMean(callee, names);
+    report(`${at}/calls/${i}`, `expected a component of this app, found ${describe(callee)}${hint}`);
+  }
+}
+
+/** The sockets of the agent and the fabric lie in the same folder as those of the ports. */
+const PORT_NAMES_TAKEN = ['agent', 'fabric'];
+
+function checkPorts(
+  given: UserComponent,
+  component: string,
+  at: string,
+  hostPorts: Map<number, string>,
+  report: Report,
+): void {
+  const names = new Set<string>();
+  for (const [i, port] of (given.ports ?? []).entries()) {
+    const pointer = `${at}/ports/${i}`;
+    if (PORT_NAMES_TAKEN.includes(port.name)) {
+      report(`${pointer}/name`, `expected a name other than agent and fabric, found ${describe(port.name)}`);
+    }
+    if (names.has(port.name)) {
+      report(`${pointer}/name`, `expected each port name once in a component, found ${describe(port.name)} again`);
+    }
+    names.add(port.name);
+    const owner = hostPorts.get(port.host);
+    if (owner !== undefined) {
+      const found = `found ${port.host}, which component "${owner}" has too`;
+      report(`${pointer}/host`, `expected each host port once in the app, ${found}`);
+    }
+    hostPorts.set(port.host, component);
+  }
+}

@@ -1,0 +1,37 @@
+import type { Manifest, Objective } from './manifest.js';
+import type { UserComponent, UserManifest } from './manifest-build.js';
+
+/**
+ * The complete manifest in the form that people write, nothing left to defaults: parseManifest of its JSON gives the
+ * same manifest again. The CLI sends this, so that the coordinator checks what it gets by the very same rules.
+ */
+export function toUserForm(manifest: Manifest): UserManifest {
+  const components = Object.entries(manifest.components).map(([name, component]): [string, UserComponent] => {
+    const { kind: _, ...source } = component.source;
+    const user: UserComponent = {
+      ...source,
+      env: component.env,
+      count: component.count,
+      size: component.size,
+      objective: objectiveForm(component.objective),
+      state: component.state,
+      season: seasonForm(component.seasonSeconds),
+      calls: component.calls,
+      ports: component.ports,
+    };
+    if (component.command.length > 0) user.command = component.command;
+    return [name, user];
+  });
+  return { app: manifest.app, components: Object.fromEntries(components) };
+}
+
+function objectiveForm(objective: Objective): NonNullable<UserComponent['objective']> {
+  if (objective.kind === 'queue') return { queue: objective.length };
+  if (objective.kind === 'utilisation') return { utilisation: objective.target };
+  return { latency: { [`p${objective.percentile}`]: `${objective.targetMs}ms` } };
+}
+
+function seasonForm(seconds: number | undefined): string {
+  if (seconds === undefined) return 'auto';
+  return seconds === 0 ? 'off' : `${seconds}s`;
+}

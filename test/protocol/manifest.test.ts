@@ -1,0 +1,260 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import fc from 'fast-check';
+import t from 'tap';
+import type { Component, Manifest } from '../../protocol/manifest.js';
+import { toUserForm } from '../../protocol/manifest-format.js';
+import { formatManifestError, parseManifest, resolveDirectories } from '../../protocol/manifest-parse.js';
+import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
+import { parseCpu, parseMemory, parseTimeMs } from '../../protocol/manifest-units.js';
+
+const FULL = `
+app: search
+components:
+  index:
+    rootfs: host
+    directory: ./index
+    command: [node, main.js]
+    env: { VERSION: 1.10, DEBUG: true, NAME: "x" }
+    count: { min: 1, max: 4 }
+    size: { cpu: { min: 250m, max: 2 }, memory: 64Mi }
+    objective: { latency: { p99.9: 50ms } }
+    state: partitioned
+    season: 24h
+    calls: [store]
+    ports: [{ name: http, host: 8080 }]
+  store:
+    image: docker.io/library/redis:7
+    count: 0
+    season: "off"
+`;
+
+t.test('every part of a manifest is read', async (t) => {
+  const result = parseManifest(FULL, 'app.yaml');
+  t.strictSame(result, {
+    ok: true,
+    manifest: {
+      app: 'search',
+      components: {
+        index: {
+          source: { kind: 'rootfs', rootfs: 'host', directory: './index' },
+          command: ['node', 'main.js'],
+          env: { VERSION: '1.10', DEBUG: 'true', NAME: 'x' },
+          count: { min: 1, max: 4 },
+          size: { cpu: { min: 0.25, max: 2 }, memory: { min: 67_108_864, max: 67_108_864 } },
+          objective: { kind: 'latency', percentile: 99.9, targetMs: 50 },
+          state: 'partitioned',
+          calls: ['store'],
+          ports: [{ name: 'http', host: 8080 }],
+          seasonSeconds: 86_400,
+        },
+        store: {
+          source: { kind: 'image', image: 'docker.io/library/redis:7' },
+          command: [],
+          env: {},
+          count: { min: 0, max: 0 },
+          size: { cpu: { min: 0.1, max: 1 }, memory: { min: 67_108_864, max: 536_870_912 } },
+          objective: { kind: 'utilisation', target: 0.7 },
+          state: 'none',
+          calls: [],
+          ports: [],
+          seasonSeconds: 0,
+        },
+      },
+    },
+  });
+});
+
+t.test('a default gives way to the end of a range that is given', async (t) => {
+  const text = '{app: a, components: {x: {image: y, count: {min: 20}, size: {cpu: {max: 50m}}}}}';
+  const result = parseManifest(text, 'a');
+  t.match(result, {
+    manifest: { components: { x: { count: { min: 20, max: 20 }, size: { cpu: { min: 0.05, max: 0.05 } } } } },
+  });
+});
+
+t.test('anchors and aliases save writing', async (t) => {
+  const text = 'app: a\ncomponents:\n  x: {image: &i y, env: &e {A: 1}}\n  z: {image: *i, env: *e}';
+  const result = parseManifest(text, 'a');
+  t.match(result, { manifest: { components: { z: { source: { image: 'y' }, env: { A: '1' } } } } });
+});
+
+t.test('units', async (t) => {
+  t.strictSame(['250m', '0.25', 0.25, '1500m', 'm', '1k'].map(parseCpu), [
+    0.25,
+    0.25,
+    0.25,
+    1.5,
+    Number.NaN,
+    Number.NaN,
+  ]);
+  t.strictSame(['1', '1k', '1Ki', '1.5Mi', '2G', 7, '1mi'].map(parseMemory), [
+    1,
+    1000,
+    1024,
+    1_572_864,
+    2_000_000_000,
+    7,
+    Number.NaN,
+  ]);
+  t.strictSame(['50ms', '1.5s', '2m', '24h', '7d', '5'].map(parseTimeMs), [
+    50,
+    1500,
+    120_000,
+    86_400_000,
+    604_800_000,
+    Number.NaN,
+  ]);
+});
+
+t.test('relative paths are resolved, addresses and absolute paths are not', async (t) => {
+  const source = (text: string) => {
+    const result = parseManifest(`{app: a, components: {x: {${text}, command: [x]}}}`, 'a');
+    if (!result.ok) throw new Error(result.errors.map(formatManifestError).join('\n'));
+    return resolveDirectories(result.manifest, '/srv/app').components.x?.source;
+  };
+  t.strictSame(source('rootfs: host, directory: ./d'), { kind: 'rootfs', rootfs: 'host', directory: '/srv/app/d' });
+  t.strictSame(source('rootfs: ../r'), { kind: 'rootfs', rootfs: '/srv/r' });
+  t.strictSame(source('rootfs: /r'), { kind: 'rootfs', rootfs: '/r' });
+  t.strictSame(source('build: .'), { kind: 'build', build: '/srv/app' });
+  t.strictSame(source('build: "https://example.org/a.git"'), { kind: 'build', build: 'https://example.org/a.git' });
+  t.strictSame(source('build: "git@example.org:a/b"'), { kind: 'build', build: 'git@example.org:a/b' });
+  t.strictSame(source('image: ./x'), { kind: 'image', image: './x' });
+});
+
+t.test('an error prints on one line as compilers print them', async (t) => {
+  const result = parseManifest('app: a\ncomponents: {x: {image: 5}}', 'app.yaml');
+  if (result.ok) return t.fail('was accepted');
+  t.strictSame(result.errors.map(formatManifestError), [
+    'app.yaml:2:25: $.components.x.image: expected the reference of an OCI image, found the number 5',
+  ]);
+});
+
+t.test('the published schema is the one in use', async (t) => {
+  // SHOAL_WRITE_SCHEMA=1 publishes it anew.
+  if (process.env.SHOAL_WRITE_SCHEMA === '1') {
+    writeFileSync('protocol/manifest.schema.json', `${JSON.stringify(MANIFEST_SCHEMA, null, 2)}\n`);
+  }
+  const published: unknown = JSON.parse(readFileSync('protocol/manifest.schema.json', 'utf8'));
+  t.strictSame(published, JSON.parse(JSON.stringify(MANIFEST_SCHEMA)));
+});
+
+t.test('parsing never throws', async () => {
+  const scrap = fc.constantFrom(
+    ...[
+      'app',
+      'components',
+      ': ',
+      '\n',
+      '  ',
+      '- ',
+      '{',
+      '}',
+      '[',
+      ']',
+      '&a ',
+      '*a',
+      '"',
+      "'",
+      '|',
+      '>',
+      '#',
+      '!',
+      '%',
+    ],
+    ...['? ', ',', '---', '...', '<<', 'x', '1', '\t', '\u0000', '\ud800', '__proto__', 'image', 'env', 'count', '\r'],
+  );
+  const texts = fc.oneof(
+    fc.string(),
+    fc.string({ unit: 'binary' }),
+    fc.array(scrap).map((parts) => parts.join('')),
+  );
+  fc.assert(
+    fc.property(texts, (text) => {
+      const result = parseManifest(text, 'f');
+      if (result.ok) return true;
+      return result.errors.length > 0 && result.errors.every((error) => error.line >= 1 && error.column >= 1);
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+t.test('any tree of data is accepted or refused with places, never thrown at', async () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const text = JSON.stringify({ app: 'a', components: { x: value } });
+      const result = parseManifest(text, 'f');
+      return result.ok || result.errors.length > 0;
+    }),
+    { numRuns: 500 },
+  );
+});
+
+const name = fc.stringMatching(/^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$/);
+const word = fc.stringMatching(/^[\w ./:'"{}#-]{1,20}$/);
+const ends = (min: number, max: number) =>
+  fc
+    .tuple(fc.integer({ min, max }), fc.integer({ min, max }))
+    .map(([a, b]) => ({ min: Math.min(a, b), max: Math.max(a, b) }));
+const component: fc.Arbitrary<Component> = fc.record(
+  {
+    source: fc.oneof(
+      fc.record({ kind: fc.constant('rootfs' as const), rootfs: word, directory: word }),
+      fc.record({ kind: fc.constant('image' as const), image: word }),
+      fc.record({ kind: fc.constant('build' as const), build: word }),
+    ),
+    command: fc.array(word, { minLength: 1, maxLength: 4 }),
+    env: fc.dictionary(
+      fc.stringMatching(/^[A-Z_][A-Z0-9_]{0,8}$/),
+      fc.string({ unit: 'grapheme' }).filter((s) => !s.includes('\0')),
+    ),
+    count: ends(1, 64),
+    size: fc.record({
+      cpu: ends(1, 64_000).map(({ min, max }) => ({ min: 0.01 + min / 1000, max: 0.01 + max / 1000 })),
+      memory: ends(4_194_304, 1e12),
+    }),
+    objective: fc.oneof(
+      fc.record({ kind: fc.constant('utilisation' as const), target: fc.double({ min: 0.05, max: 1, noNaN: true }) }),
+      fc.record({
+        kind: fc.constant('latency' as const),
+        percentile: fc.constantFrom(50, 90, 99, 99.9),
+        targetMs: fc.integer({ min: 1, max: 600_000 }),
+      }),
+      fc.record({ kind: fc.constant('queue' as const), length: fc.integer({ min: 1, max: 100 }) }),
+    ),
+    state: fc.constantFrom('none', 'replicated', 'partitioned', 'cache'),
+    seasonSeconds: fc.constantFrom(0, 10, 86_400),
+    calls: fc.constant([]),
+    ports: fc.constant([]),
+  },
+  { requiredKeys: ['source', 'command', 'env', 'count', 'size', 'objective', 'state', 'calls', 'ports'] },
+);
+
+t.test('a complete manifest written out in the user form reads the same', async () => {
+  fc.assert(
+    fc.property(name, fc.dictionary(name, component, { minKeys: 1, maxKeys: 4 }), (app, components) => {
+      const manifest: Manifest = { app, components };
+      const result = parseManifest(JSON.stringify(toUserForm(manifest)), 'f');
+      return result.ok && JSON.stringify(sorted(result.manifest)) === JSON.stringify(sorted(manifest));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+/** Keys in one order everywhere, so that two equal values print alike. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.entries(value)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, one]) => [key, sorted(one)]);
+}
+
+t.test('the example and the error in docs/manifest.md are true', async (t) => {
+  const page = readFileSync('docs/manifest.md', 'utf8');
+  const example = /```yaml\n([^`]*)```/.exec(page)?.[1] ?? '';
+  const result = parseManifest(example, 'app.yaml');
+  t.ok(result.ok, JSON.stringify(result));
+  const told = /```text\n([^`]*)```/.exec(page)?.[1]?.trim();
+  const wrong = parseManifest(example.replace('    calls: [index]', '    objektive: 1'), 'app.yaml');
+  t.equal(wrong.ok ? '' : wrong.errors.map(formatManifestError)[0], told);
+});
