@@ -1,0 +1,78 @@
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import type { Sample } from '../../protocol/link.js';
+
+/** What went on at an instance, or at all of a component, in a span of time. */
+export interface Demand {
+  /** Cores used. */
+  cpu: number;
+  requestsPerSecond: number;
+  failedPerSecond: number;
+  ioReadBytesPerSecond: number;
+  ioWriteBytesPerSecond: number;
+  /** Calls running or waiting at the end of the span. */
+  outstanding: number;
+  /** Calls finished in the span, by latency bucket. */
+  latencyBuckets: number[];
+  /** At the end of the span; of a sum, the largest. */
+  memoryBytes: number;
+}
+
+export const NO_DEMAND: Demand = {
+  cpu: 0,
+  requestsPerSecond: 0,
+  failedPerSecond: 0,
+  ioReadBytesPerSecond: 0,
+  ioWriteBytesPerSecond: 0,
+  outstanding: 0,
+  latencyBuckets: Array.from({ length: LATENCY_BUCKETS }, () => 0),
+  memoryBytes: 0,
+};
+
+/**
+ * Rates between two samples of one instance, `seconds` apart. Counters that went back mean that the instance started
+ * anew in between: all of `after` then fell into the span.
+ */
+export function demandBetween(before: Sample, after: Sample, seconds: number): Demand {
+  const now = { outstanding: natural(after.outstanding), memoryBytes: natural(after.memoryBytes) };
+  if (!(seconds > 0) || !Number.isFinite(seconds)) return { ...NO_DEMAND, ...now };
+  const restarted =
+    after.cpuSeconds < before.cpuSeconds || after.arrived < before.arrived || after.finished < before.finished;
+  const rise = (from: number, to: number): number => {
+    const start = natural(from);
+    const end = natural(to);
+    return restarted || end < start ? end : end - start;
+  };
+  return {
+    ...now,
+    cpu: rise(before.cpuSeconds, after.cpuSeconds) / seconds,
+    requestsPerSecond: rise(before.arrived, after.arrived) / seconds,
+    failedPerSecond: rise(before.failed, after.failed) / seconds,
+    ioReadBytesPerSecond: rise(before.ioReadBytes, after.ioReadBytes) / seconds,
+    ioWriteBytesPerSecond: rise(before.ioWriteBytes, after.ioWriteBytes) / seconds,
+    latencyBuckets: Array.from({ length: LATENCY_BUCKETS }, (_, i) =>
+      rise(before.latencyBuckets[i] ?? 0, after.latencyBuckets[i] ?? 0),
+    ),
+  };
+}
+
+/** Everything added up, except memory: its largest. */
+export function addDemands(demands: Demand[]): Demand {
+  return demands.reduce(
+    (sum, one) => ({
+      cpu: sum.cpu + one.cpu,
+      requestsPerSecond: sum.requestsPerSecond + one.requestsPerSecond,
+      failedPerSecond: sum.failedPerSecond + one.failedPerSecond,
+      ioReadBytesPerSecond: sum.ioReadBytesPerSecond + one.ioReadBytesPerSecond,
+      ioWriteBytesPerSecond: sum.ioWriteBytesPerSecond + one.ioWriteBytesPerSecond,
+      outstanding: sum.outstanding + one.outstanding,
+      latencyBuckets: sum.latencyBuckets.map((count, i) => count + (one.latencyBuckets[i] ?? 0)),
+      memoryBytes: Math.max(sum.memoryBytes, one.memoryBytes),
+    }),
+    NO_DEMAND,
+  );
+}
+
+/** An agent's number that makes no sense counts as zero, not as NaN in every sum. */
+function natural(value: number): number {
+  return Number.isFinite(value) && value > 0 ? value : 0;
+}

@@ -1,0 +1,37 @@
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+
+/** Bounds in ms of bucket i of protocol/control.ts: above `lower`, up to and including `upper`. */
+export function bucketBounds(i: number): { lower: number; upper: number } {
+  const upper = 0.1 * 2 ** (i / 2);
+  return { lower: i === 0 ? 0 : upper / Math.SQRT2, upper };
+}
+
+/**
+ * The percentile (0 … 100) in ms of counts per bucket, or null without any call. Within a bucket calls are taken as
+ * evenly spread, so the answer is off by at most the bucket's width (a factor of √2).
+ */
+export function percentileMs(buckets: number[], percentile: number): number | null {
+  const counts = buckets.slice(0, LATENCY_BUCKETS).map((count) => (count > 0 && Number.isFinite(count) ? count : 0));
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  if (!(total > 0)) return null;
+  const rank = (Math.min(100, Math.max(0, percentile)) / 100) * total;
+  let before = 0;
+  let last = 0;
+  for (const [i, count] of counts.entries()) {
+    if (count === 0) continue;
+    last = i;
+    if (before + count >= rank) {
+      const { lower, upper } = bucketBounds(i);
+      return lower + (upper - lower) * Math.max(0, (rank - before) / count);
+    }
+    before += count;
+  }
+  return bucketBounds(last).upper; // Only rounding of the sum leads here.
+}
+
+/** p50 and p99 in ms, or null without any call. */
+export function latencyOf(buckets: number[]): { p50: number; p99: number } | null {
+  const p50 = percentileMs(buckets, 50);
+  const p99 = percentileMs(buckets, 99);
+  return p50 === null || p99 === null ? null : { p50, p99 };
+}
