@@ -1,0 +1,242 @@
+import { isDeepStrictEqual } from 'node:util';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Desired, Size } from '../protocol/link.js';
+import type { Component, Manifest } from '../protocol/manifest.js';
+
+/**
+ * The cluster as the coordinator wants it: plain data, changed only by pure functions that return a new state and share
+ * all that did not change, so that persistence can tell by identity what to write. Times are ms since the epoch.
+ */
+export interface ClusterState {
+  /** Rises with every change; agents ignore an older desired state than the one they applied. */
+  revision: number;
+  apps: Readonly<Record<string, AppRecord>>;
+  /** By instance id. */
+  instances: Readonly<Record<string, InstanceRecord>>;
+  /** `<app>-<component>` → next number of an instance id. Kept after the app is gone: ids are never reused. */
+  counters: Readonly<Record<string, number>>;
+  /** By component key. */
+  targets: Readonly<Record<string, Target>>;
+  overrides: Readonly<Record<string, number>>;
+  shards: Readonly<Record<string, ShardRecord>>;
+}
+
+export interface AppRecord {
+  /** Counts the accepted manifests of this app. */
+  revision: number;
+  manifest: Manifest;
+  /** Component → app revision at which its running instances last had to be replaced. */
+  generations: Readonly<Record<string, number>>;
+}
+
+export interface InstanceRecord {
+  id: string;
+  app: string;
+  component: string;
+  host: string;
+  size: Size;
+  generation: number;
+  createdAtMs: number;
+  createdRevision: number;
+  /** Present while draining. */
+  draining?: { sinceMs: number; revision: number };
+}
+
+/** What the plan wants of a component, before a manual override. */
+export interface Target {
+  count: number;
+  size: Size;
+}
+
+export interface ShardRecord {
+  epoch: number;
+  owners: readonly (string | null)[];
+  changedAtMs: number;
+}
+
+export const EMPTY_CLUSTER: ClusterState = {
+  revision: 0,
+  apps: {},
+  instances: {},
+  counters: {},
+  targets: {},
+  overrides: {},
+  shards: {},
+};
+
+export function componentKey(app: string, component: string): string {
+  return `${app}/${component}`;
+}
+
+export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {
+  const components = own(state.apps, app)?.manifest.components;
+  return components === undefined ? undefined : own(components, component);
+}
+
+export function instancesOf(state: ClusterState, app: string, component: string): InstanceRecord[] {
+  return Object.values(state.instances).filter((each) => each.app === app && each.component === component);
+}
+
+/** Accepts a manifest. The same manifest again changes nothing. */
+export function applyManifest(state: ClusterState, manifest: Manifest): ClusterState {
+  assertPortsFree(state, manifest);
+  const before = own(state.apps, manifest.app);
+  if (before !== undefined && isDeepStrictEqual(before.manifest, manifest)) return state;
+  const revision = (before?.revision ?? 0) + 1;
+  const generations: Record<string, number> = {};
+  const targets = { ...state.targets };
+  const overrides = { ...state.overrides };
+  for (const [name, component] of Object.entries(manifest.components)) {
+    const old = before === undefined ? undefined : own(before.manifest.components, name);
+    const kept = old !== undefined && !needsReplacement(old, component);
+    generations[name] = kept ? (own(before?.generations ?? {}, name) ?? revision) : revision;
+    const key = componentKey(manifest.app, name);
+    targets[key] = clampTarget(component, own(state.targets, key) ?? firstTarget(component));
+    const override = own(state.overrides, key);
+    if (override !== undefined) overrides[key] = Math.min(override, component.count.max);
+  }
+  for (const name of Object.keys(before?.manifest.components ?? {})) {
+    if (Object.hasOwn(manifest.components, name)) continue;
+    delete targets[componentKey(manifest.app, name)];
+    delete overrides[componentKey(manifest.app, name)];
+  }
+  const apps = { ...state.apps, [manifest.app]: { revision, manifest, generations } };
+  return bump({ ...state, apps, targets, overrides });
+}
+
+/** Forgets an app; reconcile then drops its instances. Only its counters stay. */
+export function deleteApp(state: ClusterState, app: string): ClusterState {
+  const record = own(state.apps, app);
+  if (record === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no app ${app}`);
+  const { [app]: _gone, ...apps } = state.apps;
+  const targets = { ...state.targets };
+  const overrides = { ...state.overrides };
+  for (const component of Object.keys(record.manifest.components)) {
+    delete targets[componentKey(app, component)];
+    delete overrides[componentKey(app, component)];
+  }
+  return bump({ ...state, apps, targets, overrides });
+}
+
+/** Sets the count by hand (null: back to the plan). */
+export function setOverride(state: ClusterState, app: string, component: string, count: number | null): ClusterState {
+  const found = componentOf(state, app, component);
+  if (found === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no component ${app}/${component}`);
+  const key = componentKey(app, component);
+  if (count === null) {
+    if (!Object.hasOwn(state.overrides, key)) return state;
+    const { [key]: _gone, ...overrides } = state.overrides;
+    return bump({ ...state, overrides });
+  }
+  if (!Number.isInteger(count) || count < 0) {
+    throw new ShoalError('SHOAL_E_USAGE', `count must be an integer of at least 0, not ${count}`);
+  }
+  if (count > found.count.max) {
+    throw new ShoalError('SHOAL_E_CONFLICT', `count ${count} is above count.max ${found.count.max} of the manifest`);
+  }
+  if (state.overrides[key] === count) return state;
+  return bump({ ...state, overrides: { ...state.overrides, [key]: count } });
+}
+
+/** Takes the plan's result for one component, held inside what the manifest allows. */
+export function setTarget(state: ClusterState, app: string, component: string, target: Target): ClusterState {
+  const found = componentOf(state, app, component);
+  if (found === undefined) return state;
+  const key = componentKey(app, component);
+  const next = clampTarget(found, target);
+  if (isDeepStrictEqual(state.targets[key], next)) return state;
+  return bump({ ...state, targets: { ...state.targets, [key]: next } });
+}
+
+/** How many instances the component shall have: the override, else the plan. */
+export function wantedCount(state: ClusterState, app: string, component: string): number {
+  const key = componentKey(app, component);
+  return state.overrides[key] ?? state.targets[key]?.count ?? 0;
+}
+
+/** Lifts the revision above the one an agent has already applied, for example after the store was lost. */
+export function raiseRevision(state: ClusterState, applied: number): ClusterState {
+  return applied > state.revision ? { ...state, revision: applied + 1 } : state;
+}
+
+/** Makes sure that no id at or below one that was seen on a host is given out again. */
+export function noteSeenIds(state: ClusterState, ids: readonly string[]): ClusterState {
+  let counters = state.counters;
+  for (const id of ids) {
+    const cut = id.lastIndexOf('-');
+    const prefix = id.slice(0, cut);
+    const number = Number(id.slice(cut + 1));
+    if (cut <= 0 || !Number.isSafeInteger(number) || number < (counters[prefix] ?? 0)) continue;
+    counters = { ...counters, [prefix]: number + 1 };
+  }
+  return counters === state.counters ? state : { ...state, counters };
+}
+
+/** All that one host shall be. */
+export function desiredFor(state: ClusterState, host: string): Desired {
+  const apps: Desired['apps'] = {};
+  for (const [app, record] of Object.entries(state.apps)) apps[app] = record.manifest.components;
+  const instances = Object.values(state.instances)
+    .filter((each) => each.host === host)
+    .map(({ id, app, component, size, draining }) => ({ id, app, component, size, draining: draining !== undefined }));
+  const shards: Desired['shards'] = {};
+  for (const [key, { epoch, owners }] of Object.entries(state.shards)) shards[key] = { epoch, owners: [...owners] };
+  return { revision: state.revision, apps, instances, shards };
+}
+
+/** The next revision; every transition that changes something ends with it. */
+export function bump(state: ClusterState): ClusterState {
+  return { ...state, revision: state.revision + 1 };
+}
+
+/** The value under a key of the record itself, so that a name like `constructor` finds nothing. */
+export function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
+/** Whether running instances must be replaced; all other changes reach them in place. */
+function needsReplacement(before: Component, after: Component): boolean {
+  const relevant = (each: Component) => [each.source, each.command, each.env, each.state, each.ports];
+  return !isDeepStrictEqual(relevant(before), relevant(after));
+}
+
+/** Before anything is known of a component: one instance or the minimum, of the largest size, so that it starts fast. */
+function firstTarget(component: Component): Target {
+  return {
+    count: Math.max(1, component.count.min),
+    size: { cpu: component.size.cpu.max, memory: component.size.memory.max },
+  };
+}
+
+function clampTarget({ count, size }: Component, target: Target): Target {
+  const max = Math.min(count.max, LIMITS.instancesPerComponentMax);
+  return {
+    count: clamp(Math.round(target.count), count.min, max),
+    size: {
+      cpu: clamp(target.size.cpu, size.cpu.min, size.cpu.max),
+      memory: Math.round(clamp(target.size.memory, size.memory.min, size.memory.max)),
+    },
+  };
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value));
+}
+
+/** A host port belongs to one app. */
+function assertPortsFree(state: ClusterState, manifest: Manifest): void {
+  const taken = new Map<number, string>();
+  for (const [app, record] of Object.entries(state.apps)) {
+    if (app === manifest.app) continue;
+    for (const { ports } of Object.values(record.manifest.components))
+      for (const { host } of ports) taken.set(host, app);
+  }
+  for (const [name, { ports }] of Object.entries(manifest.components)) {
+    for (const { host } of ports) {
+      const holder = taken.get(host);
+      if (holder === undefined) continue;
+      throw new ShoalError('SHOAL_E_CONFLICT', `components.${name}: host port ${host} is taken by the app ${holder}`);
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { LIMITS } from '../protocol/limits.js';
+import { type ClusterState, componentOf, type InstanceRecord, own, wantedCount } from './cluster.js';
+import { isUsable, type Observed, silentMs } from './observed.js';
+import { ownsNone } from './shard-maps.js';
+
+/** A host that has been away for longer has its instances replaced, if another host can take them. */
+export const HOST_LOST_MS = 3 * LIMITS.peerSilenceMsMax;
+/** An instance that its host, having taken the order, does not name for so long is replaced. */
+export const MISSING_MS_MAX = 5_000;
+/** An instance that its agent gave up is replaced after this. */
+export const FAILED_MS_MAX = LIMITS.restartBackoffMsMax;
+
+/** Why the instance has to be replaced, or null. */
+export function isLost(instance: InstanceRecord, observed: Observed, nowMs: number): string | null {
+  const host = own(observed.hosts, instance.host);
+  const silent = silentMs(observed, instance.host, nowMs);
+  if (silent > HOST_LOST_MS) {
+    const elsewhere = Object.values(observed.hosts).some(isUsable);
+    return elsewhere ? `its host ${instance.host} has been away for ${Math.round(silent / 1000)} s` : null;
+  }
+  if (host === undefined || !isUsable(host)) return null;
+  const seen = own(observed.statuses, instance.id);
+  if (seen === undefined || seen.host !== instance.host) {
+    if ((host.appliedRevision ?? -1) < instance.createdRevision) return null;
+    const since = Math.max(instance.createdAtMs, host.changedAtMs, own(observed.absentSinceMs, instance.id) ?? 0);
+    return nowMs - since > MISSING_MS_MAX ? `its host ${instance.host} no longer reports it` : null;
+  }
+  const failed = seen.status.phase === 'failed' && nowMs - seen.phaseSinceMs > FAILED_MS_MAX;
+  return failed ? `it failed: ${seen.status.exit?.reason ?? 'no reason reported'}` : null;
+}
+
+/**
+ * Whether a draining instance may leave the desired state. State shards have to be handed over first, however long
+ * that takes, unless nobody is left to take them; calls are waited for up to a bound.
+ */
+export function mayGo(state: ClusterState, instance: InstanceRecord, observed: Observed, nowMs: number): boolean {
+  const { draining } = instance;
+  if (draining === undefined) return false;
+  const host = own(observed.hosts, instance.host);
+  if (!isUsable(host) || (host?.appliedRevision ?? -1) < draining.revision) return false;
+  const status = own(observed.statuses, instance.id)?.status;
+  // Without a running process there is neither state nor a call to wait for.
+  if (status === undefined || status.phase === 'failed' || status.phase === 'backoff') return true;
+  const partitioned = componentOf(state, instance.app, instance.component)?.state === 'partitioned';
+  if (partitioned && wantedCount(state, instance.app, instance.component) > 0) {
+    if (!ownsNone(state, instance) || status.shards.length > 0) return false;
+  }
+  return (status.sample?.outstanding ?? 0) === 0 || nowMs - draining.sinceMs >= LIMITS.drainMsMax;
+}

@@ -1,0 +1,203 @@
+import type { Logger } from 'pino';
+import { toShoalError } from '../protocol/errors.js';
+import type { AgentEvent, HostInfo, InstanceStatus } from '../protocol/link.js';
+import { place } from './brain/placement.js';
+import { assignShards } from './brain/shards.js';
+import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision } from './cluster.js';
+import type { EventLog } from './events.js';
+import { hostConnected, hostDisconnected, type Observed, startObserving, takeReport } from './observed.js';
+import { differences, loadCluster } from './persist.js';
+import { noteCalledInVain, type PlannerState, plan } from './planner.js';
+import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
+import type { Store } from './store/store.js';
+
+export const TICK_MS = 1_000;
+/** Kind of the agent's event that says that a component without instances was called. */
+export const CALLED_IN_VAIN = 'no-instance';
+
+const BRAIN: ReconcileBrain = { place, assignShards };
+
+export interface CoordinatorOptions {
+  store: Store;
+  events: EventLog;
+  /** Ms since the epoch. */
+  clock: () => number;
+  log: Logger;
+}
+
+/**
+ * The one place where the cluster state changes. Changes run one after another: transition, reconcile, commit to the
+ * store, and only then is the new state visible and sent to agents. What a failed commit would have changed never was.
+ */
+export class Coordinator {
+  readonly #options: CoordinatorOptions;
+  readonly #listeners = new Set<(state: ClusterState) => void>();
+  #state: ClusterState;
+  #observed: Observed;
+  #memory: PlannerState = {};
+  #tail: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #ticking = false;
+  /** Component key → message of its instances that wait for room, so that each is said once. */
+  readonly #waiting = new Map<string, string>();
+
+  private constructor(options: CoordinatorOptions, state: ClusterState) {
+    this.#options = options;
+    this.#state = state;
+    this.#observed = startObserving(options.clock());
+  }
+
+  /** Wins leadership, then reads what was committed. */
+  static async open(options: CoordinatorOptions): Promise<Coordinator> {
+    await options.store.campaign();
+    return new Coordinator(options, await loadCluster(options.store));
+  }
+
+  get state(): ClusterState {
+    return this.#state;
+  }
+  get observed(): Observed {
+    return this.#observed;
+  }
+  get memory(): PlannerState {
+    return this.#memory;
+  }
+  get events(): EventLog {
+    return this.#options.events;
+  }
+  now(): number {
+    return this.#options.clock();
+  }
+
+  /** Called with every committed state. Returns a function that unsubscribes. */
+  onChange(listener: (state: ClusterState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Applies a transition; resolves with the state once it is durable. Rejects, with nothing changed, when it throws. */
+  change(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+    const run = this.#tail.then(() => this.#apply(transition));
+    // The chain goes on after a failure, which belongs to the caller of that change alone.
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+
+  /** Starts the loop: once a second samples → demand → forecast → plan → moves. */
+  start(): void {
+    this.#timer ??= setInterval(() => void this.#tickSafely(), TICK_MS);
+  }
+
+  /** Stops the loop and waits for changes under way. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    await this.#tail;
+  }
+
+  /** One turn of the loop. */
+  async tick(): Promise<void> {
+    await this.change((state) => {
+      const planned = plan(state, this.#observed, this.#memory, this.now());
+      this.#memory = planned.memory;
+      return planned.state;
+    });
+  }
+
+  /** A host's agent said hello; `applied` is the revision of the desired state that it holds. */
+  async connect(info: HostInfo, applied: number): Promise<void> {
+    await this.change((state) => raiseRevision(state, applied));
+    this.#observed = hostConnected(this.#observed, info, this.now());
+    this.#note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
+  }
+
+  disconnect(host: string, why: string): void {
+    this.#observed = hostDisconnected(this.#observed, host, this.now());
+    this.#note('host-disconnected', `${host}: ${why}`);
+  }
+
+  /** Takes a report, which has been validated. */
+  report(host: string, revision: number, instances: InstanceStatus[], events: AgentEvent[]): void {
+    const before = this.#observed;
+    this.#observed = takeReport(before, host, revision, instances, this.now());
+    for (const event of events) {
+      this.events.append(event);
+      if (event.kind !== CALLED_IN_VAIN) continue;
+      this.#memory = noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
+    }
+    if (reconcileIsDue(before, this.#observed, host)) this.#inBackground(this.change((state) => state));
+  }
+
+  async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+    const before = this.#state;
+    const seen = noteSeenIds(before, Object.keys(this.#observed.statuses));
+    const result = reconcile(transition(seen), this.#observed, BRAIN, this.now());
+    const batch = differences(before, result.state);
+    if (batch.length > 0) await this.#options.store.commit(batch);
+    this.#state = result.state;
+    this.#noteChanges(before, result.state, result.steps);
+    if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
+    return result.state;
+  }
+
+  async #tickSafely(): Promise<void> {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    try {
+      await this.tick();
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#ticking = false;
+    }
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.#failed(error));
+  }
+
+  /** The last committed state stays in force; the next second tries again. */
+  #failed(error: unknown): void {
+    const { code, message } = toShoalError(error);
+    this.#options.log.error({ err: error, code }, 'the loop could not change the cluster state');
+    this.#note('loop-failed', `${code}: ${message}`);
+  }
+
+  #noteChanges(before: ClusterState, after: ClusterState, steps: readonly Step[]): void {
+    const atMs = this.now();
+    for (const [key, target] of Object.entries(after.targets)) {
+      const old = own(before.targets, key);
+      if (old === undefined || old.count === target.count) continue;
+      const [app = '', component = ''] = key.split('/');
+      const message = own(this.#memory, key)?.reason ?? `${old.count} → ${target.count} instances`;
+      this.events.append({ atMs, app, component, instance: '', kind: 'planned', message });
+    }
+    const waiting = new Set<string>();
+    for (const step of steps) {
+      if (step.kind === 'unplaced') {
+        const key = componentKey(step.app, step.component);
+        waiting.add(key);
+        if (this.#waiting.get(key) === step.message) continue;
+        this.#waiting.set(key, step.message);
+      }
+      this.events.append({ atMs, ...step });
+    }
+    for (const key of [...this.#waiting.keys()]) if (!waiting.has(key)) this.#waiting.delete(key);
+  }
+
+  #note(kind: string, message: string): void {
+    this.#options.log.info({ kind }, message);
+    this.events.append({ atMs: this.now(), app: '', component: '', instance: '', kind, message });
+  }
+}
+
+/** Whether a report says something that reconcile acts upon, so that it need not wait for the next second. */
+function reconcileIsDue(before: Observed, after: Observed, host: string): boolean {
+  if (before.hosts[host]?.appliedRevision !== after.hosts[host]?.appliedRevision) return true;
+  const ids = new Set([...Object.keys(before.statuses), ...Object.keys(after.statuses)]);
+  return [...ids].some((id) => {
+    const from = before.statuses[id]?.status;
+    const to = after.statuses[id]?.status;
+    return from?.phase !== to?.phase || String(from?.shards) !== String(to?.shards);
+  });
+}

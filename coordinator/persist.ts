@@ -1,0 +1,66 @@
+import { ShoalError } from '../protocol/errors.js';
+import { type ClusterState, EMPTY_CLUSTER } from './cluster.js';
+import type { Store, StoreOperation } from './store/store.js';
+
+/** Where each part of the cluster state lives in the store: one key per entry, so that a change writes little. */
+const PARTS = {
+  apps: 'app/',
+  instances: 'instance/',
+  counters: 'counter/',
+  targets: 'target/',
+  overrides: 'override/',
+  shards: 'shards/',
+} as const;
+const META_KEY = 'meta';
+const FORMAT = 1;
+
+type Part = keyof typeof PARTS;
+
+/** The batch that turns the stored `before` into `after`; empty when nothing changed. Compares entries by identity. */
+export function differences(before: ClusterState, after: ClusterState): StoreOperation[] {
+  const batch: StoreOperation[] = [];
+  for (const part of Object.keys(PARTS) as Part[]) {
+    const from = before[part] as Readonly<Record<string, unknown>>;
+    const to = after[part] as Readonly<Record<string, unknown>>;
+    if (from === to) continue;
+    for (const [key, value] of Object.entries(to)) {
+      if (!Object.hasOwn(from, key) || from[key] !== value) batch.push({ kind: 'put', key: PARTS[part] + key, value });
+    }
+    for (const key of Object.keys(from)) {
+      if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: PARTS[part] + key });
+    }
+  }
+  if (batch.length > 0 || before.revision !== after.revision) {
+    batch.push({ kind: 'put', key: META_KEY, value: { format: FORMAT, revision: after.revision } });
+  }
+  return batch;
+}
+
+/** The cluster state as last committed; empty for a new store. */
+export async function loadCluster(store: Store): Promise<ClusterState> {
+  const all = await store.load('');
+  const meta = all.get(META_KEY);
+  if (meta === undefined) {
+    if (all.size > 0) throw new ShoalError('SHOAL_E_STORE', 'the store holds data but no revision; it is not Shoal’s');
+    return EMPTY_CLUSTER;
+  }
+  const { format, revision } = meta as { format?: unknown; revision?: unknown };
+  if (format !== FORMAT || typeof revision !== 'number') {
+    throw new ShoalError('SHOAL_E_STORE', `the store has format ${String(format)}; this version reads ${FORMAT}`);
+  }
+  const parts: Record<Part, Record<string, unknown>> = {
+    apps: {},
+    instances: {},
+    counters: {},
+    targets: {},
+    overrides: {},
+    shards: {},
+  };
+  for (const [key, value] of all) {
+    for (const part of Object.keys(PARTS) as Part[]) {
+      if (key.startsWith(PARTS[part])) parts[part][key.slice(PARTS[part].length)] = value;
+    }
+  }
+  // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
+  return { revision, ...parts } as unknown as ClusterState;
+}

@@ -1,0 +1,188 @@
+import type { ForecastView } from '../protocol/http.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Sample } from '../protocol/link.js';
+import type { Component } from '../protocol/manifest.js';
+import { addDemands, type Demand, demandBetween, NO_DEMAND } from './brain/demand.js';
+import { createForecaster, type ForecasterState, forecast, modelName, observe } from './brain/forecast.js';
+import { latencyOf, percentileMs } from './brain/latency.js';
+import { EMPTY_HISTORY, type PlanHistory, planComponent } from './brain/sharding.js';
+import { type ClusterState, componentKey, instancesOf, own, setTarget, type Target, wantedCount } from './cluster.js';
+import type { Observed, Seen } from './observed.js';
+
+/** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
+export type PlannerState = Readonly<Record<string, ComponentMemory>>;
+
+export interface ComponentMemory {
+  /** The component's manifest entry that the forecaster was made for. */
+  seasonSeconds: number;
+  forecaster: ForecasterState;
+  history: PlanHistory;
+  demand: Demand;
+  latencyMs: { p50: number; p99: number } | null;
+  /** Latency buckets of the last seconds, newest last. */
+  recentBuckets: number[][];
+  /** CPU-seconds per second of each instance. */
+  cpuUsed: Readonly<Record<string, number>>;
+  /** Last sample of each instance and when it arrived. */
+  samples: Readonly<Record<string, { sample: Sample; atMs: number }>>;
+  /** When an instance asked in vain for this component; keeps it from staying at zero. */
+  calledInVainMs: number | null;
+  reason: string;
+}
+
+/** Latency is judged over so many steps: one second alone may hold a handful of calls. */
+const LATENCY_STEPS = 10;
+export const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
+/** A new instance serves within this time; the forecast is provisioned for so far ahead. */
+export const PROVISION_SECONDS = 5;
+/** After a call in vain, demand counts as present for so long. */
+const IN_VAIN_MS = 10_000;
+
+/** samples → demand → forecast → plan, for every component. Missing samples hold the last plan. */
+export function plan(
+  state: ClusterState,
+  observed: Observed,
+  memory: PlannerState,
+  nowMs: number,
+): { state: ClusterState; memory: PlannerState } {
+  let next = state;
+  const memories: Record<string, ComponentMemory> = {};
+  for (const [app, record] of Object.entries(state.apps)) {
+    for (const [name, component] of Object.entries(record.manifest.components)) {
+      const key = componentKey(app, name);
+      const known = own(memory, key);
+      const season = component.seasonSeconds ?? 0;
+      const start = known?.seasonSeconds === season ? known : fresh(season, known);
+      const ids = instancesOf(state, app, name).map((each) => each.id);
+      const looked = lookAt(start, ids, observed);
+      const planned = decide(next, app, name, component, looked, nowMs);
+      memories[key] = planned.memory;
+      next = planned.state;
+    }
+  }
+  return { state: next, memory: memories };
+}
+
+/** Notes that a component without instances was called. */
+export function noteCalledInVain(memory: PlannerState, key: string, nowMs: number): PlannerState {
+  const known = own(memory, key);
+  return known === undefined ? memory : { ...memory, [key]: { ...known, calledInVainMs: nowMs } };
+}
+
+/** Points from one step ahead to the horizon. */
+export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
+  const steps = Math.round(horizonSeconds / STEP_SECONDS);
+  const points = forecast(memory.forecaster, steps).map((point, index) => ({
+    atMs: nowMs + (index + 1) * STEP_SECONDS * 1000,
+    ...point,
+  }));
+  return { horizonSeconds, model: modelName(memory.forecaster), points };
+}
+
+function fresh(seasonSeconds: number, known: ComponentMemory | undefined): ComponentMemory {
+  const forecaster = createForecaster({ stepSeconds: STEP_SECONDS, seasonSeconds });
+  return {
+    history: EMPTY_HISTORY,
+    demand: NO_DEMAND,
+    latencyMs: null,
+    recentBuckets: [],
+    cpuUsed: {},
+    samples: {},
+    calledInVainMs: null,
+    reason: 'waiting for the first samples',
+    ...known,
+    seasonSeconds,
+    forecaster,
+  };
+}
+
+/** Takes in new samples. The demand stays as it was when no instance sent a new one. */
+function lookAt(memory: ComponentMemory, ids: string[], observed: Observed): ComponentMemory & { sampled: boolean } {
+  const samples: Record<string, { sample: Sample; atMs: number }> = {};
+  const cpuUsed: Record<string, number> = {};
+  const demands: Demand[] = [];
+  let sampled = false;
+  for (const id of ids) {
+    const seen: Seen | undefined = own(observed.statuses, id);
+    const before = own(memory.samples, id);
+    if (seen?.status.sample === undefined) continue;
+    const after = { sample: seen.status.sample, atMs: seen.atMs };
+    if (before === undefined) {
+      samples[id] = after;
+      continue;
+    }
+    if (after.atMs <= before.atMs) {
+      samples[id] = before;
+      continue;
+    }
+    samples[id] = after;
+    const demand = demandBetween(before.sample, after.sample, (after.atMs - before.atMs) / 1000);
+    cpuUsed[id] = demand.cpu;
+    demands.push(demand);
+    sampled = true;
+  }
+  if (!sampled) return { ...memory, samples, sampled };
+  const demand = addDemands(demands);
+  const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-LATENCY_STEPS);
+  const latencyMs = latencyOf(sumOf(recentBuckets));
+  return { ...memory, samples, cpuUsed, demand, recentBuckets, latencyMs, sampled };
+}
+
+function decide(
+  state: ClusterState,
+  app: string,
+  name: string,
+  component: Component,
+  looked: ComponentMemory & { sampled: boolean },
+  nowMs: number,
+): { state: ClusterState; memory: ComponentMemory } {
+  const { sampled, ...memory } = looked;
+  const key = componentKey(app, name);
+  const target = own(state.targets, key);
+  if (target === undefined) return { state, memory };
+  const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
+  // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
+  const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
+  if (!sampled && !resting) {
+    return { state, memory: { ...memory, forecaster: observe(memory.forecaster, null) } };
+  }
+  const demand = resting ? NO_DEMAND : memory.demand;
+  const forecaster = observe(memory.forecaster, demand.cpu);
+  const ahead = forecast(forecaster, Math.round(PROVISION_SECONDS / STEP_SECONDS));
+  const planned = planComponent({
+    component,
+    nowMs,
+    demandCpu: demand.cpu,
+    forecastUpperCpu: Math.max(0, ...ahead.map((point) => point.upper)),
+    requestsPerSecond: demand.requestsPerSecond,
+    outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
+    latencyMs: latencyFor(component, memory),
+    // By the plan, not by what runs: what is on its way up or down has been decided already.
+    current: { count: wantedCount(state, app, name), size: target.size },
+    memoryUsedMax: demand.memoryBytes,
+    history: memory.history.needs.length > 0 ? memory.history : holding(target, nowMs),
+  });
+  return {
+    state: setTarget(state, app, name, { count: planned.count, size: planned.size }),
+    memory: { ...memory, demand, forecaster, history: planned.history, reason: planned.reason },
+  };
+}
+
+/**
+ * A history in which the present plan was just needed: an app that has only started, and a coordinator that has only
+ * started, wait out the calm window before anything shrinks.
+ */
+function holding({ count, size }: Target, nowMs: number): PlanHistory {
+  if (count === 0) return EMPTY_HISTORY;
+  return { needs: [{ atMs: nowMs - 1, cpu: count * size.cpu, count }], memory: [] };
+}
+
+function latencyFor(component: Component, memory: ComponentMemory) {
+  if (memory.latencyMs === null || component.objective.kind !== 'latency') return memory.latencyMs;
+  const objective = percentileMs(sumOf(memory.recentBuckets), component.objective.percentile);
+  return objective === null ? memory.latencyMs : { ...memory.latencyMs, objective };
+}
+
+function sumOf(buckets: readonly number[][]): number[] {
+  return (buckets[0] ?? []).map((_, i) => buckets.reduce((sum, each) => sum + (each[i] ?? 0), 0));
+}

@@ -1,0 +1,160 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { open, type RootDatabase } from 'lmdb';
+import { ShoalError } from '../../protocol/errors.js';
+import { STORE_KEY_BYTES_MAX, type Store, type StoreOperation } from './store.js';
+
+/** Keys of the callers are kept under this prefix, so that none can collide with the store's own keys. */
+const DATA = 'd:';
+const TERM_KEY = 'm:term';
+/** How often a leader looks whether another process has campaigned since. */
+const TERM_CHECK_MS = 1_000;
+
+export interface LmdbStoreOptions {
+  /** Folder of the database; made with mode 0700 when absent. */
+  folder: string;
+}
+
+/** A store in one local LMDB file, for a cluster with one coordinator host. */
+export function openLmdbStore(options: LmdbStoreOptions): Store {
+  try {
+    mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    // overlappingSync off: the transaction's promise resolves only after its pages were synced to disk.
+    const database = open<string, string>({
+      path: join(options.folder, 'store.mdb'),
+      encoding: 'string',
+      overlappingSync: false,
+      mapSize: 64 * 1024 * 1024,
+    });
+    return new LmdbStore(database);
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_STORE', `cannot open the store in ${options.folder}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+class LmdbStore implements Store {
+  readonly #database: RootDatabase<string, string>;
+  readonly #listeners = new Set<() => void>();
+  #term: number | null = null;
+  #watch: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(database: RootDatabase<string, string>) {
+    this.#database = database;
+  }
+
+  async load(prefix: string): Promise<Map<string, unknown>> {
+    this.#assertOpen();
+    const found = new Map<string, unknown>();
+    const start = DATA + prefix;
+    for (const { key, value } of this.#database.getRange({ start })) {
+      if (!key.startsWith(start)) break;
+      found.set(key.slice(DATA.length), decode(key, value));
+    }
+    return found;
+  }
+
+  async commit(batch: readonly StoreOperation[]): Promise<void> {
+    this.#assertOpen();
+    const term = this.#term;
+    if (term === null) throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
+    // Encoded before the transaction: a value that cannot be encoded must not leave half a batch behind.
+    const operations = batch.map(encodeOperation);
+    const applied = await this.#transaction(() => {
+      if (this.#storedTerm() !== term) return false;
+      for (const { key, text } of operations) {
+        if (text === null) this.#database.removeSync(key);
+        else this.#database.putSync(key, text);
+      }
+      return true;
+    });
+    if (applied) return;
+    this.#lose();
+    throw new ShoalError('SHOAL_E_NOT_LEADER', 'another coordinator leads this store since');
+  }
+
+  async campaign(): Promise<number> {
+    this.#assertOpen();
+    const term = await this.#transaction(() => {
+      const next = this.#storedTerm() + 1;
+      this.#database.putSync(TERM_KEY, String(next));
+      return next;
+    });
+    this.#term = term;
+    this.#watch ??= setInterval(() => this.#checkTerm(), TERM_CHECK_MS).unref();
+    return term;
+  }
+
+  onLeadershipLost(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#watch);
+    this.#term = null;
+    this.#listeners.clear();
+    await this.#database.close();
+  }
+
+  #storedTerm(): number {
+    const text = this.#database.get(TERM_KEY);
+    if (text === undefined) return 0;
+    const term = Number(text);
+    if (!Number.isSafeInteger(term) || term < 0) {
+      throw new ShoalError('SHOAL_E_STORE', `the store holds the term ${JSON.stringify(text)}, which is no term`);
+    }
+    return term;
+  }
+
+  async #transaction<T>(action: () => T): Promise<T> {
+    try {
+      return await this.#database.transaction(action);
+    } catch (cause) {
+      if (cause instanceof ShoalError) throw cause;
+      throw new ShoalError('SHOAL_E_STORE', `the store could not commit: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  #checkTerm(): void {
+    if (this.#term !== null && this.#storedTerm() !== this.#term) this.#lose();
+  }
+
+  #lose(): void {
+    if (this.#term === null) return;
+    this.#term = null;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ShoalError('SHOAL_E_STORE', 'the store is closed');
+  }
+}
+
+function encodeOperation(operation: StoreOperation): { key: string; text: string | null } {
+  const bytes = Buffer.byteLength(operation.key);
+  if (bytes === 0 || bytes > STORE_KEY_BYTES_MAX) {
+    throw new ShoalError('SHOAL_E_STORE', `a key of ${bytes} bytes; allowed are 1 to ${STORE_KEY_BYTES_MAX}`);
+  }
+  const key = DATA + operation.key;
+  if (operation.kind === 'delete') return { key, text: null };
+  const text = JSON.stringify(operation.value);
+  if (text === undefined) throw new ShoalError('SHOAL_E_STORE', `the value of ${operation.key} cannot be stored`);
+  return { key, text };
+}
+
+function decode(key: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_STORE', `the store is damaged at ${key}`, { cause });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

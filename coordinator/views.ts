@@ -1,0 +1,87 @@
+import type { AppView, ComponentView, HostView, InstanceView } from '../protocol/http.js';
+import { type ClusterState, componentKey, componentOf, instancesOf, own, wantedCount } from './cluster.js';
+import type { Observed } from './observed.js';
+import { forecastView, type PlannerState, PROVISION_SECONDS } from './planner.js';
+
+/** What the coordinator knows at this moment. */
+export interface Knowledge {
+  state: ClusterState;
+  observed: Observed;
+  memory: PlannerState;
+  nowMs: number;
+}
+
+export function appView({ state }: Knowledge, app: string): AppView | null {
+  const record = own(state.apps, app);
+  if (record === undefined) return null;
+  const { revision, manifest } = record;
+  return { app, revision, manifest, components: Object.keys(manifest.components) };
+}
+
+export function componentView(known: Knowledge, app: string, name: string): ComponentView | null {
+  const { state, observed, memory, nowMs } = known;
+  const component = componentOf(state, app, name);
+  if (component === undefined) return null;
+  const key = componentKey(app, name);
+  const target = own(state.targets, key);
+  const seen = own(memory, key);
+  const override = own(state.overrides, key);
+  const phases = instancesOf(state, app, name).map((each) => ({
+    size: each.size,
+    ready: own(observed.statuses, each.id)?.status.phase === 'ready' && each.draining === undefined,
+  }));
+  const allotted = phases.filter((each) => each.ready).reduce((sum, each) => sum + each.size.cpu, 0);
+  const demandCpu = seen?.demand.cpu ?? 0;
+  return {
+    app,
+    component: name,
+    count: {
+      desired: wantedCount(state, app, name),
+      ready: phases.filter((each) => each.ready).length,
+      min: component.count.min,
+      max: component.count.max,
+    },
+    size: target?.size ?? { cpu: component.size.cpu.min, memory: component.size.memory.min },
+    override: override === undefined ? null : { count: override },
+    demandCpu,
+    requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
+    utilisation: allotted > 0 ? demandCpu / allotted : 0,
+    latencyMs: seen?.latencyMs ?? null,
+    forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
+    reason:
+      override === undefined ? (seen?.reason ?? 'waiting for the first samples') : `count set by hand: ${override}`,
+  };
+}
+
+/** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
+export function instanceViews({ state, observed, memory }: Knowledge): InstanceView[] {
+  const views: InstanceView[] = [];
+  for (const { id, app, component, size, host, draining } of Object.values(state.instances)) {
+    const status = own(observed.statuses, id)?.status;
+    const cpuUsed = own(own(memory, componentKey(app, component))?.cpuUsed ?? {}, id) ?? 0;
+    const base = status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
+    views.push({ ...base, host, draining: draining !== undefined, cpuUsed });
+  }
+  for (const [id, { host, status }] of Object.entries(observed.statuses)) {
+    if (!Object.hasOwn(state.instances, id)) views.push({ ...status, host, draining: true, cpuUsed: 0 });
+  }
+  return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));
+}
+
+export function hostViews({ state, observed }: Knowledge): HostView[] {
+  return Object.values(observed.hosts)
+    .map(({ info, connected }) => ({
+      ...info,
+      connected,
+      instances: Object.values(state.instances).filter((each) => each.host === info.name).length,
+    }))
+    .sort((a, b) => compare(a.name, b.name));
+}
+
+function numberOf({ id }: InstanceView): number {
+  return Number(id.slice(id.lastIndexOf('-') + 1));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
