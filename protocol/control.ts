@@ -27,8 +27,11 @@ export type ToInstance =
   | { type: 'shard-drop'; shard: number; requestId: number };
 
 export type FromInstance =
-  | { type: 'hello'; instance: string; shards: number[] }
+  /** `frozen`: those of `shards` that are held but no longer served. */
+  | { type: 'hello'; instance: string; shards: number[]; frozen?: number[] }
   | { type: 'ready' }
+  /** A caller waits for an instance of the component; sent at most once a second. */
+  | { type: 'wanted'; component: string }
   | { type: 'stats'; stats: InstanceStats }
   | { type: 'shard-done'; requestId: number; shard: number; entries?: [string, unknown][]; error?: string };
 
@@ -40,6 +43,7 @@ export interface InstanceStats {
   outstanding: number;
   latencyBuckets: number[];
   shards: number[];
+  frozen?: number[];
 }
 
 /** Fabric frames between two instances (first carrier: Unix sockets). */

@@ -1,0 +1,292 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import type { CpuProfilerHandle } from '../native/index.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { AgentEvent, Desired, InstanceStatus } from '../protocol/link.js';
+import { readJson, writeAtomic } from './atomic-file.js';
+import { reapInstance } from './crun.js';
+import { componentsOf, emptyDesired, parseDesired } from './desired.js';
+import { Handover } from './handover.js';
+import { Instance, type InstanceTools, newRecord } from './instance.js';
+import { Peers } from './peers.js';
+import { Ports } from './ports.js';
+import { type Action, reconcile } from './reconcile.js';
+import { freeSlot, readRecord } from './record.js';
+import { type Routable, routesFor } from './routes.js';
+
+export type AgentTools = Omit<InstanceTools, 'changed' | 'event' | 'cgroupMade' | 'cgroupGone' | 'gone' | 'wanted'>;
+
+const EVENTS_MAX = 1_000;
+/** Calls in vain are told at most so often for each component. */
+const WANTED_MS = 1_000;
+
+/** All instances of this host: brings them to the desired state and keeps routes, ports and state shards in line. */
+export class Agent {
+  readonly #tools: InstanceTools;
+  readonly #profiler: CpuProfilerHandle | null;
+  readonly #instances = new Map<string, Instance>();
+  readonly #peers: Peers;
+  readonly #ports: Ports;
+  readonly #handovers = new Map<string, Handover>();
+  readonly #wantedMs = new Map<string, number>();
+  readonly #listeners = new Set<() => void>();
+  #events: AgentEvent[] = [];
+  #desired: Desired = emptyDesired();
+  #applied = -1;
+  #scheduled = false;
+  #working: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(tools: AgentTools, profiler: CpuProfilerHandle | null) {
+    this.#profiler = profiler;
+    this.#tools = {
+      ...tools,
+      changed: () => this.#changed(),
+      event: (instance, kind, message) => this.#event(instance, kind, message),
+      cgroupMade: (path) => this.#profiler?.watch(path),
+      cgroupGone: (path) => this.#profiler?.unwatch(path),
+      gone: (instance) => this.#gone(instance),
+      wanted: (instance, component) => this.#wanted(instance.app, component),
+    };
+    this.#peers = new Peers(tools.paths, tools.log);
+    this.#ports = new Ports(
+      tools.paths,
+      {
+        wanted: (app, component) => this.#wanted(app, component),
+        failed: (app, component, message) => this.#push(app, component, '', 'port-failed', message),
+      },
+      tools.log,
+    );
+  }
+
+  /** Revision of the desired state that is in force; -1 before the first. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** Called when a report would say something new. */
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Takes over what is there: adopts instances that run, reaps dead ones, applies the last known desired state. */
+  async open(): Promise<void> {
+    const { paths, log } = this.#tools;
+    for (const folder of [paths.run, paths.instances, paths.rootfs])
+      await mkdir(folder, { recursive: true, mode: 0o711 });
+    await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
+    await this.#peers.clear();
+    for (const id of await readdir(paths.instances)) {
+      const record = await readRecord(paths.instance(id).record);
+      if (record === null || record.id !== id) {
+        log.warn({ instance: id }, 'an instance without a record is removed');
+        await reapInstance(paths, this.#tools.crun, id);
+        await rm(paths.instance(id).directory, { recursive: true, force: true });
+        continue;
+      }
+      const instance = new Instance(this.#tools, record);
+      this.#instances.set(id, instance);
+      await instance.adopt();
+    }
+    await this.#removeStrayCgroups();
+    const stored = await readJson(paths.desired);
+    if (stored !== null) this.#take(parseDesired(stored));
+  }
+
+  /** Makes the desired state this host's own; durable before anything is done about it. */
+  async apply(desired: Desired): Promise<void> {
+    if (desired.revision < this.#desired.revision) return;
+    await writeAtomic(this.#tools.paths.desired, JSON.stringify(desired));
+    this.#take(desired);
+    await this.#sync();
+  }
+
+  /** Statuses of all instances, with a fresh sample each. */
+  async report(): Promise<{ instances: InstanceStatus[]; events: AgentEvent[] }> {
+    const cpu = this.#profiler?.read();
+    const instances = [...this.#instances.values()];
+    await Promise.all(
+      instances.map((each) =>
+        each.measure(cpu?.get(each.cgroup.path)).catch((error: unknown) => {
+          this.#tools.log.warn({ err: error, instance: each.id }, 'cannot measure an instance');
+        }),
+      ),
+    );
+    const events = this.#events;
+    this.#events = [];
+    return { instances: instances.map((each) => each.status()), events };
+  }
+
+  /** Events that could not be delivered come first next time. */
+  keep(events: readonly AgentEvent[]): void {
+    this.#events = [...events, ...this.#events].slice(-EVENTS_MAX);
+  }
+
+  /** Ends all instances of this host and waits until they are gone. */
+  async stopInstances(): Promise<void> {
+    await this.apply({ ...emptyDesired(), revision: this.#desired.revision });
+    while (this.#instances.size > 0) {
+      await new Promise<void>((resolve) => {
+        const listener = () => {
+          this.#listeners.delete(listener);
+          resolve();
+        };
+        this.#listeners.add(listener);
+      });
+    }
+  }
+
+  /** The agent stops; its instances go on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#working;
+    for (const handover of this.#handovers.values()) handover.stop();
+    for (const instance of this.#instances.values()) instance.detach();
+    this.#ports.close();
+    this.#profiler?.close();
+  }
+
+  #take(desired: Desired): void {
+    this.#desired = desired;
+    this.#changed();
+  }
+
+  #changed(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => void this.#sync());
+  }
+
+  /** One after the other; a failure is logged and the next change or second tries again. */
+  #sync(): Promise<void> {
+    this.#working = this.#working.then(async () => {
+      this.#scheduled = false;
+      if (this.#closed) return;
+      try {
+        await this.#act();
+        await this.#publish();
+      } catch (error) {
+        this.#tools.log.error({ err: error }, 'cannot bring the host to the desired state');
+      }
+      for (const listener of [...this.#listeners]) listener();
+    });
+    return this.#working;
+  }
+
+  async #act(): Promise<void> {
+    const desired = this.#desired;
+    for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
+    this.#applied = desired.revision;
+  }
+
+  async #do(action: Action): Promise<void> {
+    if (action.kind === 'create') {
+      const slot = freeSlot(new Set([...this.#instances.values()].map((each) => each.slot)));
+      if (slot === null) throw new Error('every range of user ids of this host is in use');
+      const instance = new Instance(this.#tools, newRecord(action.instance, action.component, slot));
+      this.#instances.set(instance.id, instance);
+      // Not awaited: a slow image holds up nobody else.
+      void instance.start();
+      return;
+    }
+    const instance = this.#instances.get(action.id);
+    if (action.kind === 'resize') await instance?.resize(action.size);
+    else if (action.kind === 'drain') instance?.drain();
+    else await instance?.terminate();
+  }
+
+  /** Links, routes, ports and state shards by what runs now. */
+  async #publish(): Promise<void> {
+    const instances = [...this.#instances.values()];
+    const up = instances.filter((each) => each.phase === 'ready' || each.phase === 'draining');
+    const grants = Object.entries(this.#desired.apps).flatMap(([app, components]) =>
+      Object.entries(components).flatMap(([caller, { calls }]) =>
+        up.flatMap((callee) =>
+          callee.app === app && calls.includes(callee.component) ? [{ app, caller, callee }] : [],
+        ),
+      ),
+    );
+    const dialable = await this.#peers.sync(grants);
+    const routables: Routable[] = up.map((each) => ({
+      id: each.id,
+      app: each.app,
+      component: each.component,
+      serving: each.phase === 'ready' && !each.draining && dialable.has(each.id),
+      shards: each.control.shards ?? [],
+      frozen: each.control.frozen,
+    }));
+    for (const instance of instances) {
+      const components = componentsOf(this.#desired, instance.app);
+      const caller = components[instance.component] ?? instance.made;
+      instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, routables));
+    }
+    await this.#ports.sync(this.#wantedPorts(up));
+    this.#handOver(instances);
+  }
+
+  #wantedPorts(up: readonly Instance[]) {
+    return Object.entries(this.#desired.apps).flatMap(([app, components]) =>
+      Object.entries(components).flatMap(([component, { ports }]) =>
+        ports.map(({ name, host }) => {
+          const mine = up.filter((each) => each.app === app && each.component === component);
+          return { app, component, name, host, instances: mine.filter((each) => !each.draining) };
+        }),
+      ),
+    );
+  }
+
+  #handOver(instances: readonly Instance[]): void {
+    for (const [key, map] of Object.entries(this.#desired.shards)) {
+      let handover = this.#handovers.get(key);
+      if (handover === undefined) {
+        handover = new Handover(this.#tools.log, {
+          changed: () => this.#changed(),
+          note: (instance, kind, message) => this.#event(instance, kind, message),
+        });
+        this.#handovers.set(key, handover);
+      }
+      handover.run(
+        map,
+        instances.filter((each) => `${each.app}/${each.component}` === key && !each.stopping),
+      );
+    }
+  }
+
+  async #removeStrayCgroups(): Promise<void> {
+    const { paths, crun } = this.#tools;
+    const entries = await readdir(paths.cgroupRoot, { withFileTypes: true });
+    for (const entry of entries) {
+      if (!entry.isDirectory() || this.#instances.has(entry.name)) continue;
+      await reapInstance(paths, crun, entry.name);
+    }
+  }
+
+  #gone(instance: Instance): void {
+    this.#instances.delete(instance.id);
+    this.#event(instance, 'terminated', 'is gone from the host');
+    this.#ports.forget(instance).catch((error: unknown) => this.#tools.log.warn({ err: error }, 'cannot remove links'));
+    this.#changed();
+  }
+
+  #wanted(app: string, component: string): void {
+    const key = `${app}/${component}`;
+    const now = this.#tools.clock();
+    if (now - (this.#wantedMs.get(key) ?? 0) < WANTED_MS) return;
+    if (componentsOf(this.#desired, app)[component] === undefined) return;
+    this.#wantedMs.set(key, now);
+    this.#push(app, component, '', 'no-instance', 'is called but has no instance that serves');
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  #event(instance: Instance, kind: string, message: string): void {
+    this.#tools.log.info({ instance: instance.id, kind }, message);
+    this.#push(instance.app, instance.component, instance.id, kind, message);
+  }
+
+  #push(app: string, component: string, instance: string, kind: string, message: string): void {
+    this.#events.push({ atMs: this.#tools.clock(), app, component, instance, kind, message });
+    if (this.#events.length > EVENTS_MAX) this.#events.shift();
+  }
+}
+
+/** The agent's loop measures and reports this often. */
+export const REPORT_MS = LIMITS.heartbeatMs;

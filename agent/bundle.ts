@@ -1,0 +1,91 @@
+import { dirname } from 'node:path';
+import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { PIDS_MAX } from './cgroup.js';
+import { seccompProfile } from './seccomp.js';
+
+/** What the OCI configuration of one instance is made of; every path absolute on the host. */
+export interface BundleInput {
+  id: string;
+  app: string;
+  component: string;
+  command: string[];
+  env: Record<string, string>;
+  /** Folder inside, in which the command starts. */
+  workingFolder: string;
+  rootfs: string;
+  /** First host uid and gid of the instance's own range, and the length of the range. */
+  ids: { base: number; count: number };
+  /** Folder bind-mounted at /run/shoal. */
+  socketFolder: string;
+  /** Folder bind-mounted read-only at /run/shoal-peers. */
+  peersFolder: string;
+  /** More to bind, read-only. */
+  binds: { source: string; target: string }[];
+}
+
+const PATH = '/opt/shoal/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const OPEN_FILES_MAX = 65_536;
+const MASKED = ['acpi', 'asound', 'kcore', 'keys', 'latency_stats', 'timer_list', 'timer_stats', 'sched_debug', 'scsi'];
+const READ_ONLY = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'];
+const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount', 'user', 'cgroup'];
+
+/** The bundle's config.json by the OCI runtime specification 1.0: unprivileged in every respect. */
+export function bundleConfig(input: BundleInput, openFilesMax = OPEN_FILES_MAX): object {
+  const env = {
+    PATH,
+    HOME: '/tmp',
+    ...input.env,
+    SHOAL_APP: input.app,
+    SHOAL_COMPONENT: input.component,
+    SHOAL_INSTANCE: input.id,
+  };
+  const mapping = [{ containerID: 0, hostID: input.ids.base, size: input.ids.count }];
+  const bind = (source: string, destination: string, access: 'ro' | 'rw') => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['rbind', access, 'nosuid', 'nodev', 'rprivate'],
+  });
+  const memory = (destination: string, size: string, mode: string) => ({
+    destination,
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', 'nodev', 'noexec', `mode=${mode}`, `size=${size}`],
+  });
+  return {
+    ociVersion: '1.0.2',
+    hostname: input.id.slice(0, 63),
+    root: { path: input.rootfs, readonly: true },
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0, umask: 0o022 },
+      cwd: input.workingFolder,
+      args: input.command,
+      env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+      capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
+      rlimits: [
+        { type: 'RLIMIT_NOFILE', soft: openFilesMax, hard: openFilesMax },
+        { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+      ],
+      noNewPrivileges: true,
+    },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'size=64k'] },
+      memory('/dev/shm', '64m', '1777'),
+      memory('/tmp', '256m', '1777'),
+      ...input.binds.map(({ source, target }) => bind(source, target, 'ro')),
+      bind(input.socketFolder, dirname(CONTROL_SOCKET), 'rw'),
+      bind(input.peersFolder, PEERS_FOLDER, 'ro'),
+    ],
+    linux: {
+      namespaces: NAMESPACES.map((type) => ({ type })),
+      uidMappings: mapping,
+      gidMappings: mapping,
+      maskedPaths: [...MASKED.map((name) => `/proc/${name}`), '/sys/firmware'],
+      readonlyPaths: READ_ONLY.map((name) => `/proc/${name}`),
+      resources: { pids: { limit: PIDS_MAX } },
+      seccomp: seccompProfile(),
+    },
+  };
+}

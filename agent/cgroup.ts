@@ -1,0 +1,194 @@
+import { constants } from 'node:fs';
+import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Size } from '../protocol/link.js';
+
+/** Period of cpu.max in microseconds: the kernel's default. */
+const CPU_PERIOD_US = 100_000;
+/** Below this the kernel refuses a cpu.max quota. */
+const CPU_QUOTA_US_MIN = 1_000;
+/** Reclaim starts at this share of the hard limit, so that an instance slows before it is killed. */
+const MEMORY_HIGH_SHARE = 0.95;
+export const PIDS_MAX = 512;
+export const CONTROLLERS = ['cpu', 'memory', 'io', 'pids'] as const;
+const PAGE_BYTES = 4096;
+const REMOVE_TRIES_MAX = 50;
+
+export interface Usage {
+  cpuSeconds: number;
+  memoryBytes: number;
+  ioReadBytes: number;
+  ioWriteBytes: number;
+}
+
+/** One cgroup v2 folder. Reads and limits fall back to what the host has. */
+export class Cgroup {
+  constructor(readonly path: string) {}
+
+  async create(): Promise<void> {
+    await mkdir(this.path, { recursive: true });
+  }
+
+  /** Names of the limits that this host could not set; empty when all are in force. */
+  async limit(size: Size): Promise<string[]> {
+    const missing: string[] = [];
+    for (const [file, value] of limitsOf(size)) {
+      if (!(await this.#writeIfPresent(file, value))) missing.push(file);
+    }
+    return missing;
+  }
+
+  async usage(): Promise<Usage> {
+    const [cpu, memory, io] = await Promise.all([
+      readOrEmpty(join(this.path, 'cpu.stat')),
+      readOrEmpty(join(this.path, 'memory.current')),
+      readOrEmpty(join(this.path, 'io.stat')),
+    ]);
+    const bytes = memory === '' ? await this.#memoryOfProcesses() : Number(memory.trim());
+    return { cpuSeconds: parseCpuStat(cpu), memoryBytes: bytes, ...parseIoStat(io) };
+  }
+
+  async pids(): Promise<number[]> {
+    const found = parsePids(await readOrEmpty(join(this.path, 'cgroup.procs')));
+    for (const child of await children(this.path)) found.push(...(await new Cgroup(join(this.path, child)).pids()));
+    return found;
+  }
+
+  /** Kills every process of the subtree at once; false when the cgroup is gone. */
+  async kill(): Promise<boolean> {
+    if (await this.#writeIfPresent('cgroup.kill', '1')) return true;
+    // Kernels before 5.14 have no cgroup.kill; a second round catches what forked meanwhile.
+    for (let round = 0; round < 3; round += 1) for (const pid of await this.pids()) killQuietly(pid);
+    return await exists(this.path);
+  }
+
+  /** Kills what is inside and removes the folders, waiting for the kernel to let go of them. */
+  async remove(): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      if (!(await this.kill())) return;
+      try {
+        await removeTree(this.path);
+        return;
+      } catch (error) {
+        if (attempt >= REMOVE_TRIES_MAX || !isErrno(error, 'EBUSY')) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.min(100, 2 ** attempt)));
+    }
+  }
+
+  async #writeIfPresent(file: string, value: string): Promise<boolean> {
+    try {
+      await writeFile(join(this.path, file), value, { flag: constants.O_WRONLY });
+      return true;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT') || isErrno(error, 'EACCES') || isErrno(error, 'ENODEV')) return false;
+      throw error;
+    }
+  }
+
+  async #memoryOfProcesses(): Promise<number> {
+    let bytes = 0;
+    for (const pid of await this.pids()) bytes += await memoryOfProcess(pid);
+    return bytes;
+  }
+}
+
+/** Makes the agent's own subtree and hands the wanted controllers down; answers which of them are in force there. */
+export async function prepareCgroupRoot(mount: string, root: string): Promise<string[]> {
+  await mkdir(root, { recursive: true });
+  const names = root.slice(mount.length).split('/').filter(Boolean);
+  let folder = mount;
+  for (const name of ['', ...names]) {
+    folder = name === '' ? mount : join(folder, name);
+    const present = (await readOrEmpty(join(folder, 'cgroup.controllers'))).split(/\s+/);
+    for (const controller of CONTROLLERS.filter((wanted) => present.includes(wanted))) {
+      // A folder that holds processes refuses (EBUSY); then the controller stays out and doctor says so.
+      await writeFile(join(folder, 'cgroup.subtree_control'), `+${controller}`).catch((error: unknown) => {
+        if (!isErrno(error, 'EBUSY') && !isErrno(error, 'ENOENT') && !isErrno(error, 'EOPNOTSUPP')) throw error;
+      });
+    }
+  }
+  const inForce = (await readOrEmpty(join(root, 'cgroup.subtree_control'))).split(/\s+/);
+  return CONTROLLERS.filter((controller) => inForce.includes(controller));
+}
+
+export function limitsOf(size: Size): [string, string][] {
+  const quota = Math.max(CPU_QUOTA_US_MIN, Math.round(size.cpu * CPU_PERIOD_US));
+  const memory = Math.ceil(size.memory / PAGE_BYTES) * PAGE_BYTES;
+  return [
+    ['cpu.max', `${quota} ${CPU_PERIOD_US}`],
+    ['memory.high', String(Math.floor(memory * MEMORY_HIGH_SHARE))],
+    ['memory.max', String(memory)],
+    ['pids.max', String(PIDS_MAX)],
+  ];
+}
+
+export function parseCpuStat(text: string): number {
+  const match = /^usage_usec (\d+)$/m.exec(text);
+  return match === null ? 0 : Number(match[1]) / 1e6;
+}
+
+export function parseIoStat(text: string): { ioReadBytes: number; ioWriteBytes: number } {
+  const sum = (key: string) =>
+    [...text.matchAll(new RegExp(`\\b${key}=(\\d+)`, 'g'))].reduce((total, match) => total + Number(match[1]), 0);
+  return { ioReadBytes: sum('rbytes'), ioWriteBytes: sum('wbytes') };
+}
+
+/** Proportional set size where the kernel tells it (shared pages counted once), else resident size. */
+async function memoryOfProcess(pid: number): Promise<number> {
+  const rollup = await readOrEmpty(`/proc/${pid}/smaps_rollup`);
+  const pss = /^Pss:\s+(\d+) kB$/m.exec(rollup);
+  if (pss !== null) return Number(pss[1]) * 1024;
+  const resident = Number((await readOrEmpty(`/proc/${pid}/statm`)).split(' ')[1] ?? 0);
+  return resident * PAGE_BYTES;
+}
+
+function parsePids(text: string): number[] {
+  return text.split('\n').filter(Boolean).map(Number);
+}
+
+/** A cgroup or process may go away between two reads: then it uses nothing. */
+async function readOrEmpty(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ESRCH', 'ENODEV', 'EACCES', 'EOPNOTSUPP'].some((code) => isErrno(error, code))) return '';
+    throw error;
+  }
+}
+
+async function children(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENODEV')) return [];
+    throw error;
+  }
+}
+
+async function removeTree(path: string): Promise<void> {
+  for (const child of await children(path)) await removeTree(join(path, child));
+  await rmdir(path).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
+}
+
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === code;
+}

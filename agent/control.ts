@@ -1,0 +1,252 @@
+import { chmod, chown, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import {
+  type FromInstance,
+  type InstanceStats,
+  LATENCY_BUCKETS,
+  type Route,
+  type ToInstance,
+} from '../protocol/control.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import { LIMITS } from '../protocol/limits.js';
+import { withSocketPath } from './sockets.js';
+
+export interface ControlEvents {
+  hello(): void;
+  ready(): void;
+  stats(stats: InstanceStats): void;
+  /** The instance wants to call a component of its app that has no instance. */
+  wanted(component: string): void;
+  /** The process broke the protocol or hung up; it may dial again. */
+  closed(why: string): void;
+}
+
+interface Pending {
+  resolve(entries: [string, unknown][]): void;
+  reject(error: ShoalError): void;
+  timer: NodeJS.Timeout;
+}
+
+export type ShardCommand = 'shard-own' | 'shard-freeze' | 'shard-install' | 'shard-drop';
+
+/**
+ * The agent's end of the control connection with the process inside one instance, which is not trusted: what breaks
+ * the protocol is disconnected and harms nothing else. The last process to dial is the one that is talked to.
+ */
+export class Control {
+  readonly #id: string;
+  readonly #events: ControlEvents;
+  #server: Server | undefined;
+  #socket: Socket | undefined;
+  #lastRoutes: Buffer | undefined;
+  readonly #pending = new Map<number, Pending>();
+  #nextRequest = 1;
+  /** State shards that the process says it holds; null before its first word. */
+  shards: number[] | null = null;
+  /** Those of them that it holds but no longer serves. */
+  frozen: number[] = [];
+
+  constructor(id: string, events: ControlEvents) {
+    this.#id = id;
+    this.#events = events;
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  /** Listens in the instance's socket folder, on which only its own user may dial. */
+  async listen(folder: string, owner: number): Promise<void> {
+    const path = join(folder, 'agent.sock');
+    await rm(path, { force: true });
+    const server = createServer((socket) => this.#accept(socket));
+    await withSocketPath(path, (short) => {
+      return new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(short, resolve);
+      });
+    });
+    server.on('error', (error) => this.#events.closed(error.message));
+    await chmod(path, 0o600);
+    await chown(path, owner, owner);
+    this.#server = server;
+  }
+
+  sendRoutes(revision: number, routes: Record<string, Route>): void {
+    this.#lastRoutes = encodeFrame({ type: 'routes', revision, routes } satisfies ToInstance);
+    this.#socket?.write(this.#lastRoutes);
+  }
+
+  sendDrain(): void {
+    this.#socket?.write(encodeFrame({ type: 'drain' } satisfies ToInstance));
+  }
+
+  /** Has the process do something with a state shard; answers the shard's content for a freeze, else nothing. */
+  command(type: ShardCommand, shard: number, entries: [string, unknown][] = []): Promise<[string, unknown][]> {
+    const socket = this.#socket;
+    if (socket === undefined)
+      return Promise.reject(new ShoalError('SHOAL_E_PEER_DIED', `${this.#id} is not connected`));
+    const requestId = this.#nextRequest++;
+    const message: ToInstance =
+      type === 'shard-install' ? { type, shard, requestId, entries } : { type, shard, requestId };
+    const frame = encodeFrame(message);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(requestId);
+        reject(new ShoalError('SHOAL_E_DEADLINE', `${this.#id} did not answer ${type} of shard ${shard}`));
+      }, LIMITS.handoverMsMax);
+      this.#pending.set(requestId, { resolve, reject, timer });
+      socket.write(frame);
+    });
+  }
+
+  /** The process is gone: what it held is gone with it. */
+  forget(): void {
+    this.#disconnect('the process ended');
+    this.shards = null;
+    this.frozen = [];
+  }
+
+  close(): void {
+    this.#server?.close();
+    this.#server = undefined;
+    this.#disconnect('the agent closed the connection');
+  }
+
+  #accept(socket: Socket): void {
+    this.#disconnect('another connection took its place');
+    this.#socket = socket;
+    const reader = new FrameReader();
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const message of reader.push(chunk)) this.#take(parseFromInstance(message));
+      } catch (error) {
+        this.#lost(socket, toShoalError(error).message);
+      }
+    });
+    socket.on('error', (error) => this.#lost(socket, error.message));
+    socket.on('close', () => this.#lost(socket, 'the process closed its connection'));
+  }
+
+  #lost(socket: Socket, why: string): void {
+    socket.destroy();
+    if (this.#socket === socket) this.#disconnect(why);
+  }
+
+  #disconnect(why: string): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    this.#socket = undefined;
+    socket.destroy();
+    for (const { reject, timer } of this.#pending.values()) {
+      clearTimeout(timer);
+      reject(new ShoalError('SHOAL_E_PEER_DIED', `${this.#id}: ${why}`));
+    }
+    this.#pending.clear();
+    this.#events.closed(why);
+  }
+
+  #take(message: FromInstance): void {
+    if (message.type === 'hello') {
+      if (message.instance !== this.#id) {
+        throw new ShoalError('SHOAL_E_FRAME', `the process says that it is ${message.instance}`);
+      }
+      this.#note(message.shards, message.frozen);
+      if (this.#lastRoutes !== undefined) this.#socket?.write(this.#lastRoutes);
+      this.#events.hello();
+    } else if (message.type === 'ready') {
+      this.#events.ready();
+    } else if (message.type === 'wanted') {
+      this.#events.wanted(message.component);
+    } else if (message.type === 'stats') {
+      this.#note(message.stats.shards, message.stats.frozen);
+      this.#events.stats(message.stats);
+    } else {
+      this.#answered(message);
+    }
+  }
+
+  #note(shards: number[], frozen: number[] | undefined): void {
+    this.shards = shards;
+    this.frozen = frozen ?? [];
+  }
+
+  #answered(message: Extract<FromInstance, { type: 'shard-done' }>): void {
+    const pending = this.#pending.get(message.requestId);
+    if (pending === undefined) return; // Answered too late; the one who asked has gone on.
+    this.#pending.delete(message.requestId);
+    clearTimeout(pending.timer);
+    if (message.error === undefined) pending.resolve(message.entries ?? []);
+    else pending.reject(new ShoalError('SHOAL_E_HANDLER', `${this.#id}: shard ${message.shard}: ${message.error}`));
+  }
+}
+
+const TEXT_LENGTH_MAX = 1000;
+
+/** The message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
+export function parseFromInstance(value: unknown): FromInstance {
+  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `control message: ${what}`);
+  if (!isRecord(value)) throw fail('is not a map');
+  switch (value['type']) {
+    case 'hello': {
+      const { instance, shards, frozen } = value;
+      if (!isText(instance) || !areShards(shards) || !optional(frozen, areShards))
+        throw fail('hello has a wrong shape');
+      return { type: 'hello', instance, shards, ...(frozen === undefined ? {} : { frozen }) };
+    }
+    case 'ready':
+      return { type: 'ready' };
+    case 'wanted': {
+      if (!isText(value['component'])) throw fail('wanted names no component');
+      return { type: 'wanted', component: value['component'] };
+    }
+    case 'stats': {
+      if (!isStats(value['stats'])) throw fail('stats have a wrong shape');
+      return { type: 'stats', stats: value['stats'] };
+    }
+    case 'shard-done': {
+      const { requestId, shard, entries, error } = value;
+      if (!isCount(requestId) || !isCount(shard) || !optional(entries, areEntries) || !optional(error, isText)) {
+        throw fail('shard-done has a wrong shape');
+      }
+      return {
+        type: 'shard-done',
+        requestId,
+        shard,
+        ...(entries === undefined ? {} : { entries }),
+        ...(error === undefined ? {} : { error }),
+      };
+    }
+    default:
+      throw fail(`unknown type ${JSON.stringify(value['type'])?.slice(0, TEXT_LENGTH_MAX)}`);
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= TEXT_LENGTH_MAX;
+}
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+function areShards(value: unknown): value is number[] {
+  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
+  return value.every((shard) => isCount(shard) && shard < LIMITS.shardCount);
+}
+function areEntries(value: unknown): value is [string, unknown][] {
+  return Array.isArray(value) && value.every((each) => Array.isArray(each) && typeof each[0] === 'string');
+}
+function optional<T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined {
+  return value === undefined || is(value);
+}
+function isStats(value: unknown): value is InstanceStats {
+  if (!isRecord(value)) return false;
+  const { arrived, finished, failed, outstanding, latencyBuckets, shards, frozen } = value;
+  const counts = [arrived, finished, failed, outstanding].every(isCount);
+  const buckets = Array.isArray(latencyBuckets) && latencyBuckets.length === LATENCY_BUCKETS;
+  return counts && buckets && latencyBuckets.every(isCount) && areShards(shards) && optional(frozen, areShards);
+}

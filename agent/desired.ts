@@ -1,0 +1,47 @@
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Desired } from '../protocol/link.js';
+import type { Component } from '../protocol/manifest.js';
+
+const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
+
+export function emptyDesired(): Desired {
+  return { revision: -1, apps: {}, instances: [], shards: {} };
+}
+
+export function componentsOf(desired: Desired, app: string): Readonly<Record<string, Component>> {
+  return Object.hasOwn(desired.apps, app) ? (desired.apps[app] ?? {}) : {};
+}
+
+/**
+ * The desired state when it has the right shape; throws SHOAL_E_FRAME otherwise. It comes from the coordinator, which
+ * validated the manifests; what names files or ids of this host is looked at again.
+ */
+export function parseDesired(value: unknown): Desired {
+  const desired = value as Desired;
+  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `desired state: ${what}`);
+  if (typeof value !== 'object' || value === null) throw fail('is not a map');
+  if (!Number.isSafeInteger(desired.revision)) throw fail('has no revision');
+  if (!isMap(desired.apps) || !isMap(desired.shards) || !Array.isArray(desired.instances))
+    throw fail('has a wrong shape');
+  for (const { id, app, component, size } of desired.instances) {
+    if (typeof id !== 'string' || !ID.test(id) || !id.startsWith(`${app}-${component}-`))
+      throw fail(`instance id ${id}`);
+    if (!(size?.cpu > 0) || !(size.memory > 0)) throw fail(`size of ${id}`);
+  }
+  for (const [app, components] of Object.entries(desired.apps)) {
+    if (!isMap(components)) throw fail(`app ${app}`);
+    for (const [name, { command, calls, ports, source }] of Object.entries(components)) {
+      const complete = Array.isArray(command) && Array.isArray(calls) && Array.isArray(ports) && isMap(source);
+      if (!complete) throw fail(`component ${app}/${name}`);
+    }
+  }
+  for (const [key, map] of Object.entries(desired.shards)) {
+    if (!Array.isArray(map.owners) || map.owners.length !== LIMITS.shardCount) throw fail(`state shards of ${key}`);
+  }
+  return desired;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

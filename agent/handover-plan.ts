@@ -1,0 +1,51 @@
+import { LIMITS } from '../protocol/limits.js';
+import type { ShardMap } from '../protocol/link.js';
+
+/** What the handover of a component's state shards needs to know of one of its instances. */
+export interface Holder {
+  id: string;
+  /** Its process speaks with the agent now. */
+  connected: boolean;
+  /** It may hold state that it has not told of: it ran before this agent did and has not dialled yet. */
+  unknown: boolean;
+  shards: readonly number[];
+  frozen: readonly number[];
+}
+
+export type HandoverStep =
+  | { kind: 'own'; shard: number; to: string }
+  /** Freeze at `from`, install at `to`, switch the routes, drop at `from`. */
+  | { kind: 'move'; shard: number; from: string; to: string }
+  /** A stale copy: the state lives elsewhere already. */
+  | { kind: 'drop'; shard: number; from: string };
+
+/**
+ * The next step for each state shard to come from where it is to where the map wants it. Who holds it unfrozen holds the
+ * truth; a frozen copy is the truth only as long as nobody has an unfrozen one. Whatever crash left the shards as they
+ * are, repeating the steps brings each to its owner without losing a key.
+ */
+export function planHandover(map: ShardMap, holders: readonly Holder[]): HandoverStep[] {
+  const steps: HandoverStep[] = [];
+  const mayHideState = holders.some((each) => each.unknown);
+  for (let shard = 0; shard < LIMITS.shardCount; shard += 1) {
+    const wanted = map.owners[shard] ?? null;
+    const holding = holders.filter((each) => each.shards.includes(shard));
+    const live = holding.filter((each) => !each.frozen.includes(shard));
+    const truth =
+      live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];
+    const target = holders.find((each) => each.id === wanted && each.connected);
+    if (truth === undefined) {
+      if (target !== undefined && !mayHideState) steps.push({ kind: 'own', shard, to: target.id });
+      continue;
+    }
+    for (const other of holding) {
+      // Two that both serve it cannot be told apart by age; then neither is thrown away until one is the wanted owner.
+      const stale = other !== truth && (other.frozen.includes(shard) || truth.id === wanted);
+      if (stale && other.connected && live.includes(truth)) steps.push({ kind: 'drop', shard, from: other.id });
+    }
+    if (target === undefined || !truth.connected) continue;
+    if (truth.id !== target.id) steps.push({ kind: 'move', shard, from: truth.id, to: target.id });
+    else if (truth.frozen.includes(shard)) steps.push({ kind: 'own', shard, to: target.id });
+  }
+  return steps;
+}

@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ShoalError } from '../protocol/errors.js';
+import { runTool } from './run-tool.js';
+
+const PULL_MS_MAX = 300_000;
+/** A failed pull is not tried again sooner. */
+const RETRY_MS = 5_000;
+
+/** OCI images, fetched by skopeo and unpacked by umoci, each once for all instances of this host. */
+export class Images {
+  readonly #folder: string;
+  readonly #clock: () => number;
+  readonly #pulls = new Map<string, Promise<string>>();
+  readonly #failed = new Map<string, { error: ShoalError; atMs: number }>();
+
+  constructor(folder: string, clock: () => number) {
+    this.#folder = folder;
+    this.#clock = clock;
+  }
+
+  /** Root file system of the image, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. */
+  unpack(reference: string): Promise<string> {
+    const failed = this.#failed.get(reference);
+    if (failed !== undefined && this.#clock() - failed.atMs < RETRY_MS) return Promise.reject(failed.error);
+    const running = this.#pulls.get(reference);
+    if (running !== undefined) return running;
+    const pull = this.#pull(reference);
+    this.#pulls.set(reference, pull);
+    pull.catch((error: unknown) => {
+      this.#pulls.delete(reference);
+      if (error instanceof ShoalError) this.#failed.set(reference, { error, atMs: this.#clock() });
+    });
+    return pull;
+  }
+
+  async #pull(reference: string): Promise<string> {
+    const source = /^[a-z-]+:/.test(reference) && !/^[^/]+:\d+\//.test(reference) ? reference : `docker://${reference}`;
+    const done = join(this.#folder, createHash('sha256').update(source).digest('hex').slice(0, 16));
+    const rootfs = join(done, 'unpacked', 'rootfs');
+    if (await isThere(rootfs)) return rootfs;
+    const partial = `${done}.partial`;
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
+    try {
+      await runTool('skopeo', ['copy', '--quiet', source, `oci:${partial}/oci:image`], PULL_MS_MAX, 'SHOAL_E_START');
+      await runTool(
+        'umoci',
+        ['unpack', '--image', `${partial}/oci:image`, `${partial}/unpacked`],
+        PULL_MS_MAX,
+        'SHOAL_E_START',
+      );
+      await rm(join(partial, 'oci'), { recursive: true });
+      // Whole or not at all: a kill in the middle leaves only the partial folder, which the next try removes.
+      await rename(partial, done);
+    } catch (error) {
+      await rm(partial, { recursive: true, force: true });
+      if (error instanceof ShoalError)
+        throw new ShoalError(error.code, `image ${reference}: ${error.message}`, { cause: error });
+      throw error;
+    }
+    return rootfs;
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

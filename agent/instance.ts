@@ -1,0 +1,417 @@
+import { access, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { NativeHost, PidWatch } from '../native/index.js';
+import type { InstanceStats, Route } from '../protocol/control.js';
+import { toShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
+import type { Component } from '../protocol/manifest.js';
+import { restartDelayMs, restartsInARow } from './backoff.js';
+import { Cgroup } from './cgroup.js';
+import { Control } from './control.js';
+import { reapInstance } from './crun.js';
+import { type Exit, type LaunchTools, launch, makeSocketFolder, portSockets, readExit, readPid } from './launch.js';
+import { type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
+
+export interface InstanceTools extends LaunchTools {
+  native: NativeHost;
+  clock: () => number;
+  log: Logger;
+  /** Something that routes, plan or report depend on has changed. */
+  changed(): void;
+  event(instance: Instance, kind: string, message: string): void;
+  /** The cgroup of an instance is about to go. */
+  cgroupGone(path: string): void;
+  /** An instance is gone from the host and its folder removed. */
+  gone(instance: Instance): void;
+  wanted(instance: Instance, component: string): void;
+}
+
+const SIGTERM = 15;
+/** How often readiness is looked for in an instance that does not use the SDK. */
+const PROBE_MS = 25;
+/** A process without SDK and ports counts as ready when it has run for so long. */
+const PLAIN_READY_MS = 1_000;
+
+/**
+ * One micro-instance from its creation to its removal: starts it, starts it again when it ends unasked, notices that it
+ * is ready, resizes it and ends it. Survives the agent: everything needed to go on is in the record and the shim.
+ */
+export class Instance {
+  readonly #tools: InstanceTools;
+  #record: InstanceRecord;
+  readonly #control: Control;
+  readonly #cgroup: Cgroup;
+  #phase: InstancePhase = 'starting';
+  #draining = false;
+  #watch: PidWatch | undefined;
+  #shimPid: number | undefined;
+  #pid: number | undefined;
+  #startedMs = 0;
+  #createdMs: number;
+  #inARow = 0;
+  #saidReady = false;
+  #routes = '';
+  #exit: Exit | undefined;
+  #stats: InstanceStats | undefined;
+  #sample: Sample | undefined;
+  #timers = new Set<NodeJS.Timeout>();
+  /** Between the decision to start a process and its shim; what ends the instance then waits for the shim. */
+  #launching = false;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(tools: InstanceTools, record: InstanceRecord) {
+    this.#tools = tools;
+    this.#record = record;
+    this.#createdMs = tools.clock();
+    this.#cgroup = new Cgroup(tools.paths.cgroup(record.id));
+    this.#control = new Control(record.id, {
+      hello: () => tools.changed(),
+      ready: () => this.#becomeReady(),
+      stats: (stats) => this.#takeStats(stats),
+      wanted: (component) => tools.wanted(this, component),
+      closed: () => tools.changed(),
+    });
+  }
+
+  get id(): string {
+    return this.#record.id;
+  }
+  get app(): string {
+    return this.#record.app;
+  }
+  get component(): string {
+    return this.#record.component;
+  }
+  get made(): Component {
+    return this.#record.made;
+  }
+  get slot(): number {
+    return this.#record.slot;
+  }
+  get phase(): InstancePhase {
+    return this.#phase;
+  }
+  get size(): Size {
+    return this.#record.size;
+  }
+  get restarts(): number {
+    return this.#record.restarts;
+  }
+  get draining(): boolean {
+    return this.#draining;
+  }
+  get stopping(): boolean {
+    return this.#phase === 'stopping';
+  }
+  get running(): boolean {
+    return this.#shimPid !== undefined;
+  }
+  get control(): Control {
+    return this.#control;
+  }
+  get cgroup(): Cgroup {
+    return this.#cgroup;
+  }
+  get stats(): InstanceStats | undefined {
+    return this.#stats;
+  }
+  /** First of the host ids that its users have, and how many. */
+  get ids(): { base: number; count: number } {
+    return idsOfSlot(this.#tools.paths.run, this.slot);
+  }
+  socket(name: string): string {
+    return join(this.#tools.paths.instance(this.id).socket, `${name}.sock`);
+  }
+
+  /** Tells the process where its calls go, when that has changed. */
+  sendRoutes(revision: number, routes: Record<string, Route>): void {
+    const text = JSON.stringify(routes);
+    if (text === this.#routes) return;
+    this.#routes = text;
+    this.#control.sendRoutes(revision, routes);
+  }
+
+  /** Starts the first process. Never rejects: what goes wrong leads to a restart. */
+  async start(): Promise<void> {
+    this.#launching = true;
+    try {
+      await makeSocketFolder(this.#tools.paths, this.#record);
+      await this.#save();
+      await this.#control.listen(this.#tools.paths.instance(this.id).socket, this.ids.base);
+    } catch (error) {
+      this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
+      return;
+    }
+    await this.#launch();
+  }
+
+  /** Takes over what an earlier agent started; a shim that is dead is reaped and counts as an end of the process. */
+  async adopt(): Promise<void> {
+    const here = this.#tools.paths.instance(this.id);
+    await makeSocketFolder(this.#tools.paths, this.#record);
+    await this.#control.listen(here.socket, this.ids.base);
+    const shimPid = await readPid(here.shimPid);
+    if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
+      this.#pid = await readPid(here.pid);
+      this.#tools.cgroupMade(this.#cgroup.path);
+      this.#watchShim(shimPid);
+      this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);
+      if (this.#record.ready) this.#setPhase('ready');
+      else this.#awaitReady();
+      return;
+    }
+    await this.#shimGone();
+  }
+
+  /** Sets the new size on the running cgroup: takes effect at once, nothing restarts. */
+  async resize(size: Size): Promise<void> {
+    this.#record = { ...this.#record, size };
+    if (this.running) await this.#cgroup.limit(size);
+    await this.#save();
+    this.#tools.changed();
+  }
+
+  /** No more calls and state shards come; it goes on until terminate(). */
+  drain(): void {
+    this.#draining = true;
+    if (this.#phase === 'ready') this.#setPhase('draining');
+    else this.#tools.changed();
+  }
+
+  /** Ends it: SIGTERM, and after a while SIGKILL to all that is left; then its folder goes. */
+  async terminate(): Promise<void> {
+    if (this.stopping) return;
+    this.#setPhase('stopping');
+    this.#clearTimers();
+    if (this.#launching) return;
+    if (this.#shimPid === undefined) return this.#remove();
+    this.#endProcess(this.#shimPid);
+  }
+
+  #endProcess(shimPid: number): void {
+    this.#tools.native.signalPid(shimPid, SIGTERM);
+    this.#later(LIMITS.stopMsMax, () => {
+      this.#tools.event(this, 'killed', `did not end within ${LIMITS.stopMsMax} ms of SIGTERM`);
+      void this.#cgroup.kill();
+    });
+  }
+
+  /** The agent stops; the instance goes on. */
+  detach(): void {
+    this.#clearTimers();
+    this.#watch?.close();
+    this.#control.close();
+  }
+
+  /** Takes the sample of this second; CPU seconds from the profiler where it works, else from the cgroup. */
+  async measure(profiledCpuSeconds: number | undefined): Promise<void> {
+    if (!this.running) return;
+    const usage = await this.#cgroup.usage();
+    const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
+    const cpuSeconds = profiledCpuSeconds ?? usage.cpuSeconds;
+    this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets };
+  }
+
+  status(): InstanceStatus {
+    const { id, app, component, size, restarts, startMs } = this.#record;
+    return {
+      id,
+      app,
+      component,
+      phase: this.#phase,
+      size,
+      restarts,
+      shards: this.#control.shards ?? [],
+      ...(this.#pid === undefined ? {} : { pid: this.#pid }),
+      ...(startMs === null ? {} : { startMs }),
+      ...(this.#exit === undefined ? {} : { exit: this.#exit }),
+      ...(this.#sample === undefined ? {} : { sample: this.#sample }),
+    };
+  }
+
+  async #launch(): Promise<void> {
+    this.#launching = true;
+    this.#startedMs = this.#tools.clock();
+    this.#saidReady = false;
+    try {
+      const shimPid = await launch(this.#tools, this.#record);
+      this.#launching = false;
+      this.#watchShim(shimPid);
+      if (this.stopping) this.#endProcess(shimPid);
+      else this.#awaitReady();
+    } catch (error) {
+      await this.#cgroup.remove();
+      this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
+    }
+  }
+
+  #watchShim(pid: number): void {
+    this.#shimPid = pid;
+    const gone = () => void this.#shimGone();
+    try {
+      this.#watch = this.#tools.native.watchPid(pid, gone);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      setImmediate(gone); // It ended between spawn and here.
+    }
+  }
+
+  async #shimGone(): Promise<void> {
+    this.#watch?.close();
+    this.#watch = undefined;
+    const here = this.#tools.paths.instance(this.id);
+    try {
+      this.#tools.cgroupGone(this.#cgroup.path);
+      let exit = await readExit(here.exit);
+      if (exit === null) {
+        await reapInstance(this.#tools.paths, this.#tools.crun, this.id);
+        exit = { code: null, signal: 9, reason: 'its supervisor was killed' };
+      }
+      this.#shimPid = undefined;
+      this.#pid = undefined;
+      this.#ended(exit);
+    } catch (error) {
+      this.#tools.log.error({ err: error, instance: this.id }, 'cannot clean up after an instance');
+      this.#later(LIMITS.restartBackoffMsMin, () => void this.#shimGone());
+    }
+  }
+
+  /** The process has ended, or could not be started, and nothing of it is left. */
+  #ended(exit: Exit): void {
+    this.#launching = false;
+    this.#clearTimers();
+    this.#exit = exit;
+    this.#stats = undefined;
+    this.#sample = undefined;
+    this.#control.forget();
+    if (this.stopping) {
+      void this.#remove();
+      return;
+    }
+    const how =
+      exit.signal !== null ? `signal ${exit.signal}` : exit.code !== null ? `code ${exit.code}` : 'no process';
+    this.#inARow = restartsInARow(this.#inARow, this.#tools.clock() - this.#startedMs);
+    const delayMs = restartDelayMs(this.#inARow);
+    this.#record = { ...this.#record, ready: false, restarts: this.#record.restarts + 1 };
+    this.#setPhase('backoff');
+    this.#tools.event(this, 'exited', `${exit.reason} (${how}); restart ${this.#record.restarts} in ${delayMs} ms`);
+    if (this.#draining) return;
+    this.#later(delayMs, () => {
+      this.#setPhase('starting');
+      this.#createdMs = this.#tools.clock();
+      this.#launching = true;
+      void this.#save().then(
+        () => this.#launch(),
+        (error: unknown) => this.#ended({ code: null, signal: null, reason: `start-failed: ${String(error)}` }),
+      );
+    });
+  }
+
+  /** The SDK says when it is ready; without it the listeners of all ports, or for a plain process its mere running, do. */
+  #awaitReady(): void {
+    const deadline = this.#tools.clock() + LIMITS.readyMsMax;
+    const sockets = portSockets(this.#tools.paths.instance(this.id).socket, this.#record);
+    const probe = async () => {
+      if (this.#phase !== 'starting' || !this.running) return;
+      const now = this.#tools.clock();
+      if (this.#pid === undefined) await this.#findPid();
+      const speaksSdk = this.#control.shards !== null;
+      const plain = sockets.length === 0 && now - this.#startedMs >= PLAIN_READY_MS;
+      const listens = sockets.length > 0 && (await allExist(sockets));
+      if (this.#saidReady || (!speaksSdk && this.#pid !== undefined && (plain || listens))) return this.#becomeReady();
+      if (now >= deadline) {
+        this.#tools.event(this, 'not-ready', `was not ready within ${LIMITS.readyMsMax / 1000} s and is started anew`);
+        await this.#cgroup.kill();
+        return;
+      }
+      this.#later(PROBE_MS, () => void probe().catch((error: unknown) => this.#tools.log.error({ err: error })));
+    };
+    void probe().catch((error: unknown) => this.#tools.log.error({ err: error }));
+  }
+
+  async #findPid(): Promise<void> {
+    const pid = await readPid(this.#tools.paths.instance(this.id).pid);
+    // Left from the process before until crun writes the new one.
+    if (pid !== undefined && (await this.#cgroup.pids()).includes(pid)) this.#pid = pid;
+  }
+
+  #becomeReady(): void {
+    this.#saidReady = true;
+    if (this.#phase !== 'starting') return;
+    const startMs = this.#tools.clock() - this.#createdMs;
+    this.#record = { ...this.#record, ready: true, startMs };
+    this.#setPhase(this.#draining ? 'draining' : 'ready');
+    this.#tools.event(this, 'ready', `after ${startMs} ms`);
+    this.#save().catch((error: unknown) => this.#tools.log.error({ err: error }, 'cannot write the record'));
+    if (this.#pid === undefined) void this.#findPid();
+  }
+
+  #takeStats(stats: InstanceStats): void {
+    const shardsChanged = String(stats.shards) !== String(this.#stats?.shards);
+    this.#stats = stats;
+    if (shardsChanged) this.#tools.changed();
+  }
+
+  async #remove(): Promise<void> {
+    const here = this.#tools.paths.instance(this.id);
+    this.#control.close();
+    try {
+      await this.#saving;
+      await this.#cgroup.remove();
+      await rm(here.directory, { recursive: true, force: true });
+      this.#tools.gone(this);
+    } catch (error) {
+      this.#tools.log.error({ err: error, instance: this.id }, 'cannot remove an instance; trying again');
+      this.#later(LIMITS.restartBackoffMsMin, () => void this.#remove());
+    }
+  }
+
+  /** One write after the other: they share a temporary file. */
+  #save(): Promise<void> {
+    const write = () => writeRecord(this.#tools.paths.instance(this.id).record, this.#record);
+    const saved = this.#saving.then(write, write);
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  #setPhase(phase: InstancePhase): void {
+    this.#phase = phase;
+    this.#tools.changed();
+  }
+
+  #later(ms: number, action: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      action();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
+
+/** The record of a new instance. */
+export function newRecord(
+  { id, app, component, size }: DesiredInstance,
+  made: Component,
+  slot: number,
+): InstanceRecord {
+  return { format: 1, id, app, component, made, slot, size, restarts: 0, ready: false, startMs: null };
+}
+
+async function allExist(paths: string[]): Promise<boolean> {
+  const found = await Promise.all(
+    paths.map((path) =>
+      access(path).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  return found.every(Boolean);
+}

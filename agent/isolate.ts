@@ -1,0 +1,40 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { ShoalError } from '../protocol/errors.js';
+
+const MARK = 'SHOAL_AGENT_ISOLATED';
+
+/** Whether this process already is the agent in its own mount namespace. */
+export function isIsolated(): boolean {
+  return process.env[MARK] === '1';
+}
+
+/**
+ * Runs this program again in a mount namespace of its own, as the same process from outside: signals are passed on, the
+ * exit code comes back, and no mount of the agent is ever seen, or left behind, on the host.
+ */
+export async function runIsolated(script: string, words: string[]): Promise<number> {
+  const args = ['--mount', '--propagation', 'slave', process.execPath, script, ...words];
+  const child = spawn('unshare', args, { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.once('error', (error) => {
+      reject(new ShoalError('SHOAL_E_HOST', `cannot run unshare (package util-linux): ${error.message}`));
+    });
+    child.once('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 128)));
+  });
+}
+
+/** The file system type that is mounted at the path, by /proc/self/mountinfo (proc(5)); null when none is. */
+export function mountedAt(
+  path: string,
+  mountinfo: string = readFileSync('/proc/self/mountinfo', 'utf8'),
+): string | null {
+  let found: string | null = null;
+  for (const line of mountinfo.split('\n')) {
+    const [left = '', right = ''] = line.split(' - ');
+    // The last one on the same path covers those before.
+    if (left.split(' ')[4] === path) found = right.split(' ')[0] ?? null;
+  }
+  return found;
+}

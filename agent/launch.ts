@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import { readJson } from './atomic-file.js';
+import { bundleConfig } from './bundle.js';
+import { Cgroup, isErrno } from './cgroup.js';
+import type { Paths } from './paths.js';
+import { type InstanceRecord, idsOfSlot } from './record.js';
+import type { RootfsMaker } from './rootfs.js';
+
+export interface LaunchTools {
+  paths: Paths;
+  rootfs: RootfsMaker;
+  shim: string;
+  crun: string;
+  /** The cgroup of an instance is there; nothing runs in it yet. */
+  cgroupMade(path: string): void;
+}
+
+/** How a container ended, as exit.json of its shim says. */
+export interface Exit {
+  code: number | null;
+  signal: number | null;
+  reason: string;
+}
+
+/** Makes folders, bundle and cgroup and starts the shim. Answers its pid. */
+export async function launch(tools: LaunchTools, record: InstanceRecord): Promise<number> {
+  const { paths } = tools;
+  const here = paths.instance(record.id);
+  const ids = idsOfSlot(paths.run, record.slot);
+  const rootfs = await tools.rootfs.make(record.made);
+  const peersFolder = paths.peers(record.app, record.component);
+  await mkdir(peersFolder, { recursive: true, mode: 0o755 });
+  await mkdir(here.bundle, { recursive: true, mode: 0o711 });
+  for (const stale of [here.exit, join(here.socket, 'fabric.sock'), ...portSockets(here.socket, record)]) {
+    await rm(stale, { force: true });
+  }
+  const config = bundleConfig({
+    id: record.id,
+    app: record.app,
+    component: record.component,
+    command: record.made.command,
+    env: record.made.env,
+    ids,
+    socketFolder: here.socket,
+    peersFolder,
+    rootfs: rootfs.path,
+    binds: rootfs.binds,
+    workingFolder: rootfs.workingFolder,
+  });
+  await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
+  const cgroup = new Cgroup(paths.cgroup(record.id));
+  await cgroup.create();
+  await cgroup.limit(record.size);
+  tools.cgroupMade(cgroup.path);
+  return spawnShim(tools, record.id);
+}
+
+/** The folder that is bound at /run/shoal, owned by the instance's root user. */
+export async function makeSocketFolder(paths: Paths, record: InstanceRecord): Promise<void> {
+  const here = paths.instance(record.id);
+  const { base } = idsOfSlot(paths.run, record.slot);
+  await mkdir(here.directory, { recursive: true, mode: 0o711 });
+  await mkdir(here.socket, { recursive: true, mode: 0o700 });
+  await chown(here.socket, base, base);
+}
+
+export function portSockets(socketFolder: string, record: InstanceRecord): string[] {
+  return record.made.ports.map((port) => join(socketFolder, `${port.name}.sock`));
+}
+
+/** exit.json; null when the shim left none, since it was killed itself. */
+export async function readExit(path: string): Promise<Exit | null> {
+  const value = (await readJson(path)) as Record<string, unknown> | null;
+  if (value === null) return null;
+  const number = (key: string) => (typeof value[key] === 'number' ? value[key] : null);
+  const reason = [value['reason'], value['detail']]
+    .filter((part) => typeof part === 'string' && part !== '')
+    .join(': ');
+  return { code: number('code'), signal: number('signal'), reason };
+}
+
+/** Pid of the container's first process; undefined before crun has written it. */
+export async function readPid(path: string): Promise<number | undefined> {
+  try {
+    const pid = Number((await readFile(path, 'utf8')).trim());
+    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function spawnShim({ paths, shim, crun }: LaunchTools, id: string): Promise<number> {
+  const words = ['--dir', paths.instance(id).directory, '--cgroup', paths.cgroup(id), '--id', id, '--crun', crun];
+  words.push('--crun-root', paths.crunRoot, '--log-bytes', String(LIMITS.logFileBytesMax));
+  words.push('--log-files', String(LIMITS.logFilesMax));
+  return new Promise((resolve, reject) => {
+    const child: ChildProcess = spawn(shim, words, { detached: true, stdio: 'ignore', cwd: '/', env: {} });
+    child.once('error', (error) => reject(new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${error.message}`)));
+    child.once('spawn', () => {
+      child.unref();
+      resolve(child.pid as number);
+    });
+  });
+}

@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Logger, pino } from 'pino';
+import { type CpuProfilerHandle, native } from '../native/index.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { Agent } from './agent.js';
+import { prepareCgroupRoot } from './cgroup.js';
+import { describeHost, findCrun } from './host.js';
+import { Images } from './images.js';
+import { isIsolated, mountedAt, runIsolated } from './isolate.js';
+import { Link } from './link.js';
+import { Paths } from './paths.js';
+import { RootfsMaker } from './rootfs.js';
+import { Sources } from './sources.js';
+
+const CGROUP_MOUNT = '/sys/fs/cgroup';
+
+const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--stop-instances]
+  --socket PATH     Unix socket of the coordinator (default /run/shoal/coordinator.sock)
+  --run DIR         state folder, on a file system that a restart of the agent survives (default /run/shoal)
+  --name NAME       name of this host (default its hostname)
+  --stop-instances  end all instances when the agent is told to stop; otherwise they go on`;
+
+interface Options {
+  socket: string;
+  run: string;
+  name: string;
+  stopInstances: boolean;
+}
+
+function readOptions(words: string[]): Options | null {
+  try {
+    const { values } = parseArgs({
+      args: words,
+      options: {
+        socket: { type: 'string', default: '/run/shoal/coordinator.sock' },
+        run: { type: 'string', default: '/run/shoal' },
+        name: { type: 'string', default: hostname() },
+        'stop-instances': { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) return null;
+    for (const [name, path] of [
+      ['--run', values.run],
+      ['--socket', values.socket],
+    ] as const) {
+      if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
+    }
+    return { socket: values.socket, run: values.run, name: values.name, stopInstances: values['stop-instances'] };
+  } catch (error) {
+    throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+async function run(options: Options, log: Logger): Promise<void> {
+  const paths = new Paths(options.run, CGROUP_MOUNT);
+  mkdirSync(options.run, { recursive: true, mode: 0o711 });
+  holdLock(paths);
+  // A hybrid host has cgroup v1 there; in this mount namespace crun and we see version 2 instead.
+  if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);
+  const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
+  const { profiler, problem } = startProfiler();
+  const host = describeHost(options.name, controllers, problem);
+  for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
+
+  const clock = () => Date.now();
+  const rootfs = new RootfsMaker(
+    paths,
+    new Sources(join(paths.sources, randomUUID()), native),
+    new Images(paths.images, clock),
+  );
+  const tools = { paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
+  const agent = new Agent(tools, profiler);
+  await agent.open();
+  const link = new Link(options.socket, host, agent, log);
+  link.start();
+  native.sdNotify('READY=1');
+  const watchdog = setInterval(() => native.sdNotify('WATCHDOG=1'), 1_000);
+  log.info({ run: options.run, controllers }, 'the agent is up');
+
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+  native.sdNotify('STOPPING=1');
+  clearInterval(watchdog);
+  link.close();
+  if (options.stopInstances) await agent.stopInstances();
+  await agent.close();
+}
+
+/** One agent for each state folder. */
+function holdLock(paths: Paths): void {
+  try {
+    native.acquireLock(paths.lock);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EWOULDBLOCK' && (error as NodeJS.ErrnoException).code !== 'EAGAIN')
+      throw error;
+    throw new ShoalError(
+      'SHOAL_E_CONFLICT',
+      `another agent runs on ${paths.run}: stop it, or give this one its own --run`,
+    );
+  }
+}
+
+/** Without BPF the cgroup's own accounting, which is coarser in time, stands in. */
+function startProfiler(): { profiler: CpuProfilerHandle | null; problem: string | null } {
+  const profiler = native.createProfiler();
+  try {
+    profiler.start();
+    return { profiler, problem: null };
+  } catch (error) {
+    profiler.close();
+    return { profiler: null, problem: (error as Error).message };
+  }
+}
+
+async function main(): Promise<number> {
+  const log = pino({ name: 'agent', level: process.env['SHOAL_LOG'] ?? 'info' }, pino.destination(2));
+  try {
+    const words = process.argv.slice(2);
+    const options = readOptions(words);
+    if (options === null) {
+      process.stdout.write(`${USAGE}\n`);
+      return 0;
+    }
+    if (process.geteuid?.() !== 0)
+      throw new ShoalError('SHOAL_E_HOST', 'the agent must run as root: it makes containers');
+    if (!isIsolated()) return await runIsolated(fileURLToPath(import.meta.url), words);
+    await run(options, log);
+    return 0;
+  } catch (error) {
+    const { code, message, exitCode } = toShoalError(error);
+    log.fatal({ err: error, code }, message);
+    return exitCode;
+  }
+}
+
+process.exit(await main());

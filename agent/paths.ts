@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+
+/** Where the agent keeps what; every path of the state folder is made here. */
+export class Paths {
+  constructor(
+    readonly run: string,
+    readonly cgroupMount: string = '/sys/fs/cgroup',
+  ) {}
+  /** Tells two agents of one host apart where they share a name space: cgroups and user ids. */
+  get runHash(): string {
+    return createHash('sha256').update(this.run).digest('hex').slice(0, 8);
+  }
+  get desired(): string {
+    return join(this.run, 'desired.json');
+  }
+  get lock(): string {
+    return join(this.run, 'agent.lock');
+  }
+  get crunRoot(): string {
+    return join(this.run, 'crun');
+  }
+  get instances(): string {
+    return join(this.run, 'instances');
+  }
+  get apps(): string {
+    return join(this.run, 'apps');
+  }
+  /** Unpacked images, by hash of their reference. */
+  get images(): string {
+    return join(this.run, 'images');
+  }
+  /** Root file systems that instances share, read-only. */
+  get rootfs(): string {
+    return join(this.run, 'rootfs');
+  }
+  /** Bind mounts of folders that unprivileged instances could not reach where they are. */
+  get sources(): string {
+    return join(this.run, 'sources');
+  }
+  get cgroupRoot(): string {
+    return join(this.cgroupMount, 'shoal', this.runHash);
+  }
+  cgroup(id: string): string {
+    return join(this.cgroupRoot, id);
+  }
+  peers(app: string, caller: string): string {
+    return join(this.apps, app, 'peers', caller);
+  }
+  /** Where the sockets behind host ports are linked, out of the instances' reach. */
+  ports(app: string, component: string): string {
+    return join(this.apps, app, 'ports', component);
+  }
+  instance(id: string): InstancePaths {
+    return new InstancePaths(join(this.instances, id));
+  }
+}
+
+/** The folder of one instance. */
+export class InstancePaths {
+  constructor(readonly directory: string) {}
+  get record(): string {
+    return join(this.directory, 'record.json');
+  }
+  get lock(): string {
+    return join(this.directory, 'lock');
+  }
+  get shimPid(): string {
+    return join(this.directory, 'shim.pid');
+  }
+  /** Host pid of the container's first process, written by crun. */
+  get pid(): string {
+    return join(this.directory, 'pid');
+  }
+  get exit(): string {
+    return join(this.directory, 'exit.json');
+  }
+  get log(): string {
+    return join(this.directory, 'log');
+  }
+  get bundle(): string {
+    return join(this.directory, 'bundle');
+  }
+  get config(): string {
+    return join(this.bundle, 'config.json');
+  }
+  get rootfs(): string {
+    return join(this.bundle, 'rootfs');
+  }
+  /** Bind-mounted at /run/shoal in the instance. */
+  get socket(): string {
+    return join(this.directory, 'socket');
+  }
+}

@@ -1,0 +1,154 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { lstat, mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import type { Component } from '../protocol/manifest.js';
+import { isErrno } from './cgroup.js';
+import type { Images } from './images.js';
+import { overlayReadOnly } from './overlay.js';
+import type { Paths } from './paths.js';
+import type { Sources } from './sources.js';
+
+/** What an instance of a component sees as its file system. */
+export interface Rootfs {
+  path: string;
+  binds: { source: string; target: string }[];
+  workingFolder: string;
+}
+
+/** Folders that the bundle mounts something on; they must be there, since an instance's root is read-only. */
+const MOUNT_POINTS = ['proc', 'dev', 'tmp', 'app', dirname(CONTROL_SOCKET), PEERS_FOLDER];
+/** Of the host's system folders these go into `rootfs: host`; those that are links there become links here. */
+const SYSTEM_FOLDERS = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'usr'];
+/** Of the host's /etc: what programs need to run and to make TLS connections, and nothing that is this host's own. */
+const ETC = ['ssl', 'ld.so.cache', 'ld.so.conf', 'ld.so.conf.d', 'localtime', 'mime.types', 'alternatives'];
+const ETC_FILES: Record<string, string> = {
+  passwd: 'root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
+  group: 'root:x:0:\nnogroup:x:65534:\n',
+  hosts: '127.0.0.1 localhost\n::1 localhost\n',
+  'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+};
+const NODE_INSIDE = '/opt/shoal/bin/node';
+const MODULES_INSIDE = '/node_modules';
+
+/** Makes the root file systems of components; instances share them, read-only. */
+export class RootfsMaker {
+  readonly #paths: Paths;
+  readonly #sources: Sources;
+  readonly #images: Images;
+  #host: Promise<string> | undefined;
+
+  constructor(paths: Paths, sources: Sources, images: Images) {
+    this.#paths = paths;
+    this.#sources = sources;
+    this.#images = images;
+  }
+
+  /** Throws SHOAL_E_START or SHOAL_E_HOST with what is wrong when the component's source cannot be had. */
+  async make(component: Component): Promise<Rootfs> {
+    const { source } = component;
+    if (source.kind === 'image') {
+      const path = await this.#images.unpack(source.image);
+      await makeMountPoints(path);
+      return { path, binds: [], workingFolder: '/' };
+    }
+    if (source.kind === 'build') {
+      throw new ShoalError('SHOAL_E_HOST', 'this version does not build images: give `image` or `rootfs` instead');
+    }
+    const folder = source.directory === undefined ? undefined : await this.#folder(source.directory);
+    const app = folder === undefined ? [] : [{ source: folder, target: '/app' }];
+    const workingFolder = folder === undefined ? '/' : '/app';
+    if (source.rootfs === 'host') {
+      this.#host ??= this.#makeHost();
+      return { path: await this.#host, binds: [...(await this.#hostBinds()), ...app], workingFolder };
+    }
+    const given = await this.#folder(source.rootfs);
+    const path = await overlayReadOnly(
+      given,
+      join(this.#paths.rootfs, 'mount-points'),
+      this.#paths.rootfs,
+      makeMountPoints,
+    );
+    return { path, binds: app, workingFolder };
+  }
+
+  async #folder(path: string): Promise<string> {
+    const reachable = await this.#sources.reachable(path);
+    if (!(await lstat(reachable)).isDirectory()) throw new ShoalError('SHOAL_E_START', `${path} is not a folder`);
+    return reachable;
+  }
+
+  /** The skeleton that the host's folders are bound into. */
+  async #makeHost(): Promise<string> {
+    const root = join(this.#paths.rootfs, 'host');
+    await makeMountPoints(root);
+    for (const name of SYSTEM_FOLDERS) {
+      const kind = await kindOf(join('/', name));
+      if (kind === 'folder') await mkdir(join(root, name), { recursive: true });
+      if (kind !== 'link') continue;
+      await rm(join(root, name), { recursive: true, force: true });
+      await symlink(await readlink(join('/', name)), join(root, name));
+    }
+    await mkdir(join(root, 'etc'), { recursive: true });
+    for (const [name, content] of Object.entries(ETC_FILES)) await writeFile(join(root, 'etc', name), content);
+    for (const name of ETC) {
+      const kind = await kindOf(join('/etc', name));
+      if (kind === 'folder') await mkdir(join(root, 'etc', name), { recursive: true });
+      else if (kind !== 'none') await writeFile(join(root, 'etc', name), '');
+    }
+    await mkdir(join(root, MODULES_INSIDE, ...(sharedModules() === null ? ['shoal'] : [])), { recursive: true });
+    await mkdir(join(root, dirname(NODE_INSIDE)), { recursive: true });
+    await writeFile(join(root, NODE_INSIDE), '');
+    return root;
+  }
+
+  async #hostBinds(): Promise<Rootfs['binds']> {
+    const binds: Rootfs['binds'] = [];
+    for (const name of SYSTEM_FOLDERS) {
+      if ((await kindOf(join('/', name))) === 'folder')
+        binds.push({ source: join('/', name), target: join('/', name) });
+    }
+    for (const name of ETC) {
+      if ((await kindOf(join('/etc', name))) === 'none') continue;
+      binds.push({ source: await this.#sources.reachable(join('/etc', name)), target: join('/etc', name) });
+    }
+    const modules = sharedModules();
+    const shoal = await this.#sources.reachable(modules ?? packageRoot());
+    binds.push({ source: shoal, target: modules === null ? join(MODULES_INSIDE, 'shoal') : MODULES_INSIDE });
+    binds.push({ source: await this.#sources.reachable(process.execPath), target: NODE_INSIDE });
+    return binds;
+  }
+}
+
+async function makeMountPoints(root: string): Promise<void> {
+  for (const folder of MOUNT_POINTS) await mkdir(join(root, folder), { recursive: true });
+}
+
+/** The folder of Shoal's package.json. */
+function packageRoot(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== '/'; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    if (!existsSync(file)) continue;
+    const { name } = JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown };
+    if (name === 'shoal') return folder;
+  }
+  throw new ShoalError('SHOAL_E_INTERNAL', 'the package.json of shoal is missing above the agent');
+}
+
+/** Where Shoal was installed beside its dependencies, the folder of all of them; null in a checkout. */
+function sharedModules(): string | null {
+  const parent = dirname(packageRoot());
+  return basename(parent) === 'node_modules' ? parent : null;
+}
+
+async function kindOf(path: string): Promise<'none' | 'folder' | 'link' | 'file'> {
+  try {
+    const info = await lstat(path);
+    return info.isSymbolicLink() ? 'link' : info.isDirectory() ? 'folder' : 'file';
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return 'none';
+    throw error;
+  }
+}

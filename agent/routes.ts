@@ -1,0 +1,43 @@
+import type { Route } from '../protocol/control.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Component } from '../protocol/manifest.js';
+
+/** What routing needs to know of an instance. */
+export interface Routable {
+  id: string;
+  app: string;
+  component: string;
+  serving: boolean;
+  shards: readonly number[];
+  frozen: readonly number[];
+}
+
+/**
+ * Where a caller's calls go: for each component that its manifest grants, the instances that serve; for a partitioned
+ * one the owner of each state shard. An owner is who holds the shard now, not who shall: a call must find the state.
+ */
+export function routesFor(
+  app: string,
+  caller: Component,
+  components: Readonly<Record<string, Component>>,
+  instances: readonly Routable[],
+): Record<string, Route> {
+  const routes: Record<string, Route> = {};
+  for (const callee of caller.calls) {
+    if (!Object.hasOwn(components, callee)) continue;
+    const here = instances.filter((each) => each.app === app && each.component === callee);
+    const route: Route = { instances: here.filter((each) => each.serving).map((each) => each.id) };
+    if (components[callee]?.state === 'partitioned') route.owners = ownersOf(here);
+    routes[callee] = route;
+  }
+  return routes;
+}
+
+/** Index: state shard; value: the instance that holds and serves it. */
+export function ownersOf(instances: readonly Routable[]): (string | null)[] {
+  const owners: (string | null)[] = Array.from({ length: LIMITS.shardCount }, () => null);
+  for (const { id, shards, frozen } of instances) {
+    for (const shard of shards) if (!frozen.includes(shard)) owners[shard] = id;
+  }
+  return owners;
+}

@@ -1,0 +1,69 @@
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ShoalError } from '../protocol/errors.js';
+import type { CpuProfilerHandle, NativeHost } from './types.js';
+
+export type { CpuProfilerHandle, NativeHost, PidWatch } from './types.js';
+
+type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
+type Addon = Omit<NativeHost, 'createProfiler' | 'shimPath'> & { CpuProfiler: new () => AddonProfiler };
+
+const REMEDY = 'build it by ./scripts/setup, or install a shoal package with prebuilds for this platform';
+
+/** The folder of Shoal's package.json, in a checkout as well as where npm installed it. */
+export function packageRoot(): string {
+  const told = process.env['SHOAL_PACKAGE_ROOT'];
+  if (told !== undefined) return told;
+  for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== '/'; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown }).name === 'shoal')
+      return folder;
+  }
+  throw new ShoalError('SHOAL_E_INTERNAL', 'the package.json of shoal is missing above its native part');
+}
+
+function load(): { addon: Addon; folder: string } {
+  const require = createRequire(import.meta.url);
+  const find = require('node-gyp-build') as { (root: string): Addon; resolve(root: string): string };
+  try {
+    const root = packageRoot();
+    return { addon: find(root), folder: dirname(find.resolve(root)) };
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_HOST', `the native part of Shoal cannot be loaded; ${REMEDY}`, { cause });
+  }
+}
+
+const { addon, folder } = load();
+
+export const native: NativeHost = {
+  watchPid: addon.watchPid,
+  signalPid: addon.signalPid,
+  lockIsHeld: addon.lockIsHeld,
+  acquireLock: addon.acquireLock,
+  bindMount: addon.bindMount,
+  unmount: addon.unmount,
+  mountCgroup2: addon.mountCgroup2,
+  sdNotify: addon.sdNotify,
+  createProfiler() {
+    const profiler = new addon.CpuProfiler();
+    return {
+      start: () => profiler.start(),
+      watch: (path) => profiler.watch(path),
+      unwatch: (path) => profiler.unwatch(path),
+      read: () => new Map(Object.entries(profiler.read())),
+      cost: () => profiler.cost(),
+      close: () => profiler.close(),
+    };
+  },
+  shimPath() {
+    const path = join(folder, 'shoal-shim');
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch (cause) {
+      throw new ShoalError('SHOAL_E_HOST', `${path} is missing; ${REMEDY}`, { cause });
+    }
+  },
+};

@@ -1,0 +1,27 @@
+/** shoal.node: what the agent needs of the host that Node cannot do. The TypeScript side is native/index.ts. */
+#include <napi.h>
+
+#include "host/lock.h"
+#include "host/mount.h"
+#include "host/process.h"
+#include "host/sd_notify.h"
+#include "profiler/cpu_profiler.h"
+
+namespace shoal {
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  exports.Set("watchPid", Napi::Function::New(env, host::watchPid, "watchPid"));
+  exports.Set("signalPid", Napi::Function::New(env, host::signalPid, "signalPid"));
+  exports.Set("lockIsHeld", Napi::Function::New(env, host::lockIsHeld, "lockIsHeld"));
+  exports.Set("acquireLock", Napi::Function::New(env, host::acquireLock, "acquireLock"));
+  exports.Set("bindMount", Napi::Function::New(env, host::bindMount, "bindMount"));
+  exports.Set("unmount", Napi::Function::New(env, host::unmount, "unmount"));
+  exports.Set("mountCgroup2", Napi::Function::New(env, host::mountCgroup2, "mountCgroup2"));
+  exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
+  exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
+  return exports;
+}
+
+NODE_API_MODULE(shoal, initialise)
+
+}  // namespace shoal

@@ -1,0 +1,150 @@
+#include "profiler/cpu_profiler.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <ctime>
+
+#include "cpu_time.skel.h"
+#include "host/system_error.h"
+#include "profiler/cpu_time_reader.h"
+
+namespace shoal::profiler {
+namespace {
+
+constexpr size_t kLogBytesMax = 2000;
+constexpr double kNanoseconds = 1e9;
+
+/** libbpf says why a program does not load only through a printer of its own; this one keeps the end of it. */
+std::string& libbpfLog() {
+  static std::string log;
+  return log;
+}
+
+int keepLog(enum libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG) return 0;
+  char line[1024];
+  const int length = std::vsnprintf(line, sizeof line, format, arguments);
+  libbpfLog() += line;
+  if (libbpfLog().size() > kLogBytesMax) libbpfLog().erase(0, libbpfLog().size() - kLogBytesMax);
+  return length;
+}
+
+uint64_t monotonicNanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+void CpuProfiler::Destroy::operator()(cpu_time_bpf* program) const { cpu_time_bpf__destroy(program); }
+
+Napi::Function CpuProfiler::define(Napi::Env env) {
+  return DefineClass(env, "CpuProfiler",
+                     {InstanceMethod<&CpuProfiler::start>("start"), InstanceMethod<&CpuProfiler::watch>("watch"),
+                      InstanceMethod<&CpuProfiler::unwatch>("unwatch"), InstanceMethod<&CpuProfiler::read>("read"),
+                      InstanceMethod<&CpuProfiler::cost>("cost"), InstanceMethod<&CpuProfiler::close>("close")});
+}
+
+CpuProfiler::CpuProfiler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CpuProfiler>(info) {}
+
+void CpuProfiler::start(const Napi::CallbackInfo& info) {
+  if (program_) return;
+  libbpfLog().clear();
+  libbpf_set_print(keepLog);
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return host::throwSystemError(info.Env(), -cpus, "libbpf_num_possible_cpus");
+  cpus_ = static_cast<size_t>(cpus);
+  std::unique_ptr<cpu_time_bpf, Destroy> program(cpu_time_bpf__open());
+  int problem = program ? cpu_time_bpf__load(program.get()) : -errno;
+  if (problem == 0) problem = cpu_time_bpf__attach(program.get());
+  if (problem != 0) return host::throwSystemError(info.Env(), -problem, "bpf", libbpfLog());
+  program_ = std::move(program);
+  // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
+  stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
+}
+
+bool CpuProfiler::isStarted(Napi::Env env) const {
+  if (program_) return true;
+  Napi::Error::New(env, "the profiler is not started").ThrowAsJavaScriptException();
+  return false;
+}
+
+void CpuProfiler::watch(const Napi::CallbackInfo& info) {
+  if (!isStarted(info.Env())) return;
+  const std::string path = info[0].ToString();
+  struct stat folder = {};
+  if (stat(path.c_str(), &folder) != 0) return host::throwSystemError(info.Env(), errno, "stat", path);
+  // The inode number of a cgroup v2 folder is the id of its kernfs node.
+  const uint64_t cgroup = folder.st_ino;
+  const std::vector<uint64_t> zeros(cpus_, 0);
+  const int result = bpf_map__update_elem(program_->maps.cpu_time, &cgroup, sizeof cgroup, zeros.data(),
+                                          zeros.size() * sizeof(uint64_t), BPF_NOEXIST);
+  if (result == -EEXIST) return;
+  if (result != 0) return host::throwSystemError(info.Env(), -result, "bpf_map_update_elem", path);
+  watched_[path] = {cgroup, 0};
+}
+
+void CpuProfiler::unwatch(const Napi::CallbackInfo& info) {
+  const auto found = watched_.find(info[0].ToString());
+  if (!program_ || found == watched_.end()) return;
+  bpf_map__delete_elem(program_->maps.cpu_time, &found->second.cgroup, sizeof(uint64_t), 0);
+  watched_.erase(found);
+}
+
+Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object seconds = Napi::Object::New(env);
+  if (!isStarted(env)) return seconds;
+  std::map<std::string, std::vector<uint64_t>> finished;
+  for (const auto& [path, watched] : watched_) {
+    std::vector<uint64_t> values(cpus_, 0);
+    const int result = bpf_map__lookup_elem(program_->maps.cpu_time, &watched.cgroup, sizeof(uint64_t), values.data(),
+                                            values.size() * sizeof(uint64_t), 0);
+    if (result == 0) finished[path] = std::move(values);
+  }
+  std::vector<shoal_running> running(cpus_);
+  const unsigned int zero = 0;
+  const int result = bpf_map__lookup_elem(program_->maps.running, &zero, sizeof zero, running.data(),
+                                          running.size() * sizeof(shoal_running), 0);
+  if (result != 0) {
+    host::throwSystemError(env, -result, "bpf_map_lookup_elem");
+    return seconds;
+  }
+  const uint64_t now = monotonicNanoseconds();
+  for (const auto& [path, values] : finished) {
+    Watched& watched = watched_[path];
+    watched.nanoseconds = std::max(watched.nanoseconds, cpuNanoseconds(watched.cgroup, values, running, now));
+    seconds.Set(path, Napi::Number::New(env, static_cast<double>(watched.nanoseconds) / kNanoseconds));
+  }
+  return seconds;
+}
+
+Napi::Value CpuProfiler::cost(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!isStarted(env)) return env.Undefined();
+  bpf_prog_info program = {};
+  uint32_t size = sizeof program;
+  const int result = bpf_obj_get_info_by_fd(bpf_program__fd(program_->progs.on_sched_switch), &program, &size);
+  if (result != 0) {
+    host::throwSystemError(env, -result, "bpf_obj_get_info_by_fd");
+    return env.Undefined();
+  }
+  const Napi::Object cost = Napi::Object::New(env);
+  cost.Set("runs", Napi::Number::New(env, static_cast<double>(program.run_cnt)));
+  cost.Set("seconds", Napi::Number::New(env, static_cast<double>(program.run_time_ns) / kNanoseconds));
+  return cost;
+}
+
+void CpuProfiler::close(const Napi::CallbackInfo&) {
+  watched_.clear();
+  stats_.reset();
+  program_.reset();
+}
+
+}  // namespace shoal::profiler

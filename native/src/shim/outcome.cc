@@ -1,0 +1,72 @@
+#include "shim/outcome.h"
+
+#include <sys/wait.h>
+
+#include "shim/json.h"
+#include "shim/limits.h"
+
+namespace shoal::shim {
+namespace {
+
+const char* reasonName(Outcome::Reason reason) {
+  switch (reason) {
+    case Outcome::Reason::exited:
+      return "exited";
+    case Outcome::Reason::signalled:
+      return "signalled";
+    case Outcome::Reason::startFailed:
+      return "start-failed";
+  }
+  return "start-failed";
+}
+
+std::string numberOrNull(const std::optional<int>& number) { return number ? std::to_string(*number) : "null"; }
+
+}  // namespace
+
+Outcome outcomeOfStatus(int waitStatus) {
+  Outcome outcome;
+  if (WIFSIGNALED(waitStatus)) {
+    outcome.reason = Outcome::Reason::signalled;
+    outcome.signal = WTERMSIG(waitStatus);
+  } else {
+    outcome.reason = Outcome::Reason::exited;
+    outcome.code = WEXITSTATUS(waitStatus);
+  }
+  return outcome;
+}
+
+Outcome startFailed(std::string detail) {
+  Outcome outcome;
+  outcome.reason = Outcome::Reason::startFailed;
+  if (detail.size() > kDetailBytesMax) detail.resize(kDetailBytesMax);
+  outcome.detail = std::move(detail);
+  return outcome;
+}
+
+std::string toJson(const Outcome& outcome) {
+  return "{\"code\":" + numberOrNull(outcome.code) + ",\"signal\":" + numberOrNull(outcome.signal) +
+         ",\"reason\":" + jsonString(reasonName(outcome.reason)) + ",\"detail\":" + jsonString(outcome.detail) + "}\n";
+}
+
+std::string crunMessage(std::string_view log) {
+  std::string lastError;
+  std::string last;
+  while (!log.empty()) {
+    const size_t newline = log.find('\n');
+    const std::string_view line = log.substr(0, newline);
+    log.remove_prefix(newline == std::string_view::npos ? log.size() : newline + 1);
+    const std::optional<std::string> message = jsonStringField(line, "msg");
+    if (!message || message->empty()) continue;
+    last = *message;
+    if (jsonStringField(line, "level") == "error") lastError = *message;
+  }
+  return lastError.empty() ? last : lastError;
+}
+
+std::string describeCrunStatus(int waitStatus) {
+  if (WIFSIGNALED(waitStatus)) return "crun was killed by signal " + std::to_string(WTERMSIG(waitStatus));
+  return "crun exited with code " + std::to_string(WEXITSTATUS(waitStatus));
+}
+
+}  // namespace shoal::shim

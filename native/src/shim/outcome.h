@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace shoal::shim {
+
+/** How an instance ended; what exit.json says. */
+struct Outcome {
+  enum class Reason { exited, signalled, startFailed };
+  Reason reason = Reason::startFailed;
+  std::optional<int> code;
+  std::optional<int> signal;
+  std::string detail;
+};
+
+/** The outcome of a container whose first process ended with this wait status. */
+Outcome outcomeOfStatus(int waitStatus);
+
+/** The outcome of a container that crun could not start. */
+Outcome startFailed(std::string detail);
+
+/** One JSON object on one line: `{"code":…,"signal":…,"reason":"…","detail":"…"}`. */
+std::string toJson(const Outcome& outcome);
+
+/** What crun said last in its JSON log: its last error, else its last message; empty when it said nothing. */
+std::string crunMessage(std::string_view log);
+
+/** In words how crun ended, such as `crun was killed by signal 9`. */
+std::string describeCrunStatus(int waitStatus);
+
+}  // namespace shoal::shim
