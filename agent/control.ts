@@ -189,7 +189,7 @@ const TEXT_LENGTH_MAX = 1000;
 export function parseFromInstance(value: unknown): FromInstance {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `control message: ${what}`);
   if (!isRecord(value)) throw fail('is not a map');
-  switch (value['type']) {
+  switch (value.type) {
     case 'hello': {
       const { instance, shards, frozen } = value;
       if (!isText(instance) || !areShards(shards) || !optional(frozen, areShards))
@@ -199,12 +199,12 @@ export function parseFromInstance(value: unknown): FromInstance {
     case 'ready':
       return { type: 'ready' };
     case 'wanted': {
-      if (!isText(value['component'])) throw fail('wanted names no component');
-      return { type: 'wanted', component: value['component'] };
+      if (!isText(value.component)) throw fail('wanted names no component');
+      return { type: 'wanted', component: value.component };
     }
     case 'stats': {
-      if (!isStats(value['stats'])) throw fail('stats have a wrong shape');
-      return { type: 'stats', stats: value['stats'] };
+      if (!isStats(value.stats)) throw fail('stats have a wrong shape');
+      return { type: 'stats', stats: value.stats };
     }
     case 'shard-done': {
       const { requestId, shard, entries, error } = value;
@@ -220,7 +220,7 @@ export function parseFromInstance(value: unknown): FromInstance {
       };
     }
     default:
-      throw fail(`unknown type ${JSON.stringify(value['type'])?.slice(0, TEXT_LENGTH_MAX)}`);
+      throw fail(`unknown type ${JSON.stringify(value.type)?.slice(0, TEXT_LENGTH_MAX)}`);
   }
 }
 

@@ -77,9 +77,7 @@ export async function readExit(path: string): Promise<Exit | null> {
   const value = (await readJson(path)) as Record<string, unknown> | null;
   if (value === null) return null;
   const number = (key: string) => (typeof value[key] === 'number' ? value[key] : null);
-  const reason = [value['reason'], value['detail']]
-    .filter((part) => typeof part === 'string' && part !== '')
-    .join(': ');
+  const reason = [value.reason, value.detail].filter((part) => typeof part === 'string' && part !== '').join(': ');
   return { code: number('code'), signal: number('signal'), reason };
 }
 

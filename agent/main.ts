@@ -120,7 +120,7 @@ function startProfiler(): { profiler: CpuProfilerHandle | null; problem: string 
 }
 
 async function main(): Promise<number> {
-  const log = pino({ name: 'agent', level: process.env['SHOAL_LOG'] ?? 'info' }, pino.destination(2));
+  const log = pino({ name: 'agent', level: process.env.SHOAL_LOG ?? 'info' }, pino.destination(2));
   try {
     const words = process.argv.slice(2);
     const options = readOptions(words);

@@ -14,7 +14,7 @@ const REMEDY = 'build it by ./scripts/setup, or install a shoal package with pre
 
 /** The folder of Shoal's package.json, in a checkout as well as where npm installed it. */
 export function packageRoot(): string {
-  const told = process.env['SHOAL_PACKAGE_ROOT'];
+  const told = process.env.SHOAL_PACKAGE_ROOT;
   if (told !== undefined) return told;
   for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== '/'; folder = dirname(folder)) {
     const file = join(folder, 'package.json');

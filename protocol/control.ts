@@ -48,7 +48,8 @@ export interface InstanceStats {
 
 /** Fabric frames between two instances (first carrier: Unix sockets). */
 export type FabricRequest =
-  | { type: 'call'; id: number; handler: string; key?: string; deadlineMs: number; body: unknown }
+  /** `deadlineMs`: time left. `shards`: state shards that the call is to work on, all of which the callee must serve. */
+  | { type: 'call'; id: number; handler: string; key?: string; shards?: number[]; deadlineMs: number; body: unknown }
   | { type: 'cancel'; id: number };
 export type FabricResponse =
   | { type: 'result'; id: number; body: unknown /** Calls running at the callee. */; outstanding: number }

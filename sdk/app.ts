@@ -1,0 +1,154 @@
+import { chmod, rm } from 'node:fs/promises';
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
+import { dirname, join } from 'node:path';
+import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import type { Listener } from './carrier.js';
+import { AgentConnection } from './control.js';
+import { Meter } from './meter.js';
+import { type CallOptions, Router } from './router.js';
+import { CallServer, type Handler } from './server.js';
+import { ShardStore } from './shard-store.js';
+import { State } from './state.js';
+import { UnixCarrier } from './unix-carrier.js';
+
+export interface Identity {
+  app: string;
+  component: string;
+  instance: string;
+  /** Folder with agent.sock, fabric.sock and the ports' sockets. */
+  socketFolder: string;
+  peersFolder: string;
+}
+
+/** Who this process is, as the agent tells by the environment. Throws SHOAL_E_USAGE outside of an instance. */
+export function identityFrom(env: NodeJS.ProcessEnv): Identity {
+  const { SHOAL_APP: app, SHOAL_COMPONENT: component, SHOAL_INSTANCE: instance } = env;
+  if (!app || !component || !instance) {
+    const detail =
+      'SHOAL_APP, SHOAL_COMPONENT and SHOAL_INSTANCE are not set: run this as a component, by `shoal apply`';
+    throw new ShoalError('SHOAL_E_USAGE', detail);
+  }
+  const socketFolder = env.SHOAL_SOCKET_DIR ?? dirname(CONTROL_SOCKET);
+  return { app, component, instance, socketFolder, peersFolder: env.SHOAL_PEERS_DIR ?? PEERS_FOLDER };
+}
+
+/** What a component's process is connected to: its handlers, the other components, its state. */
+export class App {
+  readonly identity: Identity;
+  /** Keyed state, for components that declare `state: partitioned`. */
+  readonly state: State;
+  readonly #store = new ShardStore();
+  readonly #meter = new Meter();
+  readonly #server: CallServer;
+  readonly #carrier: UnixCarrier;
+  readonly #router: Router;
+  readonly #agent: AgentConnection;
+  readonly #http: HttpServer[] = [];
+  readonly #onDrain: (() => unknown)[] = [];
+  #listener: Listener | undefined;
+  #draining: Promise<void> | undefined;
+
+  constructor(identity: Identity) {
+    this.identity = identity;
+    this.state = new State(this.#store);
+    this.#server = new CallServer(this.#store, this.#meter);
+    this.#carrier = new UnixCarrier(join(identity.socketFolder, 'fabric.sock'), identity.peersFolder);
+    this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
+    const stats = () => ({ ...this.#meter.read(), shards: this.#store.held, frozen: this.#store.frozen });
+    this.#agent = new AgentConnection(
+      join(identity.socketFolder, 'agent.sock'),
+      identity.instance,
+      this.#store,
+      stats,
+      {
+        routes: (routes) => this.#router.update(routes),
+        drain: () => void this.#leave(),
+      },
+    );
+    this.#agent.start();
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#leave());
+  }
+
+  /** Registers what other components can call by this name. Before ready(). */
+  handle(name: string, handler: Handler): void {
+    this.#server.handle(name, handler);
+  }
+
+  /** Begins to serve and says so. */
+  async ready(): Promise<void> {
+    this.#listener ??= await this.#carrier.listen((channel) => this.#server.accept(channel));
+    this.#agent.ready();
+  }
+
+  /** Calls a handler of one instance of the component: of the key's owner, else of the least loaded. */
+  call(component: string, handler: string, body: unknown, options: CallOptions = {}): Promise<unknown> {
+    return this.#router.call(component, handler, body, options);
+  }
+
+  /** Calls a handler of all owners of the component's state shards; every shard is worked on exactly once. */
+  callShards(component: string, handler: string, body: unknown, options: CallOptions = {}): Promise<unknown[]> {
+    return this.#router.callShards(component, handler, body, options);
+  }
+
+  /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */
+  async listen(portName: string, server: HttpServer): Promise<void> {
+    const path = join(this.identity.socketFolder, `${portName}.sock`);
+    server.on('request', (_request: IncomingMessage, response: ServerResponse) => {
+      const end = this.#meter.begin();
+      response.once('close', () => {
+        end(response.writableFinished && response.statusCode < 500);
+        this.#server.ended();
+      });
+    });
+    await rm(path, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    await chmod(path, 0o666);
+    this.#http.push(server);
+  }
+
+  /** Called when this instance is about to leave, after its last call. */
+  onDrain(action: () => unknown): void {
+    this.#onDrain.push(action);
+  }
+
+  /** Ends all connections at once, without waiting for calls. */
+  async close(): Promise<void> {
+    this.#agent.close();
+    this.#router.close();
+    this.#server.close();
+    for (const server of this.#http) {
+      server.close();
+      server.closeAllConnections();
+    }
+    await this.#listener?.close();
+  }
+
+  #leave(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  /** Calls at work are finished, new ones refused, so that their callers ask another instance. */
+  async #drain(): Promise<void> {
+    for (const server of this.#http) {
+      server.close();
+      server.closeIdleConnections();
+    }
+    await this.#server.drain();
+    let code = 0;
+    for (const action of this.#onDrain) {
+      try {
+        await action();
+      } catch (error) {
+        console.error('an onDrain action failed:', error);
+        code = 1;
+      }
+    }
+    await this.close();
+    process.exit(code);
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * What moves messages between two instances. The first carrier is a Unix socket; shared memory takes its place behind
+ * this interface. A message is anything that msgpack can hold; each arrives whole, in order, at most once.
+ */
+export interface Carrier {
+  /** Begins to accept channels from callers. */
+  listen(accept: (channel: Channel) => void): Promise<Listener>;
+  /** Rejects when the instance cannot be reached; then nothing has been sent. */
+  dial(address: PeerAddress): Promise<Channel>;
+}
+
+export interface PeerAddress {
+  component: string;
+  instance: string;
+}
+
+export interface Channel {
+  /** What it throws closes the channel: the other side broke the protocol. To be set as soon as the channel is there. */
+  onMessage: (message: unknown) => void;
+  /** Called once, also after close(). */
+  onClose: (why: string) => void;
+  /** Throws SHOAL_E_FRAME when the message is too large or cannot be encoded; then nothing was sent. */
+  send(message: unknown): void;
+  /** What was sent before still goes out. */
+  close(why?: string): void;
+}
+
+export interface Listener {
+  /** Accepts no more channels; open ones stay. */
+  close(): Promise<void>;
+}

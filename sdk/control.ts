@@ -1,0 +1,136 @@
+import { connect, type Socket } from 'node:net';
+import type { FromInstance, InstanceStats, Route, ToInstance } from '../protocol/control.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Entries, ShardStore } from './shard-store.js';
+
+export interface ControlEvents {
+  routes(routes: Record<string, Route>): void;
+  drain(): void;
+}
+
+/** A component that waits for an instance of another is told to the agent at most so often. */
+const WANTED_MS = 1_000;
+
+/** The connection to the agent of this host. The agent may come and go; serving does not depend on it. */
+export class AgentConnection {
+  readonly #path: string;
+  readonly #instance: string;
+  readonly #store: ShardStore;
+  readonly #stats: () => InstanceStats;
+  readonly #events: ControlEvents;
+  readonly #wantedMs = new Map<string, number>();
+  #socket: Socket | undefined;
+  #delayMs: number = LIMITS.reconnectMsMin;
+  #redial: NodeJS.Timeout | undefined;
+  #beat: NodeJS.Timeout | undefined;
+  #ready = false;
+  #closed = false;
+
+  constructor(path: string, instance: string, store: ShardStore, stats: () => InstanceStats, events: ControlEvents) {
+    this.#path = path;
+    this.#instance = instance;
+    this.#store = store;
+    this.#stats = stats;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#beat = setInterval(() => this.#sendStats(), LIMITS.heartbeatMs);
+    this.#dial();
+  }
+
+  /** Tells the agent, now and after each new connection, that this instance serves. */
+  ready(): void {
+    this.#ready = true;
+    this.#send({ type: 'ready' });
+  }
+
+  wanted(component: string): void {
+    const now = performance.now();
+    if (now - (this.#wantedMs.get(component) ?? -WANTED_MS) < WANTED_MS) return;
+    this.#wantedMs.set(component, now);
+    this.#send({ type: 'wanted', component });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#redial);
+    clearInterval(this.#beat);
+    this.#socket?.end();
+  }
+
+  #dial(): void {
+    if (this.#closed) return;
+    const socket = connect(this.#path);
+    const reader = new FrameReader();
+    socket.on('connect', () => {
+      this.#socket = socket;
+      this.#delayMs = LIMITS.reconnectMsMin;
+      const { held: shards, frozen } = this.#store;
+      this.#send({ type: 'hello', instance: this.#instance, shards, frozen });
+      if (this.#ready) this.#send({ type: 'ready' });
+      this.#sendStats();
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const message of reader.push(chunk)) this.#take(message as ToInstance);
+      } catch (error) {
+        socket.destroy(toShoalError(error));
+      }
+    });
+    // Why it broke does not matter here: it is dialled again, and the agent's log says more.
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      if (this.#socket === socket) this.#socket = undefined;
+      if (this.#closed) return;
+      this.#redial = setTimeout(() => this.#dial(), this.#delayMs);
+      this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
+    });
+  }
+
+  #take(message: ToInstance): void {
+    switch (message?.type) {
+      case 'routes':
+        this.#events.routes(message.routes);
+        break;
+      case 'drain':
+        this.#events.drain();
+        break;
+      case 'shard-own':
+      case 'shard-freeze':
+      case 'shard-install':
+      case 'shard-drop':
+        void this.#handOver(message);
+        break;
+      default:
+        throw new ShoalError('SHOAL_E_FRAME', 'the agent sent an unknown message');
+    }
+  }
+
+  async #handOver(message: Extract<ToInstance, { requestId: number }>): Promise<void> {
+    const { type, shard, requestId } = message;
+    try {
+      let entries: Entries | undefined;
+      if (type === 'shard-own') this.#store.own(shard);
+      else if (type === 'shard-install') this.#store.install(shard, message.entries);
+      else if (type === 'shard-drop') this.#store.drop(shard);
+      else entries = await this.#store.freeze(shard);
+      this.#send({ type: 'shard-done', requestId, shard, ...(entries === undefined ? {} : { entries }) });
+      this.#sendStats();
+    } catch (error) {
+      // For example a shard too large for one frame: it serves on here, and the agent says why it did not move.
+      if (type === 'shard-freeze' && this.#store.frozen.includes(shard)) this.#store.own(shard);
+      this.#send({ type: 'shard-done', requestId, shard, error: toShoalError(error).message.slice(0, 1_000) });
+    }
+  }
+
+  #sendStats(): void {
+    this.#send({ type: 'stats', stats: this.#stats() });
+  }
+
+  #send(message: FromInstance): void {
+    this.#socket?.write(encodeFrame(message));
+  }
+}

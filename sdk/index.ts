@@ -1,0 +1,22 @@
+/**
+ * What a component imports.
+ *
+ *   import { connect } from 'shoal/sdk';
+ *   const app = await connect();
+ *   app.handle('upper', (text) => String(text).toUpperCase());
+ *   await app.ready();
+ */
+import { App, identityFrom } from './app.js';
+
+export { type ErrorCode, ShoalError } from '../protocol/errors.js';
+export { LIMITS } from '../protocol/limits.js';
+export { shardOfKey } from '../protocol/shard.js';
+export type { App, Identity } from './app.js';
+export type { CallOptions } from './router.js';
+export type { CallContext, Handler } from './server.js';
+export type { State } from './state.js';
+
+/** Connects this process to the agent of its host. Throws SHOAL_E_USAGE outside of an instance. */
+export async function connect(): Promise<App> {
+  return new App(identityFrom(process.env));
+}

@@ -1,0 +1,205 @@
+import type { Route } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import { shardOfKey } from '../protocol/shard.js';
+import { pickLessLoaded, type Random } from './balancer.js';
+import type { Carrier } from './carrier.js';
+import { NotSent, Peer } from './peer.js';
+
+export interface CallOptions {
+  /** For partitioned components: the call goes to the owner of the key's state shard. */
+  key?: string;
+  /** Milliseconds until the call fails with SHOAL_E_DEADLINE; 5000 unless told. */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+}
+
+/** A refused call is tried again when the routes change, and at the latest after this. */
+const RETRY_MS = 20;
+
+/** Finds for each call the instance that shall serve it, and another one when that cannot. */
+export class Router {
+  readonly #carrier: Carrier;
+  readonly #random: Random;
+  /** Tells the agent that somebody waits for an instance of the component. */
+  readonly #wanted: (component: string) => void;
+  #routes: ReadonlyMap<string, Route> | null = null;
+  readonly #peers = new Map<string, Peer>();
+  readonly #waiting = new Set<() => void>();
+
+  constructor(carrier: Carrier, random: Random, wanted: (component: string) => void) {
+    this.#carrier = carrier;
+    this.#random = random;
+    this.#wanted = wanted;
+  }
+
+  /** Routes as the agent last told; null before it did. */
+  get routes(): ReadonlyMap<string, Route> | null {
+    return this.#routes;
+  }
+
+  update(routes: Record<string, Route>): void {
+    this.#routes = new Map(Object.entries(routes));
+    const known = new Set<string>();
+    for (const [component, route] of this.#routes) {
+      for (const id of [...route.instances, ...(route.owners ?? [])]) if (id !== null) known.add(`${component}/${id}`);
+    }
+    for (const [name, peer] of this.#peers) {
+      // One that leaves still answers what it has.
+      if (known.has(name) || peer.outstanding > 0) continue;
+      peer.close();
+      this.#peers.delete(name);
+    }
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  async call(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown> {
+    const { key } = options;
+    const deadline = deadlineOf(options);
+    const refused = new Set<string>();
+    for (;;) {
+      const route = this.#routeOf(component);
+      const target = route === null ? null : this.#choose(component, route, key, refused);
+      if (target === null) {
+        // All have refused: each may be asked again after a while.
+        refused.clear();
+        await this.#wait(component, deadline, options.signal, route === null || route.instances.length === 0);
+        continue;
+      }
+      try {
+        const deadlineMs = left(deadline);
+        const shards = key !== undefined && route?.owners !== undefined ? { shards: [shardOfKey(key)] } : {};
+        const keyed = key === undefined ? {} : { key, ...shards };
+        return await this.#peer(component, target).call({
+          handler,
+          body,
+          ...keyed,
+          deadlineMs,
+          signal: options.signal,
+        });
+      } catch (error) {
+        if (!(error instanceof NotSent)) throw error;
+        refused.add(target);
+        if (key !== undefined) await this.#wait(component, deadline, options.signal, false, error);
+      }
+    }
+  }
+
+  /**
+   * Calls every owner of state shards with the shards that it owns, so that each shard is worked on by exactly one call
+   * that succeeds: an owner works on all that it was asked for or on none, and what it refused is asked of the next owner.
+   */
+  async callShards(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown[]> {
+    const deadline = deadlineOf(options);
+    const results: unknown[] = [];
+    let remaining = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
+    for (;;) {
+      const groups = this.#groupByOwner(component, remaining);
+      const refused: number[] = groups.get(null) ?? [];
+      let last: NotSent | undefined;
+      await Promise.all(
+        [...groups].map(async ([owner, shards]) => {
+          if (owner === null) return;
+          try {
+            const call = { handler, body, shards, deadlineMs: left(deadline), signal: options.signal };
+            results.push(await this.#peer(component, owner).call(call));
+          } catch (error) {
+            if (!(error instanceof NotSent)) throw error;
+            last = error;
+            refused.push(...shards);
+          }
+        }),
+      );
+      if (refused.length === 0) return results;
+      remaining = refused;
+      await this.#wait(component, deadline, options.signal, groups.size <= 1 && groups.has(null), last);
+    }
+  }
+
+  outstanding(component: string, instance: string): number {
+    return this.#peers.get(`${component}/${instance}`)?.outstanding ?? 0;
+  }
+
+  close(): void {
+    for (const peer of this.#peers.values()) peer.close();
+  }
+
+  #routeOf(component: string): Route | null {
+    if (this.#routes === null) return null;
+    const route = this.#routes.get(component);
+    if (route !== undefined) return route;
+    throw new ShoalError('SHOAL_E_NOT_GRANTED', `add ${component} to this component's \`calls\` in the manifest`);
+  }
+
+  #choose(component: string, route: Route, key: string | undefined, refused: ReadonlySet<string>): string | null {
+    if (key !== undefined && route.owners !== undefined) return route.owners[shardOfKey(key)] ?? null;
+    const candidates = route.instances.filter((id) => !refused.has(id));
+    return pickLessLoaded(candidates, (id) => this.outstanding(component, id), this.#random) ?? null;
+  }
+
+  #groupByOwner(component: string, shards: readonly number[]): Map<string | null, number[]> {
+    const route = this.#routeOf(component);
+    if (route !== null && route.owners === undefined) {
+      throw new ShoalError('SHOAL_E_USAGE', `${component} has no state shards: its state is not partitioned`);
+    }
+    const groups = new Map<string | null, number[]>();
+    for (const shard of shards) {
+      const owner = route?.owners?.[shard] ?? null;
+      groups.set(owner, [...(groups.get(owner) ?? []), shard]);
+    }
+    return groups;
+  }
+
+  #peer(component: string, instance: string): Peer {
+    const name = `${component}/${instance}`;
+    let peer = this.#peers.get(name);
+    if (peer === undefined) {
+      peer = new Peer(this.#carrier, { component, instance });
+      this.#peers.set(name, peer);
+    }
+    return peer;
+  }
+
+  /** Waits for new routes or a moment. Throws when the deadline has passed or the caller has cancelled. */
+  async #wait(
+    component: string,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    none: boolean,
+    cause?: ShoalError,
+  ): Promise<void> {
+    if (signal?.aborted) throw new ShoalError('SHOAL_E_CANCELLED', `the call of ${component} was cancelled`);
+    if (performance.now() >= deadline) {
+      throw (
+        cause ?? new ShoalError('SHOAL_E_NO_INSTANCE', `${component} had no instance that serves until the deadline`)
+      );
+    }
+    if (none) this.#wanted(component);
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        signal?.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, Math.min(RETRY_MS, Math.max(1, deadline - performance.now())));
+      signal?.addEventListener('abort', wake, { once: true });
+      this.#waiting.add(wake);
+    });
+  }
+}
+
+function deadlineOf({ deadlineMs = LIMITS.callDeadlineMsDefault }: CallOptions): number {
+  if (!(deadlineMs > 0) || deadlineMs > LIMITS.callDeadlineMsMax) {
+    throw new ShoalError(
+      'SHOAL_E_USAGE',
+      `deadlineMs must be above 0 and at most ${LIMITS.callDeadlineMsMax}, not ${deadlineMs}`,
+    );
+  }
+  return performance.now() + deadlineMs;
+}
+
+/** Milliseconds left; at least a moment, after which the call fails by itself. */
+function left(deadline: number): number {
+  return Math.max(1, deadline - performance.now());
+}

@@ -1,0 +1,151 @@
+import { constants } from 'node:fs';
+import { chmod, open, rm } from 'node:fs/promises';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
+
+/** sun_path of unix(7), less its final zero. */
+const SOCKET_PATH_BYTES_MAX = 107;
+/** Everybody who sees the socket may dial: who sees it is decided by the agent, which links it. */
+const SOCKET_MODE = 0o666;
+/** A caller that lets so many bytes of answers wait is not read from until it has taken them: one largest message. */
+const QUEUED_BYTES_MAX = LIMITS.frameBytesMax;
+
+/** Messages as frames (protocol/frame.ts) over Unix stream sockets. */
+export class UnixCarrier implements Carrier {
+  readonly #path: string;
+  readonly #peersFolder: string;
+
+  /** `path`: where this instance listens. `peersFolder`: holds `<component>/<instance>.sock` of those it may call. */
+  constructor(path: string, peersFolder: string) {
+    this.#path = path;
+    this.#peersFolder = peersFolder;
+  }
+
+  async listen(accept: (channel: Channel) => void): Promise<Listener> {
+    const server = createServer((socket) => accept(new UnixChannel(socket, true)));
+    await listenOnPath(server, this.#path);
+    return {
+      async close() {
+        // Its callback would wait for open channels; accepting ends at once.
+        server.close();
+      },
+    };
+  }
+
+  async dial({ component, instance }: PeerAddress): Promise<Channel> {
+    const path = join(this.#peersFolder, component, `${instance}.sock`);
+    return new UnixChannel(await withSocketPath(path, connectTo), false);
+  }
+}
+
+class UnixChannel implements Channel {
+  readonly #socket: Socket;
+  readonly #accepted: boolean;
+  readonly #reader = new FrameReader();
+  #closedWhy: string | undefined;
+  #why = 'the other side closed the connection';
+  #onClose: (why: string) => void = () => {};
+  onMessage: (message: unknown) => void = () => {
+    throw new ShoalError('SHOAL_E_INTERNAL', 'a message came before anybody took messages');
+  };
+
+  constructor(socket: Socket, accepted: boolean) {
+    this.#socket = socket;
+    this.#accepted = accepted;
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('drain', () => socket.resume());
+    socket.on('error', (error) => {
+      this.#why = error.message;
+    });
+    socket.on('close', () => {
+      this.#closedWhy = this.#why;
+      this.#onClose(this.#why);
+    });
+  }
+
+  /** A channel may be lost before its owner has come to set this; it is told then. */
+  set onClose(action: (why: string) => void) {
+    this.#onClose = action;
+    if (this.#closedWhy !== undefined) action(this.#closedWhy);
+  }
+
+  get onClose(): (why: string) => void {
+    return this.#onClose;
+  }
+
+  send(message: unknown): void {
+    const frame = encode(message);
+    if (this.#socket.destroyed) return;
+    this.#socket.write(frame);
+    // Only the callee waits: if the caller did too, both could wait for each other.
+    if (this.#accepted && this.#socket.writableLength > QUEUED_BYTES_MAX) this.#socket.pause();
+  }
+
+  close(why = 'closed by this instance'): void {
+    this.#why = why;
+    this.#socket.destroySoon();
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const message of this.#reader.push(chunk)) {
+        if (this.#socket.destroyed) return;
+        this.onMessage(message);
+      }
+    } catch (error) {
+      this.#why = toShoalError(error).message;
+      this.#socket.destroy();
+    }
+  }
+}
+
+/** The frame of a message; throws SHOAL_E_FRAME also when msgpack cannot hold it. */
+function encode(message: unknown): Buffer {
+  try {
+    return encodeFrame(message);
+  } catch (cause) {
+    if (cause instanceof ShoalError) throw cause;
+    throw new ShoalError('SHOAL_E_FRAME', `cannot be encoded: ${toShoalError(cause).message}`, { cause });
+  }
+}
+
+/** Listens on a path of any length, in place of a stale socket, so that everybody who sees the file may dial. */
+export async function listenOnPath(server: Server, path: string): Promise<void> {
+  await rm(path, { force: true });
+  await withSocketPath(path, (short) => {
+    return new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(short, () => {
+        server.removeListener('error', reject);
+        resolve();
+      });
+    });
+  });
+  await chmod(path, SOCKET_MODE);
+}
+
+function connectTo(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ path });
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.removeListener('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+/** A path that a Unix socket address can hold: the folder's descriptor stands in for a long one. */
+async function withSocketPath<T>(path: string, use: (short: string) => Promise<T>): Promise<T> {
+  if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX) return use(path);
+  const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    return await use(join('/proc/self/fd', String(folder.fd), basename(path)));
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,95 @@
+import t from 'tap';
+import { LIMITS } from '../../protocol/limits.js';
+import type { App } from '../../sdk/app.js';
+import { Rig } from './rig.js';
+
+const ALL = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
+
+/** A counter for each key, and a sum over all keys of the shards asked for. */
+function counters(app: App): void {
+  app.handle('add', async (_body, { key = '' }) => {
+    const before = (app.state.has(key) ? app.state.get(key) : 0) as number;
+    await new Promise(setImmediate);
+    app.state.set(key, ((app.state.get(key) as number | undefined) ?? before) + 1);
+    return true;
+  });
+  app.handle('get', (_body, { key = '' }) => app.state.get(key));
+  app.handle('sum', (_body, { shards }) => {
+    let sum = 0;
+    for (const shard of shards) for (const [, value] of app.state.entries(shard)) sum += value as number;
+    return sum;
+  });
+}
+
+t.test('no increment is lost or counted twice while shards change hands under load', async (t) => {
+  const rig = await Rig.make();
+  t.teardown(() => rig.close());
+  const one = await rig.start('index', 'a-index-0', counters);
+  const two = await rig.start('index', 'a-index-1', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  await rig.own(one, ALL);
+  rig.publish();
+
+  const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
+  const expected = new Map(keys.map((key) => [key, 0]));
+  let moving = true;
+  const writer = async (seed: number) => {
+    for (let i = seed; moving; i += 7) {
+      const key = keys[i % keys.length] as string;
+      await app.call('index', 'add', null, { key });
+      expected.set(key, (expected.get(key) ?? 0) + 1);
+    }
+  };
+  const sums: number[] = [];
+  const reader = async () => {
+    while (moving) {
+      const parts = (await app.callShards('index', 'sum', null)) as number[];
+      sums.push(parts.reduce((sum, part) => sum + part, 0));
+    }
+  };
+  const load = [writer(0), writer(1), writer(2), writer(3), reader()];
+  for (const shard of ALL) await rig.move(shard, one, two);
+  for (const shard of ALL.filter((each) => each % 2 === 0)) await rig.move(shard, two, one);
+  moving = false;
+  await Promise.all(load);
+
+  for (const [key, count] of expected) {
+    if (count > 0) t.equal(await app.call('index', 'get', null, { key }), count, key);
+  }
+  const total = [...expected.values()].reduce((sum, count) => sum + count, 0);
+  const parts = (await app.callShards('index', 'sum', null)) as number[];
+  t.equal(parts.length, 2, 'both owners were asked');
+  t.equal(
+    parts.reduce((sum, part) => sum + part, 0),
+    total,
+  );
+  t.ok(sums.length > 0);
+  t.same(
+    sums,
+    sums.toSorted((a, b) => a - b),
+    'a sum over all shards never falls: none is missed or counted twice',
+  );
+  t.same([one.app.state.shards.length, two.app.state.shards.length], [32, 32]);
+});
+
+t.test('a frozen shard refuses calls and serves again when it is owned anew', async (t) => {
+  const rig = await Rig.make();
+  t.teardown(() => rig.close());
+  const one = await rig.start('index', 'a-index-0', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  await rig.own(one, ALL);
+  rig.publish();
+  await app.call('index', 'add', null, { key: 'k' });
+  for (const shard of ALL) await one.control.command('shard-freeze', shard);
+  await t.rejects(app.call('index', 'add', null, { key: 'k', deadlineMs: 50 }), { code: 'SHOAL_E_SHARD_MOVED' });
+  await t.rejects(app.callShards('index', 'sum', null, { deadlineMs: 50 }), { code: 'SHOAL_E_SHARD_MOVED' });
+  for (const shard of ALL) await one.control.command('shard-own', shard);
+  t.equal(await app.call('index', 'get', null, { key: 'k' }), 1);
+});
+
+t.test('an unknown shard cannot be frozen, and the agent learns why', async (t) => {
+  const rig = await Rig.make();
+  t.teardown(() => rig.close());
+  const one = await rig.start('index', 'a-index-0', counters);
+  await t.rejects(one.control.command('shard-freeze', 3), { message: /state shard 3 is not here/ });
+});
