@@ -84,8 +84,10 @@ t.test('a component without instances is waited for, and the agent hears of it',
   while (rig.wanted.length === 0) await new Promise(setImmediate);
   rig.publish();
   t.equal(await answer, 'late');
-  control.sendRoutes(2, { back: { instances: [] } });
-  await t.rejects(app.call('back', 'run', 1, { deadlineMs: 60 }), { code: 'SHOAL_E_NO_INSTANCE' });
+
+  const alone = await rig.start('front', 'a-front-1');
+  alone.control.sendRoutes(1, { back: { instances: [] } });
+  await t.rejects(alone.app.call('back', 'run', 1, { deadlineMs: 60 }), { code: 'SHOAL_E_NO_INSTANCE' });
 });
 
 t.test('outside of an instance connect says what is missing', (t) => {
