@@ -34,6 +34,7 @@ export class Agent {
   #applied = -1;
   #scheduled = false;
   #working: Promise<void> = Promise.resolve();
+  #opened = false;
   #closed = false;
 
   constructor(tools: AgentTools, profiler: CpuProfilerHandle | null) {
@@ -75,6 +76,8 @@ export class Agent {
       await mkdir(folder, { recursive: true, mode: 0o711 });
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
+    const stored = await readJson(paths.desired);
+    if (stored !== null) this.#desired = parseDesired(stored);
     for (const id of await readdir(paths.instances)) {
       const record = await readRecord(paths.instance(id).record);
       if (record === null || record.id !== id) {
@@ -88,15 +91,15 @@ export class Agent {
       await instance.adopt();
     }
     await this.#removeStrayCgroups();
-    const stored = await readJson(paths.desired);
-    if (stored !== null) this.#take(parseDesired(stored));
+    this.#opened = true;
+    this.#changed();
   }
 
   /** Makes the desired state this host's own; durable before anything is done about it. */
   async apply(desired: Desired): Promise<void> {
     if (desired.revision < this.#desired.revision) return;
     await writeAtomic(this.#tools.paths.desired, JSON.stringify(desired));
-    this.#take(desired);
+    this.#desired = desired;
     await this.#sync();
   }
 
@@ -123,7 +126,7 @@ export class Agent {
 
   /** Ends all instances of this host and waits until they are gone. */
   async stopInstances(): Promise<void> {
-    await this.apply({ ...emptyDesired(), revision: this.#desired.revision });
+    await this.apply({ ...emptyDesired(), revision: Math.max(0, this.#desired.revision) });
     while (this.#instances.size > 0) {
       await new Promise<void>((resolve) => {
         const listener = () => {
@@ -145,13 +148,8 @@ export class Agent {
     this.#profiler?.close();
   }
 
-  #take(desired: Desired): void {
-    this.#desired = desired;
-    this.#changed();
-  }
-
   #changed(): void {
-    if (this.#scheduled || this.#closed) return;
+    if (this.#scheduled || this.#closed || !this.#opened) return;
     this.#scheduled = true;
     setImmediate(() => void this.#sync());
   }
@@ -174,6 +172,8 @@ export class Agent {
 
   async #act(): Promise<void> {
     const desired = this.#desired;
+    // Nothing is known of what shall be here: what runs goes on until the coordinator says otherwise.
+    if (desired.revision < 0) return;
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
   }

@@ -19,18 +19,26 @@ export interface BundleInput {
   socketFolder: string;
   /** Folder bind-mounted read-only at /run/shoal-peers. */
   peersFolder: string;
+  /** Limit of open files. */
+  openFiles: number;
   /** More to bind, read-only. */
   binds: { source: string; target: string }[];
 }
 
 const PATH = '/opt/shoal/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const OPEN_FILES_MAX = 65_536;
+
+/** As many open files as an instance may have: what this process may give, by /proc/self/limits (proc(5)). */
+export function openFilesMax(limits: string): number {
+  const hard = /^Max open files\s+\S+\s+(\d+|unlimited)/m.exec(limits)?.[1];
+  return hard === undefined || hard === 'unlimited' ? OPEN_FILES_MAX : Math.min(OPEN_FILES_MAX, Number(hard));
+}
 const MASKED = ['acpi', 'asound', 'kcore', 'keys', 'latency_stats', 'timer_list', 'timer_stats', 'sched_debug', 'scsi'];
 const READ_ONLY = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'];
 const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount', 'user', 'cgroup'];
 
 /** The bundle's config.json by the OCI runtime specification 1.0: unprivileged in every respect. */
-export function bundleConfig(input: BundleInput, openFilesMax = OPEN_FILES_MAX): object {
+export function bundleConfig(input: BundleInput): object {
   const env = {
     PATH,
     HOME: '/tmp',
@@ -64,7 +72,7 @@ export function bundleConfig(input: BundleInput, openFilesMax = OPEN_FILES_MAX):
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
       capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
       rlimits: [
-        { type: 'RLIMIT_NOFILE', soft: openFilesMax, hard: openFilesMax },
+        { type: 'RLIMIT_NOFILE', soft: input.openFiles, hard: input.openFiles },
         { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
       ],
       noNewPrivileges: true,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { readJson } from './atomic-file.js';
-import { bundleConfig } from './bundle.js';
+import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
 import type { Paths } from './paths.js';
 import { type InstanceRecord, idsOfSlot } from './record.js';
@@ -49,6 +49,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     peersFolder,
     rootfs: rootfs.path,
     binds: rootfs.binds,
+    openFiles: openFilesMax(await readFile('/proc/self/limits', 'utf8')),
     workingFolder: rootfs.workingFolder,
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });

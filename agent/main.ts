@@ -15,7 +15,7 @@ import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
 import { Paths } from './paths.js';
 import { RootfsMaker } from './rootfs.js';
-import { Sources } from './sources.js';
+import { closedFolder, Sources } from './sources.js';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 
@@ -60,6 +60,11 @@ function readOptions(words: string[]): Options | null {
 async function run(options: Options, log: Logger): Promise<void> {
   const paths = new Paths(options.run, CGROUP_MOUNT);
   mkdirSync(options.run, { recursive: true, mode: 0o711 });
+  const closed = await closedFolder(options.run);
+  if (closed !== null) {
+    const remedy = `chmod o+x ${closed}, or choose another --run`;
+    throw new ShoalError('SHOAL_E_HOST', `unprivileged instances cannot reach ${options.run}: ${remedy}`);
+  }
   holdLock(paths);
   // A hybrid host has cgroup v1 there; in this mount namespace crun and we see version 2 instead.
   if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);

@@ -49,9 +49,13 @@ export class Sources {
 
 async function isReachable(path: string): Promise<boolean> {
   const { mode } = await lstat(path);
-  if ((mode & OTHERS_READ) === 0) return false;
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    if (((await lstat(folder)).mode & OTHERS_EXECUTE) === 0) return false;
-    if (folder === '/') return true;
+  return (mode & OTHERS_READ) !== 0 && (await closedFolder(dirname(path))) === null;
+}
+
+/** The innermost folder of the path that other users cannot pass; null when they can pass all. */
+export async function closedFolder(path: string): Promise<string | null> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    if (((await lstat(folder)).mode & OTHERS_EXECUTE) === 0) return folder;
+    if (folder === '/') return null;
   }
 }

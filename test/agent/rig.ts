@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { LIMITS } from '../../protocol/limits.js';
+import {
+  type AgentEvent,
+  type Desired,
+  type DesiredInstance,
+  type InstanceStatus,
+  LINK_VERSION,
+  type ToCoordinator,
+} from '../../protocol/link.js';
+import type { Component } from '../../protocol/manifest.js';
+
+const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
+/** The components that the tests run, compiled beside them. */
+export const COMPONENTS = fileURLToPath(new URL('./components', import.meta.url));
+const MIB = 2 ** 20;
+
+/** A real agent with real containers, and the coordinator's end of its link in the hands of the test. */
+export class AgentRig {
+  readonly events: AgentEvent[] = [];
+  statuses: InstanceStatus[] = [];
+  hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
+  applied = -1;
+  agent: ChildProcess | undefined;
+  output = '';
+  #server: Server | undefined;
+  #socket: Socket | undefined;
+  #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
+  #wake: (() => void)[] = [];
+
+  private constructor(readonly folder: string) {}
+
+  static async make(): Promise<AgentRig> {
+    // Not under /tmp: instances get a /tmp of their own, and the agent's folder must be reachable by any user.
+    const rig = new AgentRig(await mkdtemp('/run/shoal-test-'));
+    await chmod(rig.folder, 0o711);
+    await rig.#listen();
+    rig.startAgent();
+    return rig;
+  }
+
+  get run(): string {
+    return join(this.folder, 'run');
+  }
+
+  startAgent(...words: string[]): void {
+    const args = ['--socket', join(this.folder, 'c.sock'), '--run', this.run, '--name', 'h1', ...words];
+    const agent = spawn(process.execPath, [AGENT, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    agent.stderr?.on('data', (chunk: Buffer) => {
+      this.output += chunk.toString();
+    });
+    agent.once('exit', () => this.#changed());
+    this.agent = agent;
+  }
+
+  /** Kills the agent, not its instances. */
+  async killAgent(signal: NodeJS.Signals): Promise<void> {
+    const agent = this.agent as ChildProcess;
+    const exited = new Promise((resolve) => agent.once('exit', resolve));
+    // The process that was started only waits for the agent proper, in its own mount namespace.
+    for (const pid of signal === 'SIGKILL' ? await childrenOf(agent.pid as number) : []) process.kill(pid, signal);
+    agent.kill(signal);
+    await exited;
+  }
+
+  /** Sends a changed desired state. */
+  desire(change: (desired: Desired) => Partial<Desired>): void {
+    this.#desired = { ...this.#desired, ...change(this.#desired), revision: this.#desired.revision + 1 };
+    this.#send();
+  }
+
+  /** Waits until the condition holds, looking at each report. */
+  async until(what: string, condition: () => boolean, ms = 20_000): Promise<void> {
+    const deadline = performance.now() + ms;
+    while (!condition()) {
+      if (performance.now() > deadline) {
+        const seen = JSON.stringify({ statuses: this.statuses, events: this.events.slice(-10) }, null, 1);
+        throw new Error(`waited in vain until ${what}\n${seen}\n${this.output.slice(-4000)}`);
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake.push(resolve);
+        setTimeout(resolve, 100);
+      });
+    }
+  }
+
+  status(id: string): InstanceStatus | undefined {
+    return this.statuses.find((each) => each.id === id);
+  }
+
+  /** Ends instances, agent and server, and says what was left behind. */
+  async close(): Promise<string[]> {
+    if (this.agent?.exitCode !== null || this.agent.signalCode !== null) this.startAgent();
+    this.desire(() => ({ instances: [], shards: {} }));
+    await this.until(
+      'all instances are gone',
+      () => this.applied === this.#desired.revision && this.statuses.length === 0,
+    );
+    await this.killAgent('SIGTERM');
+    this.#socket?.destroy();
+    await new Promise((resolve) => this.#server?.close(resolve));
+    const left = [...(await namesIn(join(this.run, 'instances'))), ...(await namesIn(join(this.run, 'crun')))];
+    await rm(this.folder, { recursive: true, force: true });
+    return left;
+  }
+
+  async #listen(): Promise<void> {
+    const server = createServer((socket) => {
+      this.#socket?.destroy();
+      this.#socket = socket;
+      const reader = new FrameReader();
+      socket.on('data', (chunk: Buffer) => {
+        for (const message of reader.push(chunk)) this.#take(message as ToCoordinator);
+      });
+      socket.on('error', () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => server.listen(join(this.folder, 'c.sock'), resolve));
+    this.#server = server;
+  }
+
+  #take(message: ToCoordinator): void {
+    if (message.type === 'hello') {
+      this.hello = message;
+      this.#socket?.write(encodeFrame({ type: 'welcome', version: LINK_VERSION }));
+      this.#send();
+    } else {
+      this.applied = message.revision;
+      this.statuses = message.instances;
+      this.events.push(...message.events);
+    }
+    this.#changed();
+  }
+
+  #send(): void {
+    this.#socket?.write(encodeFrame({ type: 'desired', desired: this.#desired }));
+  }
+
+  #changed(): void {
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+}
+
+/** A manifest entry for one of the components beside this file. */
+export function component(name: string, change: Partial<Component> = {}): Component {
+  return {
+    source: { kind: 'rootfs', rootfs: 'host', directory: COMPONENTS },
+    command: ['node', `/app/${name}.mjs`],
+    env: {},
+    count: { min: 0, max: 10 },
+    size: { cpu: { min: 0.1, max: 1 }, memory: { min: 64 * MIB, max: 256 * MIB } },
+    objective: { kind: 'utilisation', target: 0.6 },
+    state: 'none',
+    calls: [],
+    ports: [],
+    ...change,
+  };
+}
+
+export function instance(component: string, number: number, change: Partial<DesiredInstance> = {}): DesiredInstance {
+  const size = { cpu: 0.5, memory: 128 * MIB };
+  return { id: `t-${component}-${number}`, app: 't', component, size, draining: false, ...change };
+}
+
+/** A shard map that gives the shards to the ids in turn. */
+export function shardMap(epoch: number, ids: string[]): Desired['shards'][string] {
+  return { epoch, owners: Array.from({ length: LIMITS.shardCount }, (_, i) => ids[i % ids.length] ?? null) };
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
+/** Whether the process runs: one that is dead but not yet waited for by its parent does not. */
+export async function runs(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return stat !== '' && !/\) [ZX] /.test(stat);
+}
