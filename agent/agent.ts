@@ -31,9 +31,10 @@ export class Agent {
   readonly #listeners = new Set<() => void>();
   #events: AgentEvent[] = [];
   #desired: Desired = emptyDesired();
-  #applied = -1;
+  #applied = 0;
   #scheduled = false;
   #working: Promise<void> = Promise.resolve();
+  #applying: Promise<void> = Promise.resolve();
   #opened = false;
   #closed = false;
 
@@ -59,7 +60,7 @@ export class Agent {
     );
   }
 
-  /** Revision of the desired state that is in force; -1 before the first. */
+  /** Revision of the desired state that is in force; 0 before the first. */
   get applied(): number {
     return this.#applied;
   }
@@ -96,7 +97,14 @@ export class Agent {
   }
 
   /** Makes the desired state this host's own; durable before anything is done about it. */
-  async apply(desired: Desired): Promise<void> {
+  apply(desired: Desired): Promise<void> {
+    // One after the other: they share a file.
+    const applied = this.#applying.then(() => this.#apply(desired));
+    this.#applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  async #apply(desired: Desired): Promise<void> {
     if (desired.revision < this.#desired.revision) return;
     await writeAtomic(this.#tools.paths.desired, JSON.stringify(desired));
     this.#desired = desired;
@@ -126,7 +134,7 @@ export class Agent {
 
   /** Ends all instances of this host and waits until they are gone. */
   async stopInstances(): Promise<void> {
-    await this.apply({ ...emptyDesired(), revision: Math.max(0, this.#desired.revision) });
+    await this.apply({ ...emptyDesired(), revision: Math.max(1, this.#desired.revision) });
     while (this.#instances.size > 0) {
       await new Promise<void>((resolve) => {
         const listener = () => {
@@ -173,7 +181,7 @@ export class Agent {
   async #act(): Promise<void> {
     const desired = this.#desired;
     // Nothing is known of what shall be here: what runs goes on until the coordinator says otherwise.
-    if (desired.revision < 0) return;
+    if (desired.revision === 0) return;
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
   }

@@ -6,7 +6,7 @@ import type { Component } from '../protocol/manifest.js';
 const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
 
 export function emptyDesired(): Desired {
-  return { revision: -1, apps: {}, instances: [], shards: {} };
+  return { revision: 0, apps: {}, instances: [], shards: {} };
 }
 
 export function componentsOf(desired: Desired, app: string): Readonly<Record<string, Component>> {

@@ -104,9 +104,13 @@ export class Coordinator {
     });
   }
 
-  /** A host's agent said hello; `applied` is the revision of the desired state that it holds. */
-  async connect(info: HostInfo, applied: number): Promise<void> {
+  /**
+   * A host's agent said hello; `applied` is the revision of the desired state that it holds. An agent that is no longer
+   * `present` when the store has answered was never connected.
+   */
+  async connect(info: HostInfo, applied: number, present: () => boolean = () => true): Promise<void> {
     await this.change((state) => raiseRevision(state, applied));
+    if (!present()) return;
     this.#observed = hostConnected(this.#observed, info, this.now());
     this.#note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
   }

@@ -53,7 +53,10 @@ export type FabricRequest =
   | { type: 'cancel'; id: number };
 export type FabricResponse =
   | { type: 'result'; id: number; body: unknown /** Calls running at the callee. */; outstanding: number }
-  | { type: 'error'; id: number; code: string; detail: string; outstanding: number };
+  /** `refused`: the handler has not begun, so that the call may go elsewhere without running twice. */
+  | { type: 'error'; id: number; code: string; detail: string; outstanding: number; refused?: boolean }
+  /** The callee leaves: send no more calls here; hang up when those under way are answered. */
+  | { type: 'leaving' };
 
 /** Upper bound in ms of latency bucket i: 0.1 × 2^(i/2). */
 export const LATENCY_BUCKETS = 48;

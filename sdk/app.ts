@@ -1,8 +1,8 @@
-import { chmod, rm } from 'node:fs/promises';
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
-import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
 import type { Listener } from './carrier.js';
 import { AgentConnection } from './control.js';
 import { Meter } from './meter.js';
@@ -10,7 +10,12 @@ import { type CallOptions, Router } from './router.js';
 import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
 import { State } from './state.js';
-import { UnixCarrier } from './unix-carrier.js';
+import { listenOnPath, UnixCarrier } from './unix-carrier.js';
+
+/** Calls at work have so long to end before this instance leaves; the agent kills it after LIMITS.stopMsMax. */
+const DRAIN_CALLS_MS_MAX = LIMITS.stopMsMax - 1_500;
+
+const PORT_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
 export interface Identity {
   app: string;
@@ -31,6 +36,15 @@ export function identityFrom(env: NodeJS.ProcessEnv): Identity {
   }
   const socketFolder = env.SHOAL_SOCKET_DIR ?? dirname(CONTROL_SOCKET);
   return { app, component, instance, socketFolder, peersFolder: env.SHOAL_PEERS_DIR ?? PEERS_FOLDER };
+}
+
+/** What is known of the way to a component. */
+export interface PeerView {
+  component: string;
+  /** Those that serve. `outstanding`: calls of this instance that they have not answered. */
+  instances: { id: string; outstanding: number }[];
+  /** For a partitioned component. Index: state shard; value: the instance that holds it, or null while it moves. */
+  owners?: (string | null)[];
 }
 
 /** What a component's process is connected to: its handlers, the other components, its state. */
@@ -55,12 +69,11 @@ export class App {
     this.#server = new CallServer(this.#store, this.#meter);
     this.#carrier = new UnixCarrier(join(identity.socketFolder, 'fabric.sock'), identity.peersFolder);
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
-    const stats = () => ({ ...this.#meter.read(), shards: this.#store.held, frozen: this.#store.frozen });
     this.#agent = new AgentConnection(
       join(identity.socketFolder, 'agent.sock'),
       identity.instance,
       this.#store,
-      stats,
+      () => this.stats,
       {
         routes: (routes) => this.#router.update(routes),
         drain: () => void this.#leave(),
@@ -93,6 +106,7 @@ export class App {
 
   /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */
   async listen(portName: string, server: HttpServer): Promise<void> {
+    if (!PORT_NAME.test(portName)) throw new ShoalError('SHOAL_E_NAME', `${portName} is no name of a port`);
     const path = join(this.identity.socketFolder, `${portName}.sock`);
     server.on('request', (_request: IncomingMessage, response: ServerResponse) => {
       const end = this.#meter.begin();
@@ -101,13 +115,22 @@ export class App {
         this.#server.ended();
       });
     });
-    await rm(path, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, resolve);
-    });
-    await chmod(path, 0o666);
+    await listenOnPath(server, path);
     this.#http.push(server);
+  }
+
+  /** What this instance has served since it started, and the state shards that it holds. */
+  get stats(): InstanceStats {
+    return { ...this.#meter.read(), shards: this.#store.held, frozen: this.#store.frozen };
+  }
+
+  /** The components that this one may call, as the agent last told; empty before it did. */
+  peers(): PeerView[] {
+    return [...(this.#router.routes ?? [])].map(([component, { instances, owners }]) => ({
+      component,
+      instances: instances.map((id) => ({ id, outstanding: this.#router.outstanding(component, id) })),
+      ...(owners === undefined ? {} : { owners: [...owners] }),
+    }));
   }
 
   /** Called when this instance is about to leave, after its last call. */
@@ -117,6 +140,7 @@ export class App {
 
   /** Ends all connections at once, without waiting for calls. */
   async close(): Promise<void> {
+    await this.#listener?.close();
     this.#agent.close();
     this.#router.close();
     this.#server.close();
@@ -124,7 +148,6 @@ export class App {
       server.close();
       server.closeAllConnections();
     }
-    await this.#listener?.close();
   }
 
   #leave(): Promise<void> {
@@ -138,7 +161,7 @@ export class App {
       server.close();
       server.closeIdleConnections();
     }
-    await this.#server.drain();
+    await this.#server.drain(DRAIN_CALLS_MS_MAX);
     let code = 0;
     for (const action of this.#onDrain) {
       try {

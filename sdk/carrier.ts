@@ -15,6 +15,8 @@ export interface PeerAddress {
 }
 
 export interface Channel {
+  /** Bytes that wait for the other side to take them. */
+  readonly queuedBytes: number;
   /** What it throws closes the channel: the other side broke the protocol. To be set as soon as the channel is there. */
   onMessage: (message: unknown) => void;
   /** Called once, also after close(). */

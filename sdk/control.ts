@@ -1,8 +1,9 @@
 import { connect, type Socket } from 'node:net';
 import type { FromInstance, InstanceStats, Route, ToInstance } from '../protocol/control.js';
-import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import { parseToInstance } from './control-parse.js';
 import type { Entries, ShardStore } from './shard-store.js';
 
 export interface ControlEvents {
@@ -67,7 +68,6 @@ export class AgentConnection {
     const reader = new FrameReader();
     socket.on('connect', () => {
       this.#socket = socket;
-      this.#delayMs = LIMITS.reconnectMsMin;
       const { held: shards, frozen } = this.#store;
       this.#send({ type: 'hello', instance: this.#instance, shards, frozen });
       if (this.#ready) this.#send({ type: 'ready' });
@@ -75,7 +75,12 @@ export class AgentConnection {
     });
     socket.on('data', (chunk: Buffer) => {
       try {
-        for (const message of reader.push(chunk)) this.#take(message as ToInstance);
+        for (const message of reader.push(chunk)) {
+          if (socket.destroyed) return;
+          this.#take(parseToInstance(message));
+          // Only an agent that makes sense is dialled again at once.
+          this.#delayMs = LIMITS.reconnectMsMin;
+        }
       } catch (error) {
         socket.destroy(toShoalError(error));
       }
@@ -91,21 +96,15 @@ export class AgentConnection {
   }
 
   #take(message: ToInstance): void {
-    switch (message?.type) {
+    switch (message.type) {
       case 'routes':
         this.#events.routes(message.routes);
         break;
       case 'drain':
         this.#events.drain();
         break;
-      case 'shard-own':
-      case 'shard-freeze':
-      case 'shard-install':
-      case 'shard-drop':
-        void this.#handOver(message);
-        break;
       default:
-        throw new ShoalError('SHOAL_E_FRAME', 'the agent sent an unknown message');
+        void this.#handOver(message);
     }
   }
 
@@ -127,6 +126,8 @@ export class AgentConnection {
   }
 
   #sendStats(): void {
+    // An agent that does not read gets no queue of old numbers.
+    if (this.#socket?.writableNeedDrain) return;
     this.#send({ type: 'stats', stats: this.#stats() });
   }
 

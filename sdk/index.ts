@@ -11,7 +11,7 @@ import { App, identityFrom } from './app.js';
 export { type ErrorCode, ShoalError } from '../protocol/errors.js';
 export { LIMITS } from '../protocol/limits.js';
 export { shardOfKey } from '../protocol/shard.js';
-export type { App, Identity } from './app.js';
+export type { App, Identity, PeerView } from './app.js';
 export type { CallOptions } from './router.js';
 export type { CallContext, Handler } from './server.js';
 export type { State } from './state.js';

@@ -7,6 +7,13 @@ import { parseResponse } from './server.js';
 /** The call was certainly not begun by the callee, so that it may go elsewhere. */
 export class NotSent extends ShoalError {}
 
+/** The call was not begun since the callee has enough to do. */
+export class Overloaded extends ShoalError {
+  constructor(detail: string) {
+    super('SHOAL_E_OVERLOADED', detail);
+  }
+}
+
 interface Pending {
   resolve(body: unknown): void;
   reject(error: ShoalError): void;
@@ -29,6 +36,8 @@ export class Peer {
   readonly #pending = new Map<number, Pending>();
   #dialling = 0;
   #nextId = 1;
+  /** The callee has said that it leaves: what is new goes elsewhere. */
+  #leaving = false;
 
   constructor(carrier: Carrier, address: PeerAddress) {
     this.#carrier = carrier;
@@ -43,10 +52,7 @@ export class Peer {
   async call(call: OutgoingCall): Promise<unknown> {
     const { instance } = this.#address;
     if (this.outstanding >= LIMITS.callsOutstandingPerPeerMax) {
-      throw new ShoalError(
-        'SHOAL_E_OVERLOADED',
-        `${instance} has ${this.outstanding} calls of this instance to answer`,
-      );
+      throw new Overloaded(`${instance} has ${this.outstanding} calls of this instance to answer`);
     }
     this.#dialling += 1;
     let channel: Channel;
@@ -56,6 +62,10 @@ export class Peer {
       throw new NotSent('SHOAL_E_PEER_DIED', `${instance} cannot be reached: ${(cause as Error).message}`, { cause });
     } finally {
       this.#dialling -= 1;
+    }
+    if (this.#leaving) throw new NotSent('SHOAL_E_NO_INSTANCE', `${instance} is leaving`);
+    if (channel.queuedBytes > LIMITS.frameBytesMax) {
+      throw new Overloaded(`${instance} has ${channel.queuedBytes} bytes of calls to take`);
     }
     return this.#exchange(channel, call);
   }
@@ -86,6 +96,7 @@ export class Peer {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
         this.#pending.delete(id);
+        this.#hangUpIfLeft(channel);
       };
       this.#pending.set(id, {
         resolve: (answer) => {
@@ -116,7 +127,8 @@ export class Peer {
   async #dial(): Promise<Channel> {
     try {
       const channel = await this.#carrier.dial(this.#address);
-      channel.onMessage = (message) => this.#take(parseResponse(message));
+      this.#leaving = false;
+      channel.onMessage = (message) => this.#take(channel, parseResponse(message));
       channel.onClose = (why) => this.#lost(why);
       return channel;
     } catch (error) {
@@ -125,12 +137,21 @@ export class Peer {
     }
   }
 
-  #take(response: FabricResponse): void {
+  #take(channel: Channel, response: FabricResponse): void {
+    if (response.type === 'leaving') {
+      this.#leaving = true;
+      this.#hangUpIfLeft(channel);
+      return;
+    }
     // Nobody waits for it any more when its deadline has passed.
     const pending = this.#pending.get(response.id);
     if (pending === undefined) return;
     if (response.type === 'result') pending.resolve(response.body);
     else pending.reject(remoteError(response));
+  }
+
+  #hangUpIfLeft(channel: Channel): void {
+    if (this.#leaving && this.#pending.size === 0) channel.close(`${this.#address.instance} left`);
   }
 
   #lost(why: string): void {
@@ -140,8 +161,12 @@ export class Peer {
   }
 }
 
-/** Errors by which the callee says that it did not begin the call may be sent again; all others may not. */
-function remoteError({ code, detail }: Extract<FabricResponse, { type: 'error' }>): ShoalError {
-  const notBegun = code === 'SHOAL_E_SHARD_MOVED' || code === 'SHOAL_E_NO_INSTANCE';
-  return notBegun ? new NotSent(code, detail) : new ShoalError(code as ErrorCode, detail);
+/** Codes with which a callee refuses that another instance, or the same one a little later, may well serve. */
+const ELSEWHERE: readonly string[] = ['SHOAL_E_SHARD_MOVED', 'SHOAL_E_NO_INSTANCE'] satisfies ErrorCode[];
+
+/** What the callee did not begin may be sent again. The same code thrown by a handler may not: its work may be half done. */
+function remoteError({ code, detail, refused }: Extract<FabricResponse, { type: 'error' }>): ShoalError {
+  if (refused === true && code === 'SHOAL_E_OVERLOADED') return new Overloaded(detail);
+  const again = refused === true && ELSEWHERE.includes(code);
+  return again ? new NotSent(code as ErrorCode, detail) : new ShoalError(code as ErrorCode, detail);
 }

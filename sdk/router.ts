@@ -4,7 +4,7 @@ import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
 import { pickLessLoaded, type Random } from './balancer.js';
 import type { Carrier } from './carrier.js';
-import { NotSent, Peer } from './peer.js';
+import { NotSent, Overloaded, Peer } from './peer.js';
 
 export interface CallOptions {
   /** For partitioned components: the call goes to the owner of the key's state shard. */
@@ -57,10 +57,12 @@ export class Router {
     const { key } = options;
     const deadline = deadlineOf(options);
     const refused = new Set<string>();
+    let overloaded: ShoalError | undefined;
     for (;;) {
       const route = this.#routeOf(component);
       const target = route === null ? null : this.#choose(component, route, key, refused);
       if (target === null) {
+        if (overloaded !== undefined) throw overloaded;
         // All have refused: each may be asked again after a while.
         refused.clear();
         await this.#wait(component, deadline, options.signal, route === null || route.instances.length === 0);
@@ -78,6 +80,11 @@ export class Router {
           signal: options.signal,
         });
       } catch (error) {
+        if (error instanceof Overloaded && key === undefined) {
+          overloaded = error;
+          refused.add(target);
+          continue;
+        }
         if (!(error instanceof NotSent)) throw error;
         refused.add(target);
         if (key !== undefined) await this.#wait(component, deadline, options.signal, false, error);
@@ -112,10 +119,11 @@ export class Router {
       );
       if (refused.length === 0) return results;
       remaining = refused;
-      await this.#wait(component, deadline, options.signal, groups.size <= 1 && groups.has(null), last);
+      await this.#wait(component, deadline, options.signal, this.#routeOf(component)?.instances.length === 0, last);
     }
   }
 
+  /** Calls of this instance that the other has not answered. */
   outstanding(component: string, instance: string): number {
     return this.#peers.get(`${component}/${instance}`)?.outstanding ?? 0;
   }

@@ -1,36 +1,48 @@
 import type { FabricRequest, FabricResponse } from '../protocol/control.js';
 import { isErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import { shardOfKey } from '../protocol/shard.js';
 import type { Channel } from './carrier.js';
 import type { Meter } from './meter.js';
 import type { ShardStore } from './shard-store.js';
+import { State } from './state.js';
 
 export interface CallContext {
   /** The key that the caller gave, if any. */
   key: string | undefined;
   /** State shards that the call works on: the key's, or those of a callShards. They stay here until it ends. */
   shards: readonly number[];
+  /** The only one of `shards` when the call carries a key of a partitioned component. */
+  shard: number | undefined;
+  /** The same as `app.state`. */
+  state: State;
   /** Aborted when the caller gives up, its deadline passes or its connection is lost. */
   signal: AbortSignal;
-  /** Milliseconds that the caller waits. */
-  deadlineMs: number;
+  /** Milliseconds that the caller still waits, now: to be passed on to calls that the handler makes. */
+  readonly deadlineMs: number;
 }
 
 export type Handler = (body: unknown, context: CallContext) => unknown;
 
 type Call = Extract<FabricRequest, { type: 'call' }>;
 
+/** Callers have so long to hang up once they know that this instance leaves. */
+const HANG_UP_MS_MAX = 500;
+
 /** Serves the calls of other instances. */
 export class CallServer {
   readonly #handlers = new Map<string, Handler>();
   readonly #store: ShardStore;
+  readonly #state: State;
   readonly #meter: Meter;
   readonly #channels = new Set<Channel>();
   #draining = false;
   #idle: (() => void)[] = [];
+  #allHungUp: (() => void) | undefined;
 
   constructor(store: ShardStore, meter: Meter) {
     this.#store = store;
+    this.#state = new State(store);
     this.#meter = meter;
   }
 
@@ -39,12 +51,18 @@ export class CallServer {
     this.#handlers.set(name, handler);
   }
 
+  get handlers(): string[] {
+    return [...this.#handlers.keys()];
+  }
+
   accept(channel: Channel): void {
+    if (this.#draining) channel.send({ type: 'leaving' } satisfies FabricResponse);
     const running = new Map<number, AbortController>();
     this.#channels.add(channel);
     channel.onClose = () => {
       this.#channels.delete(channel);
       for (const controller of running.values()) controller.abort();
+      if (this.#channels.size === 0) this.#allHungUp?.();
     };
     channel.onMessage = (message) => {
       const request = parseRequest(message);
@@ -54,10 +72,15 @@ export class CallServer {
     };
   }
 
-  /** Refuses new calls and waits for those at work. */
-  async drain(): Promise<void> {
+  /** Refuses new calls and waits for those at work, and for callers to hang up, so that no call is lost on the way. */
+  async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
-    if (this.#meter.outstanding > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    for (const channel of this.#channels) channel.send({ type: 'leaving' } satisfies FabricResponse);
+    if (this.#meter.outstanding > 0) await within(timeoutMs, (done) => this.#idle.push(done));
+    if (this.#channels.size === 0) return;
+    await within(HANG_UP_MS_MAX, (done) => {
+      this.#allHungUp = done;
+    });
   }
 
   close(): void {
@@ -70,65 +93,97 @@ export class CallServer {
   }
 
   async #serve(channel: Channel, running: Map<number, AbortController>, call: Call): Promise<void> {
+    const { id } = call;
     const controller = new AbortController();
-    const end = this.#meter.begin();
-    let ok = false;
-    let response: FabricResponse;
-    running.set(call.id, controller);
-    const timer = setTimeout(() => controller.abort(), call.deadlineMs);
+    let begun: { handler: Handler; leave: () => void };
     try {
-      this.#assertAccepts(running.size);
-      const body = await this.#run(call, controller.signal);
-      response = { type: 'result', id: call.id, body, outstanding: running.size - 1 };
-      ok = true;
+      begun = this.#begin(call, running.size);
     } catch (error) {
-      const { code, detail } = describe(error);
-      response = { type: 'error', id: call.id, code, detail, outstanding: running.size - 1 };
-      // No failures: the caller asks the new owner of the state shard, or an instance that stays.
-      ok = code === 'SHOAL_E_SHARD_MOVED' || code === 'SHOAL_E_NO_INSTANCE';
+      // Not counted as demand: the caller asks the new owner of the state shard, or an instance that stays.
+      channel.send({
+        type: 'error',
+        id,
+        ...describe(error),
+        outstanding: this.#meter.outstanding,
+        refused: true,
+      } satisfies FabricResponse);
+      return;
+    }
+    const end = this.#meter.begin();
+    running.set(id, controller);
+    const timer = setTimeout(() => controller.abort(), call.deadlineMs);
+    let outcome: Outcome;
+    try {
+      outcome = { type: 'result', body: await begun.handler(call.body, this.#context(call, controller.signal)) };
+    } catch (error) {
+      outcome = { type: 'error', ...describe(error) };
     }
     clearTimeout(timer);
-    running.delete(call.id);
-    end(ok);
-    this.#reply(channel, response);
+    begun.leave();
+    running.delete(id);
+    end(outcome.type === 'result');
+    this.#reply(channel, id, outcome);
     this.ended();
   }
 
-  #assertAccepts(running: number): void {
+  /** Throws when the call is not to be begun. */
+  #begin({ handler: name, shards }: Call, running: number): { handler: Handler; leave: () => void } {
     if (this.#draining) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is leaving');
-    if (running <= LIMITS.callsOutstandingPerPeerMax) return;
-    throw new ShoalError('SHOAL_E_OVERLOADED', `more than ${LIMITS.callsOutstandingPerPeerMax} calls of one caller`);
-  }
-
-  async #run({ handler: name, key, shards: given, deadlineMs, body }: Call, signal: AbortSignal): Promise<unknown> {
+    if (running >= LIMITS.callsOutstandingPerPeerMax) {
+      throw new ShoalError('SHOAL_E_OVERLOADED', `${running} calls of one caller are at work`);
+    }
     const handler = this.#handlers.get(name);
     if (handler === undefined) {
-      const known = [...this.#handlers.keys()].join(', ');
-      throw new ShoalError('SHOAL_E_NO_HANDLER', `no handler ${name}; there are: ${known}`);
+      throw new ShoalError('SHOAL_E_NO_HANDLER', `no handler ${name}; there are: ${this.handlers.join(', ')}`);
     }
-    const shards = given ?? [];
-    const leave = this.#store.enter(shards);
-    try {
-      return await handler(body, { key, shards, signal, deadlineMs });
-    } finally {
-      leave();
-    }
+    return { handler, leave: this.#store.enter(shards ?? []) };
   }
 
-  #reply(channel: Channel, response: FabricResponse): void {
+  #context({ key, shards = [], deadlineMs }: Call, signal: AbortSignal): CallContext {
+    const deadline = performance.now() + deadlineMs;
+    return {
+      key,
+      shards,
+      shard: key === undefined ? undefined : shards[0],
+      state: this.#state,
+      signal,
+      get deadlineMs() {
+        return Math.max(1, deadline - performance.now());
+      },
+    };
+  }
+
+  #reply(channel: Channel, id: number, outcome: Outcome): void {
+    const { outstanding } = this.#meter;
     try {
-      channel.send(response);
+      channel.send({ ...outcome, id, outstanding } satisfies FabricResponse);
     } catch (error) {
       // What the handler answered cannot be sent, being too large or no plain data.
-      const { id, outstanding } = response;
       channel.send({ type: 'error', id, ...describe(error), outstanding } satisfies FabricResponse);
     }
   }
 }
 
+type Outcome = { type: 'result'; body: unknown } | { type: 'error'; code: string; detail: string };
+
+/** Waits until `begin`'s argument is called, but not longer than the time. */
+function within(timeoutMs: number, begin: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeoutMs);
+    begin(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/** Bounds what a handler's error message can do to the frame. */
+const DETAIL_LENGTH_MAX = 4_000;
+
 function describe(error: unknown): { code: string; detail: string } {
-  if (error instanceof ShoalError) return { code: error.code, detail: error.message };
-  return { code: 'SHOAL_E_HANDLER', detail: error instanceof Error ? error.message : String(error) };
+  const code = error instanceof ShoalError ? error.code : 'SHOAL_E_HANDLER';
+  const detail = error instanceof Error ? error.message : String(error);
+  return { code, detail: detail.slice(0, DETAIL_LENGTH_MAX) };
 }
 
 function parseRequest(message: unknown): FabricRequest {
@@ -143,6 +198,9 @@ function parseRequest(message: unknown): FabricRequest {
   }
   if (key !== undefined && typeof key !== 'string') throw fail('key is no text');
   if (shards !== undefined && !areShards(shards)) throw fail('shards are no shard numbers');
+  if (key !== undefined && shards !== undefined && (shards.length !== 1 || shards[0] !== shardOfKey(key))) {
+    throw fail('the shards are not those of the key');
+  }
   return {
     type,
     id,
@@ -163,9 +221,10 @@ function areShards(value: unknown): value is number[] {
 export function parseResponse(message: unknown): FabricResponse {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `response: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, body, code, detail, outstanding } = message as Record<string, unknown>;
+  const { type, id, body, code, detail, outstanding, refused } = message as Record<string, unknown>;
+  if (type === 'leaving') return { type };
   if (typeof id !== 'number' || typeof outstanding !== 'number') throw fail('has no id');
   if (type === 'result') return { type, id, body, outstanding };
   if (type !== 'error' || !isErrorCode(code) || typeof detail !== 'string') throw fail('is neither result nor error');
-  return { type, id, code, detail, outstanding };
+  return { type, id, code, detail, outstanding, refused: refused === true };
 }

@@ -1,4 +1,5 @@
 import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
 
 interface Shard {
@@ -14,9 +15,17 @@ interface Shard {
 
 export type Entries = [string, unknown][];
 
+/** Calls at work on a shard have so long to end; the agent waits a little longer for the answer. */
+const FREEZE_MS_MAX = LIMITS.handoverMsMax - 1_000;
+
 /** The state shards that this instance holds. Every change of hands can be repeated with the same result. */
 export class ShardStore {
   readonly #shards = new Map<number, Shard>();
+  readonly #freezeMsMax: number;
+
+  constructor(freezeMsMax = FREEZE_MS_MAX) {
+    this.#freezeMsMax = freezeMsMax;
+  }
 
   get held(): number[] {
     return [...this.#shards.keys()].sort((a, b) => a - b);
@@ -37,19 +46,31 @@ export class ShardStore {
     else Object.assign(here, { closing: false, frozen: false });
   }
 
-  /** Waits for calls at work on the shard, refuses new ones, and answers its content. */
+  /**
+   * Waits for calls at work on the shard, refuses new ones, and answers its content. When they do not end in time the
+   * shard serves on here: one handler that hangs does not take the shard from everybody.
+   */
   async freeze(shard: number): Promise<Entries> {
     const here = this.#get(shard);
     here.closing = true;
-    if (here.users > 0) await new Promise<void>((resolve) => here.idle.push(resolve));
-    // Meanwhile the shard may have been given back.
-    if (!here.closing) throw new ShoalError('SHOAL_E_CONFLICT', `state shard ${shard} is owned again`);
+    if (here.users > 0 && !(await untilIdle(here, this.#freezeMsMax))) {
+      here.closing = here.frozen;
+      throw new ShoalError('SHOAL_E_DEADLINE', `${here.users} calls work on state shard ${shard} without an end`);
+    }
+    // Meanwhile the shard may have been given back or dropped.
+    if (!here.closing || this.#shards.get(shard) !== here) {
+      throw new ShoalError('SHOAL_E_CONFLICT', `state shard ${shard} was owned again or dropped meanwhile`);
+    }
     here.frozen = true;
     return [...here.entries];
   }
 
-  /** Begins to serve the shard with this content, in place of any older copy. */
+  /**
+   * Begins to serve the shard with this content, in place of a frozen copy. Where the shard serves already the request
+   * is a repeated one, and the content here may have been changed by calls since.
+   */
   install(shard: number, entries: Entries): void {
+    if (this.serves(shard)) return;
     this.#shards.set(shard, create(new Map(entries)));
   }
 
@@ -71,20 +92,16 @@ export class ShardStore {
     };
   }
 
-  /** The entries that hold the key, for reading. */
-  of(key: string): ReadonlyMap<string, unknown> {
-    return this.#get(shardOfKey(key)).entries;
+  /** The entries that hold the key. */
+  of(key: string): Map<string, unknown> {
+    return this.entries(shardOfKey(key));
   }
 
-  /** The entries that hold the key, for writing; refused once they have been copied. */
-  writable(key: string): Map<string, unknown> {
-    const here = this.#get(shardOfKey(key));
-    if (here.frozen) throw new ShoalError('SHOAL_E_SHARD_MOVED', `the state shard of ${key} has been handed over`);
+  /** Refused once they have been copied: a write would be lost, and a read would miss the new owner's writes. */
+  entries(shard: number): Map<string, unknown> {
+    const here = this.#get(shard);
+    if (here.frozen) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shard ${shard} has been handed over`);
     return here.entries;
-  }
-
-  entries(shard: number): ReadonlyMap<string, unknown> {
-    return this.#get(shard).entries;
   }
 
   #get(shard: number): Shard {
@@ -92,6 +109,21 @@ export class ShardStore {
     if (here === undefined) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shard ${shard} is not here`);
     return here;
   }
+}
+
+/** Whether the calls at work on the shard ended in time. */
+function untilIdle(shard: Shard, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      shard.idle = shard.idle.filter((each) => each !== wake);
+      resolve(false);
+    }, timeoutMs);
+    const wake = () => {
+      clearTimeout(timer);
+      resolve(true);
+    };
+    shard.idle.push(wake);
+  });
 }
 
 function create(entries: Map<string, unknown>): Shard {

@@ -21,12 +21,12 @@ export class State {
 
   /** Values are plain data (what msgpack can carry). Change a value by setting it: a handover copies what was set. */
   set(key: string, value: unknown): void {
-    this.#store.writable(key).set(key, value);
+    this.#store.of(key).set(key, value);
   }
 
   /** Whether there was such a key. */
   delete(key: string): boolean {
-    return this.#store.writable(key).delete(key);
+    return this.#store.of(key).delete(key);
   }
 
   /** All entries of a state shard. */

@@ -67,6 +67,10 @@ class UnixChannel implements Channel {
     });
   }
 
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   /** A channel may be lost before its owner has come to set this; it is told then. */
   set onClose(action: (why: string) => void) {
     this.#onClose = action;

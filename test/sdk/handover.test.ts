@@ -1,5 +1,6 @@
 import t from 'tap';
 import { LIMITS } from '../../protocol/limits.js';
+import { shardOfKey } from '../../protocol/shard.js';
 import type { App } from '../../sdk/app.js';
 import { Rig } from './rig.js';
 
@@ -94,4 +95,30 @@ t.test('an unknown shard cannot be frozen, and the agent learns why', async (t) 
   t.teardown(() => rig.close());
   const one = await rig.start('index', 'a-index-0', counters);
   await t.rejects(one.control.command('shard-freeze', 3), { message: /state shard 3 is not here/ });
+});
+
+t.test('a shard too large for one message stays where it is and serves on', async (t) => {
+  const rig = await Rig.make();
+  t.teardown(() => rig.close());
+  const one = await rig.start('index', 'a-index-0', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  await rig.own(one, ALL);
+  rig.publish();
+  await app.call('index', 'add', null, { key: 'k' });
+  const shard = shardOfKey('k');
+  one.app.state.set('k', 'x'.repeat(LIMITS.frameBytesMax));
+  await t.rejects(one.control.command('shard-freeze', shard), { message: /exceeds the limit/ });
+  one.app.state.set('k', 1);
+  t.equal(await app.call('index', 'get', null, { key: 'k' }), 1);
+  t.same(one.app.stats.frozen, []);
+  t.same(await one.control.command('shard-freeze', shard), [['k', 1]]);
+});
+
+t.test('callShards is refused for a component without state shards', async (t) => {
+  const rig = await Rig.make();
+  t.teardown(() => rig.close());
+  await rig.start('back', 'a-back-0', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  rig.publish();
+  await t.rejects(app.callShards('back', 'sum', null), { code: 'SHOAL_E_USAGE' });
 });

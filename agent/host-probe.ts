@@ -1,0 +1,189 @@
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { native } from '../native/index.js';
+import { toShoalError } from '../protocol/errors.js';
+import { CONTROLLERS } from './cgroup.js';
+import { CONTROLLER_REMEDY, findCrun } from './host.js';
+import { mountedAt } from './isolate.js';
+import { runTool } from './run-tool.js';
+
+/** One thing that Shoal wants of a host. */
+export interface Requirement {
+  id: string;
+  what: string;
+  met: boolean;
+  /** Without it the agent does not start; otherwise it runs degraded. */
+  required: boolean;
+  /** What was found here. */
+  found: string;
+  /** What to do about it when it is not met. */
+  remedy: string;
+}
+
+type Found = { met: boolean; found: string };
+
+const TOOL_MS_MAX = 5_000;
+const CAP_SYS_RESOURCE = 24;
+const NODE_OLDEST = [20, 17];
+const KERNEL_OLDEST = [5, 14];
+
+/** Looks at this host; changes nothing on it. */
+export async function probeHost(): Promise<Requirement[]> {
+  const controllers = readText('/sys/fs/cgroup/cgroup.controllers').split(/\s+/);
+  const requirement = (
+    id: string,
+    what: string,
+    required: boolean,
+    remedy: string,
+    { met, found }: Found,
+  ): Requirement => ({
+    id,
+    what,
+    required,
+    remedy,
+    met,
+    found,
+  });
+  return [
+    requirement('root', 'run as root', true, 'run by sudo or as a systemd service', probeRoot()),
+    requirement(
+      'node',
+      'Node.js 20.17 or newer',
+      true,
+      'install it from nodejs.org',
+      atLeast(process.versions.node, NODE_OLDEST),
+    ),
+    requirement(
+      'kernel',
+      'Linux 5.14 or newer',
+      true,
+      'upgrade the kernel (Debian 12 has 6.1)',
+      atLeast(release(), KERNEL_OLDEST),
+    ),
+    requirement('native', 'the native part of Shoal', true, 'build it by ./scripts/setup', probeNative()),
+    requirement('crun', 'crun, which runs the containers', true, 'apt-get install crun', await probeCrun()),
+    requirement(
+      'cgroup2',
+      'cgroup v2',
+      true,
+      'enable CONFIG_CGROUPS; Linux mounts cgroup2 where it has it',
+      probeCgroup2(),
+    ),
+    requirement(
+      'user-namespaces',
+      'user namespaces',
+      true,
+      'sysctl user.max_user_namespaces=65536',
+      probeUserNamespaces(),
+    ),
+    ...CONTROLLERS.map((controller) =>
+      requirement(
+        `cgroup2-${controller}`,
+        `cgroup v2 controller ${controller}, for sizes and limits`,
+        false,
+        CONTROLLER_REMEDY,
+        controllers.includes(controller)
+          ? { met: true, found: 'present' }
+          : { met: false, found: 'absent, or bound to cgroup v1: runs degraded, without that limit' },
+      ),
+    ),
+    requirement(
+      'bpf',
+      'BPF with BTF, for exact CPU time',
+      false,
+      'a kernel with CONFIG_DEBUG_INFO_BTF=y, and root',
+      probeBpf(),
+    ),
+    requirement(
+      'cap-sys-resource',
+      'capability CAP_SYS_RESOURCE',
+      false,
+      'run the agent outside of a container that drops it; without it limits above its own cannot be given',
+      probeCapability(),
+    ),
+    requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', await probeTool('skopeo')),
+    requirement('umoci', 'umoci, to unpack images', false, 'apt-get install umoci', await probeTool('umoci')),
+  ];
+}
+
+function probeRoot(): Found {
+  const uid = process.geteuid?.() ?? -1;
+  return { met: uid === 0, found: `user id ${uid}` };
+}
+
+/** Compares the first two numbers of a version. */
+function atLeast(version: string, [major = 0, minor = 0]: number[]): Found {
+  const [, a = 0, b = 0] = (/(\d+)\.(\d+)/.exec(version) ?? []).map(Number);
+  return { met: a > major || (a === major && b >= minor), found: version };
+}
+
+function probeNative(): Found {
+  try {
+    return { met: true, found: native.shimPath() };
+  } catch (error) {
+    return { met: false, found: toShoalError(error).message };
+  }
+}
+
+async function probeCrun(): Promise<Found> {
+  try {
+    const crun = findCrun();
+    const [version = ''] = (await runTool(crun, ['--version'], TOOL_MS_MAX, 'SHOAL_E_HOST')).split('\n');
+    return { met: true, found: version };
+  } catch (error) {
+    return { met: false, found: toShoalError(error).message };
+  }
+}
+
+function probeCgroup2(): Found {
+  const type = mountedAt('/sys/fs/cgroup');
+  if (type === 'cgroup2') return { met: true, found: 'at /sys/fs/cgroup' };
+  const known = /\tcgroup2$/m.test(readText('/proc/filesystems'));
+  if (!known) return { met: false, found: 'the kernel has none' };
+  return { met: true, found: 'hybrid with v1: the agent mounts v2 in a mount namespace of its own' };
+}
+
+function probeUserNamespaces(): Found {
+  const max = Number(readText('/proc/sys/user/max_user_namespaces').trim());
+  return { met: max > 0, found: `${max} allowed` };
+}
+
+function probeBpf(): Found {
+  if (!existsSync('/sys/kernel/btf/vmlinux')) return { met: false, found: 'no /sys/kernel/btf/vmlinux' };
+  const profiler = native.createProfiler();
+  try {
+    profiler.start();
+    return { met: true, found: 'the profiler loads' };
+  } catch (error) {
+    return { met: false, found: toShoalError(error).message };
+  } finally {
+    profiler.close();
+  }
+}
+
+function probeCapability(): Found {
+  const bits = BigInt(`0x${/^CapEff:\s+([0-9a-f]+)$/m.exec(readText('/proc/self/status'))?.[1] ?? '0'}`);
+  const met = ((bits >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
+  return { met, found: met ? 'present' : 'absent: runs degraded' };
+}
+
+async function probeTool(name: string): Promise<Found> {
+  for (const folder of (process.env.PATH ?? '').split(':')) {
+    try {
+      accessSync(`${folder}/${name}`, constants.X_OK);
+      return { met: true, found: `${folder}/${name}` };
+    } catch (error) {
+      if (!['ENOENT', 'EACCES', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+  return { met: false, found: 'not installed: components with `image` cannot run' };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
+    throw error;
+  }
+}

@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { ShoalError } from '../../protocol/errors.js';
+import type { EventView, HostView } from '../../protocol/http.js';
+import { apiPath } from '../client.js';
+import { pause } from '../follow.js';
+import { printJson, printJsonLine, printLines } from '../io.js';
+import { clean } from '../render/text.js';
+import { renderTop, type TopView } from '../render/top.js';
+import { Screen } from '../screen.js';
+import { type ComponentName, examples, type OpenSession, parseScope, type Session } from '../session.js';
+import { fetchComponents, fetchInstances } from './get.js';
+
+const FRAME_MS = 1_000;
+const EVENTS_KEPT = 20;
+
+export function addTop(program: Command, open: OpenSession): void {
+  program
+    .command('top')
+    .summary('live view in the terminal')
+    .description(
+      'Show hosts, components with demand (█), forecast (▒) and what is allotted (│), instances and the last events; once a second anew.',
+    )
+    .argument('[of]', 'only of this APP or APP/COMPONENT')
+    .option('--once', 'print one frame and end')
+    .addHelpText(
+      'after',
+      examples([
+        ['shoal top', 'until interrupted with Ctrl-C'],
+        ['shoal top search --once', 'one frame of one app'],
+        ['shoal top --json', 'one JSON document a second'],
+      ]),
+    )
+    .action(async (of: string | undefined, { once = false }: { once?: boolean }, command: Command) => {
+      const session = await open(command);
+      const source = new TopSource(session, parseScope(of));
+      if (once) {
+        const view = await source.next();
+        if (session.json) printJson(session.io, view);
+        else printLines(session.io, renderTop(view, session.io.size().width, { paint: session.io.paint }));
+        return;
+      }
+      await live(session, source);
+    });
+}
+
+async function live(session: Session, source: TopSource): Promise<void> {
+  const { io, json, signal } = session;
+  // The first frame is asked for before the screen is taken, so that an error is seen as one.
+  let view = await source.next();
+  const screen = io.terminal && !json ? new Screen(io) : null;
+  try {
+    while (!signal.aborted) {
+      if (json) printJsonLine(io, view);
+      else if (screen === null) printLines(io, [...renderTop(view, io.size().width), '']);
+      else screen.draw(({ width, height }) => renderTop(view, width, { height, paint: io.paint }));
+      await pause(FRAME_MS, signal);
+      if (signal.aborted) return;
+      try {
+        view = await source.next();
+      } catch (error) {
+        if (signal.aborted) return;
+        // The last frame stays, with the trouble in its title, until the coordinator is back.
+        if (!(error instanceof ShoalError) || error.code !== 'SHOAL_E_UNREACHABLE' || screen === null) throw error;
+        view = { ...view, title: `${clean(source.address)} cannot be reached, trying again`, atMs: Date.now() };
+      }
+    }
+  } finally {
+    screen?.close();
+  }
+}
+
+/** Frames' data from the API. Events are asked for from the last one seen. */
+class TopSource {
+  #events: EventView[] = [];
+
+  constructor(
+    private readonly session: Session,
+    private readonly scope: Partial<ComponentName>,
+  ) {}
+
+  get address(): string {
+    return this.session.client.address;
+  }
+
+  async next(): Promise<TopView> {
+    const { client, signal } = this.session;
+    const after = this.#events.at(-1)?.id ?? 0;
+    const [hosts, components, instances, fresh] = await Promise.all([
+      client.list<HostView>(apiPath('hosts'), { signal }),
+      fetchComponents(this.session, this.scope),
+      fetchInstances(this.session, this.scope),
+      client.list<EventView>(`${apiPath('events')}?after=${after}`, { signal }),
+    ]);
+    const { app, component } = this.scope;
+    const wanted = (event: EventView): boolean =>
+      (app === undefined || event.app === app) && (component === undefined || event.component === component);
+    this.#events = [...this.#events, ...fresh].slice(-EVENTS_KEPT);
+    return { title: this.address, atMs: Date.now(), hosts, components, instances, events: this.#events.filter(wanted) };
+  }
+}

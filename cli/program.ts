@@ -1,0 +1,70 @@
+import { Command, Option } from 'commander';
+import { addApply } from './commands/apply.js';
+import { addCompletion } from './commands/completion.js';
+import { addDelete } from './commands/delete.js';
+import { addDescribe } from './commands/describe.js';
+import { addDoctor } from './commands/doctor.js';
+import { addEvents } from './commands/events.js';
+import { addForecast } from './commands/forecast.js';
+import { addGet, addPs } from './commands/get.js';
+import { addHelp } from './commands/help.js';
+import { addLogs } from './commands/logs.js';
+import { addScale } from './commands/scale.js';
+import { addTop } from './commands/top.js';
+import { addUp } from './commands/up.js';
+import { addVersion } from './commands/version.js';
+import type { Io } from './io.js';
+import { examples, SERVER_DEFAULT, sessionOpener } from './session.js';
+
+/** The whole command. Parsing it runs the action; every failure is thrown, nothing here ends the process. */
+export function createProgram(io: Io, signal: AbortSignal): Command {
+  const program = new Command('shoal')
+    .description('Give each component of an app the instances and sizes it is about to need.')
+    .addOption(new Option('--json', 'answer in JSON: results on standard output, errors on standard error'))
+    .addOption(
+      new Option('--server <url>', 'address of the coordinator').default(
+        env(io, 'SHOAL_SERVER') ?? SERVER_DEFAULT,
+        `$SHOAL_SERVER or ${SERVER_DEFAULT}`,
+      ),
+    )
+    .addOption(
+      new Option('--token-file <file>', 'file that holds the bearer token').default(
+        env(io, 'SHOAL_TOKEN_FILE'),
+        '$SHOAL_TOKEN_FILE',
+      ),
+    )
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+    .configureOutput({
+      writeOut: io.out,
+      // Errors are told in one place, in the form that --json asks for.
+      writeErr: () => undefined,
+      getOutHelpWidth: () => io.size().width,
+      getErrHelpWidth: () => io.size().width,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .helpCommand(false)
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .addHelpText(
+      'after',
+      `${examples([
+        ['shoal up', 'run Shoal on this host'],
+        ['shoal apply -f shoal.yaml --wait', 'run an app'],
+        ['shoal top', 'watch it'],
+      ])}\n\n\`shoal help exit-codes\` lists the exit codes.`,
+    );
+  const open = sessionOpener(io, signal);
+  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addLogs, addEvents];
+  addUp(program, io, signal);
+  for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
+  addDoctor(program, io);
+  addCompletion(program, io);
+  addHelp(program, io);
+  return program;
+}
+
+/** An empty variable is as good as none. */
+function env(io: Io, name: string): string | undefined {
+  return io.env[name] || undefined;
+}

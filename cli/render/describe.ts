@@ -1,0 +1,106 @@
+import type { AppView, ComponentView, HostView, InstanceView } from '../../protocol/http.js';
+import type { Paint } from './paint.js';
+import { renderTable } from './table.js';
+import { clean, pad } from './text.js';
+import { componentListColumns, exitText, forecastUpper, instanceColumns } from './top.js';
+import { formatBytes, formatCores, formatMs, formatPercent, formatRate } from './units.js';
+
+type Facts = readonly (readonly [label: string, value: string])[];
+
+/** "label   value" lines, labels of one width. */
+function facts(list: Facts, paint: Paint): string[] {
+  const width = Math.max(...list.map(([label]) => label.length)) + 2;
+  return list.map(([label, value]) => `${paint.bold(pad(label, width))}${clean(value)}`);
+}
+
+export function describeApp(app: AppView, components: readonly ComponentView[], paint: Paint): string[] {
+  const list: Facts = [
+    ['app', app.app],
+    ['revision', String(app.revision)],
+  ];
+  return [...facts(list, paint), '', ...renderTable(components, componentListColumns(paint), { paint })];
+}
+
+export function describeComponent(view: ComponentView, instances: readonly InstanceView[], paint: Paint): string[] {
+  const { count, size, latencyMs, forecast, override } = view;
+  const upper = forecastUpper(view);
+  const list: Facts = [
+    ['component', `${view.app}/${view.component}`],
+    ['count', `${count.ready} ready of ${count.desired} wanted, bounds ${count.min}–${count.max}`],
+    [
+      'set by hand',
+      override === null ? 'no' : `${override.count}; \`shoal scale ${view.app}/${view.component} auto\` ends it`,
+    ],
+    ['size', `${formatCores(size.cpu)} cores, ${formatBytes(size.memory)}`],
+    ['demand', `${formatCores(view.demandCpu)} cores, ${formatRate(view.requestsPerSecond)} requests/s`],
+    ['utilisation', formatPercent(view.utilisation)],
+    ['latency', latencyMs === null ? 'no calls' : `p50 ${formatMs(latencyMs.p50)}, p99 ${formatMs(latencyMs.p99)}`],
+    [
+      'forecast',
+      forecast === null || upper === null
+        ? 'none yet'
+        : `at most ${formatCores(upper)} cores in ${forecast.horizonSeconds} s (${forecast.model})`,
+    ],
+    ['why', view.reason],
+  ];
+  return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
+}
+
+export function describeInstance(view: InstanceView, paint: Paint): string[] {
+  const { sample } = view;
+  const list: Facts = [
+    ['instance', view.id],
+    ['component', `${view.app}/${view.component}`],
+    ['host', view.host],
+    ['phase', view.draining ? `${view.phase}, draining` : view.phase],
+    ['size', `${formatCores(view.size.cpu)} cores, ${formatBytes(view.size.memory)}`],
+    ['uses', `${formatCores(view.cpuUsed)} cores${sample === undefined ? '' : `, ${formatBytes(sample.memoryBytes)}`}`],
+    ['process', view.pid === undefined ? 'none' : `pid ${view.pid}`],
+    ['started in', view.startMs === undefined ? '-' : formatMs(view.startMs)],
+    ['restarts', String(view.restarts)],
+    ['last exit', exitText(view)],
+    ['calls', callsText(view)],
+    ['state shards', view.shards.length === 0 ? 'none' : ranges(view.shards)],
+  ];
+  return facts(list, paint);
+}
+
+function callsText({ sample }: InstanceView): string {
+  if (sample === undefined) return 'no samples yet';
+  return `${sample.finished} finished, ${sample.failed} failed, ${sample.outstanding} outstanding`;
+}
+
+export function describeHost(view: HostView, paint: Paint): string[] {
+  const list: Facts = [
+    ['host', view.name],
+    ['link', view.connected ? 'connected' : 'away'],
+    ['cores', formatCores(view.cores)],
+    ['memory', formatBytes(view.memoryBytes)],
+    ['kernel', view.kernel],
+    ['instances', String(view.instances)],
+  ];
+  const degraded = view.degraded.flatMap((each) => [
+    paint.yellow(clean(`degraded: ${each.what}`)),
+    clean(`  remedy: ${each.remedy}`),
+  ]);
+  return [...facts(list, paint), ...degraded];
+}
+
+/** Sorted numbers as ranges: 0-3, 7. */
+export function ranges(numbers: readonly number[]): string {
+  const parts: string[] = [];
+  let first: number | undefined;
+  let last: number | undefined;
+  const close = (): void => {
+    if (first !== undefined) parts.push(first === last ? `${first}` : `${first}-${last}`);
+  };
+  for (const each of numbers.toSorted((a, b) => a - b)) {
+    if (last === undefined || each > last + 1) {
+      close();
+      first = each;
+    }
+    last = each;
+  }
+  close();
+  return parts.join(', ');
+}

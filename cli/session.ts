@@ -1,0 +1,68 @@
+import type { Command } from 'commander';
+import { ShoalError } from '../protocol/errors.js';
+import { Client, readToken } from './client.js';
+import type { Io } from './io.js';
+
+export const SERVER_DEFAULT = 'http://127.0.0.1:7946';
+
+/** What one run of a command works with. */
+export interface Session {
+  io: Io;
+  json: boolean;
+  client: Client;
+  /** Aborted when the user interrupts. */
+  signal: AbortSignal;
+}
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  json?: boolean;
+  server: string;
+  tokenFile?: string;
+}
+
+/** Makes the session of a command from its global options. */
+export type OpenSession = (command: Command) => Promise<Session>;
+
+export function sessionOpener(io: Io, signal: AbortSignal): OpenSession {
+  return async (command) => {
+    const { json = false, server, tokenFile } = command.optsWithGlobals<GlobalOptions>();
+    const token = await readToken(tokenFile);
+    return { io, json, signal, client: new Client({ server, ...(token === undefined ? {} : { token }) }) };
+  };
+}
+
+/** Text under a command's help. Each example is a command and what it does. */
+export function examples(list: readonly (readonly [command: string, what: string])[]): string {
+  const width = Math.max(...list.map(([command]) => command.length));
+  return ['', 'Examples:', ...list.map(([command, what]) => `  $ ${command.padEnd(width)}  ${what}`)].join('\n');
+}
+
+export interface ComponentName {
+  app: string;
+  component: string;
+}
+
+/** APP/COMPONENT in its parts. */
+export function parseComponentName(text: string): ComponentName {
+  const [app, component, ...more] = text.split('/');
+  if (!app || !component || more.length > 0) {
+    throw new ShoalError('SHOAL_E_USAGE', `"${text}" names no component; write APP/COMPONENT, such as search/web`);
+  }
+  return { app, component };
+}
+
+/** APP or APP/COMPONENT or nothing. */
+export function parseScope(text: string | undefined): Partial<ComponentName> {
+  if (text === undefined) return {};
+  return text.includes('/') ? parseComponentName(text) : { app: text };
+}
+
+/** A whole number from `min` to `max`, or SHOAL_E_USAGE. */
+export function parseWhole(text: string, what: string, min: number, max: number): number {
+  const value = /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new ShoalError('SHOAL_E_USAGE', `${what} must be a whole number from ${min} to ${max}, not "${text}"`);
+  }
+  return value;
+}

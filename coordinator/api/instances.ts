@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { ShoalError } from '../../protocol/errors.js';
+import { hostViews, instanceViews } from '../views.js';
+import { found, type Know, numberIn } from './apps.js';
+import { followLog, logFiles, tailLines } from './logs.js';
+import { answers, HOST, INSTANCE, INSTANCE_ID, listOf, NAME } from './schemas.js';
+
+const TAIL_LINES_MAX = 100_000;
+const ID_PARAMS = { type: 'object', properties: { id: INSTANCE_ID }, required: ['id'] };
+
+interface IdParams {
+  id: string;
+}
+
+/** Instances with their logs, and hosts. `run` is the agent's state folder on this host. */
+export async function instanceRoutes(server: FastifyInstance, know: Know, run: string): Promise<void> {
+  server.get<{ Querystring: { app?: string; component?: string } }>(
+    '/instances',
+    {
+      schema: {
+        summary: 'Instances, of one app or component if asked',
+        querystring: { type: 'object', properties: { app: NAME, component: NAME }, additionalProperties: false },
+        response: answers(listOf(INSTANCE)),
+      },
+    },
+    async ({ query: { app, component } }) =>
+      instanceViews(know()).filter(
+        (each) => (app ?? each.app) === each.app && (component ?? each.component) === each.component,
+      ),
+  );
+  const one = (id: string) =>
+    found(
+      instanceViews(know()).find((each) => each.id === id),
+      `instance ${id}`,
+    );
+  server.get<{ Params: IdParams }>(
+    '/instances/:id',
+    { schema: { summary: 'One instance', params: ID_PARAMS, response: answers(INSTANCE) } },
+    async ({ params: { id } }) => one(id),
+  );
+  server.get<{ Params: IdParams; Querystring: { follow?: string; tail?: string } }>(
+    '/instances/:id/logs',
+    {
+      schema: {
+        summary: 'Output of an instance, one line each: time, stream, text',
+        params: ID_PARAMS,
+        querystring: {
+          type: 'object',
+          properties: {
+            follow: { type: 'string', enum: ['0', '1'], description: '1: go on with what comes' },
+            tail: { type: 'string', description: 'only the last so many lines' },
+          },
+          additionalProperties: false,
+        },
+        produces: ['text/plain'],
+      },
+    },
+    async ({ params: { id }, query, raw }, reply) => {
+      one(id);
+      const tail = numberIn('tail', query.tail ?? String(TAIL_LINES_MAX), 0, TAIL_LINES_MAX);
+      const folder = join(run, 'instances', id);
+      const files = await logFiles(folder);
+      if (files.length === 0 && query.follow !== '1') {
+        throw new ShoalError('SHOAL_E_NOT_FOUND', `instance ${id} has no log on this host yet`);
+      }
+      reply.type('text/plain; charset=utf-8');
+      if (query.follow !== '1') return tailLines(files, tail);
+      const gone = new AbortController();
+      raw.socket.once('close', () => gone.abort());
+      return Readable.from(following(folder, files, tail, gone.signal));
+    },
+  );
+  server.get('/hosts', { schema: { summary: 'All hosts', response: answers(listOf(HOST)) } }, async () =>
+    hostViews(know()),
+  );
+  server.get<{ Params: { name: string } }>(
+    '/hosts/:name',
+    {
+      schema: {
+        summary: 'One host',
+        params: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } }, required: ['name'] },
+        response: answers(HOST),
+      },
+    },
+    async ({ params: { name } }) =>
+      found(
+        hostViews(know()).find((each) => each.name === name),
+        `host ${name}`,
+      ),
+  );
+}
+
+async function* following(folder: string, files: string[], tail: number, signal: AbortSignal): AsyncGenerator<string> {
+  // Followed from before the tail is read would repeat lines, from after it could miss some; the former is avoided by
+  // beginning at the end of the file, and what comes between the two is a line at most.
+  const more = followLog(folder, signal);
+  yield await tailLines(files, tail);
+  yield* more;
+}

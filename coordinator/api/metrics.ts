@@ -1,0 +1,47 @@
+import { Gauge, Registry } from 'prom-client';
+import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
+
+/** What Prometheus scrapes: the state of this moment, by component, instance and host. */
+export async function metricsText(known: Knowledge): Promise<string> {
+  const registry = new Registry();
+  const gauge = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Gauge({ name: `shoal_${name}`, help, labelNames, registers: [registry] });
+  const byComponent = ['app', 'component'];
+  const desired = gauge('component_instances_desired', 'Instances that the plan wants', byComponent);
+  const ready = gauge('component_instances_ready', 'Instances that serve', byComponent);
+  const demand = gauge('component_demand_cores', 'CPU-seconds used per second', byComponent);
+  const forecast = gauge('component_forecast_upper_cores', 'Upper bound of the demand forecast', byComponent);
+  const requests = gauge('component_requests_per_second', 'Calls and HTTP requests arriving', byComponent);
+  const size = gauge('component_size_cores', 'CPU size of one instance', byComponent);
+  const memory = gauge('component_size_bytes', 'Memory size of one instance', byComponent);
+  const latency = gauge('component_latency_seconds', 'Latency by quantile', [...byComponent, 'quantile']);
+  for (const app of Object.keys(known.state.apps)) {
+    for (const component of Object.keys(known.state.apps[app]?.manifest.components ?? {})) {
+      const view = componentView(known, app, component);
+      if (view === null) continue;
+      const labels = { app, component };
+      desired.set(labels, view.count.desired);
+      ready.set(labels, view.count.ready);
+      demand.set(labels, view.demandCpu);
+      requests.set(labels, view.requestsPerSecond);
+      size.set(labels, view.size.cpu);
+      memory.set(labels, view.size.memory);
+      forecast.set(labels, Math.max(0, ...(view.forecast?.points ?? []).map((point) => point.upper)));
+      if (view.latencyMs === null) continue;
+      latency.set({ ...labels, quantile: '0.5' }, view.latencyMs.p50 / 1000);
+      latency.set({ ...labels, quantile: '0.99' }, view.latencyMs.p99 / 1000);
+    }
+  }
+  const byInstance = [...byComponent, 'instance', 'host'];
+  const cpu = gauge('instance_cpu_cores', 'CPU-seconds used per second', byInstance);
+  const restarts = gauge('instance_restarts', 'Restarts since the instance was created', byInstance);
+  for (const each of instanceViews(known)) {
+    const labels = { app: each.app, component: each.component, instance: each.id, host: each.host };
+    cpu.set(labels, each.cpuUsed);
+    restarts.set(labels, each.restarts);
+  }
+  const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
+  for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);
+  gauge('revision', 'Revision of the cluster state', []).set(known.state.revision);
+  return registry.metrics();
+}

@@ -1,0 +1,81 @@
+import { ERRORS } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+
+/** JSON schemas of the API document. Answers may carry more than is listed here; clients ignore what they do not know. */
+const text = { type: 'string' } as const;
+const number = { type: 'number' } as const;
+const list = (items: object) => ({ type: 'array', items });
+const object = (properties: Record<string, object>) => ({ type: 'object', properties, additionalProperties: true });
+
+export const NAME = {
+  type: 'string',
+  pattern: '^[a-z]([a-z0-9-]*[a-z0-9])?$',
+  maxLength: LIMITS.nameLengthMax,
+} as const;
+export const INSTANCE_ID = { type: 'string', pattern: '^[a-z][a-z0-9-]*-[0-9]+$', maxLength: 120 } as const;
+
+const size = object({ cpu: { ...number, description: 'cores' }, memory: { ...number, description: 'bytes' } });
+
+export const PROBLEM = object({
+  type: text,
+  title: text,
+  status: number,
+  code: { type: 'string', enum: Object.keys(ERRORS) },
+  detail: text,
+  errors: list(object({ path: text, line: number, column: number, message: text })),
+});
+export const APP = object({ app: text, revision: number, manifest: object({}), components: list(text) });
+export const COMPONENT = object({
+  app: text,
+  component: text,
+  count: object({ desired: number, ready: number, min: number, max: number }),
+  size,
+  override: { type: ['object', 'null'], additionalProperties: true },
+  demandCpu: { ...number, description: 'cores used' },
+  requestsPerSecond: number,
+  utilisation: { ...number, description: 'share of the allotted CPU' },
+  latencyMs: { type: ['object', 'null'], additionalProperties: true },
+  forecast: { type: ['object', 'null'], additionalProperties: true },
+  reason: text,
+});
+export const FORECAST = object({
+  horizonSeconds: number,
+  model: text,
+  points: list(object({ atMs: number, mean: number, lower: number, upper: number })),
+});
+export const INSTANCE = object({
+  id: text,
+  app: text,
+  component: text,
+  host: text,
+  phase: text,
+  size,
+  draining: { type: 'boolean' },
+  cpuUsed: number,
+  restarts: number,
+  shards: list(number),
+});
+export const HOST = object({
+  name: text,
+  connected: { type: 'boolean' },
+  cores: number,
+  memoryBytes: number,
+  kernel: text,
+});
+export const EVENT = object({
+  id: number,
+  atMs: number,
+  app: text,
+  component: text,
+  instance: text,
+  kind: text,
+  message: text,
+});
+
+/** Answers of a route: the good one, and problem details for all that can go wrong. */
+export function answers(good: object): object {
+  return { 200: good, '4xx': PROBLEM, '5xx': PROBLEM };
+}
+
+export const listOf = list;
+export const objectOf = object;

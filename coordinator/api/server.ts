@@ -1,0 +1,92 @@
+import swagger from '@fastify/swagger';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
+import type { Coordinator } from '../loop.js';
+import { assertHostHeader, assertToken } from './access.js';
+import { appRoutes, componentRoutes, type Know } from './apps.js';
+import { eventRoutes } from './events.js';
+import { instanceRoutes } from './instances.js';
+import { metricsText } from './metrics.js';
+import { sendProblem } from './problem.js';
+
+export interface ApiOptions {
+  coordinator: Coordinator;
+  /** The agent's state folder on this host, for logs. */
+  run: string;
+  version: string;
+  /** Needed by every request but /healthz; null: no token, which only a loopback listener may do. */
+  token: string | null;
+  /** Whether it listens on loopback alone. */
+  loopback: boolean;
+  log: Logger;
+}
+
+const REQUEST_MS_MAX = 30_000;
+const METHODS_SEEN = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST', 'PATCH']);
+
+/** The HTTP API, not yet listening. */
+export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
+  const { coordinator, token, loopback, version } = options;
+  const server = Fastify({
+    logger: false,
+    bodyLimit: LIMITS.httpBodyBytesMax,
+    requestTimeout: REQUEST_MS_MAX,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 256 },
+    // "5" is not 5, and what is not known is refused rather than dropped.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: true } },
+  });
+  const know: Know = () => ({
+    state: coordinator.state,
+    observed: coordinator.observed,
+    memory: coordinator.memory,
+    nowMs: coordinator.now(),
+  });
+
+  server.addHook('onRequest', async (request) => {
+    if (loopback) assertHostHeader(request.headers.host);
+    if (token !== null && request.url !== '/healthz') assertToken(token, request.headers.authorization);
+  });
+  server.setErrorHandler(async (error, request, reply) => {
+    const status = (error as { status?: number }).status ?? 500;
+    if (status >= 500) options.log.error({ err: error, url: request.url }, 'a request failed');
+    await sendProblem(reply, error);
+  });
+  server.setNotFoundHandler(async (request, reply) => {
+    const known = METHODS_SEEN.has(request.method) ? '' : ` ${request.method} is no method of this API.`;
+    const detail = `there is no ${request.method} ${request.url.split('?')[0]};${known} see /v1/openapi.json`;
+    await sendProblem(reply, new ShoalError('SHOAL_E_NOT_FOUND', detail));
+  });
+
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Shoal coordinator', version, description: 'Apps, components, instances and hosts of a cluster.' },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: token === null ? [] : [{ token: [] }],
+    },
+  });
+  await server.register(
+    async (v1) => {
+      await v1.register((each) => appRoutes(each, coordinator, know));
+      await v1.register((each) => componentRoutes(each, coordinator, know));
+      await v1.register((each) => instanceRoutes(each, know, options.run));
+      await v1.register((each) => eventRoutes(each, coordinator.events));
+      v1.get('/version', { schema: { summary: 'Version of the coordinator' } }, async () => ({ version, api: 'v1' }));
+      v1.get('/openapi.json', { schema: { summary: 'This API as an OpenAPI document' } }, async () => server.swagger());
+      const schema = { summary: 'JSON schema of the manifest' };
+      v1.get('/schema/manifest.json', { schema }, async () => MANIFEST_SCHEMA);
+    },
+    { prefix: '/v1' },
+  );
+  server.get('/healthz', { schema: { summary: '200 while this coordinator leads' } }, async () => ({ status: 'ok' }));
+  server.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
+    reply.type('text/plain; version=0.0.4');
+    return metricsText(know());
+  });
+  await server.ready();
+  return server;
+}

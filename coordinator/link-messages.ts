@@ -1,0 +1,131 @@
+import { Ajv } from 'ajv';
+import { LATENCY_BUCKETS } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { ToCoordinator } from '../protocol/link.js';
+import { NAME_PATTERN } from '../protocol/manifest-schema.js';
+
+/** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
+const INSTANCES_MAX = 10_000;
+const EVENTS_MAX = LIMITS.eventsKeptMax;
+/** Longer texts of events and exits are refused; shown ones are cut to EVENT_TEXT_MAX. */
+const TEXT_MAX = 64 * 1024;
+const EVENT_TEXT_MAX = 2_000;
+const DEGRADED_MAX = 100;
+
+export const INSTANCE_ID_PATTERN = '^[a-z][a-z0-9-]*-(0|[1-9][0-9]{0,14})$';
+/** Two names, two hyphens and a number. */
+export const INSTANCE_ID_LENGTH_MAX = 2 * LIMITS.nameLengthMax + 2 + 15;
+const HOST_NAME_PATTERN = '^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$';
+
+const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
+const amount = { type: 'number', minimum: 0 } as const;
+const text = { type: 'string', maxLength: TEXT_MAX } as const;
+const name = { type: 'string', pattern: NAME_PATTERN, maxLength: LIMITS.nameLengthMax } as const;
+const instanceId = { type: 'string', pattern: INSTANCE_ID_PATTERN, maxLength: INSTANCE_ID_LENGTH_MAX } as const;
+
+/** An object of which all properties are needed but the named ones; what else it holds is dropped. */
+function object<P extends Record<string, unknown>>(properties: P, optional: readonly (keyof P & string)[] = []) {
+  const required = Object.keys(properties).filter((each) => !optional.includes(each));
+  return { type: 'object', additionalProperties: false, required, properties } as const;
+}
+
+const list = (items: object, maxItems: number) => ({ type: 'array', maxItems, items }) as const;
+
+const hello = object({
+  type: { const: 'hello' },
+  version: count,
+  revision: count,
+  host: object({
+    name: { type: 'string', pattern: HOST_NAME_PATTERN, maxLength: 253 },
+    cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
+    memoryBytes: count,
+    kernel: { type: 'string', maxLength: 1_000 },
+    degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
+  }),
+});
+
+const sample = object({
+  cpuSeconds: amount,
+  memoryBytes: amount,
+  ioReadBytes: amount,
+  ioWriteBytes: amount,
+  arrived: amount,
+  finished: amount,
+  failed: amount,
+  outstanding: amount,
+  latencyBuckets: list(amount, LATENCY_BUCKETS),
+});
+
+const status = object(
+  {
+    id: instanceId,
+    app: name,
+    component: name,
+    phase: { enum: ['starting', 'ready', 'draining', 'stopping', 'backoff', 'failed'] },
+    size: object({ cpu: amount, memory: amount }),
+    restarts: count,
+    pid: count,
+    startMs: amount,
+    exit: object({
+      code: { type: 'integer', nullable: true },
+      signal: { type: 'integer', nullable: true },
+      reason: text,
+    }),
+    shards: list({ type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 }, LIMITS.shardCount),
+    sample,
+  },
+  ['pid', 'startMs', 'exit', 'sample'],
+);
+
+const event = object({
+  atMs: amount,
+  app: { type: 'string', maxLength: LIMITS.nameLengthMax },
+  component: { type: 'string', maxLength: LIMITS.nameLengthMax },
+  instance: { type: 'string', maxLength: INSTANCE_ID_LENGTH_MAX },
+  kind: { type: 'string', minLength: 1, maxLength: 100 },
+  message: text,
+});
+
+const report = object({
+  type: { const: 'report' },
+  atMs: amount,
+  revision: count,
+  instances: list(status, INSTANCES_MAX),
+  events: list(event, EVENTS_MAX),
+});
+
+type Hello = Extract<ToCoordinator, { type: 'hello' }>;
+type Report = Extract<ToCoordinator, { type: 'report' }>;
+
+// Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.
+const ajv = new Ajv({ removeAdditional: true, strictTypes: false });
+const validHello = ajv.compile<Hello>(hello);
+const validReport = ajv.compile<Report>(report);
+
+/** The message of an agent, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
+export function readAgentMessage(message: unknown): ToCoordinator {
+  const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
+  if (type === 'hello') {
+    if (validHello(message)) return message;
+    throw broken('hello', ajv.errorsText(validHello.errors, { dataVar: 'hello' }));
+  }
+  if (type === 'report') {
+    if (validReport(message)) return { ...message, events: message.events.map(cut) };
+    throw broken('report', ajv.errorsText(validReport.errors, { dataVar: 'report' }));
+  }
+  throw new ShoalError('SHOAL_E_FRAME', `expected a hello or a report, found ${describeType(type)}`);
+}
+
+function cut(event: Report['events'][number]): Report['events'][number] {
+  if (event.message.length <= EVENT_TEXT_MAX) return event;
+  return { ...event, message: `${event.message.slice(0, EVENT_TEXT_MAX)}… (${event.message.length} characters)` };
+}
+
+function broken(type: string, why: string): ShoalError {
+  return new ShoalError('SHOAL_E_FRAME', `a ${type} that is not one: ${why}`);
+}
+
+function describeType(type: unknown): string {
+  return typeof type === 'string' ? `a message of type ${JSON.stringify(type.slice(0, 40))}` : 'a message without type';
+}

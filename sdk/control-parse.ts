@@ -1,0 +1,78 @@
+import type { Route, ToInstance } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+
+/** Names become parts of socket paths: nothing that could leave the folder. */
+const NAME = /^[a-z0-9][a-z0-9-]*$/;
+/** `<app>-<component>-<n>`. */
+const NAME_LENGTH_MAX = 3 * LIMITS.nameLengthMax;
+/** Draining instances may be there besides the most that a component may have. */
+const ROUTE_INSTANCES_MAX = 2 * LIMITS.instancesPerComponentMax;
+
+/** The agent's message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
+export function parseToInstance(value: unknown): ToInstance {
+  if (!isRecord(value)) throw fail('is not a map');
+  const { type, shard, requestId, revision, routes, entries } = value;
+  switch (type) {
+    case 'routes':
+      if (!isCount(revision) || !isRecord(routes)) throw fail('routes have a wrong shape');
+      return { type, revision, routes: parseRoutes(routes) };
+    case 'drain':
+      return { type };
+    case 'shard-own':
+    case 'shard-freeze':
+    case 'shard-drop':
+      if (!isShard(shard) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
+      return { type, shard, requestId };
+    case 'shard-install':
+      if (!isShard(shard) || !isCount(requestId) || !areEntries(entries)) throw fail(`${type} has a wrong shape`);
+      return { type, shard, requestId, entries };
+    default:
+      throw fail('has an unknown type');
+  }
+}
+
+function parseRoutes(value: Record<string, unknown>): Record<string, Route> {
+  const routes: Record<string, Route> = {};
+  for (const [component, route] of Object.entries(value)) {
+    if (!isName(component) || !isRecord(route)) throw fail('a route has a wrong shape');
+    const { instances, owners } = route;
+    if (!Array.isArray(instances) || instances.length > ROUTE_INSTANCES_MAX || !instances.every(isName)) {
+      throw fail(`the route to ${component} lists no instances`);
+    }
+    if (owners === undefined) {
+      routes[component] = { instances };
+    } else {
+      if (!areOwners(owners)) throw fail(`the route to ${component} has wrong owners`);
+      routes[component] = { instances, owners };
+    }
+  }
+  return routes;
+}
+
+function fail(what: string): ShoalError {
+  return new ShoalError('SHOAL_E_FRAME', `message of the agent: ${what}`);
+}
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= NAME_LENGTH_MAX && NAME.test(value);
+}
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+function isShard(value: unknown): value is number {
+  return isCount(value) && value < LIMITS.shardCount;
+}
+function areOwners(value: unknown): value is (string | null)[] {
+  return (
+    Array.isArray(value) && value.length === LIMITS.shardCount && value.every((each) => each === null || isName(each))
+  );
+}
+function areEntries(value: unknown): value is [string, unknown][] {
+  return (
+    Array.isArray(value) &&
+    value.every((each) => Array.isArray(each) && each.length === 2 && typeof each[0] === 'string')
+  );
+}

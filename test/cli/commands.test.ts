@@ -1,0 +1,202 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { AppView } from '../../protocol/http.js';
+import { parseManifest } from '../../protocol/manifest-parse.js';
+import { componentView, eventView, FakeCoordinator, hostView, instanceView } from './fake-coordinator.js';
+import { type Outcome, runCli } from './run-cli.js';
+
+const APP: AppView = {
+  app: 'search',
+  revision: 3,
+  manifest: { app: 'search', components: {} },
+  components: ['web', 'index'],
+};
+
+async function setUp(t: Test): Promise<{ fake: FakeCoordinator; shoal: (...words: string[]) => Promise<Outcome> }> {
+  const fake = await FakeCoordinator.start();
+  t.teardown(() => fake.stop());
+  fake
+    .json('GET /v1/apps', [APP])
+    .json('GET /v1/apps/search', APP)
+    .json('GET /v1/apps/search/components', [componentView(), componentView({ component: 'index' })])
+    .json('GET /v1/apps/search/components/web', componentView())
+    .json('GET /v1/apps/search/components/web/forecast', componentView().forecast)
+    .json('GET /v1/instances', [instanceView(), instanceView({ id: 'search-web-2' })])
+    .json('GET /v1/instances/search-web-1', instanceView({ shards: [1, 2, 3] }))
+    .json('GET /v1/hosts', [hostView({ degraded: [{ what: 'no RDMA device', remedy: 'load rdma_rxe' }] })])
+    .json('GET /v1/events', [eventView(1), eventView(2, { app: 'other' })])
+    .json('GET /v1/version', { version: '9.9.9' });
+  return { fake, shoal: (...words) => runCli(words, { env: { SHOAL_SERVER: fake.url } }) };
+}
+
+t.test('get and ps list, as a table and as JSON', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  for (const [words, text] of [
+    [['get'], /search +3 +web, index/],
+    [['get', 'apps', 'search'], /search +3/],
+    [['get', 'components'], /search\/web.*\nsearch\/index/],
+    [['get', 'components', 'search/web'], /search\/web +2\/2/],
+    [['get', 'instances', 'search'], /search-web-1 +rack1 +ready/],
+    [['ps'], /search-web-2/],
+    [['get', 'hosts'], /rack1 +connected.*no RDMA device/],
+  ] as const) {
+    const { code, out, err } = await shoal(...words);
+    t.match({ code, err }, { code: 0, err: '' }, words.join(' '));
+    t.match(out, text);
+    t.notOk(out.includes(String.fromCharCode(27)), 'no colours without a terminal');
+    const json = await shoal(...words, '--json');
+    t.type(JSON.parse(json.out), Array);
+  }
+  const scoped = await shoal('ps', 'search/web');
+  t.equal(scoped.code, 0);
+  t.equal(fake.requests().at(-1), 'GET /v1/instances?app=search&component=web');
+  t.match(await shoal('get', 'apps', 'search/web'), { code: 2 });
+  t.match(await shoal('get', 'hosts', 'search'), { code: 2 });
+});
+
+t.test('an empty list says so, and is [] in JSON', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  fake.json('GET /v1/instances', []);
+  t.match(await shoal('ps'), { code: 0, out: '', err: 'none\n' });
+  t.match(await shoal('ps', '--json'), { code: 0, out: '[]\n', err: '' });
+});
+
+t.test('describe shows each kind of thing', async (t) => {
+  const { shoal } = await setUp(t);
+  for (const [kind, name, text] of [
+    ['app', 'search', /revision +3[\s\S]*search\/index/],
+    ['component', 'search/web', /count +2 ready of 2 wanted, bounds 1–8[\s\S]*why +forecast 0.55[\s\S]*search-web-2/],
+    ['instance', 'search-web-1', /process +pid 4711[\s\S]*state shards +1-3/],
+    ['host', 'rack1', /degraded: no RDMA device\n {2}remedy: load rdma_rxe/],
+  ] as const) {
+    const { code, out } = await shoal('describe', kind, name);
+    t.equal(code, 0, `describe ${kind}`);
+    t.match(out, text);
+    t.type(JSON.parse((await shoal('describe', kind, name, '--json')).out), 'object');
+  }
+  t.match(await shoal('describe', 'host', 'rack9'), { code: 3, err: /no host named rack9; known: rack1/ });
+  t.match(await shoal('describe', 'instance', 'nope'), { code: 3 });
+  t.match(await shoal('describe', 'component', 'search'), { code: 2, err: /write APP\/COMPONENT/ });
+});
+
+t.test('scale sets the count by hand and gives it back', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const path = '/v1/apps/search/components/web/scale';
+  const empty = (_: unknown, response: { writeHead: (status: number) => { end: () => void } }): void => {
+    response.writeHead(204).end();
+  };
+  fake.on(`PUT ${path}`, empty).on(`DELETE ${path}`, empty);
+  t.match(await shoal('scale', 'search/web', '4'), { code: 0, out: 'search/web set to 4 by hand\n' });
+  t.match(fake.seen.at(-1), { method: 'PUT', url: path, body: '{"count":4}' });
+  t.match(await shoal('scale', 'search/web', 'auto'), { code: 0, out: /follows its demand again/ });
+  t.match(fake.seen.at(-1), { method: 'DELETE', url: path, body: '' });
+  t.match(JSON.parse((await shoal('scale', 'search/web', '4', '--json')).out), { component: 'web' });
+  for (const bad of ['-1', '1.5', '501', 'many', '']) {
+    t.match(await shoal('scale', 'search/web', '--', bad), { code: 2 }, `count "${bad}"`);
+  }
+});
+
+t.test('forecast, events, version', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const forecast = await shoal('forecast', 'search/web', '--horizon', '30');
+  t.match(forecast, { code: 0, out: /search\/web: next 30 s, model holt-winters[\s\S]*0\.4 +0\.3 +0\.55/ });
+  t.match(fake.requests(), ['GET /v1/apps/search/components/web/forecast?horizon=30']);
+  t.match(JSON.parse((await shoal('forecast', 'search/web', '--json')).out), { model: 'holt-winters' });
+  t.match(await shoal('forecast', 'search/web', '--horizon', '0'), { code: 2 });
+
+  t.match(await shoal('events'), { code: 0, out: /event number 1\n.*event number 2\n$/ });
+  t.match(JSON.parse((await shoal('events', '--app', 'other', '--json')).out), [{ id: 2 }]);
+
+  t.match(await shoal('version'), { code: 0, out: /server {2}9\.9\.9/ });
+  t.match(JSON.parse((await shoal('version', '--json')).out), { cli: /^\d+\.\d+\.\d+/, server: '9.9.9' });
+});
+
+const MANIFEST = `app: search
+components:
+  web:
+    rootfs: host
+    directory: ./web
+    command: [node, main.js]
+    objective: { latency: { p99: 50ms } }
+`;
+
+t.test('apply checks the manifest here, resolves its paths and sends all of it', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const folder = t.testdir({ app: { 'shoal.yaml': MANIFEST } });
+  fake.json('PUT /v1/apps/search', APP);
+  t.match(await shoal('apply', '-f', join(folder, 'app', 'shoal.yaml')), {
+    code: 0,
+    out: 'applied search, revision 3\n',
+  });
+  const sent = fake.seen.at(-1);
+  t.equal(sent?.headers['content-type'], 'application/json');
+  const parsed = parseManifest(sent?.body ?? '', 'sent');
+  t.match(parsed, {
+    ok: true,
+    manifest: { components: { web: { source: { directory: join(folder, 'app', 'web') } } } },
+  });
+
+  const stdin = await runCli(['apply', '-f', '-', '--json', '--server', fake.url], { input: MANIFEST, cwd: folder });
+  t.match(JSON.parse(stdin.out), { app: 'search', revision: 3 });
+  t.match(fake.seen.at(-1)?.body, join(folder, 'web'));
+});
+
+t.test('apply refuses a wrong manifest with file, line and column, and sends nothing', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const folder = t.testdir({
+    'bad.yaml': MANIFEST.replace('p99: 50ms', 'p99: soon').replace('app: search', 'app: Search'),
+  });
+  const file = join(folder, 'bad.yaml');
+  const { code, err, out } = await shoal('apply', '-f', file);
+  t.match({ code, out }, { code: 2, out: '' });
+  t.match(err, `${file}:1:6: $.app: `);
+  t.match(err, `${file}:7:`);
+  const json = await shoal('apply', '-f', file, '--json');
+  t.match(JSON.parse(json.err), { code: 'SHOAL_E_MANIFEST', errors: [{ path: '$.app', line: 1, column: 6 }, {}] });
+  t.strictSame(fake.requests(), []);
+  t.match(await shoal('apply', '-f', join(folder, 'none.yaml')), { code: 2, err: /cannot read the manifest/ });
+  mkdirSync(join(folder, 'dir'));
+  t.match(await shoal('apply', '-f', join(folder, 'dir')), { code: 2 });
+  t.match(await shoal('apply'), { code: 2, err: /required option/ });
+});
+
+t.test('apply --wait waits for ready instances, and says what is wrong when they do not come', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const folder = t.testdir();
+  const file = join(folder, 'shoal.yaml');
+  writeFileSync(file, MANIFEST);
+  const count = { desired: 2, min: 1, max: 8 };
+  let asked = 0;
+  fake.json('PUT /v1/apps/search', APP).on('GET /v1/apps/search/components', (_, response) => {
+    asked += 1;
+    response.end(JSON.stringify([componentView({ count: { ...count, ready: Math.min(2, asked - 1) } })]));
+  });
+  const good = await shoal('apply', '-f', file, '--wait', '30');
+  t.match(good, { code: 0, out: /search is ready\n$/, err: 'waiting for web 0/2\nwaiting for web 1/2\n' });
+
+  fake
+    .json('GET /v1/apps/search/components', [componentView({ count: { ...count, ready: 1 } })])
+    .json('GET /v1/instances', [
+      instanceView({ phase: 'backoff', exit: { code: 127, signal: null, reason: 'exited' } }),
+    ]);
+  const bad = await shoal('apply', '-f', file, '--wait', '1');
+  t.match(bad, { code: 1, err: /not ready within 1 s: web 1\/2\n {2}search-web-1: backoff, last exit code 127/ });
+  t.match(await shoal('apply', '-f', file, '--wait', 'long'), { code: 2 });
+});
+
+t.test('delete, and --wait until nothing of the app is left', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  let left = 2;
+  fake
+    .on('DELETE /v1/apps/search', (_, response) => response.writeHead(204).end())
+    .on('GET /v1/instances', (_, response) => {
+      left -= 1;
+      response.end(JSON.stringify(left > 0 ? [instanceView({ phase: 'stopping' })] : []));
+    });
+  t.match(await shoal('delete', 'search'), { code: 0, out: 'search deleted\n' });
+  t.match(await shoal('delete', 'search', '--wait'), { code: 0, out: 'search is gone\n' });
+  fake.json('GET /v1/instances', [instanceView({ phase: 'stopping' })]);
+  t.match(await shoal('delete', 'search', '--wait', '1'), { code: 1, err: /search-web-1 \(stopping\)/ });
+  t.match(await shoal('delete', 'nope'), { code: 3 });
+});
