@@ -58,6 +58,9 @@ function readOptions(words: string[]): Options | null {
 }
 
 async function run(options: Options, log: Logger): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
   const paths = new Paths(options.run, CGROUP_MOUNT);
   mkdirSync(options.run, { recursive: true, mode: 0o711 });
   const closed = await closedFolder(options.run);
@@ -88,9 +91,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   const watchdog = setInterval(() => native.sdNotify('WATCHDOG=1'), 1_000);
   log.info({ run: options.run, controllers }, 'the agent is up');
 
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
-  });
+  await stopped;
   native.sdNotify('STOPPING=1');
   clearInterval(watchdog);
   link.close();
@@ -125,7 +126,11 @@ function startProfiler(): { profiler: CpuProfilerHandle | null; problem: string 
 }
 
 async function main(): Promise<number> {
-  const log = pino({ name: 'agent', level: process.env.SHOAL_LOG ?? 'info' }, pino.destination(2));
+  // Written at once: at the exit of the process nothing waits for a reader of stderr that may be gone.
+  const log = pino(
+    { name: 'agent', level: process.env.SHOAL_LOG ?? 'info' },
+    pino.destination({ dest: 2, sync: true }),
+  );
   try {
     const words = process.argv.slice(2);
     const options = readOptions(words);

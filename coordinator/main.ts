@@ -16,6 +16,8 @@ const USAGE = `usage: shoal-coordinator [--data DIR] [--socket PATH] [--listen H
   --token-file FILE   bearer token that every request must carry; needed unless it listens on loopback
   --run DIR           state folder of the agent on this host, for logs (default /run/shoal)`;
 
+const LEADERSHIP_LOST = 'leadership lost';
+
 interface Options {
   data: string;
   socket: string;
@@ -63,7 +65,13 @@ function readOptions(words: string[]): Options | null {
 }
 
 async function run(options: Options, log: Logger): Promise<void> {
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  });
   const store = openLmdbStore({ folder: options.data });
+  const lost = new Promise<string>((resolve) => {
+    store.onLeadershipLost(() => resolve(LEADERSHIP_LOST));
+  });
   const clock = () => Date.now();
   const coordinator = await Coordinator.open({ store, events: createEventLog(clock()), clock, log });
   const link = await startLinkServer({ coordinator, socket: options.socket, log });
@@ -79,16 +87,13 @@ async function run(options: Options, log: Logger): Promise<void> {
   coordinator.start();
   log.info({ listen: `http://${options.host}:${options.port}`, socket: options.socket }, 'the coordinator leads');
 
-  const why = await new Promise<string>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
-    store.onLeadershipLost(() => resolve('leadership lost'));
-  });
+  const why = await Promise.race([stopped, lost]);
   log.info({ why }, 'the coordinator stops');
   await api.close();
   await link.close();
   await coordinator.stop();
   await store.close();
-  if (why === 'leadership lost')
+  if (why === LEADERSHIP_LOST)
     throw new ShoalError('SHOAL_E_NOT_LEADER', 'another coordinator has taken over this store');
 }
 
@@ -104,7 +109,11 @@ async function listen(api: Awaited<ReturnType<typeof createApi>>, { host, port }
 }
 
 async function main(): Promise<number> {
-  const log = pino({ name: 'coordinator', level: process.env.SHOAL_LOG ?? 'info' }, pino.destination(2));
+  // Written at once: at the exit of the process nothing waits for a reader of stderr that may be gone.
+  const log = pino(
+    { name: 'coordinator', level: process.env.SHOAL_LOG ?? 'info' },
+    pino.destination({ dest: 2, sync: true }),
+  );
   try {
     const options = readOptions(process.argv.slice(2));
     if (options === null) process.stdout.write(`${USAGE}\n`);

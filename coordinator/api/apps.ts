@@ -143,7 +143,7 @@ export function found<T>(value: T | null | undefined, what: string): T {
 
 /** A whole number given as text; throws SHOAL_E_USAGE outside of the bounds. */
 export function numberIn(name: string, given: string, min: number, max: number): number {
-  const value = /^\d{1,15}$/.test(given) ? Number(given) : Number.NaN;
+  const value = /^\d{1,16}$/.test(given) ? Number(given) : Number.NaN;
   if (value >= min && value <= max) return value;
   throw new ShoalError(
     'SHOAL_E_USAGE',

@@ -29,7 +29,12 @@ export async function eventRoutes(server: FastifyInstance, events: EventLog): Pr
     },
     async (request, reply) => {
       const last = request.headers['last-event-id'];
-      const after = numberIn('after', request.query.after ?? (typeof last === 'string' ? last : '0'), 0, 2 ** 53);
+      const after = numberIn(
+        'after',
+        request.query.after ?? (typeof last === 'string' ? last : '0'),
+        0,
+        Number.MAX_SAFE_INTEGER,
+      );
       if (!(request.headers.accept ?? '').includes('text/event-stream')) return events.since(after);
       stream(request, reply, events, after);
       return reply;

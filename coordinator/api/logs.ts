@@ -30,7 +30,7 @@ export async function tailLines(files: readonly string[], count: number): Promis
 }
 
 /** What is appended to `folder/log` from now on, across rotations, until the signal. */
-export async function* followLog(folder: string, signal: AbortSignal): AsyncGenerator<string> {
+export async function* followLog(folder: string, signal: AbortSignal): AsyncGenerator<Buffer> {
   const path = join(folder, 'log');
   let file: FileHandle | null = await openLog(path);
   let position = file === null ? 0 : (await file.stat()).size;
@@ -40,7 +40,7 @@ export async function* followLog(folder: string, signal: AbortSignal): AsyncGene
         let more = await readFrom(file, position);
         while (more.length > 0) {
           position += more.length;
-          yield more.toString('utf8');
+          yield more;
           more = await readFrom(file, position);
         }
       }
@@ -49,7 +49,7 @@ export async function* followLog(folder: string, signal: AbortSignal): AsyncGene
         // What was written to the old file after the last look is read before the new one is begun.
         if (file !== null) {
           const rest = await readFrom(file, position);
-          if (rest.length > 0) yield rest.toString('utf8');
+          if (rest.length > 0) yield rest;
           await file.close();
         }
         file = fresh;
