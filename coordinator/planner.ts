@@ -35,6 +35,8 @@ const LATENCY_STEPS = 10;
 export const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 /** A new instance serves within this time; the forecast is provisioned for so far ahead. */
 export const PROVISION_SECONDS = 5;
+const CALM_MS_MIN = 5_000;
+const CALM_MS_MAX = 30_000;
 /** After a call in vain, demand counts as present for so long. */
 const IN_VAIN_MS = 10_000;
 
@@ -161,11 +163,18 @@ function decide(
     current: { count: wantedCount(state, app, name), size: target.size },
     memoryUsedMax: demand.memoryBytes,
     history: memory.history.needs.length > 0 ? memory.history : holding(target, nowMs),
+    downWindowMs: calmWindowMs(memory.seasonSeconds),
   });
   return {
     state: setTarget(state, app, name, { count: planned.count, size: planned.size }),
     memory: { ...memory, demand, forecaster, history: planned.history, reason: planned.reason },
   };
+}
+
+/** Nothing shrinks before so long a calm: a tenth of the season where one is known, so that short cycles are followed. */
+function calmWindowMs(seasonSeconds: number): number {
+  if (seasonSeconds === 0) return CALM_MS_MAX;
+  return Math.min(CALM_MS_MAX, Math.max(CALM_MS_MIN, seasonSeconds * 100));
 }
 
 /**
