@@ -20,7 +20,7 @@ Runs the search example under a day's load, compressed, and shows how it is resh
   --trace FILE      CSV of time (seconds), value; its busiest day is taken (default examples/search/day.csv)
   --days N          how often the day is repeated (default 2)
   --day-seconds N   length of the compressed day (default 75)
-  --peak N          requests per second at the peak (default 200)`;
+  --peak N          requests per second at the peak (default 300)`;
 const FEED_AT_ONCE = 16;
 const READY_MS_MAX = 60_000;
 const COMPARE_EVERY_MS = 5_000;
@@ -32,7 +32,7 @@ const { values } = parseArgs({
     trace: { type: 'string', default: join(EXAMPLE, 'day.csv') },
     days: { type: 'string', default: '2' },
     'day-seconds': { type: 'string', default: '75' },
-    peak: { type: 'string', default: '200' },
+    peak: { type: 'string', default: '300' },
     help: { type: 'boolean', default: false },
   },
 });
