@@ -1,0 +1,16 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { seeded, soak } from '../../scripts/lib/soak/soak.js';
+
+t.test(
+  'whatever is killed in the middle of reshaping, the host becomes what was asked for',
+  { timeout: 240_000 },
+  async (t) => {
+    const dist = resolve(fileURLToPath(import.meta.url), '../../..');
+    const seed = Date.now() % 1_000_000;
+    t.comment(`seed ${seed}`);
+    const done = await soak({ dist, kills: 15, random: seeded(seed), said: (line) => t.comment(line) });
+    t.equal(done.length, 15);
+  },
+);
