@@ -1,0 +1,256 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { InjectOptions } from 'fastify';
+import t from 'tap';
+import type { ComponentView, InstanceView, Problem } from '../../protocol/http.js';
+import { CoordinatorRig, MANIFEST } from './rig.js';
+
+const YAML = { 'content-type': 'application/yaml' };
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+t.test('an app is applied, seen, scaled and deleted', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const { api } = rig;
+  await rig.addHost('h1');
+  const put = await api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: MANIFEST });
+  t.equal(put.statusCode, 200, put.body);
+  t.match(put.json(), { app: 'shop', revision: 1, components: ['web', 'cart'] });
+  const again = await api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: MANIFEST });
+  t.equal(again.json().revision, 1, 'the same manifest again changes nothing');
+  const asJson = JSON.stringify({ app: 'two', components: { a: { rootfs: 'host', command: ['x'] } } });
+  t.equal(
+    (await api.inject({ method: 'PUT', url: '/v1/apps/two', headers: JSON_TYPE, payload: asJson })).statusCode,
+    200,
+  );
+
+  await rig.coordinator.tick();
+  const instances = (await api.inject('/v1/instances?app=shop')).json<InstanceView[]>();
+  t.same(
+    instances.map((each) => [each.id, each.host, each.phase]),
+    [
+      ['shop-cart-0', 'h1', 'starting'],
+      ['shop-web-0', 'h1', 'starting'],
+    ],
+  );
+  t.equal((await api.inject('/v1/instances/shop-web-0')).json().id, 'shop-web-0');
+
+  const scale = { method: 'PUT', url: '/v1/apps/shop/components/cart/scale', headers: JSON_TYPE } as const;
+  const scaled = await api.inject({ ...scale, payload: '{"count":3}' });
+  t.match(scaled.json<ComponentView>(), { count: { desired: 3 }, override: { count: 3 } });
+  const freed = await api.inject({ method: 'DELETE', url: '/v1/apps/shop/components/cart/scale' });
+  t.match(freed.json<ComponentView>(), { override: null });
+
+  t.equal((await api.inject('/v1/apps/shop/components/web/forecast?horizon=10')).json().points.length, 10);
+  t.equal((await api.inject('/v1/hosts')).json()[0].name, 'h1');
+  t.match((await api.inject('/metrics')).body, /shoal_component_instances_desired\{app="shop",component="web"\} 1/);
+  t.equal((await api.inject('/healthz')).statusCode, 200);
+  t.match((await api.inject('/v1/openapi.json')).json().paths, { '/v1/apps/{app}': {}, '/v1/events': {} });
+  t.match((await api.inject('/v1/schema/manifest.json')).json(), { type: 'object' });
+
+  t.equal((await api.inject({ method: 'DELETE', url: '/v1/apps/shop' })).statusCode, 200);
+  t.equal((await api.inject('/v1/apps/shop')).statusCode, 404);
+  t.same((await api.inject('/v1/instances?app=shop')).json(), [], 'its instances are no longer wanted');
+});
+
+t.test('what is wrong is refused by name and changes nothing', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const { api } = rig;
+  await api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: MANIFEST });
+  const before = rig.coordinator.state;
+  const component = '/v1/apps/shop/components/cart';
+  const cases: [string, string | InjectOptions, number, string, RegExp][] = [
+    [
+      'no YAML',
+      { method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: 'a: [' },
+      400,
+      'SHOAL_E_MANIFEST',
+      /wrong/,
+    ],
+    ['empty', { method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: '' }, 400, 'SHOAL_E_BODY', /manifest/],
+    [
+      'other app',
+      { method: 'PUT', url: '/v1/apps/other', headers: YAML, payload: MANIFEST },
+      400,
+      'SHOAL_E_NAME',
+      /shop/,
+    ],
+    [
+      'bad name',
+      { method: 'PUT', url: '/v1/apps/Shop!', headers: YAML, payload: MANIFEST },
+      400,
+      'SHOAL_E_USAGE',
+      /app/,
+    ],
+    ['traversal', '/v1/instances/..%2f..%2fetc%2fpasswd/logs', 400, 'SHOAL_E_USAGE', /id/],
+    ['traversal', '/v1/apps/..%2f..%2fx', 400, 'SHOAL_E_USAGE', /app/],
+    [
+      'other type',
+      { method: 'PUT', url: '/v1/apps/shop', headers: { 'content-type': 'image/png' }, payload: 'x' },
+      400,
+      'SHOAL_E_BODY',
+      /image\/png|Media Type/i,
+    ],
+    [
+      'too large',
+      { method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: 'x'.repeat(2 ** 20 + 1) },
+      413,
+      'SHOAL_E_BODY_TOO_LARGE',
+      /1048576/,
+    ],
+    [
+      'no JSON',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":' },
+      400,
+      'SHOAL_E_BODY',
+      /JSON/i,
+    ],
+    [
+      'text for number',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":"3"}' },
+      400,
+      'SHOAL_E_USAGE',
+      /integer/,
+    ],
+    [
+      'fraction',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":1.5}' },
+      400,
+      'SHOAL_E_USAGE',
+      /integer/,
+    ],
+    [
+      'negative',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":-1}' },
+      400,
+      'SHOAL_E_USAGE',
+      />= 0/,
+    ],
+    [
+      'unknown key',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":1,"x":2}' },
+      400,
+      'SHOAL_E_USAGE',
+      /additional/,
+    ],
+    [
+      'above max',
+      { method: 'PUT', url: `${component}/scale`, headers: JSON_TYPE, payload: '{"count":99}' },
+      409,
+      'SHOAL_E_CONFLICT',
+      /count\.max 4/,
+    ],
+    ['horizon', `${component}/forecast?horizon=-5`, 400, 'SHOAL_E_USAGE', /horizon/],
+    ['horizon', `${component}/forecast?horizon=abc`, 400, 'SHOAL_E_USAGE', /horizon/],
+    ['unknown app', '/v1/apps/nope', 404, 'SHOAL_E_NOT_FOUND', /app nope/],
+    ['prototype', '/v1/apps/constructor', 404, 'SHOAL_E_NOT_FOUND', /constructor/],
+    ['unknown component', '/v1/apps/shop/components/nope', 404, 'SHOAL_E_NOT_FOUND', /shop\/nope/],
+    ['unknown instance', '/v1/instances/shop-web-77', 404, 'SHOAL_E_NOT_FOUND', /shop-web-77/],
+    ['unknown route', '/v2/apps', 404, 'SHOAL_E_NOT_FOUND', /openapi/],
+    ['wrong method', { method: 'POST', url: '/v1/apps/shop' }, 404, 'SHOAL_E_NOT_FOUND', /POST/],
+    ['unknown app', { method: 'DELETE', url: '/v1/apps/nope' }, 404, 'SHOAL_E_NOT_FOUND', /nope/],
+    ['rebinding', { url: '/v1/apps', headers: { host: 'evil.example:7946' } }, 401, 'SHOAL_E_UNAUTHORIZED', /evil/],
+    ['event id', '/v1/events?after=-1', 400, 'SHOAL_E_USAGE', /after/],
+  ];
+  for (const [what, request, status, code, detail] of cases) {
+    const answer = await api.inject(request);
+    const problem = answer.json<Problem>();
+    t.match(answer.headers['content-type'], 'application/problem+json', what);
+    t.match(
+      { status: answer.statusCode, code: problem.code, detail: problem.detail },
+      { status, code, detail },
+      `${what}: ${answer.body}`,
+    );
+  }
+  t.equal(rig.coordinator.state, before, 'nothing was changed by all that');
+});
+
+t.test('every place of a manifest that is wrong is named with its line', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const payload = 'app: shop\ncomponents:\n  web:\n    rootfs: host\n    comand: [x]\n    directory: relative\n';
+  const answer = await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload });
+  const { errors = [] } = answer.json<Problem>();
+  t.equal(answer.statusCode, 400);
+  t.match(
+    errors.find((each) => each.line === 5),
+    { message: /command/ },
+    'with what was probably meant',
+  );
+  const relative = MANIFEST.replace('command: [node, main.js]', 'command: [node, main.js]\n    directory: here');
+  const refused = await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: relative });
+  t.match(refused.json<Problem>().detail, /absolute path/);
+});
+
+t.test('with a token nothing but the health is open', async (t) => {
+  const token = 'a-token-of-enough-length';
+  const rig = await CoordinatorRig.make(token);
+  t.teardown(() => rig.close());
+  const ask = (authorization?: string) =>
+    rig.api.inject({ url: '/v1/apps', headers: authorization === undefined ? {} : { authorization } });
+  t.equal((await ask()).statusCode, 401);
+  t.equal((await ask('Bearer wrong')).statusCode, 401);
+  t.equal((await ask(`Basic ${token}`)).statusCode, 401);
+  t.equal((await ask(`Bearer ${token}`)).statusCode, 200);
+  t.equal((await rig.api.inject('/healthz')).statusCode, 200);
+  t.equal((await rig.api.inject('/metrics')).statusCode, 401);
+});
+
+t.test('events come as a list and live, and go on after the last id', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const address = await rig.api.listen({ host: '127.0.0.1', port: 0 });
+  await rig.addHost('h1');
+  const [first] = (await rig.api.inject('/v1/events')).json();
+  t.match(first, { kind: 'host-connected' });
+  t.same((await rig.api.inject(`/v1/events?after=${first.id}`)).json(), []);
+
+  const abort = new AbortController();
+  const headers = { accept: 'text/event-stream', 'last-event-id': String(first.id) };
+  const live = await fetch(`${address}/v1/events`, { headers, signal: abort.signal });
+  t.equal(live.headers.get('content-type'), 'text/event-stream');
+  rig.coordinator.disconnect('h1', 'pulled the plug');
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of live.body as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes('pulled the plug')) break;
+  }
+  t.notMatch(text, /host-connected/, 'what was seen does not come twice');
+  t.match(text, /^id: \d+\nevent: host-disconnected\ndata: \{/m);
+  abort.abort();
+});
+
+t.test('logs: the tail, all, and what follows across a rotation', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: MANIFEST });
+  await rig.coordinator.tick();
+  const folder = join(rig.folder, 'run/instances/shop-web-0');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'log.1'), 'one\ntwo\n');
+  await writeFile(join(folder, 'log'), 'three\n');
+  const url = '/v1/instances/shop-web-0/logs';
+  t.equal((await rig.api.inject(url)).body, 'one\ntwo\nthree\n');
+  t.equal((await rig.api.inject(`${url}?tail=2`)).body, 'two\nthree\n');
+  t.equal((await rig.api.inject(`${url}?tail=x`)).statusCode, 400);
+
+  const address = await rig.api.listen({ host: '127.0.0.1', port: 0 });
+  const abort = new AbortController();
+  const live = await fetch(`${address}${url}?follow=1&tail=1`, { signal: abort.signal });
+  let text = '';
+  const decoder = new TextDecoder();
+  let written = false;
+  for await (const chunk of live.body as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes('three') && !written) {
+      written = true;
+      await writeFile(join(folder, 'log'), 'four\n', { flag: 'a' });
+    }
+    if (text.includes('four')) break;
+  }
+  t.equal(text, 'three\nfour\n');
+  abort.abort();
+});
