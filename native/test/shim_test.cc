@@ -1,0 +1,169 @@
+/** Tests of the shim's parts that need no container, and of the reader of CPU time. Run under ASan and UBSan. */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "profiler/cpu_time_reader.h"
+#include "shim/arguments.h"
+#include "shim/files.h"
+#include "shim/json.h"
+#include "shim/limits.h"
+#include "shim/line_prefixer.h"
+#include "shim/log_file.h"
+#include "shim/outcome.h"
+
+using namespace shoal::shim;
+
+namespace {
+
+std::vector<std::string> goodArguments() {
+  return {"--dir",         "/run/x/i",    "--cgroup",    "/sys/fs/cgroup/x", "--id", "a-b-1",       "--crun",
+          "/usr/bin/crun", "--crun-root", "/run/x/crun", "--log-bytes",      "4096", "--log-files", "3"};
+}
+
+void testArguments() {
+  std::string problem;
+  CHECK(parseArguments(goodArguments(), problem));
+  for (size_t i = 0; i < goodArguments().size(); i += 2) {
+    auto words = goodArguments();
+    words.erase(words.begin() + static_cast<long>(i), words.begin() + static_cast<long>(i) + 2);
+    CHECK(!parseArguments(words, problem));
+    CHECK(problem.find("is missing") != std::string::npos);
+    words = goodArguments();
+    words[i + 1] = "";
+    CHECK(!parseArguments(words, problem));
+  }
+  const std::vector<std::pair<size_t, std::string>> bad = {{1, "relative"}, {1, "/a/../b"}, {5, "../x"},
+                                                           {5, "-x"},       {5, "a/b"},     {11, "12"},
+                                                           {11, "4096x"},   {13, "0"},      {13, "-1"}};
+  for (const auto& [at, value] : bad) {
+    auto words = goodArguments();
+    words[at] = value;
+    CHECK(!parseArguments(words, problem));
+    CHECK(problem.find(value) != std::string::npos || at == 11 || at == 13);
+  }
+  auto twice = goodArguments();
+  twice.insert(twice.end(), {"--id", "x"});
+  CHECK(!parseArguments(twice, problem));
+  CHECK(!parseArguments({"--nope", "1"}, problem));
+  CHECK(problem.find("--nope") != std::string::npos);
+}
+
+void testJson() {
+  const std::string control = "a\"b\\c\n\t\x01";
+  CHECK(jsonString(control).find('\n') == std::string::npos);
+  CHECK(jsonStringField("{\"msg\":" + jsonString(control) + "}", "msg") == control);
+  CHECK(jsonString("\xff") == "\"\xef\xbf\xbd\"");
+  CHECK(jsonStringField(R"({"msg":"no such \"file\"","level":"error"})", "msg") == "no such \"file\"");
+  CHECK(!jsonStringField(R"({"msg":5})", "msg"));
+  CHECK(!jsonStringField("{\"msg\":\"cut", "msg"));
+  CHECK(!jsonStringField("", "msg"));
+  // Whatever bytes come, nothing is read outside of them (ASan) and what is written reads back.
+  std::mt19937 random(1);
+  for (int round = 0; round < 20000; round++) {
+    std::string text(random() % 40, '\0');
+    for (char& c : text)
+      c = static_cast<char>(random() % 4 == 0 ? "\"\\u{}:,"[random() % 7] : static_cast<char>(random()));
+    jsonStringField(text, "msg");
+    jsonStringField("{\"msg\":" + jsonString(text) + "}", "msg");
+  }
+}
+
+void testLinePrefixer() {
+  CHECK(rfc3339(0) == "1970-01-01T00:00:00.000000Z");
+  LinePrefixer prefixer("stdout");
+  std::string out;
+  prefixer.append("one\ntw", 0, out);
+  CHECK(out == "1970-01-01T00:00:00.000000Z stdout one\n");
+  out.clear();
+  prefixer.append("o\n\n", 0, out);
+  CHECK(out == "1970-01-01T00:00:00.000000Z stdout two\n1970-01-01T00:00:00.000000Z stdout \n");
+  out.clear();
+  prefixer.append("rest", 0, out);
+  CHECK(out.empty());
+  prefixer.finish(0, out);
+  CHECK(out == "1970-01-01T00:00:00.000000Z stdout rest\n");
+  // A line without an end takes no more memory than the bound.
+  out.clear();
+  prefixer.append(std::string(10 * kLineBytesMax, 'x'), 0, out);
+  size_t lines = 0;
+  for (const char c : out) lines += c == '\n';
+  CHECK(lines >= 9);
+}
+
+void testLogFile() {
+  char folder[] = "/tmp/shoal-log-XXXXXX";
+  CHECK(mkdtemp(folder) != nullptr);
+  const std::string path = std::string(folder) + "/log";
+  {
+    LogFile log(path, 4096, 3);
+    const std::string line = std::string(99, 'a') + "\n";
+    for (int i = 0; i < 200; i++) log.append(line);
+  }
+  struct stat info = {};
+  for (const char* name : {"/log", "/log.1", "/log.2"}) {
+    CHECK(stat((std::string(folder) + name).c_str(), &info) == 0);
+    CHECK(info.st_size > 0 && info.st_size <= 4096);
+    CHECK(info.st_size % 100 == 0);
+  }
+  CHECK(stat((std::string(folder) + "/log.3").c_str(), &info) != 0);
+  removeTree(folder);
+  CHECK(stat(folder, &info) != 0);
+}
+
+void testOutcome() {
+  CHECK(toJson(outcomeOfStatus(7 << 8)) == "{\"code\":7,\"signal\":null,\"reason\":\"exited\",\"detail\":\"\"}\n");
+  CHECK(toJson(outcomeOfStatus(9)) == "{\"code\":null,\"signal\":9,\"reason\":\"signalled\",\"detail\":\"\"}\n");
+  CHECK(startFailed(std::string(2 * kDetailBytesMax, 'x')).detail.size() == kDetailBytesMax);
+  const std::string log =
+      "{\"msg\":\"first\",\"level\":\"error\"}\nno json\n{\"msg\":\"later\",\"level\":\"warning\"}\n";
+  CHECK(crunMessage(log) == "first");
+  CHECK(crunMessage("") == "");
+  CHECK(describeCrunStatus(9) == "crun was killed by signal 9");
+}
+
+void testFiles() {
+  char folder[] = "/tmp/shoal-files-XXXXXX";
+  CHECK(mkdtemp(folder) != nullptr);
+  const std::string path = std::string(folder) + "/a/b";
+  CHECK(makeFolders(path) == 0);
+  CHECK(makeFolders(path) == 0);
+  CHECK(writeAtomic(path + "/pid", "42\n") == 0);
+  CHECK(readPid(path + "/pid") == 42);
+  for (const char* bad : {"", "x", "-3", "0"}) {
+    CHECK(writeAtomic(path + "/pid", bad) == 0);
+    CHECK(!readPid(path + "/pid"));
+  }
+  CHECK(readTail(path + "/pid", 10).has_value());
+  CHECK(!readTail(path + "/none", 10));
+  CHECK(writeAtomic(path + "/pid", "0123456789") == 0);
+  CHECK(readTail(path + "/pid", 3) == "789");
+  removeTree(folder);
+}
+
+void testCpuTimeReader() {
+  using shoal::profiler::cpuNanoseconds;
+  const std::vector<shoal_running> running = {{5, 100}, {6, 100}, {5, 300}, {0, 0}};
+  CHECK(cpuNanoseconds(5, {10, 20}, running, 250) == 10 + 20 + 150);  // what began after the reading counts later
+  CHECK(cpuNanoseconds(6, {}, running, 250) == 150);
+  CHECK(cpuNanoseconds(7, {1}, running, 250) == 1);
+}
+
+}  // namespace
+
+int main() {
+  testArguments();
+  testJson();
+  testLinePrefixer();
+  testLogFile();
+  testOutcome();
+  testFiles();
+  testCpuTimeReader();
+  std::puts("shim_test: all passed");
+}
