@@ -4,9 +4,11 @@ import { ShoalError } from '../protocol/errors.js';
 
 const MARK = 'SHOAL_AGENT_ISOLATED';
 
-/** Whether this process already is the agent in its own mount namespace. */
+/** Whether this process already runs in its own mount namespace. Asked once: its children do not inherit the answer. */
 export function isIsolated(): boolean {
-  return process.env[MARK] === '1';
+  const marked = process.env[MARK] === '1';
+  delete process.env[MARK];
+  return marked;
 }
 
 /**

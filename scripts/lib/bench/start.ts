@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, chown, cp, mkdir, readdir, readFile, rm, watch, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { findCrun } from '../../../agent/host.js';
+import type { ComponentView, EventView } from '../../../protocol/http.js';
+import { decisionToServing } from '../demo/recorder.js';
+import { SoakHost } from '../soak/host.js';
+import { compare, type Row } from './rows.js';
+import { until } from './wait.js';
+
+const STARTS = 40;
+const START_MS_MAX = 20_000;
+
+/**
+ * From the plan's decision to an instance that serves, against plain `crun run` of the very same bundle until its
+ * process listens. The two take turns.
+ */
+export async function benchStart(dist: string): Promise<Row[]> {
+  const host = await SoakHost.start(dist);
+  try {
+    const component = { rootfs: 'host', directory: join(dist, 'examples/search'), command: ['node', 'tokenizer.mjs'] };
+    const manifest = { app: 'bench', components: { one: { ...component, count: { min: 1, max: 2 } } } };
+    await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+    await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
+    await scaleTo(host, 1);
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    for (let i = 0; i < STARTS; i += 1) {
+      const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
+      await scaleTo(host, 2);
+      const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last?.id ?? 0}`);
+      ours.push(...decisionToServing(events).slice(0, 1));
+      await scaleTo(host, 1);
+      theirs.push(await plainCrun(host, i));
+    }
+    const peer = 'plain crun run, until it listens';
+    return [
+      compare('plan to serving, p50', 'ms', 0.5, ours, peer, theirs),
+      compare('plan to serving, p99', 'ms', 0.99, ours, peer, theirs),
+    ];
+  } finally {
+    await host.close();
+  }
+}
+
+async function scaleTo(host: SoakHost, count: number): Promise<void> {
+  const path = '/v1/apps/bench/components/one';
+  await host.ask('PUT', `${path}/scale`, 'application/json', JSON.stringify({ count }));
+  await until(`${count} are ready and no more are there`, START_MS_MAX, async () => {
+    const view = await host.ask<ComponentView>('GET', path);
+    const there = await host.ask<unknown[]>('GET', '/v1/instances');
+    if (view.count.ready !== count || there.length !== count) throw new Error(`${view.count.ready} of ${there.length}`);
+  });
+}
+
+/** Starts the bundle of a running instance once more by crun alone; ms until its socket is there. */
+async function plainCrun(host: SoakHost, round: number): Promise<number> {
+  const [id = ''] = await readdir(join(host.run, 'instances'));
+  const bundle = join(host.folder, 'peer', 'bundle');
+  const sockets = join(host.folder, 'peer', 'socket');
+  await rm(join(host.folder, 'peer'), { recursive: true, force: true });
+  await cp(join(host.run, 'instances', id, 'bundle'), bundle, { recursive: true });
+  const config = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as {
+    linux: { uidMappings: { hostID: number }[] };
+    mounts: { destination: string; source: string }[];
+  };
+  for (const mount of config.mounts) if (mount.destination === '/run/shoal') mount.source = sockets;
+  await writeFile(join(bundle, 'config.json'), JSON.stringify(config));
+  await mkdir(sockets);
+  await chmod(join(host.folder, 'peer'), 0o711);
+  const owner = config.linux.uidMappings[0]?.hostID ?? 0;
+  await chown(sockets, owner, owner);
+
+  const socket = join(sockets, 'fabric.sock');
+  const stop = new AbortController();
+  const changes = watch(sockets, { signal: stop.signal });
+  const name = `peer-${round}`;
+  const base = ['--root', join(host.folder, 'peer', 'crun'), '--cgroup-manager=disabled'];
+  const start = performance.now();
+  const child = spawn(findCrun(), [...base, 'run', '--bundle', bundle, name], { stdio: 'ignore' });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  try {
+    for await (const _ of changes) if (existsSync(socket)) break;
+    return performance.now() - start;
+  } finally {
+    stop.abort();
+    const kill = spawn(findCrun(), [...base, 'delete', '--force', name], { stdio: 'ignore' });
+    await new Promise((resolve) => kill.once('exit', resolve));
+    await exited;
+  }
+}
