@@ -7,7 +7,12 @@ import { shardOfKey } from '../../protocol/shard.js';
 t.test('any messages cut at any places come out as they went in', async (t) => {
   fc.assert(
     fc.property(
-      fc.array(fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)))),
+      fc.array(
+        fc.dictionary(
+          fc.string().filter((key) => key !== '__proto__'),
+          fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)),
+        ),
+      ),
       fc.integer({ min: 1, max: 13 }),
       (messages, step) => {
         const bytes = Buffer.concat(messages.map(encodeFrame));
