@@ -25,7 +25,8 @@ export class Sources {
   /** A path to the same content that every user can reach. Throws SHOAL_E_START when there is no such file or folder. */
   async reachable(path: string): Promise<string> {
     const real = await this.#resolve(path);
-    if (await isReachable(real)) return real;
+    await assertReadable(real);
+    if ((await closedFolder(dirname(real))) === null) return real;
     const known = this.#bound.get(real);
     if (known !== undefined) return known;
     const target = join(this.#folder, createHash('sha256').update(real).digest('hex').slice(0, 16));
@@ -47,9 +48,12 @@ export class Sources {
   }
 }
 
-async function isReachable(path: string): Promise<boolean> {
-  const { mode } = await lstat(path);
-  return (mode & OTHERS_READ) !== 0 && (await closedFolder(dirname(path))) === null;
+/** What other users may not read, no mount makes readable to them. */
+async function assertReadable(path: string): Promise<void> {
+  const info = await lstat(path);
+  const needed = info.isDirectory() ? OTHERS_READ | OTHERS_EXECUTE : OTHERS_READ;
+  if ((info.mode & needed) === needed) return;
+  throw new ShoalError('SHOAL_E_START', `unprivileged instances may not read ${path}: chmod -R o+rX ${path}`);
 }
 
 /** The innermost folder of the path that other users cannot pass; null when they can pass all. */

@@ -49,6 +49,7 @@ t.test('what cannot be started says why and disturbs nothing else', async (t) =>
       good: component('store'),
       missing: component('x', { command: ['/no/such/program'] }),
       nofolder: component('x', { source: { kind: 'rootfs', rootfs: 'host', directory: '/no/such/folder' } }),
+      closed: component('x', { source: { kind: 'rootfs', rootfs: 'host', directory: '/root' } }),
       image: component('x', { source: { kind: 'image', image: 'oci:/no/such/image:latest' } }),
     },
   };
@@ -56,10 +57,11 @@ t.test('what cannot be started says why and disturbs nothing else', async (t) =>
   await rig.until('the good one is ready', () => rig.status('t-good-0')?.phase === 'ready');
   const reason = (name: string) => rig.status(`t-${name}-0`)?.exit?.reason ?? '';
   await rig.until('all others have failed', () =>
-    ['missing', 'nofolder', 'image'].every((name) => reason(name) !== ''),
+    ['missing', 'nofolder', 'closed', 'image'].every((name) => reason(name) !== ''),
   );
   t.match(reason('missing'), /no such program|No such file/i);
   t.match(reason('nofolder'), /there is no \/no\/such\/folder on this host/);
+  t.match(reason('closed'), /may not read \/root: chmod/);
   t.match(reason('image'), /skopeo|no such/i);
   t.equal(rig.status('t-good-0')?.restarts, 0);
   t.same(await rig.close(), []);

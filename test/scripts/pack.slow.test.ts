@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,9 +40,13 @@ t.test('the packed package, installed in an empty folder, gives a working shoal'
   t.equal(findings.find((each) => each.id === 'native')?.met, true);
 
   // A component that imports the SDK, from a folder that only root can pass.
-  await writeFile(join(folder, 'main.mjs'), "import { connect } from 'shoal/sdk';\nawait (await connect()).ready();\n");
+  await mkdir(join(folder, 'app'), { mode: 0o755 });
+  await writeFile(
+    join(folder, 'app/main.mjs'),
+    "import { connect } from 'shoal/sdk';\nawait (await connect()).ready();\n",
+  );
   const manifest =
-    'app: packed\ncomponents:\n  one:\n    rootfs: host\n    directory: .\n    command: [node, main.mjs]\n';
+    'app: packed\ncomponents:\n  one:\n    rootfs: host\n    directory: app\n    command: [node, main.mjs]\n';
   await writeFile(join(folder, 'shoal.yaml'), manifest);
   const listen = `127.0.0.1:${await freePort()}`;
   const folders = ['--data', join(runFolder, 'data'), '--run', join(runFolder, 'run')];
