@@ -16,12 +16,13 @@ export function isIsolated(): boolean {
  * exit code comes back, and no mount of the agent is ever seen, or left behind, on the host.
  */
 export async function runIsolated(script: string, words: string[]): Promise<number> {
-  const args = ['--mount', '--propagation', 'slave', process.execPath, script, ...words];
-  const child = spawn('unshare', args, { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } });
+  // Should this process be killed, the agent proper goes too, so that the next one finds its lock free.
+  const args = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--propagation', 'slave', process.execPath, script];
+  const child = spawn('setpriv', [...args, ...words], { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   return new Promise((resolve, reject) => {
     child.once('error', (error) => {
-      reject(new ShoalError('SHOAL_E_HOST', `cannot run unshare (package util-linux): ${error.message}`));
+      reject(new ShoalError('SHOAL_E_HOST', `cannot run setpriv (package util-linux): ${error.message}`));
     });
     child.once('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 128)));
   });

@@ -32,9 +32,14 @@ export class SoakHost {
     return join(this.folder, 'run');
   }
 
-  /** The process proper: of the agent the one in its own mount namespace. */
+  /** The process that was started, which of the agent only waits for the one in its own mount namespace. */
+  outerPidOf(part: Part): number | undefined {
+    return this.#children.get(part)?.pid;
+  }
+
+  /** The process proper. */
   async pidOf(part: Part): Promise<number | undefined> {
-    const pid = this.#children.get(part)?.pid;
+    const pid = this.outerPidOf(part);
     if (pid === undefined || part === 'coordinator') return pid;
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
     const [child] = children.split(' ').filter(Boolean);

@@ -58,7 +58,7 @@ export async function soak({ dist, kills, random, said = () => {} }: SoakOptions
       await reshape(host, counts);
       // crun runs for a few hundredths of a second only, right after the decision.
       await new Promise((resolve) => setTimeout(resolve, random() * (victim === 'crun' ? 20 : 300)));
-      const hit = await kill(host, victim);
+      const hit = await kill(host, victim, random);
       const start = performance.now();
       const what = `kill ${done.length + 1} (${victim}) is mended`;
       await retry(what, CONVERGE_MS_MAX, () => assertConverged(host, counts));
@@ -88,10 +88,10 @@ async function reshape(host: SoakHost, counts: Record<string, number>): Promise<
 }
 
 /** Answers whether there was something to kill. */
-async function kill(host: SoakHost, victim: Victim): Promise<boolean> {
+async function kill(host: SoakHost, victim: Victim, random: () => number): Promise<boolean> {
   let pid: number | undefined;
   if (victim === 'agent' || victim === 'coordinator') {
-    pid = await host.pidOf(victim);
+    pid = random() < 0.5 ? host.outerPidOf(victim) : await host.pidOf(victim);
   } else if (victim === 'crun') {
     // There is one only while an instance starts or ends: what comes first within a moment.
     const deadline = performance.now() + 500;
