@@ -3,7 +3,13 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Sample } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
 import { addDemands, type Demand, demandBetween, NO_DEMAND } from './brain/demand.js';
-import { createForecaster, type ForecasterState, forecast, modelName, observe } from './brain/forecast.js';
+import {
+  createDemandForecaster,
+  type DemandForecaster,
+  demandModelName,
+  forecastDemand,
+  observeDemand,
+} from './brain/demand-forecast.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
 import { EMPTY_HISTORY, type PlanHistory, planComponent } from './brain/sharding.js';
 import { type ClusterState, componentKey, instancesOf, own, setTarget, type Target, wantedCount } from './cluster.js';
@@ -15,7 +21,7 @@ export type PlannerState = Readonly<Record<string, ComponentMemory>>;
 export interface ComponentMemory {
   /** The component's manifest entry that the forecaster was made for. */
   seasonSeconds: number;
-  forecaster: ForecasterState;
+  forecaster: DemandForecaster;
   history: PlanHistory;
   demand: Demand;
   latencyMs: { p50: number; p99: number } | null;
@@ -74,15 +80,15 @@ export function noteCalledInVain(memory: PlannerState, key: string, nowMs: numbe
 /** Points from one step ahead to the horizon. */
 export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
   const steps = Math.round(horizonSeconds / STEP_SECONDS);
-  const points = forecast(memory.forecaster, steps).map((point, index) => ({
+  const points = forecastDemand(memory.forecaster, steps).map((point, index) => ({
     atMs: nowMs + (index + 1) * STEP_SECONDS * 1000,
     ...point,
   }));
-  return { horizonSeconds, model: modelName(memory.forecaster), points };
+  return { horizonSeconds, model: demandModelName(memory.forecaster), points };
 }
 
 function fresh(seasonSeconds: number, known: ComponentMemory | undefined): ComponentMemory {
-  const forecaster = createForecaster({ stepSeconds: STEP_SECONDS, seasonSeconds });
+  const forecaster = createDemandForecaster(seasonSeconds);
   return {
     history: EMPTY_HISTORY,
     demand: NO_DEMAND,
@@ -146,11 +152,11 @@ function decide(
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
   const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
   if (!sampled && !resting) {
-    return { state, memory: { ...memory, forecaster: observe(memory.forecaster, null) } };
+    return { state, memory: { ...memory, forecaster: observeDemand(memory.forecaster, null) } };
   }
   const demand = resting ? NO_DEMAND : memory.demand;
-  const forecaster = observe(memory.forecaster, demand.cpu);
-  const ahead = forecast(forecaster, Math.round(PROVISION_SECONDS / STEP_SECONDS));
+  const forecaster = observeDemand(memory.forecaster, demand.cpu);
+  const ahead = forecastDemand(forecaster, Math.round(PROVISION_SECONDS / STEP_SECONDS));
   const planned = planComponent({
     component,
     nowMs,
