@@ -19,6 +19,8 @@ export interface BundleInput {
   socketFolder: string;
   /** Folder bind-mounted read-only at /run/shoal-peers. */
   peersFolder: string;
+  /** Whether the host allows a user namespace; without it the command runs as the first of the ids itself. */
+  userNamespace: boolean;
   /** Limit of open files. */
   openFiles: number;
   /** More to bind, read-only. */
@@ -35,7 +37,7 @@ export function openFilesMax(limits: string): number {
 }
 const MASKED = ['acpi', 'asound', 'kcore', 'keys', 'latency_stats', 'timer_list', 'timer_stats', 'sched_debug', 'scsi'];
 const READ_ONLY = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'];
-const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount', 'user', 'cgroup'];
+const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];
 
 /** The bundle's config.json by the OCI runtime specification 1.0: unprivileged in every respect. */
 export function bundleConfig(input: BundleInput): object {
@@ -47,6 +49,8 @@ export function bundleConfig(input: BundleInput): object {
     SHOAL_COMPONENT: input.component,
     SHOAL_INSTANCE: input.id,
   };
+  const user = input.userNamespace ? 0 : input.ids.base;
+  const namespaces = input.userNamespace ? [...NAMESPACES, 'user'] : NAMESPACES;
   const mapping = [{ containerID: 0, hostID: input.ids.base, size: input.ids.count }];
   const bind = (source: string, destination: string, access: 'ro' | 'rw') => ({
     destination,
@@ -66,7 +70,7 @@ export function bundleConfig(input: BundleInput): object {
     root: { path: input.rootfs, readonly: true },
     process: {
       terminal: false,
-      user: { uid: 0, gid: 0, umask: 0o022 },
+      user: { uid: user, gid: user, umask: 0o022 },
       cwd: input.workingFolder,
       args: input.command,
       env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -87,9 +91,8 @@ export function bundleConfig(input: BundleInput): object {
       bind(input.peersFolder, PEERS_FOLDER, 'ro'),
     ],
     linux: {
-      namespaces: NAMESPACES.map((type) => ({ type })),
-      uidMappings: mapping,
-      gidMappings: mapping,
+      namespaces: namespaces.map((type) => ({ type })),
+      ...(input.userNamespace ? { uidMappings: mapping, gidMappings: mapping } : {}),
       maskedPaths: [...MASKED.map((name) => `/proc/${name}`), '/sys/firmware'],
       readonlyPaths: READ_ONLY.map((name) => `/proc/${name}`),
       resources: { pids: { limit: PIDS_MAX } },

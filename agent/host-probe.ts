@@ -3,8 +3,8 @@ import { release } from 'node:os';
 import { native } from '../native/index.js';
 import { toShoalError } from '../protocol/errors.js';
 import { CONTROLLERS } from './cgroup.js';
-import { CONTROLLER_REMEDY, findCrun } from './host.js';
-import { mountedAt } from './isolate.js';
+import { allowsUserNamespace, CONTROLLER_REMEDY, findCrun, USER_NAMESPACE_REMEDY } from './host.js';
+import { mountedAt, ROOT_MOUNT_REMEDY } from './isolate.js';
 import { runTool } from './run-tool.js';
 
 /** One thing that Shoal wants of a host. */
@@ -69,13 +69,8 @@ export async function probeHost(): Promise<Requirement[]> {
       'enable CONFIG_CGROUPS; Linux mounts cgroup2 where it has it',
       probeCgroup2(),
     ),
-    requirement(
-      'user-namespaces',
-      'user namespaces',
-      true,
-      'sysctl user.max_user_namespaces=65536',
-      probeUserNamespaces(),
-    ),
+    requirement('root-mount', 'a root folder that is a mount', true, ROOT_MOUNT_REMEDY, probeRootMount()),
+    requirement('user-namespaces', 'user namespaces', false, USER_NAMESPACE_REMEDY, await probeUserNamespaces()),
     ...CONTROLLERS.map((controller) =>
       requirement(
         `cgroup2-${controller}`,
@@ -143,9 +138,14 @@ function probeCgroup2(): Found {
   return { met: true, found: 'hybrid with v1: the agent mounts v2 in a mount namespace of its own' };
 }
 
-function probeUserNamespaces(): Found {
-  const max = Number(readText('/proc/sys/user/max_user_namespaces').trim());
-  return { met: max > 0, found: `${max} allowed` };
+function probeRootMount(): Found {
+  const type = mountedAt('/');
+  return { met: type !== null, found: type ?? 'a chroot into a plain folder' };
+}
+
+async function probeUserNamespaces(): Promise<Found> {
+  const met = await allowsUserNamespace();
+  return { met, found: met ? 'allowed' : 'refused: instances run as unprivileged users of the host itself' };
 }
 
 function probeBpf(): Found {

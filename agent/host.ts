@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import type { HostInfo } from '../protocol/link.js';
 import { CONTROLLERS } from './cgroup.js';
+import { runTool } from './run-tool.js';
 
 const CRUN_FOLDERS = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/bin'];
 const WITHOUT: Record<(typeof CONTROLLERS)[number], string> = {
@@ -15,9 +16,35 @@ const WITHOUT: Record<(typeof CONTROLLERS)[number], string> = {
 export const CONTROLLER_REMEDY =
   'boot with pure cgroup v2: add systemd.unified_cgroup_hierarchy=1 to the kernel command line';
 
+export const USER_NAMESPACE_REMEDY =
+  'sysctl -w user.max_user_namespaces=65536, and run the agent outside of a chroot, where the kernel refuses them';
+
+const TOOL_MS_MAX = 5_000;
+
+/** Whether a process may make a user namespace here, by doing it (user_namespaces(7); refused in a chroot). */
+export async function allowsUserNamespace(): Promise<boolean> {
+  return runTool('unshare', ['--user', 'true'], TOOL_MS_MAX, 'SHOAL_E_HOST').then(
+    () => true,
+    () => false,
+  );
+}
+
+export interface HostFeatures {
+  /** Cgroup v2 controllers in force for instances. */
+  controllers: readonly string[];
+  /** Why BPF does not load; null when it does. */
+  profilerProblem: string | null;
+  userNamespace: boolean;
+}
+
 /** What the coordinator is told of this host, degradations included. */
-export function describeHost(name: string, controllers: readonly string[], profilerProblem: string | null): HostInfo {
+export function describeHost(name: string, { controllers, profilerProblem, userNamespace }: HostFeatures): HostInfo {
   const degraded: HostInfo['degraded'] = [];
+  if (!userNamespace) {
+    const what =
+      'no user namespaces: instances run as unprivileged users of the host itself, still without capabilities';
+    degraded.push({ what, remedy: USER_NAMESPACE_REMEDY });
+  }
   for (const controller of CONTROLLERS) {
     if (controllers.includes(controller)) continue;
     const what = `no cgroup v2 ${controller} controller: ${WITHOUT[controller]}`;

@@ -11,11 +11,17 @@ export function isIsolated(): boolean {
   return marked;
 }
 
+export const ROOT_MOUNT_REMEDY = 'before the chroot: mount --bind FOLDER FOLDER';
+
 /**
  * Runs this program again in a mount namespace of its own, as the same process from outside: signals are passed on, the
  * exit code comes back, and no mount of the agent is ever seen, or left behind, on the host.
  */
 export async function runIsolated(script: string, words: string[]): Promise<number> {
+  if (mountedAt('/') === null) {
+    const detail = `the root folder of this process is no mount, so that no container can be made: ${ROOT_MOUNT_REMEDY}`;
+    throw new ShoalError('SHOAL_E_HOST', detail);
+  }
   // Should this process be killed, the agent proper goes too, so that the next one finds its lock free.
   const args = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--propagation', 'slave', process.execPath, script];
   const child = spawn('setpriv', [...args, ...words], { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } });

@@ -15,6 +15,8 @@ export interface LaunchTools {
   rootfs: RootfsMaker;
   shim: string;
   crun: string;
+  /** Whether this host allows user namespaces. */
+  userNamespace: boolean;
   /** The cgroup of an instance is there; nothing runs in it yet. */
   cgroupMade(path: string): void;
 }
@@ -49,6 +51,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     peersFolder,
     rootfs: rootfs.path,
     binds: rootfs.binds,
+    userNamespace: tools.userNamespace,
     openFiles: openFilesMax(await readFile('/proc/self/limits', 'utf8')),
     workingFolder: rootfs.workingFolder,
   });

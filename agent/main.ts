@@ -9,7 +9,7 @@ import { type CpuProfilerHandle, native } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { Agent } from './agent.js';
 import { prepareCgroupRoot } from './cgroup.js';
-import { describeHost, findCrun } from './host.js';
+import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { Images } from './images.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
@@ -73,7 +73,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
   const { profiler, problem } = startProfiler();
-  const host = describeHost(options.name, controllers, problem);
+  const userNamespace = await allowsUserNamespace();
+  const host = describeHost(options.name, { controllers, profilerProblem: problem, userNamespace });
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
   const clock = () => Date.now();
@@ -82,7 +83,7 @@ async function run(options: Options, log: Logger): Promise<void> {
     new Sources(join(paths.sources, randomUUID()), native),
     new Images(paths.images, clock),
   );
-  const tools = { paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
+  const tools = { userNamespace, paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
   const agent = new Agent(tools, profiler);
   await agent.open();
   const link = new Link(options.socket, host, agent, log);
