@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import { runTool } from './run-tool.js';
@@ -8,11 +8,19 @@ const PULL_MS_MAX = 300_000;
 /** A failed pull is not tried again sooner. */
 const RETRY_MS = 5_000;
 
+/** What an unpacked image says of itself. */
+export interface Image {
+  rootfs: string;
+  command: string[];
+  env: Record<string, string>;
+  workingFolder: string;
+}
+
 /** OCI images, fetched by skopeo and unpacked by umoci, each once for all instances of this host. */
 export class Images {
   readonly #folder: string;
   readonly #clock: () => number;
-  readonly #pulls = new Map<string, Promise<string>>();
+  readonly #pulls = new Map<string, Promise<Image>>();
   readonly #failed = new Map<string, { error: ShoalError; atMs: number }>();
 
   constructor(folder: string, clock: () => number) {
@@ -20,8 +28,8 @@ export class Images {
     this.#clock = clock;
   }
 
-  /** Root file system of the image, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. */
-  unpack(reference: string): Promise<string> {
+  /** The image, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. */
+  unpack(reference: string): Promise<Image> {
     const failed = this.#failed.get(reference);
     if (failed !== undefined && this.#clock() - failed.atMs < RETRY_MS) return Promise.reject(failed.error);
     const running = this.#pulls.get(reference);
@@ -35,11 +43,11 @@ export class Images {
     return pull;
   }
 
-  async #pull(reference: string): Promise<string> {
+  async #pull(reference: string): Promise<Image> {
     const source = /^[a-z-]+:/.test(reference) && !/^[^/]+:\d+\//.test(reference) ? reference : `docker://${reference}`;
     const done = join(this.#folder, createHash('sha256').update(source).digest('hex').slice(0, 16));
-    const rootfs = join(done, 'unpacked', 'rootfs');
-    if (await isThere(rootfs)) return rootfs;
+    const unpacked = join(done, 'unpacked');
+    if (await isThere(unpacked)) return readImage(unpacked);
     const partial = `${done}.partial`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
@@ -52,6 +60,8 @@ export class Images {
         'SHOAL_E_START',
       );
       await rm(join(partial, 'oci'), { recursive: true });
+      // umoci makes it for root alone; instances are other users.
+      await chmod(join(partial, 'unpacked'), 0o711);
       // Whole or not at all: a kill in the middle leaves only the partial folder, which the next try removes.
       await rename(partial, done);
     } catch (error) {
@@ -60,8 +70,24 @@ export class Images {
         throw new ShoalError(error.code, `image ${reference}: ${error.message}`, { cause: error });
       throw error;
     }
-    return rootfs;
+    return readImage(unpacked);
   }
+}
+
+/** By the config.json that umoci derives from the image's configuration. */
+async function readImage(unpacked: string): Promise<Image> {
+  const text = await readFile(join(unpacked, 'config.json'), 'utf8');
+  const { process } = JSON.parse(text) as { process?: { args?: string[]; env?: string[]; cwd?: string } };
+  const env = (process?.env ?? []).map((each): [string, string] => {
+    const cut = each.indexOf('=');
+    return [each.slice(0, cut), each.slice(cut + 1)];
+  });
+  return {
+    rootfs: join(unpacked, 'rootfs'),
+    command: process?.args ?? [],
+    env: Object.fromEntries(env),
+    workingFolder: process?.cwd ?? '/',
+  };
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -34,6 +34,8 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const here = paths.instance(record.id);
   const ids = idsOfSlot(paths.run, record.slot);
   const rootfs = await tools.rootfs.make(record.made);
+  const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
+  if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
   const peersFolder = paths.peers(record.app, record.component);
   await mkdir(peersFolder, { recursive: true, mode: 0o755 });
   await mkdir(here.bundle, { recursive: true, mode: 0o711 });
@@ -44,8 +46,8 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     id: record.id,
     app: record.app,
     component: record.component,
-    command: record.made.command,
-    env: record.made.env,
+    command,
+    env: { ...rootfs.env, ...record.made.env },
     ids,
     socketFolder: here.socket,
     peersFolder,

@@ -16,6 +16,9 @@ export interface Rootfs {
   path: string;
   binds: { source: string; target: string }[];
   workingFolder: string;
+  /** Of an image: what holds where the manifest says nothing. */
+  command?: string[];
+  env?: Record<string, string>;
 }
 
 /** Folders that the bundle mounts something on; they must be there, since an instance's root is read-only. */
@@ -50,9 +53,10 @@ export class RootfsMaker {
   async make(component: Component): Promise<Rootfs> {
     const { source } = component;
     if (source.kind === 'image') {
-      const path = await this.#images.unpack(source.image);
-      await makeMountPoints(path);
-      return { path, binds: [], workingFolder: '/' };
+      const image = await this.#images.unpack(source.image);
+      await makeMountPoints(image.rootfs);
+      const { command, env, workingFolder } = image;
+      return { path: image.rootfs, binds: [], workingFolder, command, env };
     }
     if (source.kind === 'build') {
       throw new ShoalError('SHOAL_E_HOST', 'this version does not build images: give `image` or `rootfs` instead');
