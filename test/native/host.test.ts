@@ -129,8 +129,9 @@ t.test('CPU time by BPF is exact: it equals what the scheduler itself accounted'
   profiler.start();
   profiler.watch(cgroup);
   t.throws(() => profiler.watch(join(cgroup, 'none')), { code: 'ENOENT' });
-  // Inside before it begins, and ended before it is read: nothing runs while the two are compared.
-  const spin = 'echo $$ > $0/cgroup.procs; i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done';
+  // BPF sees a task in its new cgroup from its next switch on, hence the sleep; and it has ended before it is read, so
+  // that nothing runs while the two are compared.
+  const spin = 'echo $$ > $0/cgroup.procs; sleep 0.01; i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done';
   const child = spawn('sh', ['-c', spin, cgroup]);
   await new Promise((resolve) => child.once('exit', resolve));
   const seconds = profiler.read().get(cgroup) ?? 0;

@@ -1,0 +1,204 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { place } from '../../coordinator/brain/placement.js';
+import { assignShards } from '../../coordinator/brain/shards.js';
+import {
+  applyManifest,
+  type ClusterState,
+  deleteApp,
+  desiredFor,
+  EMPTY_CLUSTER,
+  setOverride,
+  wantedCount,
+} from '../../coordinator/cluster.js';
+import {
+  hostConnected,
+  hostDisconnected,
+  type Observed,
+  startObserving,
+  takeReport,
+} from '../../coordinator/observed.js';
+import { reconcile } from '../../coordinator/reconcile.js';
+import type { InstanceStatus } from '../../protocol/link.js';
+import type { Component, Manifest } from '../../protocol/manifest.js';
+
+const BRAIN = { place, assignShards };
+const MIB = 2 ** 20;
+
+function manifest(app: string, max: number, command: string): Manifest {
+  const component: Component = {
+    source: { kind: 'rootfs', rootfs: 'host' },
+    command: [command],
+    env: {},
+    count: { min: 1, max },
+    size: { cpu: { min: 0.1, max: 0.5 }, memory: { min: 64 * MIB, max: 64 * MIB } },
+    objective: { kind: 'utilisation', target: 0.6 },
+    state: 'none',
+    calls: [],
+    ports: [],
+  };
+  return { app, components: { web: component, data: { ...component, state: 'partitioned' } } };
+}
+
+/** Hosts whose agents do at once what they are told, on a clock of the test's own. */
+class Simulation {
+  state: ClusterState = EMPTY_CLUSTER;
+  nowMs = 0;
+  readonly seenIds = new Map<string, number>();
+  #observed: Observed = startObserving(0);
+  readonly #connected = new Set<string>();
+
+  connect(host: string): void {
+    const info = { name: host, cores: 8, memoryBytes: 2 ** 36, kernel: '6', degraded: [] };
+    this.#observed = hostConnected(this.#observed, info, this.nowMs);
+    this.#connected.add(host);
+  }
+
+  disconnect(host: string): void {
+    this.#observed = hostDisconnected(this.#observed, host, this.nowMs);
+    this.#connected.delete(host);
+  }
+
+  /** One second: agents report, the coordinator reconciles. */
+  tick(): void {
+    this.nowMs += 1_000;
+    for (const host of this.#connected) {
+      const desired = desiredFor(this.state, host);
+      const statuses = desired.instances.map(({ id, app, component, size, draining }): InstanceStatus => {
+        const owners = desired.shards[`${app}/${component}`]?.owners ?? [];
+        const shards = owners.flatMap((owner, shard) => (owner === id ? [shard] : []));
+        return { id, app, component, size, phase: draining ? 'draining' : 'ready', restarts: 0, shards };
+      });
+      this.#observed = takeReport(this.#observed, host, desired.revision, statuses, this.nowMs);
+    }
+    this.change((state) => state);
+  }
+
+  change(transition: (state: ClusterState) => ClusterState): void {
+    const before = this.state;
+    const { state } = reconcile(transition(before), this.#observed, BRAIN, this.nowMs);
+    this.#check(before, state);
+    this.state = state;
+  }
+
+  /** What must hold at every moment. */
+  #check(before: ClusterState, state: ClusterState): void {
+    const again = reconcile(state, this.#observed, BRAIN, this.nowMs);
+    if (again.state !== state) throw new Error(`a second reconcile changes something: ${JSON.stringify(again.steps)}`);
+    if (state !== before && state.revision <= before.revision) throw new Error('changed without a new revision');
+    for (const id of Object.keys(state.instances)) {
+      const number = Number(id.slice(id.lastIndexOf('-') + 1));
+      const prefix = id.slice(0, id.lastIndexOf('-'));
+      if (Object.hasOwn(before.instances, id)) continue;
+      if (number <= (this.seenIds.get(prefix) ?? -1)) throw new Error(`${id} was given out twice`);
+      this.seenIds.set(prefix, Math.max(number, this.seenIds.get(prefix) ?? -1));
+    }
+    for (const [key, { owners }] of Object.entries(state.shards)) {
+      for (const owner of owners) {
+        if (owner !== null && !Object.hasOwn(state.instances, owner)) throw new Error(`${key}: ${owner} is gone`);
+      }
+    }
+    for (const [app, record] of Object.entries(state.apps)) {
+      for (const [name, { count }] of Object.entries(record.manifest.components)) {
+        const wanted = wantedCount(state, app, name);
+        if (wanted > count.max) throw new Error(`${app}/${name} wants ${wanted} of at most ${count.max}`);
+      }
+    }
+  }
+
+  /** Instances that stay, by component. */
+  staying(app: string, component: string): number {
+    const all = Object.values(this.state.instances);
+    return all.filter((each) => each.app === app && each.component === component && each.draining === undefined).length;
+  }
+}
+
+type Step =
+  | { kind: 'apply'; app: string; max: number; command: string }
+  | { kind: 'delete'; app: string }
+  | { kind: 'scale'; app: string; component: string; count: number | null }
+  | { kind: 'connect' | 'disconnect'; host: string }
+  | { kind: 'tick' };
+
+const app = fc.constantFrom('a', 'b');
+const host = fc.constantFrom('h1', 'h2', 'h3');
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant<Step>({ kind: 'tick' }) },
+    fc.record({
+      kind: fc.constant('apply' as const),
+      app,
+      max: fc.integer({ min: 1, max: 6 }),
+      command: fc.constantFrom('x', 'y'),
+    }),
+    fc.record({ kind: fc.constant('delete' as const), app }),
+    fc.record({
+      kind: fc.constant('scale' as const),
+      app,
+      component: fc.constantFrom('web', 'data'),
+      count: fc.option(fc.integer({ min: 1, max: 6 })),
+    }),
+    fc.record({ kind: fc.constantFrom('connect' as const, 'disconnect' as const), host }),
+  ),
+  { maxLength: 60 },
+);
+
+t.test('whatever is asked and whichever hosts come and go, the invariants hold and it converges', (t) => {
+  fc.assert(
+    fc.property(steps, (list) => {
+      const simulation = new Simulation();
+      for (const step of list) {
+        // A refused step must leave everything as it was; reconcile then has nothing to do.
+        try {
+          if (step.kind === 'apply')
+            simulation.change((s) => applyManifest(s, manifest(step.app, step.max, step.command)));
+          else if (step.kind === 'delete') simulation.change((s) => deleteApp(s, step.app));
+          else if (step.kind === 'scale')
+            simulation.change((s) => setOverride(s, step.app, step.component, step.count));
+        } catch (error) {
+          if (!/SHOAL_E_(NOT_FOUND|CONFLICT)/.test((error as { code?: string }).code ?? '')) throw error;
+        }
+        if (step.kind === 'connect') simulation.connect(step.host);
+        else if (step.kind === 'disconnect') simulation.disconnect(step.host);
+        else if (step.kind === 'tick') simulation.tick();
+      }
+      for (const name of ['h1', 'h2', 'h3']) simulation.connect(name);
+      for (let second = 0; second < 120; second += 1) simulation.tick();
+      for (const [name, record] of Object.entries(simulation.state.apps)) {
+        for (const component of Object.keys(record.manifest.components)) {
+          const wanted = wantedCount(simulation.state, name, component);
+          if (simulation.staying(name, component) !== wanted) throw new Error(`${name}/${component} has not ${wanted}`);
+        }
+        const owners = simulation.state.shards[`${name}/data`]?.owners ?? [];
+        if (owners.length !== 64 || owners.includes(null)) throw new Error(`${name}/data has shards without an owner`);
+      }
+      const wantedApps = new Set(Object.keys(simulation.state.apps));
+      return Object.values(simulation.state.instances).every(
+        (each) => wantedApps.has(each.app) && each.draining === undefined,
+      );
+    }),
+    { numRuns: 150 },
+  );
+  t.end();
+});
+
+t.test('a changed command replaces instances one after another, never fewer than wanted', (t) => {
+  const simulation = new Simulation();
+  simulation.connect('h1');
+  simulation.tick();
+  simulation.change((state) => applyManifest(state, manifest('a', 4, 'x')));
+  simulation.change((state) => setOverride(state, 'a', 'web', 3));
+  for (let i = 0; i < 5; i += 1) simulation.tick();
+  const old = Object.keys(simulation.state.instances).filter((id) => id.startsWith('a-web'));
+  simulation.change((state) => applyManifest(state, manifest('a', 4, 'y')));
+  for (let i = 0; i < 20; i += 1) {
+    t.ok(simulation.staying('a', 'web') >= 3);
+    simulation.tick();
+  }
+  t.equal(simulation.staying('a', 'web'), 3);
+  t.notOk(
+    old.some((id) => Object.hasOwn(simulation.state.instances, id)),
+    'none of the old ones is left',
+  );
+  t.end();
+});
