@@ -1,0 +1,122 @@
+import { stat } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import { startLinkServer } from '../../coordinator/link-server.js';
+import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+import { CoordinatorRig, MANIFEST } from './rig.js';
+
+const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
+
+/** The agent's end of a link, by hand. */
+class FakeAgent {
+  readonly messages: ToAgent[] = [];
+  readonly closed: Promise<void>;
+  readonly #socket: Socket;
+  #wake = () => {};
+
+  constructor(path: string) {
+    this.#socket = connect(path);
+    const reader = new FrameReader();
+    this.#socket.on('data', (chunk: Buffer) => {
+      this.messages.push(...(reader.push(chunk) as ToAgent[]));
+      this.#wake();
+    });
+    this.#socket.on('error', () => undefined);
+    this.closed = new Promise((resolve) => this.#socket.once('close', () => resolve()));
+  }
+
+  send(message: unknown): void {
+    this.#socket.write(encodeFrame(message));
+  }
+
+  raw(bytes: Buffer): void {
+    this.#socket.write(bytes);
+  }
+
+  hello(name = 'h1'): void {
+    this.send({ type: 'hello', version: LINK_VERSION, host: { ...HOST, name }, revision: 0 });
+  }
+
+  async until(condition: (messages: ToAgent[]) => boolean): Promise<void> {
+    while (!condition(this.messages)) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+}
+
+async function withLink(test: { teardown(action: () => Promise<void>): void }) {
+  const rig = await CoordinatorRig.make();
+  const socket = join(rig.folder, 'c.sock');
+  const link = await startLinkServer({ coordinator: rig.coordinator, socket, log: pino({ level: 'silent' }) });
+  test.teardown(async () => {
+    await link.close();
+    await rig.close();
+  });
+  return { rig, socket };
+}
+
+t.test('an agent is welcomed, told what its host shall be, and told again when that changes', async (t) => {
+  const { rig, socket } = await withLink(t);
+  t.equal((await stat(socket)).mode & 0o777, 0o600);
+  const agent = new FakeAgent(socket);
+  agent.hello();
+  await agent.until((messages) => messages.some((each) => each.type === 'desired'));
+  t.match(agent.messages[0], { type: 'welcome', version: LINK_VERSION });
+  agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] });
+  const headers = { 'content-type': 'application/yaml' };
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers, payload: MANIFEST });
+  await rig.coordinator.tick();
+  const wants = (each: ToAgent) => each.type === 'desired' && each.desired.instances.length === 2;
+  await agent.until((messages) => messages.some(wants));
+  t.equal((await rig.api.inject('/v1/hosts')).json()[0].connected, true);
+  agent.end();
+});
+
+t.test('who breaks the protocol is disconnected and disturbs no other', async (t) => {
+  const { socket } = await withLink(t);
+  const good = new FakeAgent(socket);
+  good.hello('good');
+  await good.until((messages) => messages.length >= 2);
+  const tooLong = Buffer.alloc(4);
+  tooLong.writeUInt32LE(LIMITS.frameBytesMax + 1);
+  const bad: ((agent: FakeAgent) => void)[] = [
+    (agent) => agent.raw(tooLong),
+    (agent) => agent.raw(Buffer.from([1, 0, 0, 0, 0x92])),
+    (agent) => agent.send('text'),
+    (agent) => agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] }),
+    (agent) => agent.send({ type: 'hello', version: LINK_VERSION, host: { ...HOST, name: '../x' }, revision: 0 }),
+    (agent) => agent.send({ type: 'hello', version: LINK_VERSION, host: { ...HOST, cores: -1 }, revision: 0 }),
+    (agent) => agent.send({ type: 'hello', version: LINK_VERSION + 1, host: HOST, revision: 0 }),
+    (agent) => {
+      agent.hello('twice');
+      agent.hello('twice');
+    },
+    (agent) => {
+      agent.hello('liar');
+      agent.send({ type: 'report', atMs: 1, revision: 0, instances: [{ id: 'x' }], events: [] });
+    },
+  ];
+  for (const act of bad) {
+    const agent = new FakeAgent(socket);
+    act(agent);
+    await agent.closed;
+  }
+  const before = good.messages.length;
+  good.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] });
+  t.ok(before >= 2, 'the good one is still there');
+  const second = new FakeAgent(socket);
+  second.hello('good');
+  await good.closed;
+  t.pass('an agent of the same host takes over');
+  second.end();
+});
