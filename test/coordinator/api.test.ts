@@ -183,6 +183,19 @@ t.test('every place of a manifest that is wrong is named with its line', async (
   t.match(refused.json<Problem>().detail, /absolute path/);
 });
 
+t.test('what this version cannot do yet is refused, not pretended', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const apply = async (payload: string) =>
+    (await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload })).json<Problem>();
+  t.match(await apply(MANIFEST.replace('partitioned', 'replicated')), {
+    code: 'SHOAL_E_MANIFEST',
+    detail: /no state `replicated`/,
+  });
+  const built = 'app: shop\ncomponents:\n  web:\n    build: /src\n';
+  t.match(await apply(built), { code: 'SHOAL_E_MANIFEST', detail: /builds no images/ });
+});
+
 t.test('with a token nothing but the health is open', async (t) => {
   const token = 'a-token-of-enough-length';
   const rig = await CoordinatorRig.make(token);
