@@ -9,7 +9,7 @@ import {
   demandModelName,
   forecastDemand,
   observeDemand,
-} from './brain/demand-forecast.js';
+} from './brain/forecast/index.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
 import { EMPTY_HISTORY, type PlanHistory, planComponent } from './brain/sharding.js';
 import { type ClusterState, componentKey, instancesOf, own, setTarget, type Target, wantedCount } from './cluster.js';

@@ -6,7 +6,7 @@ import {
   demandModelName,
   forecastDemand,
   observeDemand,
-} from '../../../coordinator/brain/demand-forecast.js';
+} from '../../../../coordinator/brain/forecast/demand-forecast.js';
 
 const HOUR = 3_600;
 

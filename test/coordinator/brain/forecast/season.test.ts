@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { findSeason } from '../../../coordinator/brain/season.js';
+import { findSeason } from '../../../../coordinator/brain/forecast/season.js';
 
 const wave = (length: number, season: number, noiseAt: (i: number) => number) =>
   Array.from({ length }, (_, i) => 10 + 0.01 * i + 5 * Math.sin((2 * Math.PI * i) / season) + noiseAt(i));

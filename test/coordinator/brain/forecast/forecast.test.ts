@@ -7,7 +7,7 @@ import {
   isSeasonal,
   modelName,
   observe,
-} from '../../../coordinator/brain/forecast.js';
+} from '../../../../coordinator/brain/forecast/forecast.js';
 
 function feed(state: ForecasterState, values: (number | null)[]): ForecasterState {
   return values.reduce(observe, state);
