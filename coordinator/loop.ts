@@ -7,7 +7,7 @@ import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision } from
 import type { EventLog } from './events.js';
 import { hostConnected, hostDisconnected, type Observed, startObserving, takeReport } from './observed.js';
 import { differences, loadCluster } from './persist.js';
-import { noteCalledInVain, type PlannerState, plan } from './planner.js';
+import { noteCalledInVain, type PlannerState, plan, reasonOf } from './planner.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import type { Store } from './store/store.js';
 
@@ -173,7 +173,8 @@ export class Coordinator {
       const old = own(before.targets, key);
       if (old === undefined || old.count === target.count) continue;
       const [app = '', component = ''] = key.split('/');
-      const message = own(this.#memory, key)?.reason ?? `${old.count} → ${target.count} instances`;
+      const memory = own(this.#memory, key);
+      const message = memory === undefined ? `${old.count} → ${target.count} instances` : reasonOf(memory);
       this.events.append({ atMs, app, component, instance: '', kind: 'planned', message });
     }
     const waiting = new Set<string>();

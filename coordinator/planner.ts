@@ -2,7 +2,10 @@ import type { ForecastView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Sample } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
+import { type ComponentModel, NEW_MODEL } from './brain/component-model.js';
 import { addDemands, type Demand, demandBetween, NO_DEMAND } from './brain/demand.js';
+import type { Explanation } from './brain/explanation.js';
+import { summary } from './brain/explanation-words.js';
 import {
   createDemandForecaster,
   type DemandForecaster,
@@ -23,6 +26,9 @@ export interface ComponentMemory {
   seasonSeconds: number;
   forecaster: DemandForecaster;
   history: PlanHistory;
+  model: ComponentModel;
+  /** Of the last decision; null before the first. */
+  explanation: Explanation | null;
   demand: Demand;
   latencyMs: { p50: number; p99: number } | null;
   /** Latency buckets of the last seconds, newest last. */
@@ -33,7 +39,6 @@ export interface ComponentMemory {
   samples: Readonly<Record<string, { sample: Sample; atMs: number }>>;
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
-  reason: string;
 }
 
 /** Latency is judged over so many steps: one second alone may hold a handful of calls. */
@@ -77,6 +82,12 @@ export function noteCalledInVain(memory: PlannerState, key: string, nowMs: numbe
   return known === undefined ? memory : { ...memory, [key]: { ...known, calledInVainMs: nowMs } };
 }
 
+/** One line for people on the last decision; made only when asked. */
+export function reasonOf(memory: ComponentMemory | undefined): string {
+  const explanation = memory?.explanation ?? null;
+  return explanation === null ? 'waiting for the first samples' : summary(explanation);
+}
+
 /** Points from one step ahead to the horizon. */
 export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
   const steps = Math.round(horizonSeconds / STEP_SECONDS);
@@ -91,13 +102,14 @@ function fresh(seasonSeconds: number, known: ComponentMemory | undefined): Compo
   const forecaster = createDemandForecaster(seasonSeconds);
   return {
     history: EMPTY_HISTORY,
+    model: NEW_MODEL,
+    explanation: null,
     demand: NO_DEMAND,
     latencyMs: null,
     recentBuckets: [],
     cpuUsed: {},
     samples: {},
     calledInVainMs: null,
-    reason: 'waiting for the first samples',
     ...known,
     seasonSeconds,
     forecaster,
@@ -169,11 +181,20 @@ function decide(
     current: { count: wantedCount(state, app, name), size: target.size },
     memoryUsedMax: demand.memoryBytes,
     history: memory.history.needs.length > 0 ? memory.history : holding(target, nowMs),
+    model: memory.model,
+    stepSeconds: STEP_SECONDS,
     downWindowMs: calmWindowMs(memory.seasonSeconds),
   });
   return {
     state: setTarget(state, app, name, { count: planned.count, size: planned.size }),
-    memory: { ...memory, demand, forecaster, history: planned.history, reason: planned.reason },
+    memory: {
+      ...memory,
+      demand,
+      forecaster,
+      history: planned.history,
+      model: planned.model,
+      explanation: planned.explanation,
+    },
   };
 }
 

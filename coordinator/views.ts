@@ -1,7 +1,7 @@
 import type { AppView, ComponentView, HostView, InstanceView } from '../protocol/http.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, own, wantedCount } from './cluster.js';
 import type { Observed } from './observed.js';
-import { forecastView, type PlannerState, PROVISION_SECONDS } from './planner.js';
+import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
 
 /** What the coordinator knows at this moment. */
 export interface Knowledge {
@@ -48,8 +48,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
     forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
-    reason:
-      override === undefined ? (seen?.reason ?? 'waiting for the first samples') : `count set by hand: ${override}`,
+    reason: override === undefined ? reasonOf(seen) : `count set by hand: ${override}`,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Component, Objective } from '../../protocol/manifest.js';
+import type { AimFacts } from './explanation.js';
 
 /** What a component needs in all, before it is cut into instances. */
 export interface Need {
@@ -45,8 +46,10 @@ const MISSED_SHARE = 0.8;
 export interface NeedResult {
   need: Need;
   idle: boolean;
-  /** For people. */
-  why: string;
+  saturated: boolean;
+  aim: AimFacts;
+  /** At the percentile of the objective. */
+  latencyMs: number | null;
 }
 
 /** The need of this moment. Reactive demand is its floor: the forecast can only raise it. */
@@ -57,60 +60,49 @@ export function needNow(input: NeedInput): NeedResult {
   const outstanding = finite(input.outstanding);
   const working = finite(input.requestsPerSecond) > 0 || outstanding > 0;
   const instances = Math.max(1, current.count);
-  if (!working && demand <= IDLE_CPU * instances && ahead <= FORECAST_CPU * instances) {
-    return { need: { atMs: nowMs, cpu: 0, count: 0 }, idle: true, why: 'idle' };
-  }
-
   const allotted = current.count * current.size.cpu;
   const utilisation = allotted > 0 ? demand / allotted : 0;
-  const aim = aimedUtilisation(component.objective, input.latencyMs, utilisation);
+  const latencyMs = latencyOfObjective(component.objective, input.latencyMs);
+  const aim = aimedUtilisation(component.objective, latencyMs, utilisation);
+  if (!working && demand <= IDLE_CPU * instances && ahead <= FORECAST_CPU * instances) {
+    return { need: { atMs: nowMs, cpu: 0, count: 0 }, idle: true, saturated: false, aim, latencyMs };
+  }
+
   let cpu = Math.max(demand, ahead) / aim.utilisation;
-  const parts = [`uses ${cores(demand)} cores`];
-  if (ahead > demand) parts.push(`up to ${cores(ahead)} forecast`);
-  parts.push(`needs ${cores(cpu)} at ${Math.round(aim.utilisation * 100)} % utilisation${aim.why}`);
-  if (utilisation >= SATURATED && cpu < allotted * SATURATED_GROWTH) {
-    cpu = allotted * SATURATED_GROWTH;
-    parts.push(`saturated, so ${cores(cpu)}`);
-  }
-
+  const saturated = utilisation >= SATURATED && cpu < allotted * SATURATED_GROWTH;
+  if (saturated) cpu = allotted * SATURATED_GROWTH;
   // Below the lowest utilisation aimed at, more CPU does not help: then it at least does not shrink.
-  if (aim.missed) cpu = Math.max(cpu, allotted);
+  if (aim.basis === 'missed') cpu = Math.max(cpu, allotted);
 
-  let count = 1;
-  if (component.objective.kind === 'queue') {
-    count = Math.max(1, Math.ceil(outstanding / component.objective.length));
-    if (outstanding > 0) parts.push(`${outstanding} calls at ${component.objective.length} an instance`);
-  }
-  return { need: { atMs: nowMs, cpu, count }, idle: false, why: parts.join(', ') };
-}
-
-interface Aim {
-  utilisation: number;
-  /** The latency objective is broken now. */
-  missed?: boolean;
-  why: string;
+  const count =
+    component.objective.kind === 'queue' ? Math.max(1, Math.ceil(outstanding / component.objective.length)) : 1;
+  return { need: { atMs: nowMs, cpu, count }, idle: false, saturated, aim, latencyMs };
 }
 
 /**
  * The utilisation that keeps the objective. For latency: response time of a queue is R = S / (1 − ρ), so the observed
  * latency and utilisation give the service time S, and S gives the ρ at which R meets the objective.
  */
-function aimedUtilisation(objective: Objective, latency: Latency | null, utilisation: number): Aim {
-  if (objective.kind === 'utilisation') return { utilisation: clamp(objective.target, 0.05, 1), why: '' };
-  if (objective.kind === 'queue') return { utilisation: QUEUE_UTILISATION, why: '' };
+function aimedUtilisation(objective: Objective, latencyMs: number | null, utilisation: number): AimFacts {
+  if (objective.kind === 'utilisation') {
+    return { objective: { kind: 'utilisation' }, utilisation: clamp(objective.target, 0.05, 1), basis: 'target' };
+  }
+  if (objective.kind === 'queue') {
+    return { objective: { kind: 'queue' }, utilisation: QUEUE_UTILISATION, basis: 'queue' };
+  }
   const { unknown, min, max } = LATENCY_UTILISATION;
-  if (latency === null) return { utilisation: unknown, why: ' (no latency seen yet)' };
-  const observed = finite(latency.objective ?? (objective.percentile <= 50 ? latency.p50 : latency.p99));
-  const serviceMs = observed * (1 - clamp(utilisation, 0, 0.99));
+  if (latencyMs === null) return { objective, utilisation: unknown, basis: 'unknown' };
+  const serviceMs = latencyMs * (1 - clamp(utilisation, 0, 0.99));
   const aimed = clamp(1 - serviceMs / objective.targetMs, min, max);
-  const why = ` (p${objective.percentile} ${observed.toFixed(1)} ms of ${objective.targetMs} ms)`;
   // While the objective is missed the allotment has to grow, whatever the model says.
-  const missed = observed > objective.targetMs;
-  return { utilisation: missed ? clamp(utilisation * MISSED_SHARE, min, aimed) : aimed, missed, why };
+  if (latencyMs <= objective.targetMs) return { objective, utilisation: aimed, basis: 'learned' };
+  return { objective, utilisation: clamp(utilisation * MISSED_SHARE, min, aimed), basis: 'missed' };
 }
 
-export function cores(value: number): string {
-  return value.toFixed(2);
+function latencyOfObjective(objective: Objective, latency: Latency | null): number | null {
+  if (latency === null) return null;
+  const byPercentile = objective.kind === 'latency' && objective.percentile <= 50 ? latency.p50 : latency.p99;
+  return finite(latency.objective ?? byPercentile);
 }
 
 export function clamp(value: number, min: number, max: number): number {

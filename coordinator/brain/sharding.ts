@@ -1,5 +1,8 @@
 import type { Size } from '../../protocol/link.js';
-import { clamp, cores, finite, type Need, type NeedInput, needNow } from './need.js';
+import { type ComponentModel, NEW_MODEL } from './component-model.js';
+import type { Explanation, Note } from './explanation.js';
+import type { Forecast } from './forecast/types.js';
+import { clamp, finite, type Need, type NeedInput, needNow } from './need.js';
 
 /**
  * Count and size of a component's instances. Resize in place first, since that takes milliseconds: the instances that
@@ -12,6 +15,26 @@ export interface PlanInput extends NeedInput {
   history: PlanHistory;
   /** The highest need of so long ago holds; 30 s unless told. */
   downWindowMs?: number;
+  /** What was learned until now; nothing unless told. */
+  model?: ComponentModel;
+  /** Length of a tick in seconds: so long does a decision hold. 1 unless told. */
+  stepSeconds?: number;
+  /** Calls that ended in the span, per second. Where unknown, from arrivals and the change of `outstanding`. */
+  finishedPerSecond?: number;
+  /** Instances that serve now, and the cores that they have in all; all of `current` unless told. */
+  ready?: { count: number; cpu: number };
+  /** Seconds from a decision until a new instance serves; 5 unless told. */
+  startSeconds?: number;
+  /** Of the demand in cores, nearest step first; `forecastUpperCpu` stands in. */
+  forecast?: { stepSeconds: number; path: Forecast };
+  /** No sample came for this tick: the rest of the input is old, and nothing may shrink. */
+  lost?: boolean;
+  /** Cores that the component may hold in all, by its own or its app's budget. */
+  budgetCpu?: number;
+  /** What the hosts can give: cores to the component in all, and cores to one instance. */
+  capacity?: { cpu: number; instanceCpu: number };
+  /** A new instance is slow to come (state is handed over, an image is fetched): cores × seconds that it costs. */
+  startCostCpu?: number;
 }
 
 /** Needs that still hold. Plain data; survives a change of coordinator. */
@@ -24,9 +47,9 @@ export const EMPTY_HISTORY: PlanHistory = { needs: [], memory: [] };
 export interface Plan {
   count: number;
   size: Size;
-  /** For people: what was seen, what it takes, what is done. */
-  reason: string;
   history: PlanHistory;
+  model: ComponentModel;
+  explanation: Explanation;
 }
 
 const DOWN_WINDOW_MS = 30_000;
@@ -46,7 +69,7 @@ const HISTORY_MAX = 512;
 export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, current } = input;
   const bounds = component.count;
-  const { need, idle, why } = needNow(input);
+  const { need, idle, saturated, aim, latencyMs } = needNow(input);
   const windowMs = input.downWindowMs ?? DOWN_WINDOW_MS;
   const needs = remember(input.history.needs, need, nowMs - windowMs, (a, b) => a.cpu >= b.cpu && a.count >= b.count);
   const held: Need = {
@@ -59,20 +82,45 @@ export function planComponent(input: PlanInput): Plan {
   const wanted = planCount(held, input);
   const count = clamp(wanted, bounds.min, bounds.max);
   const cpu = planCpu(held, count, input);
-  const notes = [why];
-  if (held.cpu > need.cpu || held.count > need.count) {
-    notes.push(`held at ${cores(held.cpu)} cores for ${Math.round(windowMs / 1000)} s of calm`);
-  }
-  if (wanted > bounds.max) notes.push(`limited to the maximum of ${bounds.max}`);
-  else if (wanted < bounds.min) notes.push(`kept at the minimum of ${bounds.min}`);
-  if (count > 0 && held.cpu > count * component.size.cpu.max) notes.push('the largest size is not enough');
+  const notes: Note[] = [];
+  if (idle) notes.push('idle');
+  if (saturated) notes.push('saturated');
+  if (held.cpu > need.cpu || held.count > need.count) notes.push('calm');
+  if (wanted > bounds.max) notes.push('count-max');
+  else if (wanted < bounds.min) notes.push('count-min');
+  if (count > 0 && held.cpu > count * component.size.cpu.max) notes.push('size-max');
   const size = { cpu, memory: memory.bytes };
-  return {
-    count,
-    size,
-    reason: `${notes.join('; ')}: ${describeStep(current, count, size, idle)}`,
-    history: { needs, memory: memory.history },
+  const usedCpu = finite(input.demandCpu);
+  const requestsPerSecond = finite(input.requestsPerSecond);
+  const explanation: Explanation = {
+    atMs: nowMs,
+    seen: {
+      usedCpu,
+      allottedCpu: current.count * current.size.cpu,
+      arrivedPerSecond: requestsPerSecond,
+      finishedPerSecond: finite(input.finishedPerSecond ?? requestsPerSecond),
+      outstanding: finite(input.outstanding),
+      latencyMs,
+    },
+    learned: { costCpu: null, idleCpu: 0, unqueuedMs: null },
+    demand: {
+      cpu: usedCpu,
+      basis: saturated ? 'saturated' : 'used',
+      backlogCpu: 0,
+      nextCpu: usedCpu,
+      predictor: 'last',
+      marginShare: 0,
+    },
+    ahead: { seconds: 5, cpu: finite(input.forecastUpperCpu), trust: 1 },
+    aim,
+    need: { cpu: need.cpu, count: need.count, heldCpu: held.cpu, calmSeconds: windowMs / 1000 },
+    options: [{ count, cpu, costCores: count * cpu, meets: count * cpu >= held.cpu - 1e-9 }],
+    chosen: 0,
+    before: current,
+    after: { count, size },
+    notes,
   };
+  return { count, size, history: { needs, memory: memory.history }, model: input.model ?? NEW_MODEL, explanation };
 }
 
 function planCount(held: Need, { component, current }: PlanInput): number {
@@ -123,11 +171,4 @@ function remember<T extends { atMs: number }>(
 ): T[] {
   const kept = list.filter((one) => one.atMs > sinceMs && one.atMs <= latest.atMs && !outdoes(latest, one));
   return [...kept.slice(1 - HISTORY_MAX), latest];
-}
-
-function describeStep(current: PlanInput['current'], count: number, size: Size, idle: boolean): string {
-  const shape = `${count} × ${cores(size.cpu)} cores`;
-  if (count > current.count) return `${current.count} → ${shape}`;
-  if (count < current.count) return count === 0 && idle ? 'to zero' : `${current.count} → ${shape}`;
-  return size.cpu === current.size.cpu ? `stays at ${shape}` : `resized in place to ${shape}`;
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { summary } from '../../../coordinator/brain/explanation-words.js';
 import { EMPTY_HISTORY, type Plan, type PlanInput, planComponent } from '../../../coordinator/brain/sharding.js';
 import type { Component, Objective } from '../../../protocol/manifest.js';
 
@@ -30,6 +31,7 @@ const calm: PlanInput = {
 /** Plans with what is given, on a component of one instance of 0.1 cores. */
 const plan = (change: Partial<PlanInput>): Plan => planComponent({ ...calm, requestsPerSecond: 1, ...change });
 const as = (objective: Objective, min = 1): Component => ({ ...component, objective, count: { min, max: 10 } });
+const words = (made: Plan | undefined): string => (made === undefined ? '' : summary(made.explanation));
 /** Plans once a second, each plan carried out at once. */
 function run(start: PlanInput, seconds: number, at: (i: number) => Partial<PlanInput>): Plan[] {
   let input = start;
@@ -42,21 +44,21 @@ function run(start: PlanInput, seconds: number, at: (i: number) => Partial<PlanI
 }
 
 t.test('grows in place as far as the size goes', async (t) => {
-  const { count, size, reason } = plan({ demandCpu: 0.4 });
+  const { count, size, explanation } = plan({ demandCpu: 0.4 });
   t.strictSame([count, size.cpu], [1, 0.8]);
-  t.match(reason, /uses 0.40 cores, needs 0.80 at 50 % utilisation.*resized in place to 1 × 0.80 cores/);
+  t.match(summary(explanation), /uses 0.40 cores, needs 0.80 at 50 % utilisation.*resized in place to 1 × 0.80 cores/);
 });
 
 t.test('only then adds instances', async (t) => {
-  const { count, size, reason } = plan({ demandCpu: 1.6 });
+  const { count, size, explanation } = plan({ demandCpu: 1.6 });
   t.strictSame([count, size.cpu], [4, 0.8]);
-  t.match(reason, /1 → 4 × 0.80 cores/);
+  t.match(summary(explanation), /1 → 4 × 0.80 cores/);
 });
 
 t.test('stops at the maximum and says so', async (t) => {
-  const { count, size, reason } = plan({ demandCpu: 50 });
+  const { count, size, explanation } = plan({ demandCpu: 50 });
   t.strictSame([count, size.cpu], [10, 1]);
-  t.match(reason, /limited to the maximum of 10; the largest size is not enough/);
+  t.match(summary(explanation), /limited to the maximum of 10; the largest size is not enough/);
 });
 
 t.test('the forecast raises, it never lowers', async (t) => {
@@ -113,7 +115,7 @@ t.test('idle: zero when the minimum allows, after the calm', async (t) => {
   t.equal(plans[4]?.count, 1);
   t.equal(plans[33]?.count, 1, 'held for 30 s from the last request');
   t.equal(plans[34]?.count, 0);
-  t.match(plans[34]?.reason, /idle: to zero/);
+  t.match(words(plans[34]), /idle: to zero/);
   t.equal(plan({ requestsPerSecond: 0 }).count, 1, 'a minimum of 1 stays');
 });
 
@@ -128,7 +130,7 @@ t.test('the highest need of the window holds on the way down', async (t) => {
   const plans = run(calm, 80, (i) => ({ requestsPerSecond: 1, demandCpu: i === 10 ? 2 : 0.2 }));
   t.equal(plans[10]?.count, 4);
   t.ok(plans.slice(10, 40).every(({ count }) => count === 4));
-  t.match(plans[20]?.reason, /held at 4.00 cores for 30 s of calm/);
+  t.match(words(plans[20]), /held at 4.00 cores for 30 s of calm/);
   t.equal(plans[45]?.count, 1);
 });
 
