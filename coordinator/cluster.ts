@@ -3,6 +3,9 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, Size } from '../protocol/link.js';
 import type { Component, Manifest } from '../protocol/manifest.js';
+import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
+
+export { componentKey, type InstanceRecord } from './instance-table.js';
 
 /**
  * The cluster as the coordinator wants it: plain data, changed only by pure functions that return a new state and share
@@ -12,8 +15,7 @@ export interface ClusterState {
   /** Rises with every change; agents ignore an older desired state than the one they applied. */
   revision: number;
   apps: Readonly<Record<string, AppRecord>>;
-  /** By instance id. */
-  instances: Readonly<Record<string, InstanceRecord>>;
+  instances: InstanceTable;
   /** `<app>-<component>` → next number of an instance id. Kept after the app is gone: ids are never reused. */
   counters: Readonly<Record<string, number>>;
   /** By component key. */
@@ -28,19 +30,6 @@ export interface AppRecord {
   manifest: Manifest;
   /** Component → app revision at which its running instances last had to be replaced. */
   generations: Readonly<Record<string, number>>;
-}
-
-export interface InstanceRecord {
-  id: string;
-  app: string;
-  component: string;
-  host: string;
-  size: Size;
-  generation: number;
-  createdAtMs: number;
-  createdRevision: number;
-  /** Present while draining. */
-  draining?: { sinceMs: number; revision: number };
 }
 
 /** What the plan wants of a component, before a manual override. */
@@ -58,24 +47,21 @@ export interface ShardRecord {
 export const EMPTY_CLUSTER: ClusterState = {
   revision: 0,
   apps: {},
-  instances: {},
+  instances: NO_INSTANCES,
   counters: {},
   targets: {},
   overrides: {},
   shards: {},
 };
 
-export function componentKey(app: string, component: string): string {
-  return `${app}/${component}`;
-}
-
 export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {
   const components = own(state.apps, app)?.manifest.components;
   return components === undefined ? undefined : own(components, component);
 }
 
-export function instancesOf(state: ClusterState, app: string, component: string): InstanceRecord[] {
-  return Object.values(state.instances).filter((each) => each.app === app && each.component === component);
+/** In the order of their numbers. */
+export function instancesOf(state: ClusterState, app: string, component: string): readonly InstanceRecord[] {
+  return state.instances.byComponent.get(componentKey(app, component)) ?? [];
 }
 
 /** Accepts a manifest. The same manifest again changes nothing. */
@@ -141,12 +127,25 @@ export function setOverride(state: ClusterState, app: string, component: string,
 
 /** Takes the plan's result for one component, held inside what the manifest allows. */
 export function setTarget(state: ClusterState, app: string, component: string, target: Target): ClusterState {
-  const found = componentOf(state, app, component);
-  if (found === undefined) return state;
-  const key = componentKey(app, component);
-  const next = clampTarget(found, target);
-  if (isDeepStrictEqual(state.targets[key], next)) return state;
-  return bump({ ...state, targets: { ...state.targets, [key]: next } });
+  return setTargets(state, [{ app, component, target }]);
+}
+
+/** Takes the plan's results for many components at once: the targets are copied only once. */
+export function setTargets(
+  state: ClusterState,
+  results: Iterable<{ app: string; component: string; target: Target }>,
+): ClusterState {
+  let targets: Record<string, Target> | null = null;
+  for (const { app, component, target } of results) {
+    const found = componentOf(state, app, component);
+    if (found === undefined) continue;
+    const key = componentKey(app, component);
+    const next = clampTarget(found, target);
+    if (sameTarget(own(state.targets, key), next)) continue;
+    targets ??= { ...state.targets };
+    targets[key] = next;
+  }
+  return targets === null ? state : bump({ ...state, targets });
 }
 
 /** How many instances the component shall have: the override, else the plan. */
@@ -173,16 +172,66 @@ export function noteSeenIds(state: ClusterState, ids: readonly string[]): Cluste
   return counters === state.counters ? state : { ...state, counters };
 }
 
-/** All that one host shall be. */
+/** All that one host shall be: its instances, and of the apps those that it has to do with. */
 export function desiredFor(state: ClusterState, host: string): Desired {
+  const group = state.instances.byHost.get(host) ?? [];
   const apps: Desired['apps'] = {};
-  for (const [app, record] of Object.entries(state.apps)) apps[app] = record.manifest.components;
-  const instances = Object.values(state.instances)
-    .filter((each) => each.host === host)
-    .map(({ id, app, component, size, draining }) => ({ id, app, component, size, draining: draining !== undefined }));
   const shards: Desired['shards'] = {};
-  for (const [key, { epoch, owners }] of Object.entries(state.shards)) shards[key] = { epoch, owners: [...owners] };
+  for (const app of appsOn(state, host)) {
+    const components = state.apps[app]?.manifest.components ?? {};
+    apps[app] = components;
+    for (const name of Object.keys(components)) {
+      const key = componentKey(app, name);
+      const record = own(state.shards, key);
+      if (record !== undefined) shards[key] = { epoch: record.epoch, owners: [...record.owners] };
+    }
+  }
+  const instances = group.map(({ id, app, component, size, draining }) => ({
+    id,
+    app,
+    component,
+    size,
+    draining: draining !== undefined,
+  }));
   return { revision: state.revision, apps, instances, shards };
+}
+
+/** Whether the host shall be anything else than before, its revision aside. Cheap where nothing of it was touched. */
+export function desiredDiffers(before: ClusterState, after: ClusterState, host: string): boolean {
+  if (before.instances.byHost.get(host) !== after.instances.byHost.get(host)) return true;
+  if (before.apps === after.apps && before.shards === after.shards) return false;
+  const apps = appsOn(after, host);
+  if (!isDeepStrictEqual(appsOn(before, host), apps)) return true;
+  return apps.some((app) => {
+    const record = own(after.apps, app);
+    if (own(before.apps, app)?.manifest !== record?.manifest) return true;
+    const keys = Object.keys(record?.manifest.components ?? {}).map((name) => componentKey(app, name));
+    return keys.some((key) => own(before.shards, key) !== own(after.shards, key));
+  });
+}
+
+/**
+ * The apps with an instance on the host, and those with ports: every host listens on a port, also while nothing of its
+ * app runs there. Nobody on the host could call the others, since calls stay within an app.
+ */
+function appsOn(state: ClusterState, host: string): string[] {
+  const apps = new Set(appsWithPorts(state.apps));
+  for (const { app } of state.instances.byHost.get(host) ?? []) if (Object.hasOwn(state.apps, app)) apps.add(app);
+  return [...apps].sort();
+}
+
+/** Looked up for each host, but changes only with a manifest. */
+const portsKnown = new WeakMap<ClusterState['apps'], readonly string[]>();
+
+function appsWithPorts(apps: ClusterState['apps']): readonly string[] {
+  let names = portsKnown.get(apps);
+  if (names === undefined) {
+    const hasPorts = ({ manifest }: AppRecord) =>
+      Object.values(manifest.components).some((each) => each.ports.length > 0);
+    names = Object.keys(apps).filter((app) => hasPorts(apps[app] as AppRecord));
+    portsKnown.set(apps, names);
+  }
+  return names;
 }
 
 /** The next revision; every transition that changes something ends with it. */
@@ -207,6 +256,10 @@ function firstTarget(component: Component): Target {
     count: Math.max(1, component.count.min),
     size: { cpu: component.size.cpu.max, memory: component.size.memory.max },
   };
+}
+
+function sameTarget(a: Target | undefined, b: Target): boolean {
+  return a !== undefined && a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory;
 }
 
 function clampTarget({ count, size }: Component, target: Target): Target {

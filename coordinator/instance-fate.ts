@@ -1,6 +1,6 @@
 import { LIMITS } from '../protocol/limits.js';
-import { type ClusterState, componentOf, type InstanceRecord, own, wantedCount } from './cluster.js';
-import { isUsable, type Observed, silentMs } from './observed.js';
+import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
+import { isUsable, type Observed, seenOf, silentMs } from './observed.js';
 import { ownsNone } from './shard-maps.js';
 
 /** A host that has been away for longer has its instances replaced, if another host can take them. */
@@ -10,23 +10,33 @@ export const MISSING_MS_MAX = 5_000;
 /** An instance that its agent gave up is replaced after this. */
 export const FAILED_MS_MAX = LIMITS.restartBackoffMsMax;
 
-/** Why the instance has to be replaced, or null. */
-export function isLost(instance: InstanceRecord, observed: Observed, nowMs: number): string | null {
-  const host = own(observed.hosts, instance.host);
-  const silent = silentMs(observed, instance.host, nowMs);
+/**
+ * Why instances of the host have to be replaced, as a function of the instance that answers null for those that stay.
+ * What holds for the host as a whole is found once.
+ */
+export function fateOnHost(
+  name: string,
+  observed: Observed,
+  nowMs: number,
+): (instance: InstanceRecord) => string | null {
+  const host = observed.hosts.get(name);
+  const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {
-    const elsewhere = Object.values(observed.hosts).some(isUsable);
-    return elsewhere ? `its host ${instance.host} has been away for ${Math.round(silent / 1000)} s` : null;
+    const elsewhere = [...observed.hosts.values()].some(isUsable);
+    const away = elsewhere ? `its host ${name} has been away for ${Math.round(silent / 1000)} s` : null;
+    return () => away;
   }
-  if (host === undefined || !isUsable(host)) return null;
-  const seen = own(observed.statuses, instance.id);
-  if (seen === undefined || seen.host !== instance.host) {
-    if ((host.appliedRevision ?? -1) < instance.createdRevision) return null;
-    const since = Math.max(instance.createdAtMs, host.changedAtMs, own(observed.absentSinceMs, instance.id) ?? 0);
-    return nowMs - since > MISSING_MS_MAX ? `its host ${instance.host} no longer reports it` : null;
-  }
-  const failed = seen.status.phase === 'failed' && nowMs - seen.phaseSinceMs > FAILED_MS_MAX;
-  return failed ? `it failed: ${seen.status.exit?.reason ?? 'no reason reported'}` : null;
+  if (host === undefined || !isUsable(host)) return () => null;
+  return (instance) => {
+    const seen = host.statuses.get(instance.id);
+    if (seen === undefined) {
+      if ((host.appliedRevision ?? -1) < instance.createdRevision) return null;
+      const since = Math.max(instance.createdAtMs, host.changedAtMs, host.absentSinceMs.get(instance.id) ?? 0);
+      return nowMs - since > MISSING_MS_MAX ? `its host ${name} no longer reports it` : null;
+    }
+    const failed = seen.status.phase === 'failed' && nowMs - seen.phaseSinceMs > FAILED_MS_MAX;
+    return failed ? `it failed: ${seen.status.exit?.reason ?? 'no reason reported'}` : null;
+  };
 }
 
 /**
@@ -36,9 +46,9 @@ export function isLost(instance: InstanceRecord, observed: Observed, nowMs: numb
 export function mayGo(state: ClusterState, instance: InstanceRecord, observed: Observed, nowMs: number): boolean {
   const { draining } = instance;
   if (draining === undefined) return false;
-  const host = own(observed.hosts, instance.host);
+  const host = observed.hosts.get(instance.host);
   if (!isUsable(host) || (host?.appliedRevision ?? -1) < draining.revision) return false;
-  const status = own(observed.statuses, instance.id)?.status;
+  const status = seenOf(observed, instance)?.status;
   // Without a running process there is neither state nor a call to wait for.
   if (status === undefined || status.phase === 'failed' || status.phase === 'backoff') return true;
   const partitioned = componentOf(state, instance.app, instance.component)?.state === 'partitioned';

@@ -4,7 +4,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LINK_VERSION, type ToAgent, type ToCoordinator } from '../protocol/link.js';
-import { desiredFor } from './cluster.js';
+import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { readAgentMessage } from './link-messages.js';
 import type { Coordinator } from './loop.js';
 import { listenPrivately } from './socket-file.js';
@@ -89,6 +89,8 @@ class AgentLink {
   #over = false;
   /** A newer desired state waits until the agent has read the last one. */
   #waiting = false;
+  /** The state of which the agent was last sent its part. */
+  #sent: ClusterState | null = null;
 
   constructor(socket: Socket, options: LinkServerOptions, claim: Claim, ended: Ended) {
     this.#socket = socket;
@@ -115,9 +117,12 @@ class AgentLink {
   /** Sends what the agent's host shall be now. A slow reader gets the latest state, not every one before it. */
   sendDesired(): void {
     if (!this.#joined || this.#over || this.#host === null) return;
+    const { state } = this.#options.coordinator;
+    if (this.#sent !== null && !desiredDiffers(this.#sent, state, this.#host)) return;
     this.#waiting = this.#socket.writableNeedDrain;
     if (this.#waiting) return;
-    this.#send({ type: 'desired', desired: desiredFor(this.#options.coordinator.state, this.#host) });
+    this.#sent = state;
+    this.#send({ type: 'desired', desired: desiredFor(state, this.#host) });
   }
 
   end(why: string): void {

@@ -36,6 +36,8 @@ export class Coordinator {
   #observed: Observed;
   #memory: PlannerState = {};
   #tail: Promise<unknown> = Promise.resolve();
+  /** Ids that hosts have begun to report and that the counters of ids do not know of yet. */
+  readonly #freshIds = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #ticking = false;
   /** Component key → message of its instances that wait for room, so that each is said once. */
@@ -124,6 +126,8 @@ export class Coordinator {
   report(host: string, revision: number, instances: InstanceStatus[], events: AgentEvent[]): void {
     const before = this.#observed;
     this.#observed = takeReport(before, host, revision, instances, this.now());
+    const known = before.hosts.get(host)?.statuses;
+    for (const { id } of instances) if (known?.has(id) !== true) this.#freshIds.add(id);
     for (const event of events) {
       this.events.append(event);
       if (event.kind !== CALLED_IN_VAIN) continue;
@@ -134,11 +138,12 @@ export class Coordinator {
 
   async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
     const before = this.#state;
-    const seen = noteSeenIds(before, Object.keys(this.#observed.statuses));
-    const result = reconcile(transition(seen), this.#observed, BRAIN, this.now());
+    const fresh = [...this.#freshIds];
+    const result = reconcile(transition(noteSeenIds(before, fresh)), this.#observed, BRAIN, this.now());
     const batch = differences(before, result.state);
     if (batch.length > 0) await this.#options.store.commit(batch);
     this.#state = result.state;
+    for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps);
     if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     return result.state;
@@ -198,11 +203,13 @@ export class Coordinator {
 
 /** Whether a report says something that reconcile acts upon, so that it need not wait for the next second. */
 function reconcileIsDue(before: Observed, after: Observed, host: string): boolean {
-  if (before.hosts[host]?.appliedRevision !== after.hosts[host]?.appliedRevision) return true;
-  const ids = new Set([...Object.keys(before.statuses), ...Object.keys(after.statuses)]);
-  return [...ids].some((id) => {
-    const from = before.statuses[id]?.status;
-    const to = after.statuses[id]?.status;
-    return from?.phase !== to?.phase || String(from?.shards) !== String(to?.shards);
-  });
+  const from = before.hosts.get(host);
+  const to = after.hosts.get(host);
+  if (from === undefined || to === undefined) return from !== to;
+  if (from.appliedRevision !== to.appliedRevision || from.statuses.size !== to.statuses.size) return true;
+  for (const [id, { status }] of to.statuses) {
+    const was = from.statuses.get(id)?.status;
+    if (was?.phase !== status.phase || String(was.shards) !== String(status.shards)) return true;
+  }
+  return false;
 }

@@ -1,17 +1,13 @@
-import { LIMITS } from '../protocol/limits.js';
 import type { HostInfo, InstanceStatus } from '../protocol/link.js';
 
 /**
- * What the agents last said: plain data, rebuilt from their reports after a restart and never stored. Times are ms.
+ * What the agents last said: plain data, rebuilt from their reports after a restart and never stored. Each host's word is
+ * kept apart, so that a report costs what its own host has to say and nothing for the others. Times are ms.
  */
 export interface Observed {
   /** When this coordinator began to look; a host never seen since counts as silent since then. */
   sinceMs: number;
-  hosts: Readonly<Record<string, HostState>>;
-  /** By instance id. */
-  statuses: Readonly<Record<string, Seen>>;
-  /** Instance id → since when its host's reports no longer name it. */
-  absentSinceMs: Readonly<Record<string, number>>;
+  hosts: ReadonlyMap<string, HostState>;
 }
 
 export interface HostState {
@@ -22,10 +18,13 @@ export interface HostState {
   lastHeardMs: number;
   /** Revision that the agent had applied at its last report of this connection; null before the first. */
   appliedRevision: number | null;
+  /** By instance id. */
+  statuses: ReadonlyMap<string, Seen>;
+  /** Instance id → since when the reports no longer name it. */
+  absentSinceMs: ReadonlyMap<string, number>;
 }
 
 export interface Seen {
-  host: string;
   status: InstanceStatus;
   atMs: number;
   /** Since when the instance has been in this phase. */
@@ -36,19 +35,26 @@ export interface Seen {
 const ABSENCE_KEPT_MS = 60_000;
 
 export function startObserving(nowMs: number): Observed {
-  return { sinceMs: nowMs, hosts: {}, statuses: {}, absentSinceMs: {} };
+  return { sinceMs: nowMs, hosts: new Map() };
 }
 
 export function hostConnected(observed: Observed, info: HostInfo, nowMs: number): Observed {
-  const host: HostState = { info, connected: true, changedAtMs: nowMs, lastHeardMs: nowMs, appliedRevision: null };
-  return { ...observed, hosts: { ...observed.hosts, [info.name]: host } };
+  const before = observed.hosts.get(info.name);
+  return withHost(observed, {
+    info,
+    connected: true,
+    changedAtMs: nowMs,
+    lastHeardMs: nowMs,
+    appliedRevision: null,
+    statuses: before?.statuses ?? new Map(),
+    absentSinceMs: before?.absentSinceMs ?? new Map(),
+  });
 }
 
 export function hostDisconnected(observed: Observed, name: string, nowMs: number): Observed {
-  const host = observed.hosts[name];
+  const host = observed.hosts.get(name);
   if (host === undefined || !host.connected) return observed;
-  const next: HostState = { ...host, connected: false, changedAtMs: nowMs, appliedRevision: null };
-  return { ...observed, hosts: { ...observed.hosts, [name]: next } };
+  return withHost(observed, { ...host, connected: false, changedAtMs: nowMs, appliedRevision: null });
 }
 
 /** Takes a report, which is the whole truth about its host: instances it does not name are not there. */
@@ -59,25 +65,27 @@ export function takeReport(
   instances: readonly InstanceStatus[],
   nowMs: number,
 ): Observed {
-  const host = observed.hosts[name];
+  const host = observed.hosts.get(name);
   if (host === undefined || !host.connected) return observed;
-  const statuses: Record<string, Seen> = {};
-  const absentSinceMs: Record<string, number> = {};
-  for (const [id, since] of Object.entries(observed.absentSinceMs)) {
-    if (nowMs - since < ABSENCE_KEPT_MS) absentSinceMs[id] = since;
-  }
-  for (const [id, seen] of Object.entries(observed.statuses)) {
-    if (seen.host === name) absentSinceMs[id] ??= nowMs;
-    else statuses[id] = seen;
-  }
+  const statuses = new Map<string, Seen>();
   for (const status of instances) {
-    const before = observed.statuses[status.id];
-    const same = before !== undefined && before.host === name && before.status.phase === status.phase;
-    statuses[status.id] = { host: name, status, atMs: nowMs, phaseSinceMs: same ? before.phaseSinceMs : nowMs };
-    delete absentSinceMs[status.id];
+    const before = host.statuses.get(status.id);
+    const same = before !== undefined && before.status.phase === status.phase;
+    statuses.set(status.id, { status, atMs: nowMs, phaseSinceMs: same ? before.phaseSinceMs : nowMs });
   }
-  const heard: HostState = { ...host, lastHeardMs: nowMs, appliedRevision: revision };
-  return { ...observed, hosts: { ...observed.hosts, [name]: heard }, statuses, absentSinceMs };
+  const absentSinceMs = new Map<string, number>();
+  for (const [id, since] of host.absentSinceMs) {
+    if (nowMs - since < ABSENCE_KEPT_MS && !statuses.has(id)) absentSinceMs.set(id, since);
+  }
+  for (const id of host.statuses.keys()) {
+    if (!statuses.has(id) && !absentSinceMs.has(id)) absentSinceMs.set(id, nowMs);
+  }
+  return withHost(observed, { ...host, lastHeardMs: nowMs, appliedRevision: revision, statuses, absentSinceMs });
+}
+
+/** What the host of an instance last said of it. */
+export function seenOf(observed: Observed, instance: { id: string; host: string }): Seen | undefined {
+  return observed.hosts.get(instance.host)?.statuses.get(instance.id);
 }
 
 /** Whether new instances may go to the host: it is connected and has said what runs on it. */
@@ -87,14 +95,11 @@ export function isUsable(host: HostState | undefined): boolean {
 
 /** How long a host has been silent; 0 while connected. */
 export function silentMs(observed: Observed, name: string, nowMs: number): number {
-  const host = observed.hosts[name];
+  const host = observed.hosts.get(name);
   if (host?.connected === true) return 0;
   return nowMs - (host?.changedAtMs ?? observed.sinceMs);
 }
 
-/** Hosts whose connection is open but has carried nothing for too long. */
-export function silentHosts(observed: Observed, nowMs: number): string[] {
-  return Object.entries(observed.hosts)
-    .filter(([, host]) => host.connected && nowMs - host.lastHeardMs > LIMITS.peerSilenceMsMax)
-    .map(([name]) => name);
+function withHost(observed: Observed, host: HostState): Observed {
+  return { ...observed, hosts: new Map(observed.hosts).set(host.info.name, host) };
 }

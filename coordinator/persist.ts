@@ -1,16 +1,17 @@
 import { ShoalError } from '../protocol/errors.js';
 import { type ClusterState, EMPTY_CLUSTER } from './cluster.js';
+import { type InstanceRecord, type InstanceTable, tableOf } from './instance-table.js';
 import type { Store, StoreOperation } from './store/store.js';
 
 /** Where each part of the cluster state lives in the store: one key per entry, so that a change writes little. */
 const PARTS = {
   apps: 'app/',
-  instances: 'instance/',
   counters: 'counter/',
   targets: 'target/',
   overrides: 'override/',
   shards: 'shards/',
 } as const;
+const INSTANCES = 'instance/';
 const META_KEY = 'meta';
 const FORMAT = 1;
 
@@ -30,8 +31,28 @@ export function differences(before: ClusterState, after: ClusterState): StoreOpe
       if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: PARTS[part] + key });
     }
   }
+  batch.push(...instanceDifferences(before.instances, after.instances));
   if (batch.length > 0 || before.revision !== after.revision) {
     batch.push({ kind: 'put', key: META_KEY, value: { format: FORMAT, revision: after.revision } });
+  }
+  return batch;
+}
+
+/** Looks only into the components of which something changed. */
+function instanceDifferences(before: InstanceTable, after: InstanceTable): StoreOperation[] {
+  if (before === after) return [];
+  const batch: StoreOperation[] = [];
+  for (const [key, group] of after.byComponent) {
+    const from = before.byComponent.get(key) ?? [];
+    if (from === group) continue;
+    const known = new Set(from);
+    for (const each of group) if (!known.has(each)) batch.push({ kind: 'put', key: INSTANCES + each.id, value: each });
+    const kept = new Set(group.map(({ id }) => id));
+    for (const { id } of from) if (!kept.has(id)) batch.push({ kind: 'delete', key: INSTANCES + id });
+  }
+  for (const [key, group] of before.byComponent) {
+    if (after.byComponent.has(key)) continue;
+    for (const { id } of group) batch.push({ kind: 'delete', key: INSTANCES + id });
   }
   return batch;
 }
@@ -50,17 +71,18 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
   }
   const parts: Record<Part, Record<string, unknown>> = {
     apps: {},
-    instances: {},
     counters: {},
     targets: {},
     overrides: {},
     shards: {},
   };
+  // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
+  const instances: InstanceRecord[] = [];
   for (const [key, value] of all) {
+    if (key.startsWith(INSTANCES)) instances.push(value as InstanceRecord);
     for (const part of Object.keys(PARTS) as Part[]) {
       if (key.startsWith(PARTS[part])) parts[part][key.slice(PARTS[part].length)] = value;
     }
   }
-  // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
-  return { revision, ...parts } as unknown as ClusterState;
+  return { revision, instances: tableOf(instances), ...parts } as unknown as ClusterState;
 }

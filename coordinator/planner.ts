@@ -15,8 +15,17 @@ import {
 } from './brain/forecast/index.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
 import { EMPTY_HISTORY, type PlanHistory, planComponent } from './brain/sharding.js';
-import { type ClusterState, componentKey, instancesOf, own, setTarget, type Target, wantedCount } from './cluster.js';
-import type { Observed, Seen } from './observed.js';
+import {
+  type ClusterState,
+  componentKey,
+  type InstanceRecord,
+  instancesOf,
+  own,
+  setTargets,
+  type Target,
+  wantedCount,
+} from './cluster.js';
+import { type Observed, seenOf } from './observed.js';
 
 /** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
 export type PlannerState = Readonly<Record<string, ComponentMemory>>;
@@ -58,7 +67,7 @@ export function plan(
   memory: PlannerState,
   nowMs: number,
 ): { state: ClusterState; memory: PlannerState } {
-  let next = state;
+  const targets: { app: string; component: string; target: Target }[] = [];
   const memories: Record<string, ComponentMemory> = {};
   for (const [app, record] of Object.entries(state.apps)) {
     for (const [name, component] of Object.entries(record.manifest.components)) {
@@ -66,14 +75,13 @@ export function plan(
       const known = own(memory, key);
       const season = component.seasonSeconds ?? 0;
       const start = known?.seasonSeconds === season ? known : fresh(season, known);
-      const ids = instancesOf(state, app, name).map((each) => each.id);
-      const looked = lookAt(start, ids, observed);
-      const planned = decide(next, app, name, component, looked, nowMs);
+      const looked = lookAt(start, instancesOf(state, app, name), observed);
+      const planned = decide(state, app, name, component, looked, nowMs);
       memories[key] = planned.memory;
-      next = planned.state;
+      if (planned.target !== null) targets.push({ app, component: name, target: planned.target });
     }
   }
-  return { state: next, memory: memories };
+  return { state: setTargets(state, targets), memory: memories };
 }
 
 /** Notes that a component without instances was called. */
@@ -117,13 +125,18 @@ function fresh(seasonSeconds: number, known: ComponentMemory | undefined): Compo
 }
 
 /** Takes in new samples. The demand stays as it was when no instance sent a new one. */
-function lookAt(memory: ComponentMemory, ids: string[], observed: Observed): ComponentMemory & { sampled: boolean } {
+function lookAt(
+  memory: ComponentMemory,
+  instances: readonly InstanceRecord[],
+  observed: Observed,
+): ComponentMemory & { sampled: boolean } {
   const samples: Record<string, { sample: Sample; atMs: number }> = {};
   const cpuUsed: Record<string, number> = {};
   const demands: Demand[] = [];
   let sampled = false;
-  for (const id of ids) {
-    const seen: Seen | undefined = own(observed.statuses, id);
+  for (const instance of instances) {
+    const { id } = instance;
+    const seen = seenOf(observed, instance);
     const before = own(memory.samples, id);
     if (seen?.status.sample === undefined) continue;
     const after = { sample: seen.status.sample, atMs: seen.atMs };
@@ -155,16 +168,16 @@ function decide(
   component: Component,
   looked: ComponentMemory & { sampled: boolean },
   nowMs: number,
-): { state: ClusterState; memory: ComponentMemory } {
+): { target: Target | null; memory: ComponentMemory } {
   const { sampled, ...memory } = looked;
   const key = componentKey(app, name);
   const target = own(state.targets, key);
-  if (target === undefined) return { state, memory };
+  if (target === undefined) return { target: null, memory };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
   const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
   if (!sampled && !resting) {
-    return { state, memory: { ...memory, forecaster: observeDemand(memory.forecaster, null) } };
+    return { target: null, memory: { ...memory, forecaster: observeDemand(memory.forecaster, null) } };
   }
   const demand = resting ? NO_DEMAND : memory.demand;
   const forecaster = observeDemand(memory.forecaster, demand.cpu);
@@ -186,7 +199,7 @@ function decide(
     downWindowMs: calmWindowMs(memory.seasonSeconds),
   });
   return {
-    state: setTarget(state, app, name, { count: planned.count, size: planned.size }),
+    target: { count: planned.count, size: planned.size },
     memory: {
       ...memory,
       demand,

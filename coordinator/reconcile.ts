@@ -1,27 +1,24 @@
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
+import type { PlaceGroup, PlaceHost, Placement } from './brain/placement.js';
 import {
   bump,
   type ClusterState,
   componentKey,
   componentOf,
   type InstanceRecord,
-  instancesOf,
   own,
-  type Target,
   wantedCount,
 } from './cluster.js';
-import { isLost, mayGo } from './instance-fate.js';
-import { isUsable, type Observed } from './observed.js';
+import { fateOnHost, mayGo } from './instance-fate.js';
+import { InstanceDraft } from './instance-table.js';
+import { isUsable, type Observed, seenOf } from './observed.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
 
 /** What reconcile needs of the brain. */
 export interface ReconcileBrain {
   assignShards: AssignShards;
-  place(
-    instances: { id: string; app: string; component: string; size: Size; host?: string }[],
-    hosts: { name: string; cores: number; memoryBytes: number }[],
-  ): { hosts: Record<string, string>; unplaced: string[] };
+  place(groups: readonly PlaceGroup[], hosts: readonly PlaceHost[]): Placement;
 }
 
 /** One step that reconcile took, for the event log. */
@@ -35,7 +32,8 @@ export interface Step {
 
 /**
  * Brings the wanted instances in line with apps, targets and what the hosts reported. Called again with the same
- * input it changes nothing more, so that it can run on every change and every second.
+ * input it changes nothing more, so that it can run on every change and every second. What all components want is
+ * gathered first and placed together, so that no component gets a host because its name comes first.
  */
 export function reconcile(
   state: ClusterState,
@@ -43,150 +41,218 @@ export function reconcile(
   brain: ReconcileBrain,
   nowMs: number,
 ): { state: ClusterState; steps: Step[] } {
-  const steps: Step[] = [];
-  let next = dropAll(state, observed, nowMs, steps);
-  for (const [app, record] of Object.entries(next.apps)) {
+  const draft = new InstanceDraft(state.instances);
+  const context: Context = { state, observed, brain, nowMs, draft, steps: [] };
+  dropAll(context);
+  const wishes: Wish[] = [];
+  for (const [app, record] of Object.entries(state.apps)) {
     for (const component of Object.keys(record.manifest.components)) {
-      next = fitComponent(next, app, component, { observed, brain, nowMs, steps });
+      const wish = wishOf(app, component, context);
+      if (wish !== null) wishes.push(wish);
     }
   }
+  const counters = fulfil(wishes, context);
+
+  const instances = draft.finish();
+  const next = instances === state.instances ? state : bump({ ...state, instances, counters });
   const assigned = assignAllShards(next, observed, brain.assignShards, nowMs);
-  if (assigned !== next) noteShards(next, assigned, steps);
-  return { state: assigned, steps };
+  if (assigned !== next) noteShards(next, assigned, context.steps);
+  return { state: assigned, steps: context.steps };
 }
 
 interface Context {
+  state: ClusterState;
   observed: Observed;
   brain: ReconcileBrain;
   nowMs: number;
+  draft: InstanceDraft;
   steps: Step[];
 }
 
-/** Instances of components that are gone, lost ones, and those that have finished draining. */
-function dropAll(state: ClusterState, observed: Observed, nowMs: number, steps: Step[]): ClusterState {
-  const kept: Record<string, InstanceRecord> = {};
-  let dropped = false;
-  for (const instance of Object.values(state.instances)) {
-    const { id, app, component } = instance;
-    const lost = isLost(instance, observed, nowMs);
-    if (componentOf(state, app, component) === undefined) {
-      steps.push({ app, component, instance: id, kind: 'dropped', message: 'its component is no longer wanted' });
-    } else if (lost !== null) {
-      steps.push({ app, component, instance: id, kind: 'replaced', message: lost });
-    } else if (mayGo(state, instance, observed, nowMs)) {
-      steps.push({ app, component, instance: id, kind: 'dropped', message: 'has drained' });
-    } else {
-      kept[id] = instance;
-      continue;
-    }
-    dropped = true;
-  }
-  return dropped ? bump({ ...state, instances: kept }) : state;
+/** What a component wants changed. */
+interface Wish {
+  app: string;
+  component: string;
+  wanted: number;
+  size: Size;
+  generation: number;
+  /** Instances that stay, of the present manifest and of earlier ones. */
+  current: readonly InstanceRecord[];
+  old: readonly InstanceRecord[];
+  someDrain: boolean;
 }
 
-function fitComponent(state: ClusterState, app: string, component: string, context: Context): ClusterState {
-  const target = own(state.targets, componentKey(app, component));
-  const generation = own(state.apps[app]?.generations ?? {}, component);
-  if (target === undefined || generation === undefined) return state;
-  const wanted = wantedCount(state, app, component);
-  const staying = instancesOf(state, app, component).filter((each) => each.draining === undefined);
-  const current = leavingFirst(staying, context.observed).filter((each) => each.generation === generation);
-  const old = leavingFirst(staying, context.observed).filter((each) => each.generation !== generation);
+/** Instances of components that are gone, lost ones, and those that have finished draining. */
+function dropAll({ state, observed, nowMs, draft, steps }: Context): void {
+  for (const [key, group] of state.instances.byComponent) {
+    const [first] = group;
+    if (first === undefined || componentOf(state, first.app, first.component) !== undefined) continue;
+    for (const instance of group) {
+      draft.remove(instance);
+      steps.push(stepOf(instance, 'dropped', 'its component is no longer wanted'));
+    }
+    if (draft.ofComponent(key).length > 0) throw new Error(`instances of ${key} remain`);
+  }
+  for (const [name] of state.instances.byHost) {
+    const lossOf = fateOnHost(name, observed, nowMs);
+    // A copy: the draft's group changes on the way.
+    for (const instance of [...draft.onHost(name)]) {
+      const lost = lossOf(instance);
+      if (lost !== null) steps.push(stepOf(instance, 'replaced', lost));
+      else if (mayGo(state, instance, observed, nowMs)) steps.push(stepOf(instance, 'dropped', 'has drained'));
+      else continue;
+      draft.remove(instance);
+    }
+  }
+}
 
-  const created = create(state, app, component, generation, target, wanted - current.length, context);
-  let next = created.state;
-  // Old ones leave as new ones get ready; when there is no room for both, one at a time makes way.
-  const ready = current.filter((each) => isReady(each, context.observed)).length;
-  let oldLeaving = Math.max(0, old.length - Math.max(0, wanted - ready));
-  const nobodyDrains = instancesOf(state, app, component).every((each) => each.draining === undefined);
-  if (oldLeaving === 0 && old.length > 0 && created.unplaced > 0 && nobodyDrains) oldLeaving = 1;
-  next = drain(next, old.slice(0, oldLeaving), 'replaced by the new manifest', context);
-  next = drain(next, current.slice(0, Math.max(0, current.length - wanted)), `count falls to ${wanted}`, context);
-  return resize(next, app, component, target.size, context);
+/** Null when the component has exactly the instances that it shall have. */
+function wishOf(app: string, component: string, { state, draft }: Context): Wish | null {
+  const key = componentKey(app, component);
+  const target = own(state.targets, key);
+  const generation = own(state.apps[app]?.generations ?? {}, component);
+  if (target === undefined || generation === undefined) return null;
+  const wanted = wantedCount(state, app, component);
+  const { size } = target;
+  const group = draft.ofComponent(key);
+  const content = group.length === wanted && group.every((each) => isAsWanted(each, generation, size));
+  if (content) return null;
+  const staying = group.filter((each) => each.draining === undefined);
+  const current = staying.filter((each) => each.generation === generation);
+  const old = staying.filter((each) => each.generation !== generation);
+  const someDrain = staying.length < group.length;
+  return { app, component, wanted, size, generation, current, old, someDrain };
+}
+
+function isAsWanted(instance: InstanceRecord, generation: number, size: Size): boolean {
+  return instance.draining === undefined && instance.generation === generation && sameSize(instance.size, size);
+}
+
+/** Creates, drains and resizes. Answers the counters of ids. */
+function fulfil(wishes: readonly Wish[], context: Context): ClusterState['counters'] {
+  const { counters, unplaced } = create(wishes, context);
+  for (const wish of wishes) {
+    const { wanted, current, old, someDrain } = wish;
+    // Old ones leave as new ones get ready; when there is no room for both, one at a time makes way.
+    const ready = current.filter((each) => isReady(each, context.observed)).length;
+    let oldLeaving = Math.max(0, old.length - Math.max(0, wanted - ready));
+    if (oldLeaving === 0 && old.length > 0 && unplaced.has(wish) && !someDrain) oldLeaving = 1;
+    const surplus = Math.max(0, current.length - wanted);
+    const oldFirst = leavingFirst(old, oldLeaving, context.observed);
+    const currentFirst = leavingFirst(current, surplus, context.observed);
+    drain(oldFirst, 'replaced by the new manifest', context);
+    drain(currentFirst, `count falls to ${wanted}`, context);
+    const leaving = new Set([...oldFirst, ...currentFirst]);
+    for (const instance of [...current, ...old]) if (!leaving.has(instance)) resize(instance, wish.size, context);
+  }
+  return counters;
 }
 
 function create(
-  state: ClusterState,
-  app: string,
-  component: string,
-  generation: number,
-  { size }: Target,
-  count: number,
-  { observed, brain, nowMs, steps }: Context,
-): { state: ClusterState; unplaced: number } {
-  if (count <= 0) return { state, unplaced: 0 };
-  const hosts = Object.values(observed.hosts)
-    .filter(isUsable)
-    .map(({ info }) => ({ name: info.name, cores: info.cores, memoryBytes: info.memoryBytes }));
-  const prefix = `${app}-${component}`;
-  const first = state.counters[prefix] ?? 0;
-  const ids = Array.from({ length: count }, (_, index) => `${prefix}-${first + index}`);
-  const running = Object.values(state.instances).filter((each) => isUsable(own(observed.hosts, each.host)));
-  const placement = brain.place([...running, ...ids.map((id) => ({ id, app, component, size }))], hosts);
-
-  const instances = { ...state.instances };
-  let next = first;
-  let unplaced = 0;
-  for (const [index, id] of ids.entries()) {
-    const host = own(placement.hosts, id);
-    if (host === undefined) {
-      unplaced += 1;
-      continue;
+  wishes: readonly Wish[],
+  { state, observed, brain, nowMs, draft, steps }: Context,
+): { counters: ClusterState['counters']; unplaced: ReadonlySet<Wish> } {
+  const unplaced = new Set<Wish>();
+  const asked = wishes.filter(({ wanted, current }) => wanted > current.length);
+  if (asked.length === 0) return { counters: state.counters, unplaced };
+  const counters = { ...state.counters };
+  // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
+  const reserved = { ...state.counters };
+  const drafts = asked.map((wish) => ({ wish, ids: nextIds(reserved, wish) }));
+  const groups = drafts.map(({ wish, ids }): PlaceGroup => {
+    const key = componentKey(wish.app, wish.component);
+    return { key, ids, size: wish.size, hosts: draft.ofComponent(key).map(({ host }) => host) };
+  });
+  const hosts = usableHosts(observed, draft);
+  const placement = brain.place(groups, hosts);
+  for (const { wish, ids } of drafts) {
+    const { app, component, size, generation, current, wanted } = wish;
+    let created = 0;
+    for (const id of ids) {
+      const host = placement.hosts.get(id);
+      if (host === undefined) continue;
+      const createdRevision = state.revision + 1;
+      const instance: InstanceRecord = {
+        id,
+        app,
+        component,
+        host,
+        size,
+        generation,
+        createdAtMs: nowMs,
+        createdRevision,
+      };
+      draft.put(instance);
+      const prefix = prefixOf(wish);
+      counters[prefix] = Math.max(own(counters, prefix) ?? 0, numberOf(instance) + 1);
+      created += 1;
+      steps.push(stepOf(instance, 'created', `on ${host}, ${describeSize(size)}`));
     }
-    const createdRevision = state.revision + 1;
-    instances[id] = { id, app, component, host, size, generation, createdAtMs: nowMs, createdRevision };
-    next = first + index + 1;
-    steps.push({ app, component, instance: id, kind: 'created', message: `on ${host}, ${describeSize(size)}` });
-  }
-  if (unplaced > 0) {
+    const missing = wanted - current.length - created;
+    if (missing === 0) continue;
+    unplaced.add(wish);
     const why = hosts.length === 0 ? 'no host is connected' : 'no host has room';
-    steps.push({ app, component, instance: '', kind: 'unplaced', message: `${unplaced} instances wait: ${why}` });
+    steps.push({ app, component, instance: '', kind: 'unplaced', message: `${missing} instances wait: ${why}` });
   }
-  if (next === first) return { state, unplaced };
-  return { state: bump({ ...state, instances, counters: { ...state.counters, [prefix]: next } }), unplaced };
+  return { counters, unplaced };
 }
 
-function drain(state: ClusterState, leaving: InstanceRecord[], why: string, context: Context): ClusterState {
-  if (leaving.length === 0) return state;
-  const instances = { ...state.instances };
+function nextIds(reserved: Record<string, number>, wish: Wish): string[] {
+  const prefix = prefixOf(wish);
+  const first = own(reserved, prefix) ?? 0;
+  const count = wish.wanted - wish.current.length;
+  reserved[prefix] = first + count;
+  return Array.from({ length: count }, (_, index) => `${prefix}-${first + index}`);
+}
+
+function prefixOf({ app, component }: Wish): string {
+  return `${app}-${component}`;
+}
+
+function usableHosts(observed: Observed, draft: InstanceDraft): PlaceHost[] {
+  return [...observed.hosts.values()].filter(isUsable).map(({ info: { name, cores, memoryBytes } }) => {
+    return { name, cores, memoryBytes, running: draft.onHost(name) };
+  });
+}
+
+function drain(leaving: readonly InstanceRecord[], why: string, { state, nowMs, draft, steps }: Context): void {
   for (const instance of leaving) {
-    instances[instance.id] = { ...instance, draining: { sinceMs: context.nowMs, revision: state.revision + 1 } };
-    const { id, app, component } = instance;
-    context.steps.push({ app, component, instance: id, kind: 'draining', message: why });
+    draft.put({ ...instance, draining: { sinceMs: nowMs, revision: state.revision + 1 } });
+    steps.push(stepOf(instance, 'draining', why));
   }
-  return bump({ ...state, instances });
 }
 
-function resize(state: ClusterState, app: string, component: string, size: Size, { steps }: Context): ClusterState {
-  const other = instancesOf(state, app, component).filter(
-    (each) => each.draining === undefined && (each.size.cpu !== size.cpu || each.size.memory !== size.memory),
-  );
-  if (other.length === 0) return state;
-  const instances = { ...state.instances };
-  for (const instance of other) {
-    instances[instance.id] = { ...instance, size };
-    const message = `from ${describeSize(instance.size)} to ${describeSize(size)}`;
-    steps.push({ app, component, instance: instance.id, kind: 'resized', message });
-  }
-  return bump({ ...state, instances });
+function resize(instance: InstanceRecord, size: Size, { draft, steps }: Context): void {
+  if (sameSize(instance.size, size)) return;
+  draft.put({ ...instance, size });
+  steps.push(stepOf(instance, 'resized', `from ${describeSize(instance.size)} to ${describeSize(size)}`));
 }
 
-/** Those that serve nobody yet first, then the newest. */
-function leavingFirst(instances: InstanceRecord[], observed: Observed): InstanceRecord[] {
+/** So many of them: those that serve nobody yet first, then the newest. */
+function leavingFirst(instances: readonly InstanceRecord[], count: number, observed: Observed): InstanceRecord[] {
+  if (count === 0) return [];
   const rank = (each: InstanceRecord) => (isReady(each, observed) ? 1 : 0);
-  return instances.toSorted((a, b) => rank(a) - rank(b) || numberOf(b) - numberOf(a));
+  return instances.toSorted((a, b) => rank(a) - rank(b) || numberOf(b) - numberOf(a)).slice(0, count);
 }
 
-function numberOf({ id }: InstanceRecord): number {
+function numberOf({ id }: { id: string }): number {
   return Number(id.slice(id.lastIndexOf('-') + 1));
 }
 
-function isReady({ id }: InstanceRecord, observed: Observed): boolean {
-  return own(observed.statuses, id)?.status.phase === 'ready';
+function isReady(instance: InstanceRecord, observed: Observed): boolean {
+  return seenOf(observed, instance)?.status.phase === 'ready';
+}
+
+function sameSize(a: Size, b: Size): boolean {
+  return a.cpu === b.cpu && a.memory === b.memory;
 }
 
 function describeSize({ cpu, memory }: Size): string {
   return `${cpu.toFixed(2)} cores and ${Math.round(memory / 2 ** 20)} MiB`;
+}
+
+function stepOf({ app, component, id }: InstanceRecord, kind: Step['kind'], message: string): Step {
+  return { app, component, instance: id, kind, message };
 }
 
 function noteShards(before: ClusterState, after: ClusterState, steps: Step[]): void {

@@ -5,9 +5,10 @@ import {
   componentKey,
   componentOf,
   type InstanceRecord,
+  instancesOf,
   type ShardRecord,
 } from './cluster.js';
-import type { Observed } from './observed.js';
+import { type Observed, seenOf } from './observed.js';
 
 export type AssignShards = (owners: (string | null)[], instances: string[]) => (string | null)[];
 
@@ -28,7 +29,7 @@ export function assignAllShards(
       if (component.state !== 'partitioned') continue;
       const key = componentKey(app, name);
       const before = Object.hasOwn(state.shards, key) ? state.shards[key] : undefined;
-      const instances = Object.values(state.instances).filter((each) => each.app === app && each.component === name);
+      const instances = instancesOf(state, app, name);
       const after = nextRecord(before, instances, observed, assign, nowMs);
       shards[key] = after;
       changed ||= after !== before;
@@ -71,7 +72,8 @@ function nextOwners(
   nowMs: number,
 ): (string | null)[] {
   const staying = instances.filter((each) => each.draining === undefined);
-  const phaseOf = (id: string) => observed.statuses[id]?.status.phase;
+  const phases = new Map(instances.map((each) => [each.id, seenOf(observed, each)?.status.phase]));
+  const phaseOf = (id: string) => phases.get(id);
   const broken = (id: string) => phaseOf(id) === 'backoff' || phaseOf(id) === 'failed';
   if (owners.every((owner) => owner === null)) {
     const candidates = staying.filter((each) => !broken(each.id)).map((each) => each.id);
@@ -82,7 +84,7 @@ function nextOwners(
   // An owner that only starts (for example again, after its host did) keeps what it has.
   const holding = new Set(owners.filter((owner) => owner !== null && !broken(owner)));
   const candidates = staying.map((each) => each.id).filter((id) => ready.includes(id) || holding.has(id));
-  const settled = isSettled(current, observed) || nowMs - current.changedAtMs >= SETTLE_MS_MAX;
+  const settled = isSettled(current, instances, observed) || nowMs - current.changedAtMs >= SETTLE_MS_MAX;
   if (settled) return assign(owners, candidates);
   const orphaned = owners.some((owner) => owner === null || broken(owner));
   if (!orphaned) return owners;
@@ -93,14 +95,9 @@ function nextOwners(
 }
 
 /** Whether every shard has been reported by its owner. */
-export function isSettled(record: ShardRecord, observed: Observed): boolean {
-  const held = new Map<string, Set<number>>();
-  const shardsOf = (id: string): Set<number> => {
-    const known = held.get(id) ?? new Set(observed.statuses[id]?.status.shards ?? []);
-    held.set(id, known);
-    return known;
-  };
-  return record.owners.every((owner, shard) => owner === null || shardsOf(owner).has(shard));
+export function isSettled(record: ShardRecord, instances: readonly InstanceRecord[], observed: Observed): boolean {
+  const held = new Map(instances.map((each) => [each.id, new Set(seenOf(observed, each)?.status.shards)]));
+  return record.owners.every((owner, shard) => owner === null || held.get(owner)?.has(shard) === true);
 }
 
 /** Whether the instance owns no shard by the map, so that it may go once it reports none either. */

@@ -1,6 +1,7 @@
 import type { AppView, ComponentView, HostView, InstanceView } from '../protocol/http.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, own, wantedCount } from './cluster.js';
-import type { Observed } from './observed.js';
+import { eachInstance } from './instance-table.js';
+import { type Observed, seenOf } from './observed.js';
 import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
 
 /** What the coordinator knows at this moment. */
@@ -28,7 +29,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
   const override = own(state.overrides, key);
   const phases = instancesOf(state, app, name).map((each) => ({
     size: each.size,
-    ready: own(observed.statuses, each.id)?.status.phase === 'ready' && each.draining === undefined,
+    ready: seenOf(observed, each)?.status.phase === 'ready' && each.draining === undefined,
   }));
   const allotted = phases.filter((each) => each.ready).reduce((sum, each) => sum + each.size.cpu, 0);
   const demandCpu = seen?.demand.cpu ?? 0;
@@ -55,24 +56,28 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
 export function instanceViews({ state, observed, memory }: Knowledge): InstanceView[] {
   const views: InstanceView[] = [];
-  for (const { id, app, component, size, host, draining } of Object.values(state.instances)) {
-    const status = own(observed.statuses, id)?.status;
+  for (const instance of eachInstance(state.instances)) {
+    const { id, app, component, size, host, draining } = instance;
+    const status = seenOf(observed, instance)?.status;
     const cpuUsed = own(own(memory, componentKey(app, component))?.cpuUsed ?? {}, id) ?? 0;
     const base = status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
     views.push({ ...base, host, draining: draining !== undefined, cpuUsed });
   }
-  for (const [id, { host, status }] of Object.entries(observed.statuses)) {
-    if (!Object.hasOwn(state.instances, id)) views.push({ ...status, host, draining: true, cpuUsed: 0 });
+  const wanted = new Set(views.map(({ id }) => id));
+  for (const [host, { statuses }] of observed.hosts) {
+    for (const [id, { status }] of statuses) {
+      if (!wanted.has(id)) views.push({ ...status, host, draining: true, cpuUsed: 0 });
+    }
   }
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));
 }
 
 export function hostViews({ state, observed }: Knowledge): HostView[] {
-  return Object.values(observed.hosts)
+  return [...observed.hosts.values()]
     .map(({ info, connected }) => ({
       ...info,
       connected,
-      instances: Object.values(state.instances).filter((each) => each.host === info.name).length,
+      instances: state.instances.byHost.get(info.name)?.length ?? 0,
     }))
     .sort((a, b) => compare(a.name, b.name));
 }

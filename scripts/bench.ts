@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { isIsolated, mountedAt, runIsolated } from '../agent/isolate.js';
 import { native } from '../native/index.js';
 import { benchAgent } from './lib/bench/agent.js';
+import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
@@ -13,6 +14,7 @@ const BENCHES: Record<string, () => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
+  'brain-scale': () => benchBrainScale(),
 };
 const USAGE = `usage: scripts/bench NAME… [--json]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, all`;

@@ -37,11 +37,14 @@ export function demandBetween(before: Sample, after: Sample, seconds: number): D
   if (!(seconds > 0) || !Number.isFinite(seconds)) return { ...NO_DEMAND, ...now };
   const restarted =
     after.cpuSeconds < before.cpuSeconds || after.arrived < before.arrived || after.finished < before.finished;
-  const rise = (from: number, to: number): number => {
-    const start = natural(from);
-    const end = natural(to);
-    return restarted || end < start ? end : end - start;
-  };
+  const rise = (from: number, to: number): number => riseOf(from, to, restarted);
+  const latencyBuckets = NO_DEMAND.latencyBuckets.slice();
+  // Most buckets stand still, and this runs for every instance once a second.
+  for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
+    const from = before.latencyBuckets[i] ?? 0;
+    const to = after.latencyBuckets[i] ?? 0;
+    if (to !== from || restarted) latencyBuckets[i] = rise(from, to);
+  }
   return {
     ...now,
     cpu: rise(before.cpuSeconds, after.cpuSeconds) / seconds,
@@ -49,27 +52,32 @@ export function demandBetween(before: Sample, after: Sample, seconds: number): D
     failedPerSecond: rise(before.failed, after.failed) / seconds,
     ioReadBytesPerSecond: rise(before.ioReadBytes, after.ioReadBytes) / seconds,
     ioWriteBytesPerSecond: rise(before.ioWriteBytes, after.ioWriteBytes) / seconds,
-    latencyBuckets: Array.from({ length: LATENCY_BUCKETS }, (_, i) =>
-      rise(before.latencyBuckets[i] ?? 0, after.latencyBuckets[i] ?? 0),
-    ),
+    latencyBuckets,
   };
 }
 
 /** Everything added up, except memory: its largest. */
-export function addDemands(demands: Demand[]): Demand {
-  return demands.reduce(
-    (sum, one) => ({
-      cpu: sum.cpu + one.cpu,
-      requestsPerSecond: sum.requestsPerSecond + one.requestsPerSecond,
-      failedPerSecond: sum.failedPerSecond + one.failedPerSecond,
-      ioReadBytesPerSecond: sum.ioReadBytesPerSecond + one.ioReadBytesPerSecond,
-      ioWriteBytesPerSecond: sum.ioWriteBytesPerSecond + one.ioWriteBytesPerSecond,
-      outstanding: sum.outstanding + one.outstanding,
-      latencyBuckets: sum.latencyBuckets.map((count, i) => count + (one.latencyBuckets[i] ?? 0)),
-      memoryBytes: Math.max(sum.memoryBytes, one.memoryBytes),
-    }),
-    NO_DEMAND,
-  );
+export function addDemands(demands: readonly Demand[]): Demand {
+  const sum: Demand = { ...NO_DEMAND, latencyBuckets: NO_DEMAND.latencyBuckets.slice() };
+  for (const one of demands) {
+    sum.cpu += one.cpu;
+    sum.requestsPerSecond += one.requestsPerSecond;
+    sum.failedPerSecond += one.failedPerSecond;
+    sum.ioReadBytesPerSecond += one.ioReadBytesPerSecond;
+    sum.ioWriteBytesPerSecond += one.ioWriteBytesPerSecond;
+    sum.outstanding += one.outstanding;
+    for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
+      sum.latencyBuckets[i] = (sum.latencyBuckets[i] ?? 0) + (one.latencyBuckets[i] ?? 0);
+    }
+    sum.memoryBytes = Math.max(sum.memoryBytes, one.memoryBytes);
+  }
+  return sum;
+}
+
+function riseOf(from: number, to: number, restarted: boolean): number {
+  const start = natural(from);
+  const end = natural(to);
+  return restarted || end < start ? end : end - start;
 }
 
 /** An agent's number that makes no sense counts as zero, not as NaN in every sum. */

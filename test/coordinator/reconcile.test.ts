@@ -11,6 +11,7 @@ import {
   setOverride,
   wantedCount,
 } from '../../coordinator/cluster.js';
+import { eachInstance, findInstance } from '../../coordinator/instance-table.js';
 import {
   hostConnected,
   hostDisconnected,
@@ -86,16 +87,17 @@ class Simulation {
     const again = reconcile(state, this.#observed, BRAIN, this.nowMs);
     if (again.state !== state) throw new Error(`a second reconcile changes something: ${JSON.stringify(again.steps)}`);
     if (state !== before && state.revision <= before.revision) throw new Error('changed without a new revision');
-    for (const id of Object.keys(state.instances)) {
+    for (const { id } of eachInstance(state.instances)) {
       const number = Number(id.slice(id.lastIndexOf('-') + 1));
       const prefix = id.slice(0, id.lastIndexOf('-'));
-      if (Object.hasOwn(before.instances, id)) continue;
+      if (findInstance(before.instances, id) !== undefined) continue;
       if (number <= (this.seenIds.get(prefix) ?? -1)) throw new Error(`${id} was given out twice`);
       this.seenIds.set(prefix, Math.max(number, this.seenIds.get(prefix) ?? -1));
     }
     for (const [key, { owners }] of Object.entries(state.shards)) {
       for (const owner of owners) {
-        if (owner !== null && !Object.hasOwn(state.instances, owner)) throw new Error(`${key}: ${owner} is gone`);
+        if (owner !== null && findInstance(state.instances, owner) === undefined)
+          throw new Error(`${key}: ${owner} is gone`);
       }
     }
     for (const [app, record] of Object.entries(state.apps)) {
@@ -108,7 +110,7 @@ class Simulation {
 
   /** Instances that stay, by component. */
   staying(app: string, component: string): number {
-    const all = Object.values(this.state.instances);
+    const all = [...eachInstance(this.state.instances)];
     return all.filter((each) => each.app === app && each.component === component && each.draining === undefined).length;
   }
 }
@@ -173,7 +175,7 @@ t.test('whatever is asked and whichever hosts come and go, the invariants hold a
         if (owners.length !== 64 || owners.includes(null)) throw new Error(`${name}/data has shards without an owner`);
       }
       const wantedApps = new Set(Object.keys(simulation.state.apps));
-      return Object.values(simulation.state.instances).every(
+      return [...eachInstance(simulation.state.instances)].every(
         (each) => wantedApps.has(each.app) && each.draining === undefined,
       );
     }),
@@ -189,7 +191,7 @@ t.test('a changed command replaces instances one after another, never fewer than
   simulation.change((state) => applyManifest(state, manifest('a', 4, 'x')));
   simulation.change((state) => setOverride(state, 'a', 'web', 3));
   for (let i = 0; i < 5; i += 1) simulation.tick();
-  const old = Object.keys(simulation.state.instances).filter((id) => id.startsWith('a-web'));
+  const old = [...eachInstance(simulation.state.instances)].map(({ id }) => id).filter((id) => id.startsWith('a-web'));
   simulation.change((state) => applyManifest(state, manifest('a', 4, 'y')));
   for (let i = 0; i < 20; i += 1) {
     t.ok(simulation.staying('a', 'web') >= 3);
@@ -197,7 +199,7 @@ t.test('a changed command replaces instances one after another, never fewer than
   }
   t.equal(simulation.staying('a', 'web'), 3);
   t.notOk(
-    old.some((id) => Object.hasOwn(simulation.state.instances, id)),
+    old.some((id) => findInstance(simulation.state.instances, id) !== undefined),
     'none of the old ones is left',
   );
   t.end();

@@ -1,52 +1,66 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { type PlaceHost, type PlaceInstance, place } from '../../../coordinator/brain/placement.js';
+import { CPU_OVERCOMMIT, type PlaceGroup, type PlaceHost, place } from '../../../coordinator/brain/placement.js';
+import type { Size } from '../../../protocol/link.js';
 
 const GiB = 2 ** 30;
-const instances: fc.Arbitrary<PlaceInstance[]> = fc
+const size: fc.Arbitrary<Size> = fc.record({
+  cpu: fc.double({ min: 0.1, max: 8, noNaN: true }),
+  memory: fc.integer({ min: 1, max: GiB }),
+});
+const groups: fc.Arbitrary<PlaceGroup[]> = fc
   .array(
-    fc.record(
-      {
-        component: fc.constantFrom('a', 'b'),
-        cpu: fc.double({ min: 0.1, max: 4, noNaN: true }),
-        memory: fc.integer({ min: 1, max: GiB }),
-        host: fc.constantFrom('h1', 'h2', 'gone'),
-      },
-      { requiredKeys: ['component', 'cpu', 'memory'] },
-    ),
-    { maxLength: 20 },
+    fc.record({
+      size,
+      count: fc.integer({ min: 1, max: 6 }),
+      hosts: fc.array(fc.constantFrom('h1', 'h2', 'gone'), { maxLength: 3 }),
+    }),
+    { maxLength: 6 },
   )
   .map((list) =>
-    list.map(({ component, cpu, memory, host }, i) => {
-      const instance: PlaceInstance = { id: `app-${component}-${i}`, app: 'app', component, size: { cpu, memory } };
-      return host === undefined ? instance : { ...instance, host };
+    list.map(({ size, count, hosts }, g) => {
+      return { key: `app/c${g}`, ids: Array.from({ length: count }, (_, i) => `app-c${g}-${i}`), size, hosts };
     }),
   );
 const hosts: fc.Arbitrary<PlaceHost[]> = fc
-  .array(fc.record({ cores: fc.integer({ min: 1, max: 8 }), memoryBytes: fc.integer({ min: 1, max: 4 * GiB }) }), {
-    maxLength: 5,
-  })
+  .array(
+    fc.record({
+      cores: fc.integer({ min: 1, max: 8 }),
+      memoryBytes: fc.integer({ min: 1, max: 4 * GiB }),
+      running: fc.array(fc.record({ size }), { maxLength: 3 }),
+    }),
+    { maxLength: 40 },
+  )
   .map((list) => list.map((host, i) => ({ name: `h${i + 1}`, ...host })));
 
-t.test('each instance is placed once, or told to fit nowhere', async () => {
+/** What the host has left once the placement is done; negative where it was too full before. */
+function roomOn(host: PlaceHost, list: readonly PlaceGroup[], placed: ReadonlyMap<string, string>): Size {
+  const sizes = [...host.running].map((each) => each.size);
+  for (const group of list) for (const id of group.ids) if (placed.get(id) === host.name) sizes.push(group.size);
+  return {
+    cpu: host.cores * CPU_OVERCOMMIT - sizes.reduce((sum, each) => sum + each.cpu, 0),
+    memory: host.memoryBytes - sizes.reduce((sum, each) => sum + each.memory, 0),
+  };
+}
+
+t.test('each new instance is placed once, or told to fit nowhere', async () => {
   fc.assert(
-    fc.property(instances, hosts, (list, machines) => {
+    fc.property(groups, hosts, (list, machines) => {
       const placement = place(list, machines);
-      const told = [...Object.keys(placement.hosts), ...placement.unplaced];
-      return JSON.stringify(told.toSorted()) === JSON.stringify(list.map(({ id }) => id).toSorted());
+      const told = [...placement.hosts.keys(), ...placement.unplaced];
+      return JSON.stringify(told.toSorted()) === JSON.stringify(list.flatMap(({ ids }) => ids).toSorted());
     }),
   );
 });
 
-t.test('new instances never overfill a host', async () => {
+t.test('no host gets more than it has room for', async () => {
   fc.assert(
-    fc.property(instances, hosts, (list, machines) => {
-      const fresh = list.map(({ host: _, ...instance }) => instance);
-      const placement = place(fresh, machines, { cpuOvercommit: 2 });
-      return machines.every(({ name, cores, memoryBytes }) => {
-        const here = fresh.filter(({ id }) => placement.hosts[id] === name);
-        const cpu = here.reduce((sum, { size }) => sum + size.cpu, 0);
-        return cpu <= cores * 2 + 1e-9 && here.reduce((sum, { size }) => sum + size.memory, 0) <= memoryBytes;
+    fc.property(groups, hosts, (list, machines) => {
+      const placement = place(list, machines);
+      const used = new Set(placement.hosts.values());
+      return machines.every((host) => {
+        const room = roomOn(host, list, placement.hosts);
+        return !used.has(host.name) || (room.cpu >= -1e-9 && room.memory >= 0);
       });
     }),
   );
@@ -54,36 +68,26 @@ t.test('new instances never overfill a host', async () => {
 
 t.test('what fits nowhere really fits on no host', async () => {
   fc.assert(
-    fc.property(instances, hosts, (list, machines) => {
+    fc.property(groups, hosts, (list, machines) => {
       const placement = place(list, machines);
       return placement.unplaced.every((id) => {
-        const size = list.find((one) => one.id === id)?.size ?? { cpu: 0, memory: 0 };
-        return machines.every(({ name, cores, memoryBytes }) => {
-          const here = list.filter((one) => placement.hosts[one.id] === name);
-          const cpu = here.reduce((sum, one) => sum + one.size.cpu, size.cpu);
-          const memory = here.reduce((sum, one) => sum + one.size.memory, size.memory);
-          return cpu > cores * 4 - 1e-9 || memory > memoryBytes;
+        const wanted = list.find(({ ids }) => ids.includes(id))?.size ?? { cpu: 0, memory: 0 };
+        return machines.every((host) => {
+          const room = roomOn(host, list, placement.hosts);
+          return room.cpu < wanted.cpu + 1e-9 || room.memory < wanted.memory;
         });
       });
     }),
   );
 });
 
-t.test('an instance stays where it runs while that host is there', async () => {
+t.test('the order of groups, ids and hosts does not matter', async () => {
   fc.assert(
-    fc.property(instances, hosts, (list, machines) => {
-      const placement = place(list, machines);
-      return list.every(({ id, host }) => !machines.some(({ name }) => name === host) || placement.hosts[id] === host);
-    }),
-  );
-});
-
-t.test('the order of instances and hosts does not matter', async () => {
-  fc.assert(
-    fc.property(instances, hosts, (list, machines) => {
+    fc.property(groups, hosts, (list, machines) => {
       const one = place(list, machines);
-      const other = place(list.toReversed(), machines.toReversed());
-      return list.every(({ id }) => one.hosts[id] === other.hosts[id]);
+      const turned = list.toReversed().map((group) => ({ ...group, ids: group.ids.toReversed() }));
+      const other = place(turned, machines.toReversed());
+      return list.every(({ ids }) => ids.every((id) => one.hosts.get(id) === other.hosts.get(id)));
     }),
   );
 });
@@ -91,15 +95,11 @@ t.test('the order of instances and hosts does not matter', async () => {
 t.test('a component is spread over equal hosts to within one', async () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 1, max: 6 }), (many, machines) => {
-      const list = Array.from({ length: many }, (_, i): PlaceInstance => {
-        return { id: `app-c-${i}`, app: 'app', component: 'c', size: { cpu: 0.1, memory: 1 } };
-      });
+      const ids = Array.from({ length: many }, (_, i) => `app-c-${i}`);
       const names = Array.from({ length: machines }, (_, i) => `h${i}`);
-      const placement = place(
-        list,
-        names.map((name) => ({ name, cores: 8, memoryBytes: GiB })),
-      );
-      const counts = names.map((name) => Object.values(placement.hosts).filter((host) => host === name).length);
+      const equal = names.map((name): PlaceHost => ({ name, cores: 8, memoryBytes: GiB, running: [] }));
+      const placement = place([{ key: 'app/c', ids, size: { cpu: 0.1, memory: 1 }, hosts: [] }], equal);
+      const counts = names.map((name) => [...placement.hosts.values()].filter((host) => host === name).length);
       return Math.max(...counts) - Math.min(...counts) <= 1;
     }),
   );
