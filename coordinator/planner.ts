@@ -42,12 +42,18 @@ export interface ComponentMemory {
   latencyMs: { p50: number; p99: number } | null;
   /** Latency buckets of the last seconds, newest last. */
   recentBuckets: number[][];
-  /** CPU-seconds per second of each instance. */
-  cpuUsed: Readonly<Record<string, number>>;
-  /** Last sample of each instance and when it arrived. */
-  samples: Readonly<Record<string, { sample: Sample; atMs: number }>>;
+  /** In the order of the component's instances. */
+  samples: readonly Sampled[];
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
+}
+
+/** The last sample of an instance, when it arrived, and the cores used in the time before it. */
+export interface Sampled {
+  id: string;
+  sample: Sample;
+  atMs: number;
+  cpuUsed: number;
 }
 
 /** Latency is judged over so many steps: one second alone may hold a handful of calls. */
@@ -115,8 +121,7 @@ function fresh(seasonSeconds: number, known: ComponentMemory | undefined): Compo
     demand: NO_DEMAND,
     latencyMs: null,
     recentBuckets: [],
-    cpuUsed: {},
-    samples: {},
+    samples: [],
     calledInVainMs: null,
     ...known,
     seasonSeconds,
@@ -130,35 +135,34 @@ function lookAt(
   instances: readonly InstanceRecord[],
   observed: Observed,
 ): ComponentMemory & { sampled: boolean } {
-  const samples: Record<string, { sample: Sample; atMs: number }> = {};
-  const cpuUsed: Record<string, number> = {};
+  const samples: Sampled[] = [];
   const demands: Demand[] = [];
-  let sampled = false;
   for (const instance of instances) {
-    const { id } = instance;
     const seen = seenOf(observed, instance);
-    const before = own(memory.samples, id);
-    if (seen?.status.sample === undefined) continue;
-    const after = { sample: seen.status.sample, atMs: seen.atMs };
-    if (before === undefined) {
-      samples[id] = after;
+    const sample = seen?.status.sample;
+    if (seen === undefined || sample === undefined) continue;
+    const { id } = instance;
+    // Mostly it is at the same place as the last time.
+    const likely = memory.samples[samples.length];
+    const before = likely?.id === id ? likely : memory.samples.find((each) => each.id === id);
+    if (before !== undefined && seen.atMs <= before.atMs) {
+      samples.push(before);
       continue;
     }
-    if (after.atMs <= before.atMs) {
-      samples[id] = before;
-      continue;
+    let cpuUsed = 0;
+    if (before !== undefined) {
+      const demand = demandBetween(before.sample, sample, (seen.atMs - before.atMs) / 1000);
+      cpuUsed = demand.cpu;
+      demands.push(demand);
     }
-    samples[id] = after;
-    const demand = demandBetween(before.sample, after.sample, (after.atMs - before.atMs) / 1000);
-    cpuUsed[id] = demand.cpu;
-    demands.push(demand);
-    sampled = true;
+    samples.push({ id, sample, atMs: seen.atMs, cpuUsed });
   }
+  const sampled = demands.length > 0;
   if (!sampled) return { ...memory, samples, sampled };
   const demand = addDemands(demands);
   const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-LATENCY_STEPS);
   const latencyMs = latencyOf(sumOf(recentBuckets));
-  return { ...memory, samples, cpuUsed, demand, recentBuckets, latencyMs, sampled };
+  return { ...memory, samples, demand, recentBuckets, latencyMs, sampled };
 }
 
 function decide(
@@ -233,5 +237,9 @@ function latencyFor(component: Component, memory: ComponentMemory) {
 }
 
 function sumOf(buckets: readonly number[][]): number[] {
-  return (buckets[0] ?? []).map((_, i) => buckets.reduce((sum, each) => sum + (each[i] ?? 0), 0));
+  const sum = (buckets[0] ?? []).slice();
+  for (const each of buckets.slice(1)) {
+    for (let i = 0; i < sum.length; i += 1) sum[i] = (sum[i] ?? 0) + (each[i] ?? 0);
+  }
+  return sum;
 }

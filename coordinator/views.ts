@@ -56,12 +56,14 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
 export function instanceViews({ state, observed, memory }: Knowledge): InstanceView[] {
   const views: InstanceView[] = [];
+  const cpuUsed = new Map(
+    Object.values(memory).flatMap(({ samples }) => samples.map((each) => [each.id, each.cpuUsed])),
+  );
   for (const instance of eachInstance(state.instances)) {
     const { id, app, component, size, host, draining } = instance;
     const status = seenOf(observed, instance)?.status;
-    const cpuUsed = own(own(memory, componentKey(app, component))?.cpuUsed ?? {}, id) ?? 0;
     const base = status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
-    views.push({ ...base, host, draining: draining !== undefined, cpuUsed });
+    views.push({ ...base, host, draining: draining !== undefined, cpuUsed: cpuUsed.get(id) ?? 0 });
   }
   const wanted = new Set(views.map(({ id }) => id));
   for (const [host, { statuses }] of observed.hosts) {

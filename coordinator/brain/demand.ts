@@ -39,7 +39,7 @@ export function demandBetween(before: Sample, after: Sample, seconds: number): D
     after.cpuSeconds < before.cpuSeconds || after.arrived < before.arrived || after.finished < before.finished;
   const rise = (from: number, to: number): number => riseOf(from, to, restarted);
   const latencyBuckets = NO_DEMAND.latencyBuckets.slice();
-  // Most buckets stand still, and this runs for every instance once a second.
+  // Most buckets stand still; this runs for every instance once a second.
   for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
     const from = before.latencyBuckets[i] ?? 0;
     const to = after.latencyBuckets[i] ?? 0;
