@@ -7,6 +7,8 @@ import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { type CpuProfilerHandle, native } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { prepareCgroupRoot } from './cgroup.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
@@ -19,16 +21,21 @@ import { closedFolder, Sources } from './sources.js';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 
-const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--stop-instances]
+const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
+                   [--stop-instances]
   --socket PATH     Unix socket of the coordinator (default /run/shoal/coordinator.sock)
   --run DIR         state folder, on a file system that a restart of the agent survives (default /run/shoal)
   --name NAME       name of this host (default its hostname)
+  --label KEY=VALUE a label of this host for the rules of manifests, such as zone=rack-3; may be given again
+  --taint NAME      keeps instances away whose component does not tolerate it; may be given again
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on`;
 
 interface Options {
   socket: string;
   run: string;
   name: string;
+  labels: Record<string, string>;
+  taints: string[];
   stopInstances: boolean;
 }
 
@@ -40,6 +47,8 @@ function readOptions(words: string[]): Options | null {
         socket: { type: 'string', default: '/run/shoal/coordinator.sock' },
         run: { type: 'string', default: '/run/shoal' },
         name: { type: 'string', default: hostname() },
+        label: { type: 'string', multiple: true, default: [] },
+        taint: { type: 'string', multiple: true, default: [] },
         'stop-instances': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -51,10 +60,30 @@ function readOptions(words: string[]): Options | null {
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
-    return { socket: values.socket, run: values.run, name: values.name, stopInstances: values['stop-instances'] };
+    const { socket, run, name, taint: taints, 'stop-instances': stopInstances } = values;
+    for (const taint of taints) assertLabel('--taint', taint);
+    return { socket, run, name, labels: readLabels(values.label), taints, stopInstances };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
+}
+
+function readLabels(given: readonly string[]): Record<string, string> {
+  const labels: [string, string][] = given.map((each) => {
+    const [key = '', value = '', ...more] = each.split('=');
+    if (more.length > 0) throw new Error(`--label must be KEY=VALUE, not ${each}`);
+    assertLabel('--label', key);
+    assertLabel('--label', value);
+    return [key, value];
+  });
+  if (labels.length > LIMITS.labelsMax) throw new Error(`at most ${LIMITS.labelsMax} labels, not ${labels.length}`);
+  return Object.fromEntries(labels);
+}
+
+function assertLabel(option: string, text: string): void {
+  if (text.length <= LIMITS.nameLengthMax && new RegExp(LABEL_PATTERN).test(text)) return;
+  const allowed = `1 to ${LIMITS.nameLengthMax} letters, digits, hyphens, underscores and dots`;
+  throw new Error(`${option}: expected ${allowed}, found ${JSON.stringify(text)}`);
 }
 
 async function run(options: Options, log: Logger): Promise<void> {
@@ -74,7 +103,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
   const { profiler, problem } = startProfiler();
   const userNamespace = await allowsUserNamespace();
-  const host = describeHost(options.name, { controllers, profilerProblem: problem, userNamespace });
+  const features = { controllers, profilerProblem: problem, userNamespace };
+  const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
   const clock = () => Date.now();

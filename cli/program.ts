@@ -8,6 +8,7 @@ import { addEvents } from './commands/events.js';
 import { addForecast } from './commands/forecast.js';
 import { addGet, addPs } from './commands/get.js';
 import { addHelp } from './commands/help.js';
+import { addHost } from './commands/host.js';
 import { addLogs } from './commands/logs.js';
 import { addScale } from './commands/scale.js';
 import { addTop } from './commands/top.js';
@@ -55,7 +56,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
       ])}\n\n\`shoal help exit-codes\` lists the exit codes.`,
     );
   const open = sessionOpener(io, signal);
-  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addLogs, addEvents];
+  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addHost, addLogs, addEvents];
   addUp(program, io, signal);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addDoctor(program, io);

@@ -22,6 +22,14 @@ export interface ClusterState {
   targets: Readonly<Record<string, Target>>;
   overrides: Readonly<Record<string, number>>;
   shards: Readonly<Record<string, ShardRecord>>;
+  /** By host name: those that get no new instances. */
+  cordons: Readonly<Record<string, Cordon>>;
+}
+
+export interface Cordon {
+  /** Its instances are to go elsewhere as well. */
+  drain: boolean;
+  sinceMs: number;
 }
 
 export interface AppRecord {
@@ -52,6 +60,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   targets: {},
   overrides: {},
   shards: {},
+  cordons: {},
 };
 
 export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {
@@ -146,6 +155,18 @@ export function setTargets(
     targets[key] = next;
   }
   return targets === null ? state : bump({ ...state, targets });
+}
+
+/** Keeps new instances off the host and, with `drain`, brings those that it has elsewhere. Null: opens it again. */
+export function setCordon(state: ClusterState, host: string, cordon: Cordon | null): ClusterState {
+  const before = own(state.cordons, host);
+  if (before?.drain === cordon?.drain) return state;
+  const { [host]: _before, ...cordons } = state.cordons;
+  return bump({ ...state, cordons: cordon === null ? cordons : { ...cordons, [host]: cordon } });
+}
+
+export function isDrained(state: ClusterState, host: string): boolean {
+  return own(state.cordons, host)?.drain === true;
 }
 
 /** How many instances the component shall have: the override, else the plan. */

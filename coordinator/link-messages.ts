@@ -3,7 +3,7 @@ import { LATENCY_BUCKETS } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { ToCoordinator } from '../protocol/link.js';
-import { NAME_PATTERN } from '../protocol/manifest-schema.js';
+import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
 const INSTANCES_MAX = 10_000;
@@ -22,6 +22,7 @@ const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } 
 const amount = { type: 'number', minimum: 0 } as const;
 const text = { type: 'string', maxLength: TEXT_MAX } as const;
 const name = { type: 'string', pattern: NAME_PATTERN, maxLength: LIMITS.nameLengthMax } as const;
+const label = { type: 'string', pattern: LABEL_PATTERN, maxLength: LIMITS.nameLengthMax } as const;
 const instanceId = { type: 'string', pattern: INSTANCE_ID_PATTERN, maxLength: INSTANCE_ID_LENGTH_MAX } as const;
 
 /** An object of which all properties are needed but the named ones; what else it holds is dropped. */
@@ -36,13 +37,18 @@ const hello = object({
   type: { const: 'hello' },
   version: count,
   revision: count,
-  host: object({
-    name: { type: 'string', pattern: HOST_NAME_PATTERN, maxLength: 253 },
-    cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
-    memoryBytes: count,
-    kernel: { type: 'string', maxLength: 1_000 },
-    degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
-  }),
+  host: object(
+    {
+      name: { type: 'string', pattern: HOST_NAME_PATTERN, maxLength: 253 },
+      cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
+      memoryBytes: count,
+      kernel: { type: 'string', maxLength: 1_000 },
+      degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
+      labels: { type: 'object', maxProperties: LIMITS.labelsMax, propertyNames: label, additionalProperties: label },
+      taints: list(label, LIMITS.labelsMax),
+    },
+    ['labels', 'taints'],
+  ),
 });
 
 const sample = object({

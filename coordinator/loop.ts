@@ -64,6 +64,10 @@ export class Coordinator {
   get memory(): PlannerState {
     return this.#memory;
   }
+  /** Component key → what was said of its instances that wait for room. */
+  get waiting(): ReadonlyMap<string, string> {
+    return this.#waiting;
+  }
   get events(): EventLog {
     return this.#options.events;
   }

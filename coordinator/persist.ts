@@ -10,6 +10,7 @@ const PARTS = {
   targets: 'target/',
   overrides: 'override/',
   shards: 'shards/',
+  cordons: 'cordon/',
 } as const;
 const INSTANCES = 'instance/';
 const META_KEY = 'meta';
@@ -75,6 +76,7 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     targets: {},
     overrides: {},
     shards: {},
+    cordons: {},
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
   const instances: InstanceRecord[] = [];

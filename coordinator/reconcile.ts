@@ -1,12 +1,22 @@
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
-import type { PlaceGroup, PlaceHost, Placement } from './brain/placement.js';
+import { type Component, PRIORITY_DEFAULT } from '../protocol/manifest.js';
+import {
+  admits,
+  CPU_OVERCOMMIT,
+  type PlaceGroup,
+  type PlaceHost,
+  type Placement,
+  type PlaceRequest,
+} from './brain/placement.js';
+import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import {
   bump,
   type ClusterState,
   componentKey,
   componentOf,
   type InstanceRecord,
+  isDrained,
   own,
   wantedCount,
 } from './cluster.js';
@@ -18,7 +28,7 @@ import { type AssignShards, assignAllShards } from './shard-maps.js';
 /** What reconcile needs of the brain. */
 export interface ReconcileBrain {
   assignShards: AssignShards;
-  place(groups: readonly PlaceGroup[], hosts: readonly PlaceHost[]): Placement;
+  place(request: PlaceRequest): Placement;
 }
 
 /** One step that reconcile took, for the event log. */
@@ -26,7 +36,7 @@ export interface Step {
   app: string;
   component: string;
   instance: string;
-  kind: 'created' | 'draining' | 'dropped' | 'replaced' | 'resized' | 'unplaced' | 'shards-assigned';
+  kind: 'created' | 'draining' | 'dropped' | 'replaced' | 'resized' | 'gave-way' | 'unplaced' | 'shards-assigned';
   message: string;
 }
 
@@ -54,11 +64,15 @@ export function reconcile(
   const counters = fulfil(wishes, context);
 
   const instances = draft.finish();
-  const next = instances === state.instances ? state : bump({ ...state, instances, counters });
+  const next =
+    instances === state.instances ? state : bump({ ...state, instances, counters: { ...state.counters, ...counters } });
   const assigned = assignAllShards(next, observed, brain.assignShards, nowMs);
   if (assigned !== next) noteShards(next, assigned, context.steps);
   return { state: assigned, steps: context.steps };
 }
+
+/** How much those that it may call draw a component to their hosts before anything has been measured; near: 1. */
+const UNMEASURED_NEAR = 0.5;
 
 interface Context {
   state: ClusterState;
@@ -73,10 +87,11 @@ interface Context {
 interface Wish {
   app: string;
   component: string;
+  described: Component;
   wanted: number;
   size: Size;
   generation: number;
-  /** Instances that stay, of the present manifest and of earlier ones. */
+  /** Instances that stay; old ones are of an earlier manifest or on a host that is drained, and get replaced. */
   current: readonly InstanceRecord[];
   old: readonly InstanceRecord[];
   someDrain: boolean;
@@ -110,91 +125,140 @@ function dropAll({ state, observed, nowMs, draft, steps }: Context): void {
 function wishOf(app: string, component: string, { state, draft }: Context): Wish | null {
   const key = componentKey(app, component);
   const target = own(state.targets, key);
+  const described = componentOf(state, app, component);
   const generation = own(state.apps[app]?.generations ?? {}, component);
-  if (target === undefined || generation === undefined) return null;
+  if (target === undefined || described === undefined || generation === undefined) return null;
   const wanted = wantedCount(state, app, component);
   const { size } = target;
   const group = draft.ofComponent(key);
-  const content = group.length === wanted && group.every((each) => isAsWanted(each, generation, size));
+  const content = group.length === wanted && group.every((each) => isAsWanted(each, generation, size, state));
   if (content) return null;
   const staying = group.filter((each) => each.draining === undefined);
-  const current = staying.filter((each) => each.generation === generation);
-  const old = staying.filter((each) => each.generation !== generation);
+  const isCurrent = (each: InstanceRecord) => each.generation === generation && !isDrained(state, each.host);
+  const current = staying.filter(isCurrent);
+  const old = staying.filter((each) => !isCurrent(each));
   const someDrain = staying.length < group.length;
-  return { app, component, wanted, size, generation, current, old, someDrain };
+  return { app, component, described, wanted, size, generation, current, old, someDrain };
 }
 
-function isAsWanted(instance: InstanceRecord, generation: number, size: Size): boolean {
-  return instance.draining === undefined && instance.generation === generation && sameSize(instance.size, size);
+function isAsWanted(instance: InstanceRecord, generation: number, size: Size, state: ClusterState): boolean {
+  const { draining, host } = instance;
+  const current = instance.generation === generation && !isDrained(state, host);
+  return draining === undefined && current && sameSize(instance.size, size);
 }
 
-/** Creates, drains and resizes. Answers the counters of ids. */
-function fulfil(wishes: readonly Wish[], context: Context): ClusterState['counters'] {
-  const { counters, unplaced } = create(wishes, context);
+/** Drains, resizes and creates, in this order: what shrinks or goes makes room for the rest. Answers the id counters that rose. */
+function fulfil(wishes: readonly Wish[], context: Context): Counters {
+  const { draft, observed } = context;
+  const rooms = new Rooms(draft, observed);
+  const leavers = new Map(wishes.map((wish) => [wish, new Set<InstanceRecord>()]));
   for (const wish of wishes) {
-    const { wanted, current, old, someDrain } = wish;
-    // Old ones leave as new ones get ready; when there is no room for both, one at a time makes way.
-    const ready = current.filter((each) => isReady(each, context.observed)).length;
-    let oldLeaving = Math.max(0, old.length - Math.max(0, wanted - ready));
-    if (oldLeaving === 0 && old.length > 0 && unplaced.has(wish) && !someDrain) oldLeaving = 1;
-    const surplus = Math.max(0, current.length - wanted);
-    const oldFirst = leavingFirst(old, oldLeaving, context.observed);
-    const currentFirst = leavingFirst(current, surplus, context.observed);
-    drain(oldFirst, 'replaced by the new manifest', context);
-    drain(currentFirst, `count falls to ${wanted}`, context);
-    const leaving = new Set([...oldFirst, ...currentFirst]);
-    for (const instance of [...current, ...old]) if (!leaving.has(instance)) resize(instance, wish.size, context);
+    const { wanted, current, old } = wish;
+    // Old ones leave as new ones get ready.
+    const ready = current.filter((each) => isReady(each, observed)).length;
+    const oldLeaving = leavingFirst(old, Math.max(0, old.length - Math.max(0, wanted - ready)), observed);
+    const surplus = leavingFirst(current, Math.max(0, current.length - wanted), observed);
+    drainOld(oldLeaving, context);
+    drain(surplus, `count falls to ${wanted}`, context);
+    for (const each of [...oldLeaving, ...surplus]) leavers.get(wish)?.add(each);
   }
+  const urgent = wishes.toSorted((a, b) => priorityOf(b.described) - priorityOf(a.described) || compareNames(a, b));
+  const staying = (wish: Wish) =>
+    [...wish.current, ...wish.old].filter((each) => leavers.get(wish)?.has(each) !== true);
+  for (const wish of urgent) for (const each of staying(wish)) shrink(each, wish.size, rooms, context);
+  for (const wish of urgent) for (const each of staying(wish)) grow(each, wish.size, rooms, context);
+  const { counters, waiting } = create(urgent, context);
+  for (const { wish } of waiting) {
+    // When there is no room for old and new, one at a time makes way; on a drained host that would free no room.
+    const replaceable = wish.old.filter((each) => !isDrained(context.state, each.host));
+    const idle = !wish.someDrain && leavers.get(wish)?.size === 0;
+    if (idle && replaceable.length > 0) drainOld(leavingFirst(replaceable, 1, observed), context);
+  }
+  giveWay(waiting, counters, context);
   return counters;
 }
 
-function create(
-  wishes: readonly Wish[],
-  { state, observed, brain, nowMs, draft, steps }: Context,
-): { counters: ClusterState['counters']; unplaced: ReadonlySet<Wish> } {
-  const unplaced = new Set<Wish>();
+function compareNames(a: Wish, b: Wish): number {
+  const [one, other] = [componentKey(a.app, a.component), componentKey(b.app, b.component)];
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+type Counters = Record<string, number>;
+
+/** A component of which some instances found no host. */
+interface Waiting {
+  wish: Wish;
+  group: PlaceGroup;
+}
+
+function create(wishes: readonly Wish[], context: Context): { counters: Counters; waiting: Waiting[] } {
+  const { state, observed, brain, draft, steps } = context;
+  const waiting: Waiting[] = [];
   const asked = wishes.filter(({ wanted, current }) => wanted > current.length);
-  if (asked.length === 0) return { counters: state.counters, unplaced };
-  const counters = { ...state.counters };
+  if (asked.length === 0) return { counters: {}, waiting };
+  const counters: Counters = {};
   // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
   const reserved = { ...state.counters };
-  const drafts = asked.map((wish) => ({ wish, ids: nextIds(reserved, wish) }));
-  const groups = drafts.map(({ wish, ids }): PlaceGroup => {
-    const key = componentKey(wish.app, wish.component);
-    return { key, ids, size: wish.size, hosts: draft.ofComponent(key).map(({ host }) => host) };
-  });
-  const hosts = usableHosts(observed, draft);
-  const placement = brain.place(groups, hosts);
-  for (const { wish, ids } of drafts) {
-    const { app, component, size, generation, current, wanted } = wish;
-    let created = 0;
-    for (const id of ids) {
-      const host = placement.hosts.get(id);
-      if (host === undefined) continue;
-      const createdRevision = state.revision + 1;
-      const instance: InstanceRecord = {
-        id,
-        app,
-        component,
-        host,
-        size,
-        generation,
-        createdAtMs: nowMs,
-        createdRevision,
-      };
-      draft.put(instance);
-      const prefix = prefixOf(wish);
-      counters[prefix] = Math.max(own(counters, prefix) ?? 0, numberOf(instance) + 1);
-      created += 1;
-      steps.push(stepOf(instance, 'created', `on ${host}, ${describeSize(size)}`));
+  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish), state) }));
+  const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
+  const hosts = openHosts(state, observed, draft);
+  const placement = brain.place({ groups: asks.flatMap(({ groups }) => groups), hosts, hostsOf });
+  for (const { wish, groups } of asks) {
+    let missing = 0;
+    for (const group of groups) {
+      const left = group.ids.filter((id) => !placement.hosts.has(id));
+      for (const id of group.ids) put(wish, id, placement.hosts.get(id), counters, context);
+      // The more urgent group comes first; the other one waits behind it.
+      if (left.length > 0 && missing === 0) waiting.push({ wish, group: { ...group, ids: left } });
+      missing += left.length;
     }
-    const missing = wanted - current.length - created;
     if (missing === 0) continue;
-    unplaced.add(wish);
-    const why = hosts.length === 0 ? 'no host is connected' : 'no host has room';
-    steps.push({ app, component, instance: '', kind: 'unplaced', message: `${missing} instances wait: ${why}` });
+    const { app, component } = wish;
+    const why = placement.unplaced.get(componentKey(app, component)) ?? 'no host has room';
+    steps.push({
+      app,
+      component,
+      instance: '',
+      kind: 'unplaced',
+      message: `${missing} instances wait for room: ${why}`,
+    });
   }
-  return { counters, unplaced };
+  return { counters, waiting };
+}
+
+function put(wish: Wish, id: string, host: string | undefined, counters: Counters, context: Context): void {
+  if (host === undefined) return;
+  const { app, component, size, generation } = wish;
+  const { draft, state, nowMs, steps } = context;
+  const createdRevision = state.revision + 1;
+  const instance: InstanceRecord = { id, app, component, host, size, generation, createdAtMs: nowMs, createdRevision };
+  draft.put(instance);
+  const prefix = prefixOf(wish);
+  counters[prefix] = Math.max(own(counters, prefix) ?? 0, numberOf(instance) + 1);
+  steps.push(stepOf(instance, 'created', `on ${host}, ${describeSize(size)}`));
+}
+
+/** Those that its minimum asks for, and the rest. */
+function groupsOf(wish: Wish, ids: readonly string[], state: ClusterState): PlaceGroup[] {
+  const { app, component, size, described, current } = wish;
+  const components = own(state.apps, app)?.manifest.components ?? {};
+  const keyOf = (name: string) => componentKey(app, name);
+  // Who keeps apart from this one is as little wanted beside it as the other way round.
+  const averse = Object.keys(components).filter((name) => components[name]?.place?.apart.includes(component));
+  const apart = [...new Set([...(described.place?.apart ?? []), ...averse])].map(keyOf);
+  const near = new Map<string, number>();
+  // Until what they say to each other has been measured, all that it may call count alike.
+  const callees = described.calls.filter((name) => name !== component);
+  for (const name of callees) near.set(keyOf(name), UNMEASURED_NEAR / callees.length);
+  for (const name of described.place?.near ?? []) near.set(keyOf(name), 1);
+  const common = { key: keyOf(component), size, priority: priorityOf(described), near, apart };
+  const base = described.place === undefined ? common : { ...common, rules: described.place };
+  const needed = Math.max(0, described.count.min - current.length);
+  const groups = [
+    { ...base, ids: ids.slice(0, needed), needed: true },
+    { ...base, ids: ids.slice(needed), needed: false },
+  ];
+  return groups.filter((group) => group.ids.length > 0);
 }
 
 function nextIds(reserved: Record<string, number>, wish: Wish): string[] {
@@ -209,21 +273,153 @@ function prefixOf({ app, component }: Wish): string {
   return `${app}-${component}`;
 }
 
-function usableHosts(observed: Observed, draft: InstanceDraft): PlaceHost[] {
-  return [...observed.hosts.values()].filter(isUsable).map(({ info: { name, cores, memoryBytes } }) => {
-    return { name, cores, memoryBytes, running: draft.onHost(name) };
-  });
+/** Hosts that may get new instances. */
+function openHosts(state: ClusterState, observed: Observed, draft: InstanceDraft): PlaceHost[] {
+  return [...observed.hosts.values()]
+    .filter((host) => isUsable(host) && !Object.hasOwn(state.cordons, host.info.name))
+    .map(({ info: { name, cores, memoryBytes, labels = {}, taints = [] } }) => {
+      return { name, cores, memoryBytes, labels, taints, running: draft.onHost(name) };
+    });
 }
 
-function drain(leaving: readonly InstanceRecord[], why: string, { state, nowMs, draft, steps }: Context): void {
-  for (const instance of leaving) {
-    draft.put({ ...instance, draining: { sinceMs: nowMs, revision: state.revision + 1 } });
-    steps.push(stepOf(instance, 'draining', why));
+/** Makes room for those that wait, at the cost of lower priorities. */
+function giveWay(waiting: readonly Waiting[], counters: Counters, context: Context): void {
+  const { state, observed, draft, steps } = context;
+  if (waiting.length === 0) return;
+  const open = openHosts(state, observed, draft);
+  const claims = waiting.map(({ wish, group }): RoomClaim & Waiting => {
+    const byName = new Map(open.map((host) => [host.name, host]));
+    const isAllowed = (name: string) => {
+      const host = byName.get(name);
+      const alone = group.apart.every((key) => draft.ofComponent(key).every((each) => each.host !== name));
+      return host !== undefined && alone && admits(host, group.rules);
+    };
+    const { key, size, priority, needed } = group;
+    return { key, size, priority, needed, isAllowed, wish, group };
+  });
+  const surplus = new Map<string, number>();
+  const hosts = open.map(({ name, cores, memoryBytes }): RoomHost => {
+    return {
+      name,
+      cores,
+      memoryBytes,
+      running: draft.onHost(name).map((each) => roomInstance(each, surplus, context)),
+    };
+  });
+  for (const room of makeRoom(claims, hosts, surplus)) {
+    const claim = claims.find(({ key }) => key === room.claim.key);
+    if (claim === undefined) continue;
+    const changed = room.kind === 'shrink' ? room.cpu.keys() : room.ids;
+    for (const id of changed) {
+      const instance = draft.onHost(room.host).find((each) => each.id === id);
+      if (instance === undefined) continue;
+      const why = `gave way to ${claim.key} of priority ${claim.priority}`;
+      if (room.kind === 'end') drain([instance], why, context, 'gave-way');
+      else {
+        const size = { ...instance.size, cpu: room.cpu.get(id) ?? instance.size.cpu };
+        draft.put({ ...instance, size });
+        steps.push(stepOf(instance, 'gave-way', `to ${describeSize(size)}: ${why}`));
+      }
+    }
+    const [id] = claim.group.ids;
+    if (room.kind === 'shrink' && id !== undefined) put(claim.wish, id, room.host, counters, context);
   }
 }
 
-function resize(instance: InstanceRecord, size: Size, { draft, steps }: Context): void {
+/** Notes on the way how many instances above its minimum each component has. */
+function roomInstance(instance: InstanceRecord, surplus: Map<string, number>, { state, draft }: Context): RoomInstance {
+  const { id, app, component, size } = instance;
+  const key = componentKey(app, component);
+  const described = componentOf(state, app, component);
+  if (!surplus.has(key)) {
+    const staying = draft.ofComponent(key).filter((each) => each.draining === undefined).length;
+    surplus.set(key, staying - (described?.count.min ?? 0));
+  }
+  const cpuMin = Math.min(size.cpu, described?.size.cpu.min ?? size.cpu);
+  return { id, key, size, priority: priorityOf(described), cpuMin, draining: instance.draining !== undefined };
+}
+
+function priorityOf(component: Component | undefined): number {
+  return component?.priority ?? PRIORITY_DEFAULT;
+}
+
+function drainOld(leaving: readonly InstanceRecord[], context: Context): void {
+  for (const instance of leaving) {
+    const drained = isDrained(context.state, instance.host);
+    drain([instance], drained ? `its host ${instance.host} is drained` : 'replaced by the new manifest', context);
+  }
+}
+
+function drain(
+  leaving: readonly InstanceRecord[],
+  why: string,
+  { state, nowMs, draft, steps }: Context,
+  kind: Step['kind'] = 'draining',
+): void {
+  for (const instance of leaving) {
+    draft.put({ ...instance, draining: { sinceMs: nowMs, revision: state.revision + 1 } });
+    steps.push(stepOf(instance, kind, why));
+  }
+}
+
+/** What is left to allot on each host; worked out for those on which something grows. */
+class Rooms {
+  readonly #draft: InstanceDraft;
+  readonly #observed: Observed;
+  readonly #known = new Map<string, Size>();
+
+  constructor(draft: InstanceDraft, observed: Observed) {
+    this.#draft = draft;
+    this.#observed = observed;
+  }
+
+  /** Of a host that has not been seen nothing is known, so nothing on it grows. */
+  on(name: string): Size {
+    let room = this.#known.get(name);
+    if (room !== undefined) return room;
+    const info = this.#observed.hosts.get(name)?.info;
+    room = { cpu: (info?.cores ?? 0) * CPU_OVERCOMMIT, memory: info?.memoryBytes ?? 0 };
+    for (const { size } of this.#draft.onHost(name)) {
+      room.cpu -= size.cpu;
+      room.memory -= size.memory;
+    }
+    this.#known.set(name, room);
+    return room;
+  }
+
+  take(name: string, before: Size, after: Size): void {
+    const room = this.on(name);
+    room.cpu -= after.cpu - before.cpu;
+    room.memory -= after.memory - before.memory;
+  }
+}
+
+/** Less CPU growth than this is not worth a resize, in cores. */
+const GROWTH_MIN = 0.01;
+
+function shrink(instance: InstanceRecord, size: Size, rooms: Rooms, context: Context): void {
+  const { cpu, memory } = instance.size;
+  resize(instance, { cpu: Math.min(cpu, size.cpu), memory: Math.min(memory, size.memory) }, rooms, context);
+}
+
+/** As far as the host has room. */
+function grow(instance: InstanceRecord, size: Size, rooms: Rooms, context: Context): void {
+  const { draft } = context;
+  const present = draft
+    .ofComponent(componentKey(instance.app, instance.component))
+    .find(({ id }) => id === instance.id);
+  if (present === undefined || sameSize(present.size, size)) return;
+  const room = rooms.on(present.host);
+  const most = Math.max(present.size.cpu, Math.min(size.cpu, present.size.cpu + room.cpu));
+  const cpu = most === size.cpu || most - present.size.cpu >= GROWTH_MIN ? most : present.size.cpu;
+  const memory = size.memory <= present.size.memory + room.memory ? size.memory : present.size.memory;
+  resize(present, { cpu, memory }, rooms, context);
+}
+
+function resize(instance: InstanceRecord, size: Size, rooms: Rooms, { draft, steps }: Context): void {
   if (sameSize(instance.size, size)) return;
+  // Before the change, which the room is reckoned from.
+  rooms.take(instance.host, instance.size, size);
   draft.put({ ...instance, size });
   steps.push(stepOf(instance, 'resized', `from ${describeSize(instance.size)} to ${describeSize(size)}`));
 }

@@ -10,6 +10,8 @@ export interface Knowledge {
   observed: Observed;
   memory: PlannerState;
   nowMs: number;
+  /** Component key → what is said of its instances that found no host. */
+  waiting: ReadonlyMap<string, string>;
 }
 
 export function appView({ state }: Knowledge, app: string): AppView | null {
@@ -33,6 +35,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
   }));
   const allotted = phases.filter((each) => each.ready).reduce((sum, each) => sum + each.size.cpu, 0);
   const demandCpu = seen?.demand.cpu ?? 0;
+  const planned = override === undefined ? reasonOf(seen) : `count set by hand: ${override}`;
+  const waits = known.waiting.get(key);
   return {
     app,
     component: name,
@@ -49,7 +53,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
     forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
-    reason: override === undefined ? reasonOf(seen) : `count set by hand: ${override}`,
+    reason: waits === undefined ? planned : `${planned}; ${waits}`,
   };
 }
 
@@ -74,11 +78,17 @@ export function instanceViews({ state, observed, memory }: Knowledge): InstanceV
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));
 }
 
+function useOf(state: ClusterState, host: string): HostView['use'] {
+  const cordon = own(state.cordons, host);
+  return cordon === undefined ? 'open' : cordon.drain ? 'drained' : 'cordoned';
+}
+
 export function hostViews({ state, observed }: Knowledge): HostView[] {
   return [...observed.hosts.values()]
     .map(({ info, connected }) => ({
       ...info,
       connected,
+      use: useOf(state, info.name),
       instances: state.instances.byHost.get(info.name)?.length ?? 0,
     }))
     .sort((a, b) => compare(a.name, b.name));

@@ -40,6 +40,10 @@ export interface HostView {
   kernel: string;
   degraded: { what: string; remedy: string }[];
   instances: number;
+  /** What its operator lets it do: take instances, keep those that it has, or give them away. */
+  use: 'open' | 'cordoned' | 'drained';
+  labels?: Record<string, string>;
+  taints?: string[];
 }
 export interface EventView {
   id: number;

@@ -7,6 +7,7 @@ export const LIMITS = {
   componentsPerAppMax: 64,
   instancesPerComponentMax: 500,
   envVariablesMax: 128,
+  labelsMax: 32,
   shardCount: 64,
   callsOutstandingPerPeerMax: 1024,
   callDeadlineMsDefault: 5_000,

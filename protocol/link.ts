@@ -78,6 +78,10 @@ export interface HostInfo {
   cores: number;
   memoryBytes: number;
   kernel: string;
+  /** Given to the agent by its operator: `zone` is the one that spreading knows of. Absent: none. */
+  labels?: Record<string, string>;
+  /** What keeps instances away whose component does not tolerate it. Absent: none. */
+  taints?: string[];
   /** What this host lacks, each with its remedy. */
   degraded: { what: string; remedy: string }[];
 }

@@ -1,5 +1,5 @@
 import { LIMITS } from './limits.js';
-import type { Component, Manifest, Objective, Source, StateMode } from './manifest.js';
+import type { Component, Manifest, Objective, PlaceRules, Source, StateMode } from './manifest.js';
 import { describe, didYouMean } from './manifest-explain.js';
 import { parseCpu, parseMemory, parseTimeMs } from './manifest-units.js';
 import { pointerOf } from './manifest-yaml.js';
@@ -23,6 +23,8 @@ export interface UserComponent {
   state?: StateMode;
   season?: string;
   calls?: string[];
+  priority?: number;
+  place?: Partial<PlaceRules>;
   ports?: { name: string; host: number }[];
 }
 
@@ -33,6 +35,9 @@ export const MANIFEST_DEFAULTS = {
   memory: { min: 64 * 2 ** 20, max: 512 * 2 ** 20 },
   utilisation: 0.7,
 } as const;
+
+/** Where nothing else is said. */
+export const PLACE_DEFAULT: PlaceRules = { spread: 'host', near: [], apart: [], require: {}, tolerate: [] };
 
 const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
 const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
@@ -58,7 +63,10 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
     if (given === undefined) continue;
     const at = pointerOf('/components', name);
     components.set(name, buildComponent(given, at, report, sourceOf));
-    checkCalls(given, at, names, report);
+    checkComponents(given.calls, `${at}/calls`, names, report);
+    checkComponents(given.place?.near, `${at}/place/near`, names, report);
+    checkComponents(given.place?.apart, `${at}/place/apart`, names, report);
+    checkNearAndApart(given, at, report);
     checkPorts(given, name, at, hostPorts, report);
   }
   return { app: user.app, components: Object.fromEntries(components) };
@@ -114,6 +122,8 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     calls: given.calls ?? [],
     ports: given.ports ?? [],
   };
+  if (given.priority !== undefined) component.priority = given.priority;
+  if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };
   if (given.season === 'off') component.seasonSeconds = 0;
   else if (given.season !== undefined && given.season !== 'auto') {
     component.seasonSeconds = within(parseTimeMs(given.season) / 1000, SEASON, `${at}/season`, given.season);
@@ -165,11 +175,18 @@ function checkPartitioned(given: UserComponent, count: Range, at: string, report
   }
 }
 
-function checkCalls(given: UserComponent, at: string, names: string[], report: Report): void {
-  for (const [i, callee] of (given.calls ?? []).entries()) {
-    if (names.includes(callee)) continue;
-    const hint = didYouMean(callee, names);
-    report(`${at}/calls/${i}`, `expected a component of this app, found ${describe(callee)}${hint}`);
+function checkComponents(given: readonly string[] = [], at: string, names: string[], report: Report): void {
+  for (const [i, named] of given.entries()) {
+    if (names.includes(named)) continue;
+    const hint = didYouMean(named, names);
+    report(`${at}/${i}`, `expected a component of this app, found ${describe(named)}${hint}`);
+  }
+}
+
+function checkNearAndApart({ place }: UserComponent, at: string, report: Report): void {
+  for (const [i, named] of (place?.near ?? []).entries()) {
+    if (place?.apart?.includes(named) !== true) continue;
+    report(`${at}/place/near/${i}`, `expected a component that is not in apart too, found ${describe(named)}`);
   }
 }
 

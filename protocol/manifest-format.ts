@@ -19,6 +19,8 @@ export function toUserForm(manifest: Manifest): UserManifest {
       calls: component.calls,
       ports: component.ports,
     };
+    if (component.priority !== undefined) user.priority = component.priority;
+    if (component.place !== undefined) user.place = component.place;
     if (component.command.length > 0) user.command = component.command;
     return [name, user];
   });

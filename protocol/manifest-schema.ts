@@ -8,6 +8,7 @@ import { LIMITS } from './limits.js';
  * as expected, so each one reads on after "expected ".
  */
 export const NAME_PATTERN = '^[a-z]([a-z0-9-]*[a-z0-9])?$';
+export const LABEL_PATTERN = '^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$';
 const NUMBER = '[0-9]+(\\.[0-9]+)?';
 const NO_NUL = '^[^\\u0000]*$';
 
@@ -53,6 +54,47 @@ function range<One extends { type: unknown; description: string }>(one: One, typ
     properties: { min: one, max: one },
   };
 }
+
+const label = {
+  type: 'string',
+  minLength: 1,
+  maxLength: LIMITS.nameLengthMax,
+  pattern: LABEL_PATTERN,
+  description: `a label of at most ${LIMITS.nameLengthMax} letters, digits, hyphens, underscores and dots`,
+} as const;
+
+const others = (description: string) => ({
+  type: 'array',
+  uniqueItems: true,
+  maxItems: LIMITS.componentsPerAppMax,
+  items: name,
+  description,
+});
+
+const place = {
+  type: 'object',
+  description: 'a map of spread, near, apart, require and tolerate',
+  additionalProperties: false,
+  properties: {
+    spread: { type: 'string', enum: ['host', 'zone'], description: 'one of host and zone' },
+    near: others('a list of component names, none twice'),
+    apart: others('a list of component names, none twice'),
+    require: {
+      type: 'object',
+      maxProperties: LIMITS.labelsMax,
+      description: 'a map of labels that a host must have, such as {disk: ssd}',
+      propertyNames: label,
+      additionalProperties: label,
+    },
+    tolerate: {
+      type: 'array',
+      uniqueItems: true,
+      maxItems: LIMITS.labelsMax,
+      items: label,
+      description: 'a list of taints of hosts, none twice',
+    },
+  },
+};
 
 const component = {
   type: 'object',
@@ -146,6 +188,8 @@ const component = {
       items: name,
       description: 'a list of component names, none twice',
     },
+    priority: { type: 'integer', minimum: 0, maximum: 1000, description: 'a whole number from 0 to 1000' },
+    place,
     ports: {
       type: 'array',
       maxItems: 64,

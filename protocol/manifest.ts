@@ -16,8 +16,27 @@ export interface Component {
   seasonSeconds?: number;
   /** Components of the same app that this one may call. */
   calls: string[];
+  /** 0 … 1000; absent: PRIORITY_DEFAULT. When room is short, a lower one gives way to a higher one. */
+  priority?: number;
+  /** Where its instances may and had best run; absent: anywhere, spread over hosts. */
+  place?: PlaceRules;
   /** TCP ports on the host's loopback that are forwarded into the first instances. */
   ports: Port[];
+}
+
+export const PRIORITY_DEFAULT = 500;
+
+export interface PlaceRules {
+  /** Over what its instances are spread: hosts, or the values of the hosts' label `zone` and then hosts. */
+  spread: 'host' | 'zone';
+  /** Components of the same app whose hosts are preferred. */
+  near: string[];
+  /** Components of the same app, itself too, that never share a host with an instance. */
+  apart: string[];
+  /** Labels that a host must have. */
+  require: Record<string, string>;
+  /** Taints of hosts that do not keep its instances away. */
+  tolerate: string[];
 }
 
 export type StateMode = 'none' | 'replicated' | 'partitioned' | 'cache';

@@ -70,10 +70,18 @@ function callsText({ sample }: InstanceView): string {
   return `${sample.finished} finished, ${sample.failed} failed, ${sample.outstanding} outstanding`;
 }
 
+function labelsText(labels: Record<string, string> = {}): string {
+  const list = Object.entries(labels).map(([label, value]) => `${label}=${value}`);
+  return list.length === 0 ? 'none' : list.sort().join(', ');
+}
+
 export function describeHost(view: HostView, paint: Paint): string[] {
   const list: Facts = [
     ['host', view.name],
     ['link', view.connected ? 'connected' : 'away'],
+    ['use', view.use],
+    ['labels', labelsText(view.labels)],
+    ['taints', view.taints?.join(', ') || 'none'],
     ['cores', formatCores(view.cores)],
     ['memory', formatBytes(view.memoryBytes)],
     ['kernel', view.kernel],

@@ -83,6 +83,11 @@ export function hostColumns(paint: Paint): Column<HostView>[] {
       value: (host) => (host.connected ? 'connected' : 'away'),
       paint: (text, host) => (host.connected ? paint.green(text) : paint.red(text)),
     },
+    {
+      title: 'USE',
+      value: (host) => host.use,
+      paint: (text, host) => (host.use === 'open' ? text : paint.yellow(text)),
+    },
     { title: 'CORES', value: (host) => formatCores(host.cores), align: 'right' },
     { title: 'MEMORY', value: (host) => formatBytes(host.memoryBytes), align: 'right' },
     { title: 'INSTANCES', value: (host) => String(host.instances), align: 'right' },

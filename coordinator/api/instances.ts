@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
-import { hostViews, instanceViews } from '../views.js';
+import { instanceViews } from '../views.js';
 import { found, type Know, numberIn } from './apps.js';
 import { followLog, logFiles, tailLines } from './logs.js';
-import { answers, HOST, INSTANCE, INSTANCE_ID, listOf, NAME } from './schemas.js';
+import { answers, INSTANCE, INSTANCE_ID, listOf, NAME } from './schemas.js';
 
 const TAIL_LINES_MAX = 100_000;
 const ID_PARAMS = { type: 'object', properties: { id: INSTANCE_ID }, required: ['id'] };
@@ -14,7 +14,7 @@ interface IdParams {
   id: string;
 }
 
-/** Instances with their logs, and hosts. `run` is the agent's state folder on this host. */
+/** Instances with their logs. `run` is the agent's state folder on this host. */
 export async function instanceRoutes(server: FastifyInstance, know: Know, run: string): Promise<void> {
   server.get<{ Querystring: { app?: string; component?: string } }>(
     '/instances',
@@ -71,24 +71,6 @@ export async function instanceRoutes(server: FastifyInstance, know: Know, run: s
       raw.socket.once('close', () => gone.abort());
       return Readable.from(following(folder, files, tail, gone.signal), { objectMode: false });
     },
-  );
-  server.get('/hosts', { schema: { summary: 'All hosts', response: answers(listOf(HOST)) } }, async () =>
-    hostViews(know()),
-  );
-  server.get<{ Params: { name: string } }>(
-    '/hosts/:name',
-    {
-      schema: {
-        summary: 'One host',
-        params: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } }, required: ['name'] },
-        response: answers(HOST),
-      },
-    },
-    async ({ params: { name } }) =>
-      found(
-        hostViews(know()).find((each) => each.name === name),
-        `host ${name}`,
-      ),
   );
 }
 

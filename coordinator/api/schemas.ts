@@ -61,6 +61,7 @@ export const HOST = object({
   cores: number,
   memoryBytes: number,
   kernel: text,
+  use: { type: 'string', enum: ['open', 'cordoned', 'drained'] },
 });
 export const EVENT = object({
   id: number,

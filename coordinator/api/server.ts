@@ -8,6 +8,7 @@ import type { Coordinator } from '../loop.js';
 import { assertHostHeader, assertToken } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { eventRoutes } from './events.js';
+import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
 import { metricsText } from './metrics.js';
 import { sendProblem } from './problem.js';
@@ -44,6 +45,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     observed: coordinator.observed,
     memory: coordinator.memory,
     nowMs: coordinator.now(),
+    waiting: coordinator.waiting,
   });
 
   server.addHook('onRequest', async (request) => {
@@ -74,6 +76,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => appRoutes(each, coordinator, know));
       await v1.register((each) => componentRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
+      await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => eventRoutes(each, coordinator.events));
       v1.get('/version', { schema: { summary: 'Version of the coordinator' } }, async () => ({ version, api: 'v1' }));
       v1.get('/openapi.json', { schema: { summary: 'This API as an OpenAPI document' } }, async () => server.swagger());

@@ -1,14 +1,18 @@
 import type { Size } from '../../protocol/link.js';
+import type { PlaceRules } from '../../protocol/manifest.js';
 import { byNumberedName } from './shards.js';
 
 /**
- * Where new instances go. Instances that run stay where they are; the larger of the new ones choose first, and each takes
- * the host of the lowest cost. Pure, and independent of the order in which hosts and groups are given.
+ * Where new instances go. Instances that run stay where they are; of the new ones those of the higher priority choose
+ * first, then those that a minimum asks for, then the larger, and each takes the host of the lowest cost. Pure, and independent of the order in which hosts
+ * and groups are given. docs/brain.md says what the cost is made of.
  */
 export interface PlaceHost {
   name: string;
   cores: number;
   memoryBytes: number;
+  labels?: Readonly<Record<string, string>>;
+  taints?: readonly string[];
   /** Instances that run on it or are to. */
   running: Iterable<{ size: Size }>;
 }
@@ -19,15 +23,30 @@ export interface PlaceGroup {
   key: string;
   ids: readonly string[];
   size: Size;
-  /** Hosts of the component's other instances, one entry for each. */
-  hosts: readonly string[];
+  /** 0 … 1000. */
+  priority: number;
+  /** Without these the component has fewer than its minimum. */
+  needed: boolean;
+  /** Absent: anywhere. */
+  rules?: Readonly<Pick<PlaceRules, 'spread' | 'require' | 'tolerate'>>;
+  /** Keys of components that it had best be near, each with its share of what they say to each other, 0 … 1. */
+  near: ReadonlyMap<string, number>;
+  /** Keys of components that never share a host with it. */
+  apart: readonly string[];
+}
+
+export interface PlaceRequest {
+  groups: readonly PlaceGroup[];
+  hosts: readonly PlaceHost[];
+  /** Hosts of the instances that a component has, one entry for each. */
+  hostsOf(key: string): readonly string[];
 }
 
 export interface Placement {
   /** Instance id → host name. */
   hosts: ReadonlyMap<string, string>;
-  /** Ids that fit nowhere. */
-  unplaced: readonly string[];
+  /** Component key → why the rest of its ids fit nowhere. */
+  unplaced: ReadonlyMap<string, string>;
 }
 
 /** Sizes are upper bounds and CPU gives way, so more than the host's cores may be allotted. Memory does not. */
@@ -35,69 +54,124 @@ export const CPU_OVERCOMMIT = 4;
 const MEMORY_OVERCOMMIT = 1;
 
 /**
- * The cost of a host for an instance, in the unit of a whole host's load. A second instance of the same component on a
- * host costs more than any difference of load, so that a component is spread first.
+ * The cost of a host for an instance, in the unit of a whole host's load.
+ * `zone`, `same`: for each instance of the component in the zone, if it is spread over zones, and on the host. One more
+ * costs more than any difference of load, so that a component is spread first.
+ * `load`: how full the host gets, by the scarcer of CPU and memory. As the cluster fills, the sign turns: then the fuller
+ * host is better, so that the large instances that come later still find room in one piece.
+ * `stranded`: difference of the shares of CPU and memory; what is left of one without the other is of no use.
+ * `near`: for all that the component says to others that have no instance on the host.
  */
-const COST = { same: 2, load: 1 };
+export const COST = { zone: 8, same: 2, load: 1, stranded: 0.5, near: 1.5 } as const;
+/** Mean load of the hosts from which, and at which wholly, they are filled up instead of being kept even. */
+const PACK = { from: 0.5, wholly: 0.9 };
 
-/** Of the hosts that have nothing to do with the component, the least loaded so many are weighed. */
+/** Of the hosts of a zone that have nothing to do with the component, so many are weighed, best by load first. */
 const CANDIDATES = 16;
+const ANYWHERE: NonNullable<PlaceGroup['rules']> = { spread: 'host', require: {}, tolerate: [] };
+const NO_ROOM = 'no host has room';
 
-export function place(groups: readonly PlaceGroup[], hosts: readonly PlaceHost[]): Placement {
+export function place({ groups, hosts, hostsOf }: PlaceRequest): Placement {
   const chosen = new Map<string, string>();
-  const unplaced: string[] = [];
+  const unplaced = new Map<string, string>();
   if (groups.length === 0) return { hosts: chosen, unplaced };
   const loads = new HostLoads(hosts);
-  // Room only shrinks here, so that what is as large as something that found none need not look.
+  const whereabouts = new Whereabouts(hostsOf, loads);
+  // Room only shrinks here, so that what is as large as something that found none anywhere need not look.
   const failed: Size[] = [];
-  for (const group of groups.toSorted(largerFirst)) {
-    const counts = countBy(group.hosts);
-    const ids = group.ids.toSorted(byNumberedName);
-    for (const [index, id] of ids.entries()) {
-      const hopeless = failed.some(({ cpu, memory }) => cpu <= group.size.cpu && memory <= group.size.memory);
-      const best = hopeless ? undefined : cheapest(loads, group, counts);
+  for (const group of groups.toSorted(firstToChoose)) {
+    for (const id of group.ids.toSorted(byNumberedName)) {
+      const { cpu, memory } = group.size;
+      const hopeless = failed.some((size) => size.cpu <= cpu && size.memory <= memory);
+      const best = hopeless ? undefined : cheapest(loads, group, whereabouts);
       if (best === undefined) {
-        unplaced.push(...ids.slice(index));
-        if (!hopeless) failed.push(group.size);
+        const allowed = hopeless || loads.all().some((load) => isAllowed(load, group, whereabouts));
+        unplaced.set(group.key, allowed ? NO_ROOM : whyNowhere(group, hosts.length));
+        if (!hopeless && !loads.all().some((load) => fits(load, group.size))) failed.push(group.size);
         break;
       }
       loads.add(best, group.size);
-      counts.set(best.name, (counts.get(best.name) ?? 0) + 1);
-      chosen.set(id, best.name);
+      whereabouts.add(group.key, best);
+      chosen.set(id, best.host.name);
     }
   }
   return { hosts: chosen, unplaced };
 }
 
-function largerFirst(a: PlaceGroup, b: PlaceGroup): number {
-  return b.size.memory - a.size.memory || b.size.cpu - a.size.cpu || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+function firstToChoose(a: PlaceGroup, b: PlaceGroup): number {
+  const larger = b.size.memory - a.size.memory || b.size.cpu - a.size.cpu;
+  const byUrgency = b.priority - a.priority || Number(b.needed) - Number(a.needed);
+  return byUrgency || larger || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 }
 
-function cheapest(loads: HostLoads, { size }: PlaceGroup, counts: ReadonlyMap<string, number>): Load | undefined {
+function whyNowhere({ rules, apart }: PlaceGroup, hosts: number): string {
+  if (hosts === 0) return 'no host is connected';
+  const labels = Object.entries(rules?.require ?? {}).map(([label, value]) => `${label}=${value}`);
+  const needs = [
+    ...(labels.length > 0 ? [`has ${labels.join(' and ')}`] : []),
+    ...(apart.length > 0 ? [`is without ${apart.join(' and ')}`] : []),
+    'has no taint that it does not tolerate',
+  ];
+  return `no host ${needs.join(' and ')}`;
+}
+
+function cheapest(loads: HostLoads, group: PlaceGroup, whereabouts: Whereabouts): Load | undefined {
   let best: Load | undefined;
   let lowest = Number.POSITIVE_INFINITY;
+  const packing = loads.packing();
   const weigh = (load: Load) => {
-    const cost = COST.same * (counts.get(load.name) ?? 0) + COST.load * shareWith(load, size);
-    if (cost > lowest || (cost === lowest && best !== undefined && byNumberedName(load.name, best.name) > 0)) return;
+    const cost = costOf(load, group, whereabouts, packing);
+    if (cost > lowest) return;
+    if (cost === lowest && best !== undefined && byNumberedName(load.host.name, best.host.name) > 0) return;
     best = load;
     lowest = cost;
   };
-  for (const name of counts.keys()) {
-    const load = loads.get(name);
-    if (load !== undefined && fits(load, size)) weigh(load);
+  const related = new Set<string>();
+  for (const key of [group.key, ...group.near.keys()]) {
+    for (const name of whereabouts.hosts(key).keys()) related.add(name);
   }
-  let seen = 0;
-  for (const load of loads.ascending()) {
-    if (counts.has(load.name) || !fits(load, size)) continue;
-    weigh(load);
-    seen += 1;
-    if (seen === CANDIDATES) break;
+  const usable = (load: Load) => fits(load, group.size) && isAllowed(load, group, whereabouts);
+  for (const name of related) {
+    const load = loads.get(name);
+    if (load !== undefined && usable(load)) weigh(load);
+  }
+  // The rest differ by their load alone.
+  for (const ordered of loads.zones()) {
+    let seen = 0;
+    for (let i = 0; i < ordered.length && seen < CANDIDATES; i += 1) {
+      const load = ordered[packing > 0.5 ? ordered.length - 1 - i : i] as Load;
+      if (related.has(load.host.name) || !usable(load)) continue;
+      weigh(load);
+      seen += 1;
+    }
   }
   return best;
 }
 
+function costOf(load: Load, group: PlaceGroup, whereabouts: Whereabouts, packing: number): number {
+  const { size, near, rules = ANYWHERE } = group;
+  const { name } = load.host;
+  const cpu = (load.cpu + size.cpu) / Math.max(1e-3, load.cpuRoom);
+  const memory = (load.memory + size.memory) / Math.max(1, load.memoryRoom);
+  let apart = 0;
+  for (const [key, share] of near) if (!whereabouts.hosts(key).has(name)) apart += share;
+  const inZone = rules.spread === 'zone' ? whereabouts.inZone(group.key, load.zone) : 0;
+  return (
+    COST.zone * inZone +
+    COST.same * (whereabouts.hosts(group.key).get(name) ?? 0) +
+    COST.load * (1 - 2 * packing) * Math.max(cpu, memory) +
+    COST.stranded * Math.abs(cpu - memory) +
+    COST.near * apart
+  );
+}
+
+function isAllowed({ host }: Load, { rules, apart }: PlaceGroup, whereabouts: Whereabouts): boolean {
+  return admits(host, rules) && apart.every((key) => !whereabouts.hosts(key).has(host.name));
+}
+
 interface Load {
-  name: string;
+  host: PlaceHost;
+  zone: string;
   cpuRoom: number;
   memoryRoom: number;
   cpu: number;
@@ -106,71 +180,135 @@ interface Load {
   share: number;
 }
 
+/** Whether the rules of a component let its instances run on the host, room and neighbours aside. */
+export function admits(host: Pick<PlaceHost, 'labels' | 'taints'>, rules: PlaceGroup['rules'] = ANYWHERE): boolean {
+  const { labels = {}, taints = [] } = host;
+  for (const [label, value] of Object.entries(rules.require)) {
+    if (!Object.hasOwn(labels, label) || labels[label] !== value) return false;
+  }
+  return taints.every((taint) => rules.tolerate.includes(taint));
+}
+
 function fits({ cpu, memory, cpuRoom, memoryRoom }: Load, size: Size): boolean {
   return cpu + size.cpu <= cpuRoom && memory + size.memory <= memoryRoom;
 }
 
-function shareWith({ cpu, memory, cpuRoom, memoryRoom }: Load, size: Size): number {
-  return Math.max((cpu + size.cpu) / Math.max(1e-3, cpuRoom), (memory + size.memory) / Math.max(1, memoryRoom));
+function shareOf({ cpu, memory, cpuRoom, memoryRoom }: Load): number {
+  return Math.max(cpu / Math.max(1e-3, cpuRoom), memory / Math.max(1, memoryRoom));
 }
 
-const NOTHING: Size = { cpu: 0, memory: 0 };
-
-/** The hosts with what is allotted on each, kept in the order of their load. */
+/** The hosts with what is allotted on each, those of each zone in the order of their load. */
 class HostLoads {
   readonly #byName = new Map<string, Load>();
-  readonly #ordered: Load[];
+  readonly #zones = new Map<string, Load[]>();
+  #shareSum = 0;
 
   constructor(hosts: readonly PlaceHost[]) {
-    for (const { name, cores, memoryBytes, running } of hosts) {
-      const rooms = { cpuRoom: cores * CPU_OVERCOMMIT, memoryRoom: memoryBytes * MEMORY_OVERCOMMIT };
-      const load: Load = { name, ...rooms, cpu: 0, memory: 0, share: 0 };
-      for (const { size } of running) {
+    for (const host of hosts) {
+      const rooms = { cpuRoom: host.cores * CPU_OVERCOMMIT, memoryRoom: host.memoryBytes * MEMORY_OVERCOMMIT };
+      const load: Load = { host, zone: host.labels?.zone ?? '', ...rooms, cpu: 0, memory: 0, share: 0 };
+      for (const { size } of host.running) {
         load.cpu += size.cpu;
         load.memory += size.memory;
       }
-      load.share = shareWith(load, NOTHING);
-      this.#byName.set(name, load);
+      load.share = shareOf(load);
+      this.#byName.set(host.name, load);
     }
-    this.#ordered = [...this.#byName.values()].sort(byShare);
+    // Summed in one order, so that rounding does not depend on the order in which the hosts were given.
+    for (const load of [...this.#byName.values()].sort(byShare)) {
+      this.#shareSum += load.share;
+      const zone = this.#zones.get(load.zone);
+      if (zone === undefined) this.#zones.set(load.zone, [load]);
+      else zone.push(load);
+    }
   }
 
   get(name: string): Load | undefined {
     return this.#byName.get(name);
   }
 
-  /** The least loaded first. */
-  ascending(): readonly Load[] {
-    return this.#ordered;
+  all(): Load[] {
+    return [...this.#byName.values()];
+  }
+
+  /** The least loaded of each first. */
+  zones(): Iterable<readonly Load[]> {
+    return this.#zones.values();
+  }
+
+  /** 0: hosts are kept even; 1: they are filled up. */
+  packing(): number {
+    const mean = this.#shareSum / Math.max(1, this.#byName.size);
+    return Math.min(1, Math.max(0, (mean - PACK.from) / (PACK.wholly - PACK.from)));
   }
 
   add(load: Load, size: Size): void {
-    this.#ordered.splice(this.#positionOf(load), 1);
+    const zone = this.#zones.get(load.zone) ?? [];
+    zone.splice(positionOf(zone, load), 1);
+    this.#shareSum -= load.share;
     load.cpu += size.cpu;
     load.memory += size.memory;
-    load.share = shareWith(load, NOTHING);
-    this.#ordered.splice(this.#positionOf(load), 0, load);
+    load.share = shareOf(load);
+    this.#shareSum += load.share;
+    zone.splice(positionOf(zone, load), 0, load);
   }
+}
 
-  /** Where the host is in the order, or belongs. */
-  #positionOf(load: Load): number {
-    let low = 0;
-    let high = this.#ordered.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (byShare(this.#ordered[middle] as Load, load) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/** Where the host is in the order, or belongs. */
+function positionOf(ordered: readonly Load[], load: Load): number {
+  let low = 0;
+  let high = ordered.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (byShare(ordered[middle] as Load, load) < 0) low = middle + 1;
+    else high = middle;
   }
+  return low;
 }
 
 function byShare(a: Load, b: Load): number {
-  return a.share - b.share || byNumberedName(a.name, b.name);
+  return a.share - b.share || byNumberedName(a.host.name, b.host.name);
 }
 
-function countBy(names: readonly string[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return counts;
+/** How many instances of a component are where; looked up for the components that matter, then kept up to date. */
+class Whereabouts {
+  readonly #hostsOf: PlaceRequest['hostsOf'];
+  readonly #loads: HostLoads;
+  readonly #known = new Map<string, { hosts: Map<string, number>; zones: Map<string, number> }>();
+
+  constructor(hostsOf: PlaceRequest['hostsOf'], loads: HostLoads) {
+    this.#hostsOf = hostsOf;
+    this.#loads = loads;
+  }
+
+  hosts(key: string): ReadonlyMap<string, number> {
+    return this.#of(key).hosts;
+  }
+
+  inZone(key: string, zone: string): number {
+    return this.#of(key).zones.get(zone) ?? 0;
+  }
+
+  add(key: string, { host, zone }: Load): void {
+    const { hosts, zones } = this.#of(key);
+    increase(hosts, host.name);
+    increase(zones, zone);
+  }
+
+  #of(key: string): { hosts: Map<string, number>; zones: Map<string, number> } {
+    const present = this.#known.get(key);
+    if (present !== undefined) return present;
+    const counted = { hosts: new Map<string, number>(), zones: new Map<string, number>() };
+    for (const name of this.#hostsOf(key)) {
+      increase(counted.hosts, name);
+      const load = this.#loads.get(name);
+      if (load !== undefined) increase(counted.zones, load.zone);
+    }
+    this.#known.set(key, counted);
+    return counted;
+  }
+}
+
+function increase(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }

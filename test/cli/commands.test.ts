@@ -97,6 +97,23 @@ t.test('scale sets the count by hand and gives it back', async (t) => {
   }
 });
 
+t.test('host: drain, cordon and uncordon', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const path = '/v1/hosts/rack1/cordon';
+  const empty = (_: unknown, response: { writeHead: (status: number) => { end: () => void } }): void => {
+    response.writeHead(204).end();
+  };
+  fake.on(`PUT ${path}`, empty).on(`DELETE ${path}`, empty);
+  t.match(await shoal('host', 'drain', 'rack1'), { code: 0, out: /^rack1 is drained: / });
+  t.match(fake.seen.at(-1), { method: 'PUT', url: path, body: '{"drain":true}' });
+  t.match(await shoal('host', 'cordon', 'rack1'), { code: 0, out: /gets no new instances/ });
+  t.match(fake.seen.at(-1), { method: 'PUT', url: path, body: '{"drain":false}' });
+  t.match(await shoal('host', 'uncordon', 'rack1'), { code: 0, out: 'rack1 is open again\n' });
+  t.match(fake.seen.at(-1), { method: 'DELETE', url: path, body: '' });
+  t.match(await shoal('host', 'drain', 'nobody'), { code: 3 });
+  t.match(await shoal('host', 'drain'), { code: 2 });
+});
+
 t.test('forecast, events, version', async (t) => {
   const { fake, shoal } = await setUp(t);
   const forecast = await shoal('forecast', 'search/web', '--horizon', '30');

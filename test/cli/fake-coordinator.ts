@@ -75,7 +75,7 @@ function problem(response: ServerResponse, code: ErrorCode, detail: string): voi
 
 export function hostView(more: Partial<HostView> = {}): HostView {
   const base = { name: 'rack1', connected: true, cores: 2, memoryBytes: 8 * 2 ** 30, kernel: '6.1.0', instances: 2 };
-  return { ...base, degraded: [], ...more };
+  return { ...base, degraded: [], use: 'open', ...more };
 }
 
 export function componentView(more: Partial<ComponentView> = {}): ComponentView {

@@ -89,7 +89,7 @@ t.test('quantities', async (t) => {
 t.test('the live frame shows hosts, components, demand, forecast, instances and events', async (t) => {
   const frame = renderTop(view(), 160).join('\n');
   t.match(frame, /1 host, 1 component, 2 instances \(1 ready\)/);
-  t.match(frame, /rack1 +connected +2 +8Gi +2 +6\.1\.0/);
+  t.match(frame, /rack1 +connected +open +2 +8Gi +2 +6\.1\.0/);
   t.match(frame, /search\/web +2\/2 of 1–8 +0\.25 cpu 64Mi +█+▒*.*0\.3 +≤0\.55 in 30s +60% +42 +12ms/);
   t.match(frame, /search-web-2 +rack1 +backoff/);
   t.match(frame, /instance-ready {2}search-web-1 {2}event number 1/);

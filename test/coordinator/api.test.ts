@@ -2,7 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InjectOptions } from 'fastify';
 import t from 'tap';
-import type { ComponentView, InstanceView, Problem } from '../../protocol/http.js';
+import { loadCluster } from '../../coordinator/persist.js';
+import type { ComponentView, HostView, InstanceView, Problem } from '../../protocol/http.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const YAML = { 'content-type': 'application/yaml' };
@@ -266,4 +267,35 @@ t.test('logs: the tail, all, and what follows across a rotation', async (t) => {
   }
   t.equal(text, 'three\nfour\n');
   abort.abort();
+});
+
+t.test('a host is cordoned, drained and opened again, durably', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const { api, coordinator } = rig;
+  await rig.addHost('h1');
+  const url = '/v1/hosts/h1/cordon';
+  const put = (payload: string, at = url) => api.inject({ method: 'PUT', url: at, headers: JSON_TYPE, payload });
+  t.match((await api.inject('/v1/hosts/h1')).json<HostView>(), { use: 'open' });
+  t.match((await put('{"drain":false}')).json<HostView>(), { use: 'cordoned' });
+  const { revision } = coordinator.state;
+  await put('{"drain":false}');
+  t.equal(coordinator.state.revision, revision, 'again it changes nothing');
+  t.match((await put('{"drain":true}')).json<HostView>(), { use: 'drained' });
+  t.match((await loadCluster(rig.store)).cordons, { h1: { drain: true } });
+  t.equal((await put('{"drain":1}')).statusCode, 400);
+  t.equal((await put('{"drain":true}', '/v1/hosts/nobody/cordon')).statusCode, 404);
+  t.match((await api.inject({ method: 'DELETE', url })).json<HostView>(), { use: 'open' });
+  t.strictSame((await loadCluster(rig.store)).cordons, {});
+});
+
+t.test('a component that waits for room says so', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const { api } = rig;
+  await rig.addHost('h1');
+  const text = 'app: shop\ncomponents: {web: {rootfs: host, command: [x], place: {require: {disk: ssd}}}}';
+  await api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: { 'content-type': 'text/yaml' }, payload: text });
+  const view = (await api.inject('/v1/apps/shop/components/web')).json<ComponentView>();
+  t.match(view.reason, /1 instances wait for room: no host has disk=ssd/);
 });

@@ -260,6 +260,48 @@ const REFUSALS: Refusal[] = [
     '$.components.x.image',
     /found the number 5/,
   ),
+  refusal(
+    'priority',
+    inValid('priority: 1001'),
+    [6, 15],
+    '$.components.index.priority',
+    /0 to 1000, found the number 1001/,
+  ),
+  refusal(
+    'spread',
+    inValid('place: {spread: rack}'),
+    [6, 21],
+    '$.components.index.place.spread',
+    /one of host and zone/,
+  ),
+  refusal(
+    'near none',
+    inValid('place: {near: [indx]}'),
+    [6, 20],
+    '$.components.index.place.near[0]',
+    /did you mean "index"/,
+  ),
+  refusal(
+    'near and apart',
+    inValid('place: {near: [index], apart: [index]}'),
+    [6, 20],
+    '$.components.index.place.near[0]',
+    /not in apart too/,
+  ),
+  refusal(
+    'label',
+    inValid('place: {require: {disk: "a b"}}'),
+    [6, 29],
+    '$.components.index.place.require.disk',
+    /a label/,
+  ),
+  refusal(
+    'taint twice',
+    inValid('place: {tolerate: [a, a]}'),
+    [6, 27],
+    '$.components.index.place.tolerate[1]',
+    /none twice/,
+  ),
 ];
 
 t.ok(REFUSALS.length >= 35);

@@ -64,6 +64,20 @@ t.test('every part of a manifest is read', async (t) => {
   });
 });
 
+t.test(
+  'priority and place: as written, the rest of place by its defaults, the same again from its own form',
+  async (t) => {
+    const text = '{app: a, components: {x: {image: y, priority: 0, place: {apart: [x]}}, z: {image: y}}}';
+    const result = parseManifest(text, 'a');
+    if (!result.ok) return t.fail('was refused');
+    const { x, z } = result.manifest.components;
+    t.equal(x?.priority, 0);
+    t.strictSame(x?.place, { spread: 'host', near: [], apart: ['x'], require: {}, tolerate: [] });
+    t.strictSame([z?.priority, z?.place], [undefined, undefined]);
+    t.strictSame(parseManifest(JSON.stringify(toUserForm(result.manifest)), 'a'), result);
+  },
+);
+
 t.test('a default gives way to the end of a range that is given', async (t) => {
   const text = '{app: a, components: {x: {image: y, count: {min: 20}, size: {cpu: {max: 50m}}}}}';
   const result = parseManifest(text, 'a');
