@@ -3,7 +3,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Sample } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
 import { type ComponentModel, NEW_MODEL } from './brain/component-model.js';
-import { addDemands, type Demand, demandBetween, NO_DEMAND } from './brain/demand.js';
+import { addBetween, type Demand, NO_DEMAND, noDemand } from './brain/demand.js';
 import type { Explanation } from './brain/explanation.js';
 import { summary } from './brain/explanation-words.js';
 import {
@@ -136,7 +136,8 @@ function lookAt(
   observed: Observed,
 ): ComponentMemory & { sampled: boolean } {
   const samples: Sampled[] = [];
-  const demands: Demand[] = [];
+  const demand = noDemand();
+  let sampled = false;
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
     const sample = seen?.status.sample;
@@ -151,15 +152,12 @@ function lookAt(
     }
     let cpuUsed = 0;
     if (before !== undefined) {
-      const demand = demandBetween(before.sample, sample, (seen.atMs - before.atMs) / 1000);
-      cpuUsed = demand.cpu;
-      demands.push(demand);
+      cpuUsed = addBetween(demand, before.sample, sample, (seen.atMs - before.atMs) / 1000);
+      sampled = true;
     }
     samples.push({ id, sample, atMs: seen.atMs, cpuUsed });
   }
-  const sampled = demands.length > 0;
   if (!sampled) return { ...memory, samples, sampled };
-  const demand = addDemands(demands);
   const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-LATENCY_STEPS);
   const latencyMs = latencyOf(sumOf(recentBuckets));
   return { ...memory, samples, demand, recentBuckets, latencyMs, sampled };

@@ -28,56 +28,42 @@ export const NO_DEMAND: Demand = {
   memoryBytes: 0,
 };
 
-/**
- * Rates between two samples of one instance, `seconds` apart. Counters that went back mean that the instance started
- * anew in between: all of `after` then fell into the span.
- */
+export function noDemand(): Demand {
+  return { ...NO_DEMAND, latencyBuckets: NO_DEMAND.latencyBuckets.slice() };
+}
+
+/** Rates between two samples of one instance, `seconds` apart. */
 export function demandBetween(before: Sample, after: Sample, seconds: number): Demand {
-  const outstanding = natural(after.outstanding);
-  const memoryBytes = natural(after.memoryBytes);
-  if (!(seconds > 0) || !Number.isFinite(seconds)) return { ...NO_DEMAND, outstanding, memoryBytes };
+  const demand = noDemand();
+  addBetween(demand, before, after, seconds);
+  return demand;
+}
+
+/**
+ * Adds the rates between two samples of one instance, `seconds` apart, to `sum`; of memory the largest. Counters that
+ * went back mean that the instance started anew in between: all of `after` then fell into the span. Answers the cores
+ * used. It changes `sum` and makes nothing, since it runs for every instance once a second.
+ */
+export function addBetween(sum: Demand, before: Sample, after: Sample, seconds: number): number {
+  sum.outstanding += natural(after.outstanding);
+  sum.memoryBytes = Math.max(sum.memoryBytes, natural(after.memoryBytes));
+  if (!(seconds > 0) || !Number.isFinite(seconds)) return 0;
   const restarted =
     after.cpuSeconds < before.cpuSeconds || after.arrived < before.arrived || after.finished < before.finished;
-  // Plain code without a copy or a closure more than needed: this runs for every instance once a second.
-  return {
-    outstanding,
-    memoryBytes,
-    cpu: riseOf(before.cpuSeconds, after.cpuSeconds, restarted) / seconds,
-    requestsPerSecond: riseOf(before.arrived, after.arrived, restarted) / seconds,
-    failedPerSecond: riseOf(before.failed, after.failed, restarted) / seconds,
-    ioReadBytesPerSecond: riseOf(before.ioReadBytes, after.ioReadBytes, restarted) / seconds,
-    ioWriteBytesPerSecond: riseOf(before.ioWriteBytes, after.ioWriteBytes, restarted) / seconds,
-    latencyBuckets: bucketsBetween(before.latencyBuckets, after.latencyBuckets, restarted),
-  };
-}
-
-function bucketsBetween(before: readonly number[], after: readonly number[], restarted: boolean): number[] {
-  const buckets = NO_DEMAND.latencyBuckets.slice();
+  const cpu = riseOf(before.cpuSeconds, after.cpuSeconds, restarted) / seconds;
+  sum.cpu += cpu;
+  sum.requestsPerSecond += riseOf(before.arrived, after.arrived, restarted) / seconds;
+  sum.failedPerSecond += riseOf(before.failed, after.failed, restarted) / seconds;
+  sum.ioReadBytesPerSecond += riseOf(before.ioReadBytes, after.ioReadBytes, restarted) / seconds;
+  sum.ioWriteBytesPerSecond += riseOf(before.ioWriteBytes, after.ioWriteBytes, restarted) / seconds;
+  const [from, to, buckets] = [before.latencyBuckets, after.latencyBuckets, sum.latencyBuckets];
   for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
-    const from = before[i] ?? 0;
-    const to = after[i] ?? 0;
+    const start = from[i] ?? 0;
+    const end = to[i] ?? 0;
     // Most stand still.
-    if (to !== from || restarted) buckets[i] = riseOf(from, to, restarted);
+    if (start !== end || restarted) buckets[i] = (buckets[i] ?? 0) + riseOf(start, end, restarted);
   }
-  return buckets;
-}
-
-/** Everything added up, except memory: its largest. */
-export function addDemands(demands: readonly Demand[]): Demand {
-  const sum: Demand = { ...NO_DEMAND, latencyBuckets: NO_DEMAND.latencyBuckets.slice() };
-  for (const one of demands) {
-    sum.cpu += one.cpu;
-    sum.requestsPerSecond += one.requestsPerSecond;
-    sum.failedPerSecond += one.failedPerSecond;
-    sum.ioReadBytesPerSecond += one.ioReadBytesPerSecond;
-    sum.ioWriteBytesPerSecond += one.ioWriteBytesPerSecond;
-    sum.outstanding += one.outstanding;
-    for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
-      sum.latencyBuckets[i] = (sum.latencyBuckets[i] ?? 0) + (one.latencyBuckets[i] ?? 0);
-    }
-    sum.memoryBytes = Math.max(sum.memoryBytes, one.memoryBytes);
-  }
-  return sum;
+  return cpu;
 }
 
 function riseOf(from: number, to: number, restarted: boolean): number {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { addDemands, demandBetween, NO_DEMAND } from '../../../coordinator/brain/demand.js';
+import { addBetween, demandBetween, noDemand } from '../../../coordinator/brain/demand.js';
 import { bucketBounds, latencyOf, percentileMs } from '../../../coordinator/brain/latency.js';
 import { LATENCY_BUCKETS, latencyBucket } from '../../../protocol/control.js';
 import type { Sample } from '../../../protocol/link.js';
@@ -60,7 +60,7 @@ t.test('no time between two samples gives no rates', async (t) => {
 t.test('any two samples give rates that are finite and not negative', async () => {
   fc.assert(
     fc.property(sample, sample, fc.double({ min: 0.001, max: 100, noNaN: true }), (before, after, seconds) => {
-      const { latencyBuckets, ...rates } = addDemands([demandBetween(before, after, seconds), NO_DEMAND]);
+      const { latencyBuckets, ...rates } = demandBetween(before, after, seconds);
       const numbers = [...latencyBuckets, ...Object.values(rates)];
       return latencyBuckets.length === LATENCY_BUCKETS && numbers.every((n) => Number.isFinite(n) && n >= 0);
     }),
@@ -68,9 +68,12 @@ t.test('any two samples give rates that are finite and not negative', async () =
 });
 
 t.test('demands add up, memory as its largest', async (t) => {
-  const one = { ...NO_DEMAND, cpu: 1, outstanding: 2, memoryBytes: 5 };
-  t.match(addDemands([one, { ...one, memoryBytes: 9 }]), { cpu: 2, outstanding: 4, memoryBytes: 9 });
-  t.strictSame(addDemands([]), NO_DEMAND);
+  const sum = noDemand();
+  const after = { ...empty, cpuSeconds: 2, outstanding: 2, memoryBytes: 5, latencyBuckets: [0, 3] };
+  t.equal(addBetween(sum, empty, after, 2), 1);
+  addBetween(sum, empty, { ...after, memoryBytes: 9 }, 2);
+  t.match(sum, { cpu: 2, outstanding: 4, memoryBytes: 9 });
+  t.strictSame(sum.latencyBuckets.slice(0, 3), [0, 6, 0]);
 });
 
 t.test('bounds of buckets agree with the function that fills them', async () => {
