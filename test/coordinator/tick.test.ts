@@ -315,7 +315,7 @@ t.test('a drained host is left only as others get ready, and gets nothing until 
 
 t.test('a full cluster: the lower priority gives way, down to its minimum, and gets its room back', async (t) => {
   const low: Wanted = { min: 1, max: 9, priority: 100, demand: 9, memory: 100 * MIB };
-  const high: Wanted = { min: 0, max: 9, priority: 900, demand: 9, memory: 100 * MIB };
+  const high: Wanted = { min: 0, max: 12, priority: 900, demand: 20, memory: 100 * MIB };
   const one = [{ name: 'h1', cores: 8, memoryBytes: 1000 * MIB }];
   const cluster = new Cluster({ low: { a: low } }, one);
   for (let second = 0; second < 60; second += 1) cluster.tick();
