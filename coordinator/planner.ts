@@ -104,8 +104,7 @@ export function reasonOf(memory: ComponentMemory | undefined): string {
 
 /** Points from one step ahead to the horizon. */
 export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
-  const steps = Math.round(horizonSeconds / STEP_SECONDS);
-  const points = forecastDemand(memory.forecaster, steps).map((point, index) => ({
+  const points = forecastDemand(memory.forecaster, horizonSeconds).map((point, index) => ({
     atMs: nowMs + (index + 1) * STEP_SECONDS * 1000,
     ...point,
   }));
@@ -113,7 +112,7 @@ export function forecastView(memory: ComponentMemory, horizonSeconds: number, no
 }
 
 function fresh(seasonSeconds: number, known: ComponentMemory | undefined): ComponentMemory {
-  const forecaster = createDemandForecaster(seasonSeconds);
+  const forecaster = createDemandForecaster({ seasonSeconds, stepSeconds: STEP_SECONDS });
   return {
     history: EMPTY_HISTORY,
     model: NEW_MODEL,
@@ -183,7 +182,7 @@ function decide(
   }
   const demand = resting ? NO_DEMAND : memory.demand;
   const forecaster = observeDemand(memory.forecaster, demand.cpu);
-  const ahead = forecastDemand(forecaster, Math.round(PROVISION_SECONDS / STEP_SECONDS));
+  const ahead = forecastDemand(forecaster, PROVISION_SECONDS);
   const planned = planComponent({
     component,
     nowMs,

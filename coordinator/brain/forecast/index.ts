@@ -2,6 +2,7 @@
 export {
   createDemandForecaster,
   type DemandForecaster,
+  type DemandForecasterOptions,
   demandModelName,
   forecastDemand,
   observeDemand,

@@ -11,7 +11,7 @@ import {
 const HOUR = 3_600;
 
 function run(seasonSeconds: number, seconds: number, value: (second: number) => number | null): DemandForecaster {
-  let state = createDemandForecaster(seasonSeconds);
+  let state = createDemandForecaster({ seasonSeconds });
   for (let second = 0; second < seconds; second += 1) state = observeDemand(state, value(second));
   return state;
 }
@@ -30,6 +30,16 @@ t.test('before two seasons, and without one, the near model answers alone', (t) 
   t.match(demandModelName(run(HOUR, 100, () => 1)), /^damped Holt$/);
   t.match(demandModelName(run(0, 100, () => 1)), /^damped Holt$/);
   t.match(demandModelName(run(10, 100, (second) => second % 10)), /season 10 s/);
+  t.end();
+});
+
+t.test('a step may last several seconds: points are a step apart', (t) => {
+  let state = createDemandForecaster({ seasonSeconds: HOUR, stepSeconds: 15 });
+  const demand = (second: number) => 2 + Math.sin((2 * Math.PI * second) / HOUR);
+  for (let second = 0; second < 3.75 * HOUR; second += 15) state = observeDemand(state, demand(second));
+  const points = forecastDemand(state, 1_800);
+  t.equal(points.length, 120);
+  t.ok(Math.abs((points[119]?.mean ?? 0) - 3) < 0.2, `half an hour ahead ${points[119]?.mean}, really 3`);
   t.end();
 });
 
