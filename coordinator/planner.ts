@@ -31,8 +31,9 @@ import { type Observed, seenOf } from './observed.js';
 export type PlannerState = Readonly<Record<string, ComponentMemory>>;
 
 export interface ComponentMemory {
-  /** The component's manifest entry that the forecaster was made for. */
+  /** The season in the component's manifest entry and the length of a tick that the forecaster was made for. */
   seasonSeconds: number;
+  stepSeconds: number;
   forecaster: DemandForecaster;
   history: PlanHistory;
   model: ComponentModel;
@@ -56,9 +57,16 @@ export interface Sampled {
   cpuUsed: number;
 }
 
-/** Latency is judged over so many steps: one second alone may hold a handful of calls. */
-const LATENCY_STEPS = 10;
-export const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
+export interface PlanOptions {
+  /** Length of a tick: the live loop's second unless told. Whoever drives `plan` on another clock says so here. */
+  stepSeconds?: number;
+  /** Seconds from a decision until a new instance serves; PROVISION_SECONDS unless told. */
+  startSeconds?: number;
+}
+
+/** Latency is judged over so long a time: one second alone may hold a handful of calls. */
+const LATENCY_SECONDS = 10;
+const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 /** A new instance serves within this time; the forecast is provisioned for so far ahead. */
 export const PROVISION_SECONDS = 5;
 const CALM_MS_MIN = 5_000;
@@ -72,17 +80,18 @@ export function plan(
   observed: Observed,
   memory: PlannerState,
   nowMs: number,
+  options: PlanOptions = {},
 ): { state: ClusterState; memory: PlannerState } {
+  const pace = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS, ...options };
   const targets: { app: string; component: string; target: Target }[] = [];
   const memories: Record<string, ComponentMemory> = {};
   for (const [app, record] of Object.entries(state.apps)) {
     for (const [name, component] of Object.entries(record.manifest.components)) {
       const key = componentKey(app, name);
       const known = own(memory, key);
-      const season = component.seasonSeconds ?? 0;
-      const start = known?.seasonSeconds === season ? known : fresh(season, known);
+      const start = startOf(known, component.seasonSeconds ?? 0, pace.stepSeconds);
       const looked = lookAt(start, instancesOf(state, app, name), observed);
-      const planned = decide(state, app, name, component, looked, nowMs);
+      const planned = decide(state, app, name, component, looked, nowMs, pace);
       memories[key] = planned.memory;
       if (planned.target !== null) targets.push({ app, component: name, target: planned.target });
     }
@@ -104,15 +113,18 @@ export function reasonOf(memory: ComponentMemory | undefined): string {
 
 /** Points from one step ahead to the horizon. */
 export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
+  const { stepSeconds } = memory;
   const points = forecastDemand(memory.forecaster, horizonSeconds).map((point, index) => ({
-    atMs: nowMs + (index + 1) * STEP_SECONDS * 1000,
+    atMs: nowMs + (index + 1) * stepSeconds * 1000,
     ...point,
   }));
   return { horizonSeconds, model: demandModelName(memory.forecaster), points };
 }
 
-function fresh(seasonSeconds: number, known: ComponentMemory | undefined): ComponentMemory {
-  const forecaster = createDemandForecaster({ seasonSeconds, stepSeconds: STEP_SECONDS });
+/** What is known, with a new forecaster when the season or the length of a tick is another one. */
+function startOf(known: ComponentMemory | undefined, seasonSeconds: number, stepSeconds: number): ComponentMemory {
+  if (known?.seasonSeconds === seasonSeconds && known.stepSeconds === stepSeconds) return known;
+  const forecaster = createDemandForecaster({ seasonSeconds, stepSeconds });
   return {
     history: EMPTY_HISTORY,
     model: NEW_MODEL,
@@ -124,6 +136,7 @@ function fresh(seasonSeconds: number, known: ComponentMemory | undefined): Compo
     calledInVainMs: null,
     ...known,
     seasonSeconds,
+    stepSeconds,
     forecaster,
   };
 }
@@ -157,7 +170,8 @@ function lookAt(
     samples.push({ id, sample, atMs: seen.atMs, cpuUsed });
   }
   if (!sampled) return { ...memory, samples, sampled };
-  const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-LATENCY_STEPS);
+  const latencySteps = Math.max(1, Math.round(LATENCY_SECONDS / memory.stepSeconds));
+  const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-latencySteps);
   const latencyMs = latencyOf(sumOf(recentBuckets));
   return { ...memory, samples, demand, recentBuckets, latencyMs, sampled };
 }
@@ -169,6 +183,7 @@ function decide(
   component: Component,
   looked: ComponentMemory & { sampled: boolean },
   nowMs: number,
+  { stepSeconds, startSeconds }: Required<PlanOptions>,
 ): { target: Target | null; memory: ComponentMemory } {
   const { sampled, ...memory } = looked;
   const key = componentKey(app, name);
@@ -182,7 +197,7 @@ function decide(
   }
   const demand = resting ? NO_DEMAND : memory.demand;
   const forecaster = observeDemand(memory.forecaster, demand.cpu);
-  const ahead = forecastDemand(forecaster, PROVISION_SECONDS);
+  const ahead = forecastDemand(forecaster, Math.max(startSeconds, stepSeconds));
   const planned = planComponent({
     component,
     nowMs,
@@ -196,7 +211,8 @@ function decide(
     memoryUsedMax: demand.memoryBytes,
     history: memory.history.needs.length > 0 ? memory.history : holding(target, nowMs),
     model: memory.model,
-    stepSeconds: STEP_SECONDS,
+    stepSeconds,
+    startSeconds,
     downWindowMs: calmWindowMs(memory.seasonSeconds),
   });
   return {
