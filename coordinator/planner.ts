@@ -93,7 +93,8 @@ export function plan(
       const looked = lookAt(start, instancesOf(state, app, name), observed);
       const planned = decide(state, app, name, component, looked, nowMs, pace);
       memories[key] = planned.memory;
-      if (planned.target !== null) targets.push({ app, component: name, target: planned.target });
+      if (planned.target !== null && component.mode !== 'observe')
+        targets.push({ app, component: name, target: planned.target });
     }
   }
   return { state: setTargets(state, targets), memory: memories };

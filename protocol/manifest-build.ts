@@ -1,5 +1,5 @@
 import { LIMITS } from './limits.js';
-import type { Component, Manifest, Objective, PlaceRules, Source, StateMode } from './manifest.js';
+import type { Budget, Component, Manifest, Objective, PlaceRules, PlanMode, Source, StateMode } from './manifest.js';
 import { describe, didYouMean } from './manifest-explain.js';
 import { parseCpu, parseMemory, parseTimeMs } from './manifest-units.js';
 import { pointerOf } from './manifest-yaml.js';
@@ -8,6 +8,10 @@ import { pointerOf } from './manifest-yaml.js';
 export interface UserManifest {
   app: string;
   components: Record<string, UserComponent>;
+  budget?: UserBudget;
+}
+interface UserBudget {
+  cpu: number | string;
 }
 type UserRange<T> = T | { min?: T; max?: T };
 export interface UserComponent {
@@ -23,6 +27,8 @@ export interface UserComponent {
   state?: StateMode;
   season?: string;
   calls?: string[];
+  budget?: UserBudget;
+  mode?: PlanMode;
   priority?: number;
   place?: Partial<PlaceRules>;
   ports?: { name: string; host: number }[];
@@ -40,6 +46,7 @@ export const MANIFEST_DEFAULTS = {
 export const PLACE_DEFAULT: PlaceRules = { spread: 'host', near: [], apart: [], require: {}, tolerate: [] };
 
 const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
+const BUDGET = { min: 0.01, max: 1_000_000, what: 'cores from 0.01 to 1000000' };
 const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
 const LATENCY = { min: 0.1, max: LIMITS.callDeadlineMsMax, what: 'a latency from 0.1ms to 600s' };
@@ -48,6 +55,8 @@ interface Range {
   min: number;
   max: number;
 }
+/** `what` says it in a message. */
+type Bound = Range & { what: string };
 /** Reports a problem at a JSON pointer. */
 export type Report = (pointer: string, message: string) => void;
 /** A scalar as it stands in the text. */
@@ -69,15 +78,15 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
     checkNearAndApart(given, at, report);
     checkPorts(given, name, at, hostPorts, report);
   }
-  return { app: user.app, components: Object.fromEntries(components) };
+  const manifest: Manifest = { app: user.app, components: Object.fromEntries(components) };
+  if (user.budget === undefined) return manifest;
+  const least = [...components.values()].reduce((sum, component) => sum + leastCpu(component), 0);
+  return { ...manifest, budget: buildBudget(user.budget, least, '/budget', report) };
 }
 
 function buildComponent(given: UserComponent, at: string, report: Report, sourceOf: SourceOf): Component {
-  const within = (value: number, bound: Range & { what: string }, pointer: string, found: unknown): number => {
-    const ok = value >= bound.min && value <= bound.max;
-    if (!ok) report(pointer, `expected ${bound.what}, found ${describe(found)}`);
-    return value;
-  };
+  const within = (value: number, bound: Bound, pointer: string, found: unknown): number =>
+    checkWithin(value, bound, pointer, found, report);
   const ranged = <T extends number | string>(
     value: UserRange<T> | undefined,
     standard: Range,
@@ -122,6 +131,10 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     calls: given.calls ?? [],
     ports: given.ports ?? [],
   };
+  if (given.budget !== undefined) {
+    component.budget = buildBudget(given.budget, leastCpu(component), `${at}/budget`, report);
+  }
+  if (given.mode !== undefined) component.mode = given.mode;
   if (given.priority !== undefined) component.priority = given.priority;
   if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };
   if (given.season === 'off') component.seasonSeconds = 0;
@@ -129,6 +142,26 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     component.seasonSeconds = within(parseTimeMs(given.season) / 1000, SEASON, `${at}/season`, given.season);
   }
   return component;
+}
+
+/** Cores that its smallest count of smallest instances holds. */
+function leastCpu({ count, size }: Component): number {
+  return count.min * size.cpu.min;
+}
+
+function buildBudget({ cpu }: UserBudget, least: number, at: string, report: Report): Budget {
+  const bound = { ...BUDGET, min: Math.max(BUDGET.min, Number(least.toFixed(9))) };
+  const what =
+    bound.min > BUDGET.min
+      ? `cores of at least ${bound.min}, which count min of the smallest size takes, and at most ${BUDGET.max}`
+      : BUDGET.what;
+  return { cpu: checkWithin(parseCpu(cpu), { ...bound, what }, `${at}/cpu`, cpu, report) };
+}
+
+function checkWithin(value: number, bound: Bound, pointer: string, found: unknown, report: Report): number {
+  const ok = value >= bound.min && value <= bound.max;
+  if (!ok) report(pointer, `expected ${bound.what}, found ${describe(found)}`);
+  return value;
 }
 
 function buildSource(given: UserComponent): Source {

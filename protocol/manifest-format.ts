@@ -19,12 +19,16 @@ export function toUserForm(manifest: Manifest): UserManifest {
       calls: component.calls,
       ports: component.ports,
     };
+    if (component.budget !== undefined) user.budget = component.budget;
+    if (component.mode !== undefined) user.mode = component.mode;
     if (component.priority !== undefined) user.priority = component.priority;
     if (component.place !== undefined) user.place = component.place;
     if (component.command.length > 0) user.command = component.command;
     return [name, user];
   });
-  return { app: manifest.app, components: Object.fromEntries(components) };
+  const user: UserManifest = { app: manifest.app, components: Object.fromEntries(components) };
+  if (manifest.budget !== undefined) user.budget = manifest.budget;
+  return user;
 }
 
 function objectiveForm(objective: Objective): NonNullable<UserComponent['objective']> {

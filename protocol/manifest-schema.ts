@@ -43,6 +43,14 @@ const countOne = {
   description: `a whole number from 0 to ${LIMITS.instancesPerComponentMax}`,
 } as const;
 
+const budget = {
+  type: 'object',
+  description: 'a map of cpu, such as {cpu: 8}',
+  additionalProperties: false,
+  required: ['cpu'],
+  properties: { cpu: cpuOne },
+} as const;
+
 /** A quantity: one value for both ends, or an object of min and max. */
 function range<One extends { type: unknown; description: string }>(one: One, types: readonly string[]) {
   return {
@@ -188,6 +196,8 @@ const component = {
       items: name,
       description: 'a list of component names, none twice',
     },
+    budget,
+    mode: { type: 'string', enum: ['act', 'observe'], description: 'one of act and observe' },
     priority: { type: 'integer', minimum: 0, maximum: 1000, description: 'a whole number from 0 to 1000' },
     place,
     ports: {
@@ -217,6 +227,7 @@ export const MANIFEST_SCHEMA = {
   required: ['app', 'components'],
   properties: {
     app: name,
+    budget,
     components: {
       type: 'object',
       description: `a map of 1 to ${LIMITS.componentsPerAppMax} components by name`,

@@ -2,7 +2,17 @@
 export interface Manifest {
   app: string;
   components: Record<string, Component>;
+  /** What all of its components may hold together; absent: no bound. */
+  budget?: Budget;
 }
+
+/** Cores that instances may hold in all, each counted with its size. */
+export interface Budget {
+  cpu: number;
+}
+
+/** `observe`: the plan is made and shown, and nothing is changed by it. */
+export type PlanMode = 'act' | 'observe';
 
 export interface Component {
   source: Source;
@@ -16,6 +26,10 @@ export interface Component {
   seasonSeconds?: number;
   /** Components of the same app that this one may call. */
   calls: string[];
+  /** What all of its instances may hold together; absent: no bound. */
+  budget?: Budget;
+  /** Absent: act. */
+  mode?: PlanMode;
   /** 0 … 1000; absent: PRIORITY_DEFAULT. When room is short, a lower one gives way to a higher one. */
   priority?: number;
   /** Where its instances may and had best run; absent: anywhere, spread over hosts. */

@@ -78,6 +78,17 @@ t.test(
   },
 );
 
+t.test('budgets and mode: as written, absent by default, the same again from their own form', async (t) => {
+  const text = `{app: a, budget: {cpu: 8}, components: {
+    x: {image: y, budget: {cpu: 2500m}, mode: observe, count: {min: 5}, size: {cpu: 500m}}, z: {image: y}}}`;
+  const result = parseManifest(text, 'a');
+  if (!result.ok) return t.fail(result.errors.map(formatManifestError).join());
+  const { x, z } = result.manifest.components;
+  t.strictSame([result.manifest.budget, x?.budget, x?.mode], [{ cpu: 8 }, { cpu: 2.5 }, 'observe']);
+  t.strictSame([z?.budget, z?.mode], [undefined, undefined]);
+  t.strictSame(parseManifest(JSON.stringify(toUserForm(result.manifest)), 'a'), result);
+});
+
 t.test('a default gives way to the end of a range that is given', async (t) => {
   const text = '{app: a, components: {x: {image: y, count: {min: 20}, size: {cpu: {max: 50m}}}}}';
   const result = parseManifest(text, 'a');
@@ -239,6 +250,8 @@ const component: fc.Arbitrary<Component> = fc.record(
     seasonSeconds: fc.constantFrom(0, 10, 86_400),
     calls: fc.constant([]),
     ports: fc.constant([]),
+    budget: fc.integer({ min: 4096, max: 9999 }).map((cpu) => ({ cpu })),
+    mode: fc.constantFrom('act', 'observe'),
   },
   { requiredKeys: ['source', 'command', 'env', 'count', 'size', 'objective', 'state', 'calls', 'ports'] },
 );
