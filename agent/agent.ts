@@ -77,8 +77,7 @@ export class Agent {
       await mkdir(folder, { recursive: true, mode: 0o711 });
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
-    const stored = await readJson(paths.desired);
-    if (stored !== null) this.#desired = parseDesired(stored);
+    this.#desired = await this.#stored();
     for (const id of await readdir(paths.instances)) {
       const record = await readRecord(paths.instance(id).record);
       if (record === null || record.id !== id) {
@@ -94,6 +93,18 @@ export class Agent {
     await this.#removeStrayCgroups();
     this.#opened = true;
     this.#changed();
+  }
+
+  /** The last known desired state. One that cannot be read is as none: the coordinator sends it again. */
+  async #stored(): Promise<Desired> {
+    const stored = await readJson(this.#tools.paths.desired);
+    if (stored === null) return emptyDesired();
+    try {
+      return parseDesired(stored);
+    } catch (error) {
+      this.#tools.log.error({ err: error, file: this.#tools.paths.desired }, 'the stored desired state is damaged');
+      return emptyDesired();
+    }
   }
 
   /** Makes the desired state this host's own; durable before anything is done about it. */
@@ -243,6 +254,11 @@ export class Agent {
   }
 
   #handOver(instances: readonly Instance[]): void {
+    for (const [key, handover] of this.#handovers) {
+      if (Object.hasOwn(this.#desired.shards, key)) continue;
+      handover.stop();
+      this.#handovers.delete(key);
+    }
     for (const [key, map] of Object.entries(this.#desired.shards)) {
       let handover = this.#handovers.get(key);
       if (handover === undefined) {

@@ -31,6 +31,9 @@ interface Pending {
 
 export type ShardCommand = 'shard-own' | 'shard-freeze' | 'shard-install' | 'shard-drop';
 
+/** Four state shards may be on their way at once, each of up to one frame. */
+const QUEUED_BYTES_MAX = 5 * LIMITS.frameBytesMax;
+
 /**
  * The agent's end of the control connection with the process inside one instance, which is not trusted: what breaks
  * the protocol is disconnected and harms nothing else. The last process to dial is the one that is talked to.
@@ -76,17 +79,16 @@ export class Control {
 
   sendRoutes(revision: number, routes: Record<string, Route>): void {
     this.#lastRoutes = encodeFrame({ type: 'routes', revision, routes } satisfies ToInstance);
-    this.#socket?.write(this.#lastRoutes);
+    this.#write(this.#lastRoutes);
   }
 
   sendDrain(): void {
-    this.#socket?.write(encodeFrame({ type: 'drain' } satisfies ToInstance));
+    this.#write(encodeFrame({ type: 'drain' } satisfies ToInstance));
   }
 
   /** Has the process do something with a state shard; answers the shard's content for a freeze, else nothing. */
   command(type: ShardCommand, shard: number, entries: [string, unknown][] = []): Promise<[string, unknown][]> {
-    const socket = this.#socket;
-    if (socket === undefined)
+    if (this.#socket === undefined)
       return Promise.reject(new ShoalError('SHOAL_E_PEER_DIED', `${this.#id} is not connected`));
     const requestId = this.#nextRequest++;
     const message: ToInstance =
@@ -98,8 +100,16 @@ export class Control {
         reject(new ShoalError('SHOAL_E_DEADLINE', `${this.#id} did not answer ${type} of shard ${shard}`));
       }, LIMITS.handoverMsMax);
       this.#pending.set(requestId, { resolve, reject, timer });
-      socket.write(frame);
+      this.#write(frame);
     });
+  }
+
+  /** A process that does not read is cut off before what waits for it fills the agent's memory. */
+  #write(frame: Buffer): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    socket.write(frame);
+    if (socket.writableLength > QUEUED_BYTES_MAX) this.#lost(socket, 'the process does not read');
   }
 
   /** The process is gone: what it held is gone with it. */
@@ -154,7 +164,7 @@ export class Control {
         throw new ShoalError('SHOAL_E_FRAME', `the process says that it is ${message.instance}`);
       }
       this.#note(message.shards, message.frozen);
-      if (this.#lastRoutes !== undefined) this.#socket?.write(this.#lastRoutes);
+      if (this.#lastRoutes !== undefined) this.#write(this.#lastRoutes);
       this.#events.hello();
     } else if (message.type === 'ready') {
       this.#events.ready();

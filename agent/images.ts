@@ -44,7 +44,7 @@ export class Images {
   }
 
   async #pull(reference: string): Promise<Image> {
-    const source = /^[a-z-]+:/.test(reference) && !/^[^/]+:\d+\//.test(reference) ? reference : `docker://${reference}`;
+    const source = sourceOf(reference);
     const done = join(this.#folder, createHash('sha256').update(source).digest('hex').slice(0, 16));
     const unpacked = join(done, 'unpacked');
     if (await isThere(unpacked)) return readImage(unpacked);
@@ -67,11 +67,25 @@ export class Images {
     } catch (error) {
       await rm(partial, { recursive: true, force: true });
       if (error instanceof ShoalError)
-        throw new ShoalError(error.code, `image ${reference}: ${error.message}`, { cause: error });
+        throw new ShoalError(error.code, `image ${reference}: ${messageOf(error.message)}`, { cause: error });
       throw error;
     }
     return readImage(unpacked);
   }
+}
+
+/** Where skopeo can get an image from (containers-transports(5)). */
+const TRANSPORTS = ['containers-storage', 'dir', 'docker', 'docker-archive', 'docker-daemon', 'oci', 'oci-archive'];
+
+/** The reference as skopeo wants it; what names no transport is of a registry, as `debian:12` or `host:5000/name`. */
+export function sourceOf(reference: string): string {
+  return TRANSPORTS.some((each) => reference.startsWith(`${each}:`)) ? reference : `docker://${reference}`;
+}
+
+/** What skopeo says in its log format, without time and level. */
+export function messageOf(said: string): string {
+  const quoted = /\bmsg=("(?:[^"\\]|\\.)*")/.exec(said)?.[1];
+  return quoted === undefined ? said : `skopeo: ${JSON.parse(quoted)}`;
 }
 
 /** By the config.json that umoci derives from the image's configuration. */

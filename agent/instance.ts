@@ -2,7 +2,7 @@ import { access, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NativeHost, PidWatch } from '../native/index.js';
-import type { InstanceStats, Route } from '../protocol/control.js';
+import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
 import { toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
@@ -54,6 +54,8 @@ export class Instance {
   #saidReady = false;
   #routes = '';
   #exit: Exit | undefined;
+  /** Why the agent has killed the process that runs now, told as the reason of its end. */
+  #killedFor: string | undefined;
   #stats: InstanceStats | undefined;
   #sample: Sample | undefined;
   #timers = new Set<NodeJS.Timeout>();
@@ -194,7 +196,15 @@ export class Instance {
     this.#tools.native.signalPid(shimPid, SIGTERM);
     this.#later(LIMITS.stopMsMax, () => {
       this.#tools.event(this, 'killed', `did not end within ${LIMITS.stopMsMax} ms of SIGTERM`);
-      void this.#cgroup.kill();
+      this.#kill();
+    });
+  }
+
+  /** Kills all that runs in it; what the kernel refuses is tried again until the shim has seen the end. */
+  #kill(): void {
+    this.#cgroup.kill().catch((error: unknown) => {
+      this.#tools.log.error({ err: error, instance: this.id }, 'cannot kill an instance; trying again');
+      this.#later(LIMITS.restartBackoffMsMin, () => this.#kill());
     });
   }
 
@@ -242,7 +252,10 @@ export class Instance {
       if (this.stopping) this.#endProcess(shimPid);
       else this.#awaitReady();
     } catch (error) {
-      await this.#cgroup.remove();
+      await this.#cgroup.remove().catch((cause: unknown) => {
+        // The next start takes the folder as it is; the removal of the instance tries again.
+        this.#tools.log.warn({ err: cause, instance: this.id }, 'cannot remove the cgroup of a failed start');
+      });
       this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
     }
   }
@@ -282,7 +295,8 @@ export class Instance {
   #ended(exit: Exit): void {
     this.#launching = false;
     this.#clearTimers();
-    this.#exit = exit;
+    this.#exit = this.#killedFor === undefined ? exit : { ...exit, reason: this.#killedFor };
+    this.#killedFor = undefined;
     this.#stats = undefined;
     this.#sample = undefined;
     this.#control.forget();
@@ -296,7 +310,11 @@ export class Instance {
     const delayMs = restartDelayMs(this.#inARow);
     this.#record = { ...this.#record, ready: false, restarts: this.#record.restarts + 1 };
     this.#setPhase('backoff');
-    this.#tools.event(this, 'exited', `${exit.reason} (${how}); restart ${this.#record.restarts} in ${delayMs} ms`);
+    this.#tools.event(
+      this,
+      'exited',
+      `${this.#exit.reason} (${how}); restart ${this.#record.restarts} in ${delayMs} ms`,
+    );
     if (this.#draining) return;
     this.#later(delayMs, () => {
       this.#setPhase('starting');
@@ -322,13 +340,23 @@ export class Instance {
       const listens = sockets.length > 0 && (await allExist(sockets));
       if (this.#saidReady || (!speaksSdk && this.#pid !== undefined && (plain || listens))) return this.#becomeReady();
       if (now >= deadline) {
-        this.#tools.event(this, 'not-ready', `was not ready within ${LIMITS.readyMsMax / 1000} s and is started anew`);
-        await this.#cgroup.kill();
+        const why = speaksSdk ? 'it never called ready()' : await this.#whyNotReady();
+        this.#killedFor = `not ready within ${LIMITS.readyMsMax / 1000} s: ${why}`;
+        this.#tools.event(this, 'not-ready', `${this.#killedFor}; is started anew`);
+        this.#kill();
         return;
       }
       this.#later(PROBE_MS, () => void probe().catch((error: unknown) => this.#tools.log.error({ err: error })));
     };
     void probe().catch((error: unknown) => this.#tools.log.error({ err: error }));
+  }
+
+  async #whyNotReady(): Promise<string> {
+    for (const { name } of this.#record.made.ports) {
+      if (await allExist([this.socket(name)])) continue;
+      return `nothing listens on ${join(PORTS_FOLDER, `${name}.sock`)}`;
+    }
+    return 'no process of it was seen';
   }
 
   async #findPid(): Promise<void> {
@@ -345,7 +373,8 @@ export class Instance {
     this.#setPhase(this.#draining ? 'draining' : 'ready');
     this.#tools.event(this, 'ready', `after ${startMs} ms`);
     this.#save().catch((error: unknown) => this.#tools.log.error({ err: error }, 'cannot write the record'));
-    if (this.#pid === undefined) void this.#findPid();
+    if (this.#pid !== undefined) return;
+    this.#findPid().catch((error: unknown) => this.#tools.log.warn({ err: error }, 'cannot read the pid'));
   }
 
   #takeStats(stats: InstanceStats): void {

@@ -10,11 +10,14 @@ import { parseDesired } from './desired.js';
 /** Reports that follow a change are sent at most so often. */
 const REPORT_MS_MIN = 20;
 
+/** What the link needs of an agent. */
+export type LinkedAgent = Pick<Agent, 'applied' | 'apply' | 'report' | 'keep' | 'onChange'>;
+
 /** The agent's connection to the coordinator: dialled again whenever it breaks, while the instances go on. */
 export class Link {
   readonly #socketPath: string;
   readonly #host: HostInfo;
-  readonly #agent: Agent;
+  readonly #agent: LinkedAgent;
   readonly #log: Logger;
   #socket: Socket | undefined;
   #welcome = false;
@@ -25,7 +28,7 @@ export class Link {
   #reporting = false;
   #closed = false;
 
-  constructor(socketPath: string, host: HostInfo, agent: Agent, log: Logger) {
+  constructor(socketPath: string, host: HostInfo, agent: LinkedAgent, log: Logger) {
     this.#socketPath = socketPath;
     this.#host = host;
     this.#agent = agent;
@@ -108,6 +111,8 @@ export class Link {
 
   async #report(): Promise<void> {
     if (!this.#welcome || this.#closed) return;
+    // A coordinator that does not read gets no queue of old reports; events wait for the next.
+    if (this.#socket?.writableNeedDrain) return this.#reportSoon();
     if (this.#reporting) return this.#reportSoon();
     this.#reporting = true;
     try {

@@ -13,6 +13,8 @@ const RETRY_MS = 1_000;
 const WAIT_MS_MAX = 10_000;
 const WAIT_STEP_MS = 20;
 const WAITING_MAX = 1_024;
+/** Of one host port, at once: each takes two open files, and the agent needs some for itself. */
+const CONNECTIONS_MAX = 16_384;
 
 export interface PortEvents {
   /** A connection came and no instance serves it. */
@@ -27,6 +29,7 @@ class PortForward {
   #turn = 0;
   #waiting = 0;
   #retry: NodeJS.Timeout | undefined;
+  #failure = '';
   instances: readonly Instance[] = [];
 
   constructor(
@@ -40,8 +43,16 @@ class PortForward {
   ) {
     // Half-open is passed on as it is: a client may close its side and still read the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => void this.#serve(socket));
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.on('listening', () => {
+      this.#failure = '';
+    });
     this.#server.on('error', (error) => {
-      this.events.failed(this.app, this.component, `cannot listen on ${LISTEN_HOST}:${this.host}: ${error.message}`);
+      // Tried every second, told once.
+      if (this.#failure !== error.message) {
+        this.events.failed(this.app, this.component, `cannot listen on ${LISTEN_HOST}:${this.host}: ${error.message}`);
+      }
+      this.#failure = error.message;
       this.#retry = setTimeout(() => this.#listen(), RETRY_MS);
     });
     this.#listen();

@@ -24,7 +24,7 @@ export class FrameReader {
   #bytes = 0;
 
   push(chunk: Buffer): unknown[] {
-    this.#chunks.push(chunk);
+    this.#keep(chunk);
     this.#bytes += chunk.length;
     const messages: unknown[] = [];
     while (this.#bytes >= HEADER_BYTES) {
@@ -48,6 +48,20 @@ export class FrameReader {
       this.#bytes = rest.length;
     }
     return messages;
+  }
+
+  /**
+   * Each kept chunk is larger than the next: a peer that sends byte by byte makes few of them, and no byte is copied
+   * more often than the logarithm of the frame's length.
+   */
+  #keep(chunk: Buffer): void {
+    let last = chunk;
+    for (let before = this.#chunks.at(-1); before !== undefined && before.length <= last.length; ) {
+      this.#chunks.pop();
+      last = Buffer.concat([before, last]);
+      before = this.#chunks.at(-1);
+    }
+    this.#chunks.push(last);
   }
 
   #peekLength(): number {

@@ -77,6 +77,7 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
     checkComponents(given.place?.apart, `${at}/place/apart`, names, report);
     checkNearAndApart(given, at, report);
     checkPorts(given, name, at, hostPorts, report);
+    checkHasSomethingBehind(given, at, report);
   }
   const manifest: Manifest = { app: user.app, components: Object.fromEntries(components) };
   if (user.budget === undefined) return manifest;
@@ -195,6 +196,14 @@ function buildObjective(
     return { kind: 'latency', percentile: Number(percentile.slice(1)), targetMs };
   }
   return { kind: 'utilisation', target: objective.utilisation ?? MANIFEST_DEFAULTS.utilisation };
+}
+
+/** What the schema knows already and this version of Shoal does not do yet. */
+function checkHasSomethingBehind({ build, state }: UserComponent, at: string, report: Report): void {
+  if (build !== undefined) report(`${at}/build`, 'this version builds no images: give `image` or `rootfs` instead');
+  if (state === 'replicated' || state === 'cache') {
+    report(`${at}/state`, `this version has no state ${describe(state)}: give \`none\` or \`partitioned\``);
+  }
 }
 
 function checkPartitioned(given: UserComponent, count: Range, at: string, report: Report): void {

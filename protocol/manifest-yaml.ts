@@ -60,6 +60,8 @@ export function readTree(text: string): Tree {
     logLevel: 'error',
   });
   for (const fault of [...document.errors, ...document.warnings]) {
+    // Told by Walk, which knows where in the document the key is.
+    if (fault.code === 'DUPLICATE_KEY') continue;
     tree.faults.push({ offset: fault.pos[0], pointer: '', message: explainSyntax(fault.code, fault.message) });
   }
   if (tree.faults.length > 0) return tree;
@@ -72,7 +74,6 @@ export function readTree(text: string): Tree {
 }
 
 function explainSyntax(code: string, message: string): string {
-  if (code === 'DUPLICATE_KEY') return 'expected each key once, found this key a second time in the same map';
   if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, found a second one';
   return `is not valid YAML: ${message}`;
 }
@@ -164,7 +165,8 @@ class Walk {
       }
       const name = String(keyNode.value);
       if (entries.has(name)) {
-        this.#fault(keyAt, pointer, explainSyntax('DUPLICATE_KEY', ''));
+        const found = `found ${JSON.stringify(name)} a second time in the same map`;
+        this.#fault(keyAt, pointerOf(pointer, name), `expected each key once, ${found}`);
         continue;
       }
       entries.set(name, this.#visit(value as Node | null, pointerOf(pointer, name), depth + 1, keyAt));

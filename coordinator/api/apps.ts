@@ -162,20 +162,13 @@ function readManifest(body: unknown, app: string): Manifest {
   if (manifest.app !== app) {
     throw new ShoalError('SHOAL_E_NAME', `the manifest is of app ${manifest.app}, the address of app ${app}`);
   }
-  for (const [name, { source, state }] of Object.entries(manifest.components)) {
-    // Accepted as a manifest, but nothing would be behind it yet.
-    const refuse = (key: string, message: string) => {
-      throw new ManifestRefused([{ file, line: 1, column: 1, path: `components.${name}.${key}`, message }]);
-    };
-    if (source.kind === 'build') refuse('build', 'this version builds no images: give `image` or `rootfs` instead');
-    if (state === 'replicated' || state === 'cache') {
-      refuse('state', `this version has no state \`${state}\`: use \`none\` or \`partitioned\``);
-    }
+  for (const [name, { source }] of Object.entries(manifest.components)) {
     if (source.kind !== 'rootfs') continue;
     const paths = { rootfs: source.rootfs === 'host' ? undefined : source.rootfs, directory: source.directory };
     for (const [key, path] of Object.entries(paths)) {
       if (path === undefined || isAbsolute(path)) continue;
-      refuse(key, `must be an absolute path here, not ${path}; \`shoal apply\` makes paths absolute`);
+      const message = `must be an absolute path here, not ${path}; \`shoal apply\` makes paths absolute`;
+      throw new ManifestRefused([{ file, line: 1, column: 1, path: `$.components.${name}.${key}`, message }]);
     }
   }
   return manifest;

@@ -14,8 +14,9 @@ t.test(
     await rig.until('it was given up', restarted, LIMITS.readyMsMax + 20_000);
     t.match(
       rig.events.find((event) => event.kind === 'not-ready'),
-      { instance: 't-never-0', message: /not ready within 30 s/ },
+      { instance: 't-never-0', message: /not ready within 30 s: it never called ready\(\)/ },
     );
+    t.match(rig.status('t-never-0')?.exit, { signal: 9, reason: /it never called ready\(\)/ });
     t.equal(rig.status('t-store-0')?.restarts, 0);
     t.same(await rig.close(), []);
   },

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
@@ -27,6 +29,22 @@ t.test('any messages cut at any places come out as they went in', async (t) => {
     ),
     { numRuns: 50 },
   );
+});
+
+t.test('a peer that sends byte by byte does not fill the memory', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const frame = encodeFrame('x'.repeat(1_000_000));
+  const reader = new FrameReader();
+  collect();
+  const before = process.memoryUsage();
+  // Each a buffer of its own, as a socket gives them.
+  for (const byte of frame.subarray(0, -1)) reader.push(Buffer.alloc(1, byte));
+  collect();
+  const after = process.memoryUsage();
+  const grown = after.heapUsed + after.external - before.heapUsed - before.external;
+  t.ok(grown < 20e6, `${grown} bytes are kept for a frame of 1 MB`);
+  t.strictSame(reader.push(frame.subarray(-1)), ['x'.repeat(1_000_000)]);
 });
 
 t.test('a frame that announces too much is refused before it is buffered', async (t) => {

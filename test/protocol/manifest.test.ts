@@ -135,14 +135,23 @@ t.test('relative paths are resolved, addresses and absolute paths are not', asyn
   const source = (text: string) => {
     const result = parseManifest(`{app: a, components: {x: {${text}, command: [x]}}}`, 'a');
     if (!result.ok) throw new Error(result.errors.map(formatManifestError).join('\n'));
-    return resolveDirectories(result.manifest, '/srv/app').components.x?.source;
+    return resolved(result.manifest);
+  };
+  const resolved = (manifest: Manifest) => resolveDirectories(manifest, '/srv/app').components.x?.source;
+  const built = (build: string) => {
+    const result = parseManifest('{app: a, components: {x: {image: x}}}', 'a');
+    if (!result.ok || result.manifest.components.x === undefined) throw new Error('was refused');
+    return resolved({
+      app: 'a',
+      components: { x: { ...result.manifest.components.x, source: { kind: 'build', build } } },
+    });
   };
   t.strictSame(source('rootfs: host, directory: ./d'), { kind: 'rootfs', rootfs: 'host', directory: '/srv/app/d' });
   t.strictSame(source('rootfs: ../r'), { kind: 'rootfs', rootfs: '/srv/r' });
   t.strictSame(source('rootfs: /r'), { kind: 'rootfs', rootfs: '/r' });
-  t.strictSame(source('build: .'), { kind: 'build', build: '/srv/app' });
-  t.strictSame(source('build: "https://example.org/a.git"'), { kind: 'build', build: 'https://example.org/a.git' });
-  t.strictSame(source('build: "git@example.org:a/b"'), { kind: 'build', build: 'git@example.org:a/b' });
+  t.strictSame(built('.'), { kind: 'build', build: '/srv/app' });
+  t.strictSame(built('https://example.org/a.git'), { kind: 'build', build: 'https://example.org/a.git' });
+  t.strictSame(built('git@example.org:a/b'), { kind: 'build', build: 'git@example.org:a/b' });
   t.strictSame(source('image: ./x'), { kind: 'image', image: './x' });
 });
 
@@ -225,7 +234,6 @@ const component: fc.Arbitrary<Component> = fc.record(
     source: fc.oneof(
       fc.record({ kind: fc.constant('rootfs' as const), rootfs: word, directory: word }),
       fc.record({ kind: fc.constant('image' as const), image: word }),
-      fc.record({ kind: fc.constant('build' as const), build: word }),
     ),
     command: fc.array(word, { minLength: 1, maxLength: 4 }),
     env: fc.dictionary(
@@ -246,7 +254,7 @@ const component: fc.Arbitrary<Component> = fc.record(
       }),
       fc.record({ kind: fc.constant('queue' as const), length: fc.integer({ min: 1, max: 100 }) }),
     ),
-    state: fc.constantFrom('none', 'replicated', 'partitioned', 'cache'),
+    state: fc.constantFrom('none', 'partitioned'),
     seasonSeconds: fc.constantFrom(0, 10, 86_400),
     calls: fc.constant([]),
     ports: fc.constant([]),

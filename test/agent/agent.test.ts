@@ -1,0 +1,33 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import { Agent } from '../../agent/agent.js';
+import { emptyDesired } from '../../agent/desired.js';
+import { Images } from '../../agent/images.js';
+import { Paths } from '../../agent/paths.js';
+import { RootfsMaker } from '../../agent/rootfs.js';
+import { Sources } from '../../agent/sources.js';
+import { native } from '../../native/index.js';
+
+t.test('a stored desired state that is damaged is as none, and the next one from the coordinator counts', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-agent-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const paths = new Paths(join(folder, 'run'), join(folder, 'cgroup'));
+  await mkdir(paths.run, { recursive: true });
+  await mkdir(paths.cgroupRoot, { recursive: true });
+  for (const damaged of ['{"revision":7,"apps":[]', '{"revision":"seven"}', '7', '{"revision":7,"apps":{"a":3}}']) {
+    await writeFile(paths.desired, damaged);
+    const clock = () => 0;
+    const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), new Images(paths.images, clock));
+    const log = pino({ level: 'silent' });
+    const tools = { userNamespace: true, paths, rootfs, native, clock, log, shim: '/no/shim', crun: '/no/crun' };
+    const agent = new Agent(tools, null);
+    await agent.open();
+    t.equal(agent.applied, 0, damaged);
+    await agent.apply({ ...emptyDesired(), revision: 1 });
+    t.equal(agent.applied, 1, damaged);
+    await agent.close();
+  }
+});
