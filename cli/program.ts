@@ -10,6 +10,7 @@ import { addGet, addPs } from './commands/get.js';
 import { addHelp } from './commands/help.js';
 import { addHost } from './commands/host.js';
 import { addLogs } from './commands/logs.js';
+import { addMode } from './commands/mode.js';
 import { addScale } from './commands/scale.js';
 import { addTop } from './commands/top.js';
 import { addUp } from './commands/up.js';
@@ -56,7 +57,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
       ])}\n\n\`shoal help exit-codes\` lists the exit codes.`,
     );
   const open = sessionOpener(io, signal);
-  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addHost, addLogs, addEvents];
+  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addMode, addHost, addLogs, addEvents];
   addUp(program, io, signal);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addDoctor(program, io);

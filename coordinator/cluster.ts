@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, Size } from '../protocol/link.js';
-import type { Component, Manifest } from '../protocol/manifest.js';
+import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
 
 export { componentKey, type InstanceRecord } from './instance-table.js';
@@ -21,10 +21,15 @@ export interface ClusterState {
   /** By component key. */
   targets: Readonly<Record<string, Target>>;
   overrides: Readonly<Record<string, number>>;
+  /** By app or component key: what was set in place of the manifest's mode. */
+  modes: Readonly<Record<string, PlanMode>>;
   shards: Readonly<Record<string, ShardRecord>>;
   /** By host name: those that get no new instances. */
   cordons: Readonly<Record<string, Cordon>>;
 }
+
+/** Where a mode was said: by hand for the component or for its app, or in the manifest. */
+export type ModeSource = 'component' | 'app' | 'manifest';
 
 export interface Cordon {
   /** Its instances are to go elsewhere as well. */
@@ -59,6 +64,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   counters: {},
   targets: {},
   overrides: {},
+  modes: {},
   shards: {},
   cordons: {},
 };
@@ -82,6 +88,7 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
   const generations: Record<string, number> = {};
   const targets = { ...state.targets };
   const overrides = { ...state.overrides };
+  const modes: Record<string, PlanMode> = { ...state.modes };
   for (const [name, component] of Object.entries(manifest.components)) {
     const old = before === undefined ? undefined : own(before.manifest.components, name);
     const kept = old !== undefined && !needsReplacement(old, component);
@@ -95,9 +102,10 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
     if (Object.hasOwn(manifest.components, name)) continue;
     delete targets[componentKey(manifest.app, name)];
     delete overrides[componentKey(manifest.app, name)];
+    delete modes[componentKey(manifest.app, name)];
   }
   const apps = { ...state.apps, [manifest.app]: { revision, manifest, generations } };
-  return bump({ ...state, apps, targets, overrides });
+  return bump({ ...state, apps, targets, overrides, modes });
 }
 
 /** Forgets an app; reconcile then drops its instances. Only its counters stay. */
@@ -107,11 +115,14 @@ export function deleteApp(state: ClusterState, app: string): ClusterState {
   const { [app]: _gone, ...apps } = state.apps;
   const targets = { ...state.targets };
   const overrides = { ...state.overrides };
+  const modes: Record<string, PlanMode> = { ...state.modes };
+  delete modes[app];
   for (const component of Object.keys(record.manifest.components)) {
     delete targets[componentKey(app, component)];
     delete overrides[componentKey(app, component)];
+    delete modes[componentKey(app, component)];
   }
-  return bump({ ...state, apps, targets, overrides });
+  return bump({ ...state, apps, targets, overrides, modes });
 }
 
 /** Sets the count by hand (null: back to the plan). */
@@ -132,6 +143,36 @@ export function setOverride(state: ClusterState, app: string, component: string,
   }
   if (state.overrides[key] === count) return state;
   return bump({ ...state, overrides: { ...state.overrides, [key]: count } });
+}
+
+/**
+ * Sets by hand whether plans are acted on, for a whole app or for one component, which goes before its app. Null: back to
+ * what the app, then the manifest says.
+ */
+export function setMode(
+  state: ClusterState,
+  app: string,
+  component: string | null,
+  mode: PlanMode | null,
+): ClusterState {
+  if (own(state.apps, app) === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no app ${app}`);
+  if (component !== null && componentOf(state, app, component) === undefined) {
+    throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no component ${app}/${component}`);
+  }
+  const key = component === null ? app : componentKey(app, component);
+  if ((own(state.modes, key) ?? null) === mode) return state;
+  const { [key]: _before, ...modes } = state.modes;
+  return bump({ ...state, modes: mode === null ? modes : { ...modes, [key]: mode } });
+}
+
+/** Whether the plan of a component is acted on, and who said so. */
+export function modeOf(state: ClusterState, app: string, component: string): { mode: PlanMode; by: ModeSource } {
+  const key = componentKey(app, component);
+  const set = own(state.modes, key);
+  if (set !== undefined) return { mode: set, by: 'component' };
+  const ofApp = own(state.modes, app);
+  if (ofApp !== undefined) return { mode: ofApp, by: 'app' };
+  return { mode: componentOf(state, app, component)?.mode ?? 'act', by: 'manifest' };
 }
 
 /** Takes the plan's result for one component, held inside what the manifest allows. */

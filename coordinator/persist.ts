@@ -9,6 +9,7 @@ const PARTS = {
   counters: 'counter/',
   targets: 'target/',
   overrides: 'override/',
+  modes: 'mode/',
   shards: 'shards/',
   cordons: 'cordon/',
 } as const;
@@ -75,6 +76,7 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     counters: {},
     targets: {},
     overrides: {},
+    modes: {},
     shards: {},
     cordons: {},
   };

@@ -20,6 +20,7 @@ import {
   componentKey,
   type InstanceRecord,
   instancesOf,
+  modeOf,
   own,
   setTargets,
   type Target,
@@ -93,7 +94,7 @@ export function plan(
       const looked = lookAt(start, instancesOf(state, app, name), observed);
       const planned = decide(state, app, name, component, looked, nowMs, pace);
       memories[key] = planned.memory;
-      if (planned.target !== null && component.mode !== 'observe')
+      if (planned.target !== null && modeOf(state, app, name).mode === 'act')
         targets.push({ app, component: name, target: planned.target });
     }
   }

@@ -1,5 +1,5 @@
 import type { AppView, ComponentView, HostView, InstanceView } from '../protocol/http.js';
-import { type ClusterState, componentKey, componentOf, instancesOf, own, wantedCount } from './cluster.js';
+import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
 import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
@@ -37,6 +37,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
   const demandCpu = seen?.demand.cpu ?? 0;
   const planned = override === undefined ? reasonOf(seen) : `count set by hand: ${override}`;
   const waits = known.waiting.get(key);
+  const mode = modeOf(state, app, name);
+  const acted = mode.mode === 'act' && override === undefined;
   return {
     app,
     component: name,
@@ -48,6 +50,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     },
     size: target?.size ?? { cpu: component.size.cpu.min, memory: component.size.memory.min },
     override: override === undefined ? null : { count: override },
+    mode,
+    wouldBe: acted ? null : (seen?.explanation?.after ?? null),
     demandCpu,
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
     utilisation: allotted > 0 ? demandCpu / allotted : 0,

@@ -1,5 +1,5 @@
 import type { InstanceStatus, Size } from './link.js';
-import type { Manifest } from './manifest.js';
+import type { Manifest, PlanMode } from './manifest.js';
 
 /** Shapes of the HTTP API under /v1. Times are ms since the epoch. */
 export interface AppView {
@@ -15,6 +15,10 @@ export interface ComponentView {
   size: Size;
   /** Manual override by `shoal scale`, if any. */
   override: { count: number } | null;
+  /** Whether plans are acted on, and where that was said: by hand for it or for its app, or in the manifest. */
+  mode: { mode: PlanMode; by: 'component' | 'app' | 'manifest' };
+  /** What the plan would make of it, where it is not acted on: in mode observe, and for a count set by hand. */
+  wouldBe: { count: number; size: Size } | null;
   demandCpu: number;
   requestsPerSecond: number;
   utilisation: number;

@@ -62,7 +62,8 @@ async function list(session: Session, kind: Kind, scope: Partial<ComponentName>)
     if (scope.app !== undefined) throw new ShoalError('SHOAL_E_USAGE', 'hosts belong to no app; leave the name away');
     show(session, await client.list<HostView>(apiPath('hosts'), { signal }), hostColumns(io.paint));
   } else if (kind === 'components') {
-    show(session, await fetchComponents(session, scope), componentListColumns(io.paint));
+    const components = await fetchComponents(session, scope);
+    show(session, components, componentListColumns(components, io.paint));
   } else {
     show(session, await fetchInstances(session, scope), instanceColumns(io.paint));
   }

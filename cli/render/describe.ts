@@ -18,7 +18,7 @@ export function describeApp(app: AppView, components: readonly ComponentView[], 
     ['app', app.app],
     ['revision', String(app.revision)],
   ];
-  return [...facts(list, paint), '', ...renderTable(components, componentListColumns(paint), { paint })];
+  return [...facts(list, paint), '', ...renderTable(components, componentListColumns(components, paint), { paint })];
 }
 
 export function describeComponent(view: ComponentView, instances: readonly InstanceView[], paint: Paint): string[] {
@@ -31,7 +31,9 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
       'set by hand',
       override === null ? 'no' : `${override.count}; \`shoal scale ${view.app}/${view.component} auto\` ends it`,
     ],
-    ['size', `${formatCores(size.cpu)} cores, ${formatBytes(size.memory)}`],
+    ['size', sizeText(size)],
+    ['mode', modeText(view)],
+    ...(view.wouldBe === null ? [] : [['would be', wouldBeText(view)] as const]),
     ['demand', `${formatCores(view.demandCpu)} cores, ${formatRate(view.requestsPerSecond)} requests/s`],
     ['utilisation', formatPercent(view.utilisation)],
     ['latency', latencyMs === null ? 'no calls' : `p50 ${formatMs(latencyMs.p50)}, p99 ${formatMs(latencyMs.p99)}`],
@@ -46,6 +48,24 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
 }
 
+function sizeText({ cpu, memory }: ComponentView['size']): string {
+  return `${formatCores(cpu)} cores, ${formatBytes(memory)}`;
+}
+
+const SAID_BY = { component: 'set for it by hand', app: 'set for its app by hand', manifest: 'by the manifest' };
+
+/** Whether plans are acted on, and who said so. */
+export function modeText({ mode: { mode, by } }: ComponentView): string {
+  const does = mode === 'act' ? 'act, plans are carried out' : 'observe, plans are shown and nothing is changed';
+  return `${does} (${SAID_BY[by]})`;
+}
+
+function wouldBeText({ wouldBe, mode }: ComponentView): string {
+  if (wouldBe === null) return '-';
+  const why = mode.mode === 'observe' ? 'if it were acted on' : 'if the count were not set by hand';
+  return `${wouldBe.count} × ${sizeText(wouldBe.size)}, ${why}`;
+}
+
 export function describeInstance(view: InstanceView, paint: Paint): string[] {
   const { sample } = view;
   const list: Facts = [
@@ -53,7 +73,7 @@ export function describeInstance(view: InstanceView, paint: Paint): string[] {
     ['component', `${view.app}/${view.component}`],
     ['host', view.host],
     ['phase', view.draining ? `${view.phase}, draining` : view.phase],
-    ['size', `${formatCores(view.size.cpu)} cores, ${formatBytes(view.size.memory)}`],
+    ['size', sizeText(view.size)],
     ['uses', `${formatCores(view.cpuUsed)} cores${sample === undefined ? '' : `, ${formatBytes(sample.memoryBytes)}`}`],
     ['process', view.pid === undefined ? 'none' : `pid ${view.pid}`],
     ['started in', view.startMs === undefined ? '-' : formatMs(view.startMs)],

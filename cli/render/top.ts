@@ -129,12 +129,18 @@ function componentColumns(view: TopView, width: number, paint: Paint): Column<Co
     },
     paint: (text, each) => (each.utilisation > 0.9 ? paint.red(text) : paint.cyan(text)),
   };
-  const [name, count, size, ...rest] = componentListColumns(paint);
+  const [name, count, size, ...rest] = componentListColumns(view.components, paint);
   return [name, count, size, demand, ...rest].filter((column) => column !== undefined);
 }
 
 /** Columns of `shoal get components`. */
-export function componentListColumns(paint: Paint): Column<ComponentView>[] {
+export function componentListColumns(components: readonly ComponentView[], paint: Paint): Column<ComponentView>[] {
+  const wouldBe: Column<ComponentView> = {
+    title: 'WOULD BE',
+    value: (each) =>
+      each.wouldBe === null ? '-' : `${each.wouldBe.count} × ${formatCores(each.wouldBe.size.cpu)} cpu`,
+    paint: (text, each) => (each.wouldBe === null ? text : paint.yellow(text)),
+  };
   return [
     { title: 'COMPONENT', value: (each) => `${each.app}/${each.component}` },
     {
@@ -144,6 +150,7 @@ export function componentListColumns(paint: Paint): Column<ComponentView>[] {
       paint: (text, { count }) => (count.ready < count.desired ? paint.yellow(text) : paint.green(text)),
     },
     { title: 'SIZE', value: ({ size }) => `${formatCores(size.cpu)} cpu ${formatBytes(size.memory)}` },
+    ...(components.some((each) => each.wouldBe !== null) ? [wouldBe] : []),
     { title: 'CORES', value: (each) => formatCores(each.demandCpu), align: 'right' },
     {
       title: 'FORECAST',

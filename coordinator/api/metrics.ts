@@ -8,6 +8,12 @@ export async function metricsText(known: Knowledge): Promise<string> {
     new Gauge({ name: `shoal_${name}`, help, labelNames, registers: [registry] });
   const byComponent = ['app', 'component'];
   const desired = gauge('component_instances_desired', 'Instances that the plan wants', byComponent);
+  const wouldBe = gauge(
+    'component_instances_would_be',
+    'Instances of a plan that is not acted on, in mode observe or with a count set by hand',
+    byComponent,
+  );
+  const wouldBeSize = gauge('component_size_would_be_cores', 'CPU size of one instance by the same plan', byComponent);
   const ready = gauge('component_instances_ready', 'Instances that serve', byComponent);
   const demand = gauge('component_demand_cores', 'CPU-seconds used per second', byComponent);
   const forecast = gauge('component_forecast_upper_cores', 'Upper bound of the demand forecast', byComponent);
@@ -21,6 +27,10 @@ export async function metricsText(known: Knowledge): Promise<string> {
       if (view === null) continue;
       const labels = { app, component };
       desired.set(labels, view.count.desired);
+      if (view.wouldBe !== null) {
+        wouldBe.set(labels, view.wouldBe.count);
+        wouldBeSize.set(labels, view.wouldBe.size.cpu);
+      }
       ready.set(labels, view.count.ready);
       demand.set(labels, view.demandCpu);
       requests.set(labels, view.requestsPerSecond);

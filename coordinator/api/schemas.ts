@@ -14,6 +14,8 @@ export const NAME = {
 } as const;
 export const INSTANCE_ID = { type: 'string', pattern: '^[a-z][a-z0-9-]*-[0-9]+$', maxLength: 120 } as const;
 
+export const MODE = { type: 'string', enum: ['act', 'observe'] } as const;
+
 const size = object({ cpu: { ...number, description: 'cores' }, memory: { ...number, description: 'bytes' } });
 
 export const PROBLEM = object({
@@ -31,6 +33,15 @@ export const COMPONENT = object({
   count: object({ desired: number, ready: number, min: number, max: number }),
   size,
   override: { type: ['object', 'null'], additionalProperties: true },
+  mode: object({
+    mode: { ...MODE, description: 'observe: plans are shown and not acted on' },
+    by: { type: 'string', enum: ['component', 'app', 'manifest'], description: 'where that was said' },
+  }),
+  wouldBe: {
+    ...object({ count: number, size }),
+    type: ['object', 'null'],
+    description: 'what the plan would make of it, where it is not acted on',
+  },
   demandCpu: { ...number, description: 'cores used' },
   requestsPerSecond: number,
   utilisation: { ...number, description: 'share of the allotted CPU' },

@@ -11,6 +11,7 @@ import { eventRoutes } from './events.js';
 import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
 import { metricsText } from './metrics.js';
+import { modeRoutes } from './modes.js';
 import { sendProblem } from './problem.js';
 
 export interface ApiOptions {
@@ -75,6 +76,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     async (v1) => {
       await v1.register((each) => appRoutes(each, coordinator, know));
       await v1.register((each) => componentRoutes(each, coordinator, know));
+      await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => eventRoutes(each, coordinator.events));

@@ -97,6 +97,34 @@ t.test('scale sets the count by hand and gives it back', async (t) => {
   }
 });
 
+t.test('mode says whether plans are acted on, for an app or a component', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const observed = componentView({
+    mode: { mode: 'observe', by: 'app' },
+    wouldBe: { count: 5, size: { cpu: 0.5, memory: 2 ** 26 } },
+  });
+  fake
+    .json('PUT /v1/apps/search/mode', [observed])
+    .json('DELETE /v1/apps/search/components/web/mode', componentView())
+    .json('GET /v1/apps/search/components/index', observed);
+  t.match(await shoal('mode', 'search', 'observe'), {
+    code: 0,
+    out: /^search\/web: observe, .*set for its app by hand/,
+  });
+  t.match(fake.seen.at(-1), { method: 'PUT', body: '{"mode":"observe"}' });
+  t.match(await shoal('mode', 'search/web', 'manifest'), { code: 0, out: /act, .*by the manifest/ });
+  t.match(await shoal('mode', 'search/web', 'sometimes'), { code: 2 });
+  t.match(await shoal('describe', 'component', 'search/index'), {
+    out: /would be +5 × 0.5 cores, 64Mi, if it were acted on/,
+  });
+  t.match(await shoal('get', 'components', 'search/index'), { out: /WOULD BE[\s\S]* 5 × 0\.5 cpu/ });
+  t.notMatch(
+    (await shoal('get', 'components', 'search')).out,
+    'WOULD BE',
+    'no column where nothing would be otherwise',
+  );
+});
+
 t.test('host: drain, cordon and uncordon', async (t) => {
   const { fake, shoal } = await setUp(t);
   const path = '/v1/hosts/rack1/cordon';

@@ -85,6 +85,8 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     count: { desired: 2, ready: 2, min: 1, max: 8 },
     size: { cpu: 0.25, memory: 64 * 2 ** 20 },
     override: null,
+    mode: { mode: 'act', by: 'manifest' },
+    wouldBe: null,
     demandCpu: 0.3,
     requestsPerSecond: 42,
     utilisation: 0.6,

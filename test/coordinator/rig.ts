@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { createApi } from '../../coordinator/api/server.js';
+import { componentKey, desiredFor } from '../../coordinator/cluster.js';
 import { createEventLog } from '../../coordinator/events.js';
 import { Coordinator } from '../../coordinator/loop.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import type { InstanceStatus } from '../../protocol/link.js';
 
 export const MANIFEST = `app: shop
 components:
@@ -25,6 +28,8 @@ components:
 /** A coordinator with its store and API in this process; its clock stands still unless moved. */
 export class CoordinatorRig {
   nowMs = 1_800_000_000_000;
+  /** Instance id → CPU-seconds since it started. */
+  readonly #used = new Map<string, number>();
   private constructor(
     readonly folder: string,
     readonly store: Store,
@@ -42,6 +47,35 @@ export class CoordinatorRig {
     const options = { coordinator, run: join(folder, 'run'), version: '0.0.0', token, loopback: true, log };
     rig = new CoordinatorRig(folder, store, coordinator, await createApi(options));
     return rig;
+  }
+
+  /**
+   * One second in which every instance on `host` is ready and uses its share of its component's demand in cores, no more
+   * than its size; then the loop turns once.
+   */
+  async second(host: string, demand: Readonly<Record<string, number>>): Promise<void> {
+    this.nowMs += 1_000;
+    const { revision, instances } = desiredFor(this.coordinator.state, host);
+    const statuses = instances.map(({ id, app, component, size }): InstanceStatus => {
+      const key = componentKey(app, component);
+      const share =
+        (demand[key] ?? 0) / instances.filter((each) => componentKey(each.app, each.component) === key).length;
+      const used = (this.#used.get(id) ?? 0) + Math.min(size.cpu, share);
+      this.#used.set(id, used);
+      const calls = { arrived: used * 100, finished: used * 100, failed: 0, outstanding: 0 };
+      const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, (_, i) => (i === 10 ? calls.finished : 0));
+      const sample = {
+        cpuSeconds: used,
+        memoryBytes: 2 ** 20,
+        ioReadBytes: 0,
+        ioWriteBytes: 0,
+        ...calls,
+        latencyBuckets,
+      };
+      return { id, app, component, phase: 'ready', size, restarts: 0, shards: [], sample };
+    });
+    this.coordinator.report(host, revision, statuses, []);
+    await this.coordinator.tick();
   }
 
   /** A host that is there and has applied everything so far. */
