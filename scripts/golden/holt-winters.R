@@ -41,9 +41,10 @@ for (error in c("A", "M")) for (growth in c("N", "A", "Ad")) for (season in c("N
   fitted <- if (error == "A") y - out$e else y / (1 + out$e)
   last <- out$states[n + 1, ]
   par <- c(alpha = alpha, beta = alpha * beta, gamma = gamma, phi = phi)
-  # What forecast.ets asks. Left out, since forecast 8.20 errs there (statsmodels' numbers stand in): a season without
-  # trend, whose gamma class1 gives to the wrong state; and a damped trend with factors, where class3 forgets phi in the
-  # first forecast and etsforecast adds it twice.
+  # What forecast.ets asks. Left out, since forecast 8.20 errs there: the variance of a season without trend, whose gamma
+  # class1 gives to the wrong place of the state (compared with statsmodels instead); and a damped trend with factors,
+  # where class3 damps the trend one step late and etsforecast takes phi twice in place of phi and its square (means are
+  # compared with statsmodels, the variance with simulated futures in fit.test.ts).
   analytic <- NULL
   if (season != "M") {
     how <- if (error == "A") forecast:::class1 else forecast:::class2

@@ -10,8 +10,9 @@
  * (3rd ed.), ch. 8 (this form, with β there called β*); two seasons and ρ: Taylor, J. Oper. Res. Soc. 54 (2003) 799.
  *
  * Winters and Taylor let the season learn from the level that has just been updated, as R's HoltWinters and dshw do
- * (`seasonFrom: 'new-level'`); R's ets and hw, statsmodels and fpp3 from the one before (`'old-level'`, the default).
- * For an additive season both are one model: γ of 'new-level' equals γ(1 − α) of 'old-level'.
+ * (`seasonFrom: 'new-level'`), and statsmodels' ETSModel as well, with γ/(1 − α) for γ; R's ets and hw, statsmodels'
+ * ExponentialSmoothing and fpp3 from the one before (`'old-level'`, the default). For an additive season both are one
+ * model: γ of 'new-level' equals γ(1 − α) of 'old-level'.
  *
  *   const model = fit(values, { trend: 'damped', seasonal: 'additive', seasons: [24, 168], correction: true });
  *   const { mean, intervals } = predict(model, 48, { levels: [0.8, 0.95] });
