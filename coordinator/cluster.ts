@@ -74,6 +74,38 @@ export function componentOf(state: ClusterState, app: string, component: string)
   return components === undefined ? undefined : own(components, component);
 }
 
+/** A component with what it is known by. */
+export interface ComponentEntry {
+  app: string;
+  name: string;
+  key: string;
+  component: Component;
+  /** App revision at which its running instances last had to be replaced. */
+  generation: number;
+}
+
+/** All components, app by app. */
+export function* componentsOf(state: ClusterState): Generator<ComponentEntry> {
+  for (const record of Object.values(state.apps)) yield* entriesOf(record);
+}
+
+/** Made once for each accepted manifest, since the loop needs them all once a second. */
+const entriesKnown = new WeakMap<AppRecord, readonly ComponentEntry[]>();
+
+function entriesOf(record: AppRecord): readonly ComponentEntry[] {
+  let entries = entriesKnown.get(record);
+  if (entries === undefined) {
+    const { manifest, generations, revision } = record;
+    const { app } = manifest;
+    entries = Object.entries(manifest.components).map(([name, component]) => {
+      const generation = own(generations, name) ?? revision;
+      return { app, name, key: componentKey(app, name), component, generation };
+    });
+    entriesKnown.set(record, entries);
+  }
+  return entries;
+}
+
 /** In the order of their numbers. */
 export function instancesOf(state: ClusterState, app: string, component: string): readonly InstanceRecord[] {
   return state.instances.byComponent.get(componentKey(app, component)) ?? [];

@@ -1,6 +1,7 @@
 import { LIMITS } from '../protocol/limits.js';
+import type { InstanceStatus } from '../protocol/link.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
-import { isUsable, type Observed, seenOf, silentMs } from './observed.js';
+import { type HostState, isUsable, type Observed, silentMs } from './observed.js';
 import { ownsNone } from './shard-maps.js';
 
 /** A host that has been away for longer has its instances replaced, if another host can take them. */
@@ -10,45 +11,66 @@ export const MISSING_MS_MAX = 5_000;
 /** An instance that its agent gave up is replaced after this. */
 export const FAILED_MS_MAX = LIMITS.restartBackoffMsMax;
 
+export interface Fate {
+  kind: 'replaced' | 'dropped';
+  why: string;
+}
+
+const DRAINED: Fate = { kind: 'dropped', why: 'has drained' };
+
 /**
- * Why instances of the host have to be replaced, as a function of the instance that answers null for those that stay.
- * What holds for the host as a whole is found once.
+ * Which instances of the host are no longer wanted there, as a function of the instance that answers null for those that
+ * stay. What holds for the host as a whole is found once.
  */
 export function fateOnHost(
   name: string,
+  state: ClusterState,
   observed: Observed,
   nowMs: number,
-): (instance: InstanceRecord) => string | null {
+): (instance: InstanceRecord) => Fate | null {
   const host = observed.hosts.get(name);
   const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {
     const elsewhere = [...observed.hosts.values()].some(isUsable);
-    const away = elsewhere ? `its host ${name} has been away for ${Math.round(silent / 1000)} s` : null;
-    return () => away;
+    const why = `its host ${name} has been away for ${Math.round(silent / 1000)} s`;
+    return () => (elsewhere ? { kind: 'replaced', why } : null);
   }
   if (host === undefined || !isUsable(host)) return () => null;
+  const { statuses } = host;
   return (instance) => {
-    const seen = host.statuses.get(instance.id);
-    if (seen === undefined) {
-      if ((host.appliedRevision ?? -1) < instance.createdRevision) return null;
-      const since = Math.max(instance.createdAtMs, host.changedAtMs, host.absentSinceMs.get(instance.id) ?? 0);
-      return nowMs - since > MISSING_MS_MAX ? `its host ${name} no longer reports it` : null;
-    }
-    const failed = seen.status.phase === 'failed' && nowMs - seen.phaseSinceMs > FAILED_MS_MAX;
-    return failed ? `it failed: ${seen.status.exit?.reason ?? 'no reason reported'}` : null;
+    const seen = statuses.get(instance.id);
+    // So it is with nearly all.
+    if (seen !== undefined && seen.status.phase !== 'failed' && instance.draining === undefined) return null;
+    const why = whyLost(instance, host, nowMs);
+    if (why !== null) return { kind: 'replaced', why };
+    return mayGo(instance, seen?.status, host, state, nowMs) ? DRAINED : null;
   };
 }
 
+function whyLost(instance: InstanceRecord, host: HostState, nowMs: number): string | null {
+  const seen = host.statuses.get(instance.id);
+  if (seen === undefined) {
+    if ((host.appliedRevision ?? -1) < instance.createdRevision) return null;
+    const since = Math.max(instance.createdAtMs, host.changedAtMs, host.absentSinceMs.get(instance.id) ?? 0);
+    return nowMs - since > MISSING_MS_MAX ? `its host ${host.info.name} no longer reports it` : null;
+  }
+  const failed = seen.status.phase === 'failed' && nowMs - seen.phaseSinceMs > FAILED_MS_MAX;
+  return failed ? `it failed: ${seen.status.exit?.reason ?? 'no reason reported'}` : null;
+}
+
 /**
- * Whether a draining instance may leave the desired state. State shards have to be handed over first, however long
- * that takes, unless nobody is left to take them; calls are waited for up to a bound.
+ * Whether a draining instance on a usable host may leave the desired state. State shards have to be handed over first,
+ * however long that takes, unless nobody is left to take them; calls are waited for up to a bound.
  */
-export function mayGo(state: ClusterState, instance: InstanceRecord, observed: Observed, nowMs: number): boolean {
+function mayGo(
+  instance: InstanceRecord,
+  status: InstanceStatus | undefined,
+  host: HostState,
+  state: ClusterState,
+  nowMs: number,
+): boolean {
   const { draining } = instance;
-  if (draining === undefined) return false;
-  const host = observed.hosts.get(instance.host);
-  if (!isUsable(host) || (host?.appliedRevision ?? -1) < draining.revision) return false;
-  const status = seenOf(observed, instance)?.status;
+  if (draining === undefined || (host.appliedRevision ?? -1) < draining.revision) return false;
   // Without a running process there is neither state nor a call to wait for.
   if (status === undefined || status.phase === 'failed' || status.phase === 'backoff') return true;
   const partitioned = componentOf(state, instance.app, instance.component)?.state === 'partitioned';

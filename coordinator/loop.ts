@@ -5,7 +5,14 @@ import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
 import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision } from './cluster.js';
 import type { EventLog } from './events.js';
-import { hostConnected, hostDisconnected, type Observed, startObserving, takeReport } from './observed.js';
+import {
+  type HostState,
+  hostConnected,
+  hostDisconnected,
+  type Observed,
+  startObserving,
+  takeReport,
+} from './observed.js';
 import { differences, loadCluster } from './persist.js';
 import { noteCalledInVain, type PlannerState, plan, reasonOf } from './planner.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
@@ -33,7 +40,7 @@ export class Coordinator {
   readonly #options: CoordinatorOptions;
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
-  #observed: Observed;
+  readonly #observed: Observed;
   #memory: PlannerState = {};
   #tail: Promise<unknown> = Promise.resolve();
   /** Ids that hosts have begun to report and that the counters of ids do not know of yet. */
@@ -117,27 +124,27 @@ export class Coordinator {
   async connect(info: HostInfo, applied: number, present: () => boolean = () => true): Promise<void> {
     await this.change((state) => raiseRevision(state, applied));
     if (!present()) return;
-    this.#observed = hostConnected(this.#observed, info, this.now());
+    hostConnected(this.#observed, info, this.now());
     this.#note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
   }
 
   disconnect(host: string, why: string): void {
-    this.#observed = hostDisconnected(this.#observed, host, this.now());
+    hostDisconnected(this.#observed, host, this.now());
     this.#note('host-disconnected', `${host}: ${why}`);
   }
 
   /** Takes a report, which has been validated. */
   report(host: string, revision: number, instances: InstanceStatus[], events: AgentEvent[]): void {
-    const before = this.#observed;
-    this.#observed = takeReport(before, host, revision, instances, this.now());
-    const known = before.hosts.get(host)?.statuses;
+    const before = this.#observed.hosts.get(host);
+    takeReport(this.#observed, host, revision, instances, this.now());
+    const known = before?.statuses;
     for (const { id } of instances) if (known?.has(id) !== true) this.#freshIds.add(id);
     for (const event of events) {
       this.events.append(event);
       if (event.kind !== CALLED_IN_VAIN) continue;
       this.#memory = noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
     }
-    if (reconcileIsDue(before, this.#observed, host)) this.#inBackground(this.change((state) => state));
+    if (reconcileIsDue(before, this.#observed.hosts.get(host))) this.#inBackground(this.change((state) => state));
   }
 
   async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
@@ -206,9 +213,7 @@ export class Coordinator {
 }
 
 /** Whether a report says something that reconcile acts upon, so that it need not wait for the next second. */
-function reconcileIsDue(before: Observed, after: Observed, host: string): boolean {
-  const from = before.hosts.get(host);
-  const to = after.hosts.get(host);
+function reconcileIsDue(from: HostState | undefined, to: HostState | undefined): boolean {
   if (from === undefined || to === undefined) return from !== to;
   if (from.appliedRevision !== to.appliedRevision || from.statuses.size !== to.statuses.size) return true;
   for (const [id, { status }] of to.statuses) {

@@ -2,12 +2,13 @@ import type { HostInfo, InstanceStatus } from '../protocol/link.js';
 
 /**
  * What the agents last said: plain data, rebuilt from their reports after a restart and never stored. Each host's word is
- * kept apart, so that a report costs what its own host has to say and nothing for the others. Times are ms.
+ * kept apart and takes its place in the map, so that a report costs what its own host has to say and nothing for the
+ * others; the word itself, a HostState, never changes. Times are ms.
  */
 export interface Observed {
   /** When this coordinator began to look; a host never seen since counts as silent since then. */
   sinceMs: number;
-  hosts: ReadonlyMap<string, HostState>;
+  hosts: Map<string, HostState>;
 }
 
 export interface HostState {
@@ -100,6 +101,8 @@ export function silentMs(observed: Observed, name: string, nowMs: number): numbe
   return nowMs - (host?.changedAtMs ?? observed.sinceMs);
 }
 
+/** Like all that is exported here: changes `observed`, and returns it. */
 function withHost(observed: Observed, host: HostState): Observed {
-  return { ...observed, hosts: new Map(observed.hosts).set(host.info.name, host) };
+  observed.hosts.set(host.info.name, host);
+  return observed;
 }

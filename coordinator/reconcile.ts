@@ -13,14 +13,15 @@ import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './br
 import {
   bump,
   type ClusterState,
+  type ComponentEntry,
   componentKey,
   componentOf,
+  componentsOf,
   type InstanceRecord,
   isDrained,
   own,
-  wantedCount,
 } from './cluster.js';
-import { fateOnHost, mayGo } from './instance-fate.js';
+import { fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
 import { isUsable, type Observed, seenOf } from './observed.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
@@ -55,11 +56,10 @@ export function reconcile(
   const context: Context = { state, observed, brain, nowMs, draft, steps: [] };
   dropAll(context);
   const wishes: Wish[] = [];
-  for (const [app, record] of Object.entries(state.apps)) {
-    for (const component of Object.keys(record.manifest.components)) {
-      const wish = wishOf(app, component, context);
-      if (wish !== null) wishes.push(wish);
-    }
+  const someDrained = Object.values(state.cordons).some(({ drain }) => drain);
+  for (const entry of componentsOf(state)) {
+    const wish = wishOf(entry, someDrained, context);
+    if (wish !== null) wishes.push(wish);
   }
   const counters = fulfil(wishes, context);
 
@@ -85,6 +85,7 @@ interface Context {
 
 /** What a component wants changed. */
 interface Wish {
+  key: string;
   app: string;
   component: string;
   described: Component;
@@ -108,43 +109,37 @@ function dropAll({ state, observed, nowMs, draft, steps }: Context): void {
     }
     if (draft.ofComponent(key).length > 0) throw new Error(`instances of ${key} remain`);
   }
-  for (const [name] of state.instances.byHost) {
-    const lossOf = fateOnHost(name, observed, nowMs);
-    // A copy: the draft's group changes on the way.
-    for (const instance of [...draft.onHost(name)]) {
-      const lost = lossOf(instance);
-      if (lost !== null) steps.push(stepOf(instance, 'replaced', lost));
-      else if (mayGo(state, instance, observed, nowMs)) steps.push(stepOf(instance, 'dropped', 'has drained'));
-      else continue;
-      draft.remove(instance);
+  for (const name of state.instances.byHost.keys()) {
+    const fateOf = fateOnHost(name, state, observed, nowMs);
+    const leaving: InstanceRecord[] = [];
+    for (const instance of draft.onHost(name)) {
+      const fate = fateOf(instance);
+      if (fate === null) continue;
+      leaving.push(instance);
+      steps.push(stepOf(instance, fate.kind, fate.why));
     }
+    for (const instance of leaving) draft.remove(instance);
   }
 }
 
 /** Null when the component has exactly the instances that it shall have. */
-function wishOf(app: string, component: string, { state, draft }: Context): Wish | null {
-  const key = componentKey(app, component);
+function wishOf(entry: ComponentEntry, someDrained: boolean, { state, draft }: Context): Wish | null {
+  const { app, name: component, key, component: described, generation } = entry;
   const target = own(state.targets, key);
-  const described = componentOf(state, app, component);
-  const generation = own(state.apps[app]?.generations ?? {}, component);
-  if (target === undefined || described === undefined || generation === undefined) return null;
-  const wanted = wantedCount(state, app, component);
+  if (target === undefined) return null;
+  const wanted = own(state.overrides, key) ?? target.count;
   const { size } = target;
   const group = draft.ofComponent(key);
-  const content = group.length === wanted && group.every((each) => isAsWanted(each, generation, size, state));
-  if (content) return null;
+  const isCurrent = (each: InstanceRecord) =>
+    each.generation === generation && !(someDrained && isDrained(state, each.host));
+  const isAsWanted = (each: InstanceRecord) =>
+    each.draining === undefined && sameSize(each.size, size) && isCurrent(each);
+  if (group.length === wanted && group.every(isAsWanted)) return null;
   const staying = group.filter((each) => each.draining === undefined);
-  const isCurrent = (each: InstanceRecord) => each.generation === generation && !isDrained(state, each.host);
   const current = staying.filter(isCurrent);
   const old = staying.filter((each) => !isCurrent(each));
   const someDrain = staying.length < group.length;
-  return { app, component, described, wanted, size, generation, current, old, someDrain };
-}
-
-function isAsWanted(instance: InstanceRecord, generation: number, size: Size, state: ClusterState): boolean {
-  const { draining, host } = instance;
-  const current = instance.generation === generation && !isDrained(state, host);
-  return draining === undefined && current && sameSize(instance.size, size);
+  return { key, app, component, described, wanted, size, generation, current, old, someDrain };
 }
 
 /** Drains, resizes and creates, in this order: what shrinks or goes makes room for the rest. Answers the id counters that rose. */
@@ -179,8 +174,7 @@ function fulfil(wishes: readonly Wish[], context: Context): Counters {
 }
 
 function compareNames(a: Wish, b: Wish): number {
-  const [one, other] = [componentKey(a.app, a.component), componentKey(b.app, b.component)];
-  return one < other ? -1 : one > other ? 1 : 0;
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 
 type Counters = Record<string, number>;
