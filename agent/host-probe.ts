@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { join } from 'node:path';
 import { native } from '../native/index.js';
 import { toShoalError } from '../protocol/errors.js';
 import { CONTROLLERS } from './cgroup.js';
@@ -29,7 +30,11 @@ const KERNEL_OLDEST = [5, 14];
 
 /** Looks at this host; changes nothing on it. */
 export async function probeHost(): Promise<Requirement[]> {
-  const controllers = readText('/sys/fs/cgroup/cgroup.controllers').split(/\s+/);
+  // On a hybrid host the v2 tree, which the agent mounts for itself, is beside those of v1.
+  const [pure, hybrid] = ['cgroup.controllers', 'unified/cgroup.controllers'].map((file) =>
+    readText(join('/sys/fs/cgroup', file)),
+  );
+  const controllers = `${pure} ${hybrid}`.split(/\s+/);
   const requirement = (
     id: string,
     what: string,
@@ -69,6 +74,20 @@ export async function probeHost(): Promise<Requirement[]> {
       'enable CONFIG_CGROUPS; Linux mounts cgroup2 where it has it',
       probeCgroup2(),
     ),
+    requirement(
+      'tools',
+      'setpriv, unshare and mount',
+      true,
+      'apt-get install util-linux mount',
+      probeTools(['setpriv', 'unshare', 'mount']),
+    ),
+    requirement(
+      'seccomp',
+      'seccomp filters, which every instance has',
+      true,
+      'a kernel with CONFIG_SECCOMP_FILTER=y',
+      probeSeccomp(),
+    ),
     requirement('root-mount', 'a root folder that is a mount', true, ROOT_MOUNT_REMEDY, probeRootMount()),
     requirement('user-namespaces', 'user namespaces', false, USER_NAMESPACE_REMEDY, await probeUserNamespaces()),
     ...CONTROLLERS.map((controller) =>
@@ -96,8 +115,15 @@ export async function probeHost(): Promise<Requirement[]> {
       'run the agent outside of a container that drops it; without it limits above its own cannot be given',
       probeCapability(),
     ),
-    requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', await probeTool('skopeo')),
-    requirement('umoci', 'umoci, to unpack images', false, 'apt-get install umoci', await probeTool('umoci')),
+    requirement(
+      'overlay',
+      'overlay file systems, for `rootfs` of a folder',
+      false,
+      'a kernel with CONFIG_OVERLAY_FS; modprobe overlay',
+      probeOverlay(),
+    ),
+    requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
+    requirement('umoci', 'umoci, to unpack images', false, 'apt-get install umoci', probeTool('umoci')),
   ];
 }
 
@@ -167,16 +193,42 @@ function probeCapability(): Found {
   return { met, found: met ? 'present' : 'absent: runs degraded' };
 }
 
-async function probeTool(name: string): Promise<Found> {
+function probeSeccomp(): Found {
+  const actions = readText('/proc/sys/kernel/seccomp/actions_avail').trim();
+  return { met: actions !== '', found: actions === '' ? 'the kernel has none' : 'present' };
+}
+
+/** A module that is not loaded yet is loaded by the first mount. */
+function probeOverlay(): Found {
+  if (/\toverlay$/m.test(readText('/proc/filesystems'))) return { met: true, found: 'present' };
+  const module = /\/overlay\.ko/.test(readText(`/lib/modules/${release()}/modules.dep`));
+  return { met: module, found: module ? 'a module' : 'the kernel has none: components with such a rootfs cannot run' };
+}
+
+function probeTools(names: readonly string[]): Found {
+  const missing = names.filter((name) => pathOf(name) === null);
+  return missing.length === 0
+    ? { met: true, found: 'installed' }
+    : { met: false, found: `not installed: ${missing.join(', ')}` };
+}
+
+function probeTool(name: string): Found {
+  const path = pathOf(name);
+  return path === null
+    ? { met: false, found: 'not installed: components with `image` cannot run' }
+    : { met: true, found: path };
+}
+
+function pathOf(name: string): string | null {
   for (const folder of (process.env.PATH ?? '').split(':')) {
     try {
       accessSync(`${folder}/${name}`, constants.X_OK);
-      return { met: true, found: `${folder}/${name}` };
+      return join(folder, name);
     } catch (error) {
       if (!['ENOENT', 'EACCES', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
-  return { met: false, found: 'not installed: components with `image` cannot run' };
+  return null;
 }
 
 function readText(path: string): string {

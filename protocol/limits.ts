@@ -27,4 +27,5 @@ export const LIMITS = {
   logFilesMax: 3,
   eventsKeptMax: 2_000,
   samplesKeptMax: 3_600,
+  forecastSecondsMax: 3_600,
 } as const;

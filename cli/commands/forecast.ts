@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import type { ForecastView } from '../../protocol/http.js';
+import { LIMITS } from '../../protocol/limits.js';
 import { apiPath } from '../client.js';
 import { printJson, printLines } from '../io.js';
 import { renderForecast } from '../render/forecast.js';
 import { examples, type OpenSession, parseComponentName, parseWhole } from '../session.js';
 
 const HORIZON_SECONDS_DEFAULT = '60';
-const HORIZON_SECONDS_MAX = 7 * 86_400;
 
 export function addForecast(program: Command, open: OpenSession): void {
   program
@@ -14,7 +14,7 @@ export function addForecast(program: Command, open: OpenSession): void {
     .summary('what a component is about to need')
     .description('Print the predicted demand of a component, in cores, with the interval it is expected in.')
     .argument('<component>', 'APP/COMPONENT')
-    .option('--horizon <seconds>', 'how far to look', HORIZON_SECONDS_DEFAULT)
+    .option('--horizon <seconds>', `how far to look, at most ${LIMITS.forecastSecondsMax}`, HORIZON_SECONDS_DEFAULT)
     .addHelpText(
       'after',
       examples([
@@ -24,7 +24,7 @@ export function addForecast(program: Command, open: OpenSession): void {
     )
     .action(async (name: string, { horizon }: { horizon: string }, command: Command) => {
       const { app, component } = parseComponentName(name);
-      const seconds = parseWhole(horizon, '--horizon', 1, HORIZON_SECONDS_MAX);
+      const seconds = parseWhole(horizon, '--horizon', 1, LIMITS.forecastSecondsMax);
       const { client, signal, json, io } = await open(command);
       const path = `${apiPath('apps', app, 'components', component, 'forecast')}?horizon=${seconds}`;
       const view = await client.json<ForecastView>('GET', path, { signal });

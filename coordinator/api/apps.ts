@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
 import type { Manifest } from '../../protocol/manifest.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
 import { applyManifest, componentKey, deleteApp, own, setOverride } from '../cluster.js';
@@ -10,7 +11,6 @@ import { appView, componentView, type Knowledge } from '../views.js';
 import { ManifestRefused } from './problem.js';
 import { APP, answers, COMPONENT, FORECAST, listOf, NAME, objectOf } from './schemas.js';
 
-const HORIZON_SECONDS_MAX = 3_600;
 const APP_PARAMS = { type: 'object', properties: { app: NAME }, required: ['app'] };
 const COMPONENT_PARAMS = {
   type: 'object',
@@ -97,7 +97,7 @@ export async function componentRoutes(server: FastifyInstance, coordinator: Coor
       },
     },
     async ({ params: { app, component }, query }) => {
-      const horizon = numberIn('horizon', query.horizon ?? '60', 1, HORIZON_SECONDS_MAX);
+      const horizon = numberIn('horizon', query.horizon ?? '60', 1, LIMITS.forecastSecondsMax);
       const { memory, nowMs } = know();
       found(componentView(know(), app, component), `component ${app}/${component}`);
       const seen = own(memory, componentKey(app, component));

@@ -149,6 +149,7 @@ t.test('forecast, events, version', async (t) => {
   t.match(fake.requests(), ['GET /v1/apps/search/components/web/forecast?horizon=30']);
   t.match(JSON.parse((await shoal('forecast', 'search/web', '--json')).out), { model: 'holt-winters' });
   t.match(await shoal('forecast', 'search/web', '--horizon', '0'), { code: 2 });
+  t.match(await shoal('forecast', 'search/web', '--horizon', '3601'), { code: 2 });
 
   t.match(await shoal('events'), { code: 0, out: /event number 1\n.*event number 2\n$/ });
   t.match(JSON.parse((await shoal('events', '--app', 'other', '--json')).out), [{ id: 2 }]);

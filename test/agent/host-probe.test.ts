@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { probeHost } from '../../agent/host-probe.js';
+
+t.test(
+  'each requirement has an id of its own, what was found and a remedy; what is checked here too is true',
+  async (t) => {
+    const found = await probeHost();
+    const byId = new Map(found.map((each) => [each.id, each]));
+    t.equal(byId.size, found.length);
+    for (const { id, what, found: seen, remedy } of found) t.ok(what !== '' && seen !== '' && remedy !== '', id);
+    t.equal(byId.get('root')?.met, process.geteuid?.() === 0);
+    const effective = /^CapEff:\s+(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
+    // CAP_SYS_RESOURCE is bit 24: the lowest of the seventh hexadecimal digit from the right.
+    t.equal(byId.get('cap-sys-resource')?.met, Number.parseInt(effective.at(-7) ?? '0', 16) % 2 === 1);
+  },
+);
+
+t.test('tools that are not installed are named', async (t) => {
+  const { PATH } = process.env;
+  t.teardown(() => {
+    process.env.PATH = PATH;
+  });
+  process.env.PATH = '/nowhere';
+  const byId = new Map((await probeHost()).map((each) => [each.id, each]));
+  t.match(byId.get('tools'), { met: false, required: true, found: /setpriv, unshare, mount/, remedy: /util-linux/ });
+  t.match(byId.get('skopeo'), { met: false, required: false, remedy: /apt-get install skopeo/ });
+});
