@@ -225,6 +225,7 @@ export class Agent {
       ),
     );
     const dialable = await this.#peers.sync(grants);
+    const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
     const routables: Routable[] = up.map((each) => ({
       id: each.id,
       app: each.app,
@@ -232,6 +233,7 @@ export class Agent {
       serving: each.phase === 'ready' && !each.draining && dialable.has(each.id),
       shards: each.control.shards ?? [],
       frozen: each.control.frozen,
+      weight: weights.get(each.id) ?? 1,
     }));
     for (const instance of instances) {
       const components = componentsOf(this.#desired, instance.app);

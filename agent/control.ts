@@ -6,11 +6,13 @@ import {
   type InstanceStats,
   LATENCY_BUCKETS,
   type Route,
+  type ShardHeat,
   type ToInstance,
 } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import { NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { withSocketPath } from './sockets.js';
 
 export interface ControlEvents {
@@ -194,6 +196,7 @@ export class Control {
 }
 
 const TEXT_LENGTH_MAX = 1000;
+const NAME = new RegExp(NAME_PATTERN);
 
 /** The message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
 export function parseFromInstance(value: unknown): FromInstance {
@@ -243,6 +246,24 @@ function isText(value: unknown): value is string {
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+function isHeat(value: unknown): value is ShardHeat[] {
+  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
+  return value.every((each) => {
+    if (!Array.isArray(each) || each.length !== 3) return false;
+    const [shard, calls, busyMs] = each;
+    return isCount(shard) && shard < LIMITS.shardCount && isCount(calls) && isAmount(busyMs);
+  });
+}
+function areCallees(value: unknown): value is Record<string, number> {
+  if (!isRecord(value)) return false;
+  const entries = Object.entries(value);
+  return (
+    entries.length <= LIMITS.componentsPerAppMax && entries.every(([name, calls]) => NAME.test(name) && isCount(calls))
+  );
+}
 function areShards(value: unknown): value is number[] {
   if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
   return value.every((shard) => isCount(shard) && shard < LIMITS.shardCount);
@@ -256,6 +277,8 @@ function optional<T>(value: unknown, is: (value: unknown) => value is T): value 
 function isStats(value: unknown): value is InstanceStats {
   if (!isRecord(value)) return false;
   const { arrived, finished, failed, outstanding, latencyBuckets, shards, frozen } = value;
+  const { busyMs, heat, called } = value;
+  if (!optional(busyMs, isAmount) || !optional(heat, isHeat) || !optional(called, areCallees)) return false;
   const counts = [arrived, finished, failed, outstanding].every(isCount);
   const buckets = Array.isArray(latencyBuckets) && latencyBuckets.length === LATENCY_BUCKETS;
   return counts && buckets && latencyBuckets.every(isCount) && areShards(shards) && optional(frozen, areShards);

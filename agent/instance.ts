@@ -220,8 +220,14 @@ export class Instance {
     if (!this.running) return;
     const usage = await this.#cgroup.usage();
     const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
+    const { busyMs, heat, called } = this.#stats ?? {};
     const cpuSeconds = profiledCpuSeconds ?? usage.cpuSeconds;
-    this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets };
+    const counted = {
+      ...(busyMs === undefined ? {} : { busyMs }),
+      ...(heat === undefined || heat.length === 0 ? {} : { heat }),
+      ...(called === undefined ? {} : { called }),
+    };
+    this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets, ...counted };
   }
 
   status(): InstanceStatus {

@@ -10,6 +10,7 @@ export interface Routable {
   serving: boolean;
   shards: readonly number[];
   frozen: readonly number[];
+  weight: number;
 }
 
 /**
@@ -26,7 +27,9 @@ export function routesFor(
   for (const callee of caller.calls) {
     if (!Object.hasOwn(components, callee)) continue;
     const here = instances.filter((each) => each.app === app && each.component === callee);
-    const route: Route = { instances: here.filter((each) => each.serving).map((each) => each.id) };
+    const serving = here.filter((each) => each.serving);
+    const route: Route = { instances: serving.map((each) => each.id) };
+    if (serving.some(({ weight }) => weight !== 1)) route.weights = serving.map(({ weight }) => weight);
     if (components[callee]?.state === 'partitioned') route.owners = ownersOf(here);
     routes[callee] = route;
   }

@@ -51,17 +51,31 @@ const hello = object({
   ),
 });
 
-const sample = object({
-  cpuSeconds: amount,
-  memoryBytes: amount,
-  ioReadBytes: amount,
-  ioWriteBytes: amount,
-  arrived: amount,
-  finished: amount,
-  failed: amount,
-  outstanding: amount,
-  latencyBuckets: list(amount, LATENCY_BUCKETS),
-});
+const shard = { type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 } as const;
+const shardHeat = { type: 'array', items: [shard, count, amount], minItems: 3, maxItems: 3 } as const;
+
+const sample = object(
+  {
+    cpuSeconds: amount,
+    memoryBytes: amount,
+    ioReadBytes: amount,
+    ioWriteBytes: amount,
+    arrived: amount,
+    finished: amount,
+    failed: amount,
+    outstanding: amount,
+    latencyBuckets: list(amount, LATENCY_BUCKETS),
+    busyMs: amount,
+    heat: list(shardHeat, LIMITS.shardCount),
+    called: {
+      type: 'object',
+      maxProperties: LIMITS.componentsPerAppMax,
+      propertyNames: name,
+      additionalProperties: count,
+    },
+  },
+  ['busyMs', 'heat', 'called'],
+);
 
 const status = object(
   {
@@ -78,7 +92,7 @@ const status = object(
       signal: { type: 'integer', nullable: true },
       reason: text,
     }),
-    shards: list({ type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 }, LIMITS.shardCount),
+    shards: list(shard, LIMITS.shardCount),
     sample,
   },
   ['pid', 'startMs', 'exit', 'sample'],

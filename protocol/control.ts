@@ -12,6 +12,8 @@ export const PORTS_FOLDER = '/run/shoal';
 
 export interface Route {
   instances: string[];
+  /** Shares in which they are to get calls, above 0 and at most 1, in the order of `instances`; absent: all alike. */
+  weights?: number[];
   /** Present for partitioned components: owner of each state shard. */
   owners?: (string | null)[];
 }
@@ -44,7 +46,16 @@ export interface InstanceStats {
   latencyBuckets: number[];
   shards: number[];
   frozen?: number[];
+  /** Time that the finished calls took, all together. */
+  busyMs?: number;
+  /** Of the state shards that calls have worked on. */
+  heat?: ShardHeat[];
+  /** Calls that this process made, by the component called. */
+  called?: Record<string, number>;
 }
+
+/** Calls that worked on a state shard and finished, and their share of the time; one on several shards is split evenly. */
+export type ShardHeat = [shard: number, calls: number, busyMs: number];
 
 /** Fabric frames between two instances (first carrier: Unix sockets). */
 export type FabricRequest =

@@ -1,3 +1,4 @@
+import type { ShardHeat } from './control.js';
 import type { Component } from './manifest.js';
 
 /** Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials. */
@@ -18,6 +19,8 @@ export interface DesiredInstance {
   size: Size;
   /** Draining: receives no new calls and no shards; terminated when it has left the list. */
   draining: boolean;
+  /** Share of calls that it gets beside one of weight 1; absent: 1. */
+  weight?: number;
 }
 
 export interface ShardMap {
@@ -54,6 +57,10 @@ export interface Sample {
   outstanding: number;
   /** Latency in ms, cumulative counts; bucket i counts calls below 2^(i/2) × 0.1 ms, 48 buckets. */
   latencyBuckets: number[];
+  /** As in InstanceStats; absent from a process that does not count them. */
+  busyMs?: number;
+  heat?: ShardHeat[];
+  called?: Record<string, number>;
 }
 
 export interface InstanceStatus {

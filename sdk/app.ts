@@ -121,7 +121,12 @@ export class App {
 
   /** What this instance has served since it started, and the state shards that it holds. */
   get stats(): InstanceStats {
-    return { ...this.#meter.read(), shards: this.#store.held, frozen: this.#store.frozen };
+    return {
+      ...this.#meter.read(),
+      shards: this.#store.held,
+      frozen: this.#store.frozen,
+      called: this.#router.called,
+    };
   }
 
   /** The components that this one may call, as the agent last told; empty before it did. */

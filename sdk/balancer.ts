@@ -2,20 +2,38 @@
 export type Random = () => number;
 
 /**
- * Of two candidates chosen at random the one with fewer calls outstanding: nearly as even as asking all, without herds
- * (Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, IEEE TPDS 12 (2001) 1094).
+ * Of two candidates drawn at random, each as often as its weight says, the one with fewer calls outstanding for its
+ * weight; of equals the first drawn. With equal weights nearly as even as asking all, without herds (Mitzenmacher, The
+ * Power of Two Choices in Randomized Load Balancing, IEEE TPDS 12 (2001) 1094); while nothing is outstanding, calls go by
+ * the weights. Weights are above 0.
  */
-export function pickLessLoaded<T>(
+export function pickLessLoaded<T extends { weight: number }>(
   candidates: readonly T[],
   outstanding: (candidate: T) => number,
   random: Random,
 ): T | undefined {
-  const count = candidates.length;
-  if (count <= 1) return candidates[0];
-  const first = Math.floor(random() * count);
+  if (candidates.length <= 1) return candidates[0];
+  const total = candidates.reduce((sum, { weight }) => sum + weight, 0);
+  const a = draw(candidates, null, total, random);
   // Never the same one twice.
-  const second = (first + 1 + Math.floor(random() * (count - 1))) % count;
-  const a = candidates[first] as T;
-  const b = candidates[second] as T;
-  return outstanding(b) < outstanding(a) ? b : a;
+  const b = draw(candidates, a, total - a.weight, random);
+  return outstanding(b) / b.weight < outstanding(a) / a.weight ? b : a;
+}
+
+function draw<T extends { weight: number }>(
+  candidates: readonly T[],
+  except: T | null,
+  total: number,
+  random: Random,
+): T {
+  let left = random() * total;
+  let last: T | undefined;
+  for (const each of candidates) {
+    if (each === except) continue;
+    last = each;
+    left -= each.weight;
+    if (left < 0) break;
+  }
+  // Rounding may leave a little after the last one.
+  return last as T;
 }

@@ -36,16 +36,20 @@ function parseRoutes(value: Record<string, unknown>): Record<string, Route> {
   const routes: Record<string, Route> = {};
   for (const [component, route] of Object.entries(value)) {
     if (!isName(component) || !isRecord(route)) throw fail('a route has a wrong shape');
-    const { instances, owners } = route;
+    const { instances, owners, weights } = route;
     if (!Array.isArray(instances) || instances.length > ROUTE_INSTANCES_MAX || !instances.every(isName)) {
       throw fail(`the route to ${component} lists no instances`);
     }
-    if (owners === undefined) {
-      routes[component] = { instances };
-    } else {
+    const parsed: Route = { instances };
+    if (owners !== undefined) {
       if (!areOwners(owners)) throw fail(`the route to ${component} has wrong owners`);
-      routes[component] = { instances, owners };
+      parsed.owners = owners;
     }
+    if (weights !== undefined) {
+      if (!areWeights(weights, instances.length)) throw fail(`the route to ${component} has wrong weights`);
+      parsed.weights = weights;
+    }
+    routes[component] = parsed;
   }
   return routes;
 }
@@ -68,6 +72,13 @@ function isShard(value: unknown): value is number {
 function areOwners(value: unknown): value is (string | null)[] {
   return (
     Array.isArray(value) && value.length === LIMITS.shardCount && value.every((each) => each === null || isName(each))
+  );
+}
+function areWeights(value: unknown, count: number): value is number[] {
+  return (
+    Array.isArray(value) &&
+    value.length === count &&
+    value.every((each) => typeof each === 'number' && each > 0 && each <= 1)
   );
 }
 function areEntries(value: unknown): value is [string, unknown][] {

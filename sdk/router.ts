@@ -4,7 +4,7 @@ import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
 import { pickLessLoaded, type Random } from './balancer.js';
 import type { Carrier } from './carrier.js';
-import { NotSent, Overloaded, Peer } from './peer.js';
+import { NotSent, type OutgoingCall, Overloaded, Peer } from './peer.js';
 
 export interface CallOptions {
   /** For partitioned components: the call goes to the owner of the key's state shard. */
@@ -26,6 +26,7 @@ export class Router {
   #routes: ReadonlyMap<string, Route> | null = null;
   readonly #peers = new Map<string, Peer>();
   readonly #waiting = new Set<() => void>();
+  readonly #called = new Map<string, number>();
 
   constructor(carrier: Carrier, random: Random, wanted: (component: string) => void) {
     this.#carrier = carrier;
@@ -72,13 +73,8 @@ export class Router {
         const deadlineMs = left(deadline);
         const shards = key !== undefined && route?.owners !== undefined ? { shards: [shardOfKey(key)] } : {};
         const keyed = key === undefined ? {} : { key, ...shards };
-        return await this.#peer(component, target).call({
-          handler,
-          body,
-          ...keyed,
-          deadlineMs,
-          signal: options.signal,
-        });
+        const { signal } = options;
+        return await this.#send(component, target, { handler, body, ...keyed, deadlineMs, signal });
       } catch (error) {
         if (error instanceof Overloaded && key === undefined) {
           overloaded = error;
@@ -109,7 +105,7 @@ export class Router {
           if (owner === null) return;
           try {
             const call = { handler, body, shards, deadlineMs: left(deadline), signal: options.signal };
-            results.push(await this.#peer(component, owner).call(call));
+            results.push(await this.#send(component, owner, call));
           } catch (error) {
             if (!(error instanceof NotSent)) throw error;
             last = error;
@@ -121,6 +117,11 @@ export class Router {
       remaining = refused;
       await this.#wait(component, deadline, options.signal, this.#routeOf(component)?.instances.length === 0, last);
     }
+  }
+
+  /** Calls that this instance has sent, by the component called. */
+  get called(): Record<string, number> {
+    return Object.fromEntries(this.#called);
   }
 
   /** Calls of this instance that the other has not answered. */
@@ -139,10 +140,16 @@ export class Router {
     throw new ShoalError('SHOAL_E_NOT_GRANTED', `add ${component} to this component's \`calls\` in the manifest`);
   }
 
+  #send(component: string, instance: string, call: OutgoingCall): Promise<unknown> {
+    this.#called.set(component, (this.#called.get(component) ?? 0) + 1);
+    return this.#peer(component, instance).call(call);
+  }
+
   #choose(component: string, route: Route, key: string | undefined, refused: ReadonlySet<string>): string | null {
     if (key !== undefined && route.owners !== undefined) return route.owners[shardOfKey(key)] ?? null;
-    const candidates = route.instances.filter((id) => !refused.has(id));
-    return pickLessLoaded(candidates, (id) => this.outstanding(component, id), this.#random) ?? null;
+    const candidates = candidatesOf(route, refused);
+    const outstanding = ({ id }: Candidate) => this.outstanding(component, id);
+    return pickLessLoaded(candidates, outstanding, this.#random)?.id ?? null;
   }
 
   #groupByOwner(component: string, shards: readonly number[]): Map<string | null, number[]> {
@@ -195,6 +202,16 @@ export class Router {
       this.#waiting.add(wake);
     });
   }
+}
+
+interface Candidate {
+  id: string;
+  weight: number;
+}
+
+function candidatesOf({ instances, weights }: Route, refused: ReadonlySet<string>): Candidate[] {
+  const all = instances.map((id, index): Candidate => ({ id, weight: weights?.[index] ?? 1 }));
+  return refused.size === 0 ? all : all.filter(({ id }) => !refused.has(id));
 }
 
 function deadlineOf({ deadlineMs = LIMITS.callDeadlineMsDefault }: CallOptions): number {

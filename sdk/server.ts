@@ -109,7 +109,7 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const end = this.#meter.begin();
+    const end = this.#meter.begin(call.shards);
     running.set(id, controller);
     const timer = setTimeout(() => controller.abort(), call.deadlineMs);
     let outcome: Outcome;

@@ -11,16 +11,18 @@ t.test('of two candidates the less loaded is chosen, and never one that is not t
   fc.assert(
     fc.property(loads, draw, draw, (load, first, second) => {
       const draws = [first, second];
-      const ids = load.map((_, i) => i);
+      const ids = load.map((_, id) => ({ id, weight: 1 }));
       const chosen = pickLessLoaded(
         ids,
-        (i) => load[i] as number,
+        ({ id }) => load[id] as number,
         () => draws.shift() as number,
       );
       const most = Math.max(...load);
       const alone = load.filter((each) => each === most).length === 1;
-      t.ok(chosen !== undefined && ids.includes(chosen));
-      t.notOk(alone && load[chosen as number] === most, 'the most loaded loses against any other');
+      if (chosen === undefined) return false;
+      t.ok(ids.includes(chosen));
+      t.notOk(alone && load[chosen.id] === most, 'the most loaded loses against any other');
+      return true;
     }),
   );
   t.equal(

@@ -1,0 +1,68 @@
+import t from 'tap';
+import { parseFromInstance } from '../../agent/control.js';
+import { parseDesired } from '../../agent/desired.js';
+import { routesFor } from '../../agent/routes.js';
+import { readAgentMessage } from '../../coordinator/link-messages.js';
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { component, instance } from './rig.js';
+
+const buckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
+const counters = { arrived: 1, finished: 1, failed: 0, outstanding: 0, latencyBuckets: buckets };
+const good: Record<string, unknown>[] = [
+  {},
+  { busyMs: 1.5 },
+  { heat: [[63, 2, 0.5]] },
+  { called: { cart: 7 } },
+  { busyMs: 0, heat: [], called: {} },
+];
+const bad: Record<string, unknown>[] = [
+  { busyMs: -1 },
+  { busyMs: Number.NaN },
+  { busyMs: '1' },
+  { heat: 1 },
+  { heat: [[64, 1, 1]] },
+  { heat: [[0, 1]] },
+  { heat: [[0, -1, 1]] },
+  { heat: [[0, 1, Number.POSITIVE_INFINITY]] },
+  { heat: Array.from({ length: 65 }, () => [0, 1, 1]) },
+  { called: [] },
+  { called: { 'Not a name': 1 } },
+  { called: { cart: 0.5 } },
+  { called: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`c${i}`, 1])) },
+];
+
+t.test('what a process counts of shards and calls is looked at by the agent', async (t) => {
+  const read = (extra: object) => parseFromInstance({ type: 'stats', stats: { ...counters, shards: [], ...extra } });
+  for (const extra of good) t.match(read(extra), { stats: extra });
+  for (const extra of bad) t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
+});
+
+t.test('and again by the coordinator', async (t) => {
+  const usage = { cpuSeconds: 1, memoryBytes: 1, ioReadBytes: 0, ioWriteBytes: 0 };
+  const read = (extra: object) => {
+    const status = { id: 'a-b-0', app: 'a', component: 'b', phase: 'ready', size: { cpu: 1, memory: 1 }, restarts: 0 };
+    const sample = { ...usage, ...counters, ...extra };
+    const instances = [{ ...status, shards: [], sample }];
+    return readAgentMessage({ type: 'report', atMs: 0, revision: 0, instances, events: [] });
+  };
+  for (const extra of good) t.match(read(extra), { instances: [{ sample: extra }] });
+  for (const extra of bad) t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
+});
+
+t.test('weights come with the desired state and go out with the routes', async (t) => {
+  const desired = { revision: 1, apps: {}, shards: {} };
+  for (const weight of [1, 0.25]) {
+    t.match(parseDesired({ ...desired, instances: [{ ...instance('store', 0), weight }] }), { revision: 1 });
+  }
+  for (const weight of [0, -1, 1.1, Number.NaN, '1']) {
+    const given = { ...desired, instances: [{ ...instance('store', 0), weight }] };
+    t.throws(() => parseDesired(given), { code: 'SHOAL_E_FRAME' }, `a weight of ${weight}`);
+  }
+  const up = { app: 't', component: 'store', shards: [], frozen: [] };
+  const routes = (weights: readonly number[]) => {
+    const instances = weights.map((weight, i) => ({ ...up, id: `t-store-${i}`, serving: i > 0, weight }));
+    return routesFor('t', component('front', { calls: ['store'] }), { store: component('store') }, instances);
+  };
+  t.same(routes([1, 1, 1]), { store: { instances: ['t-store-1', 't-store-2'] } });
+  t.same(routes([1, 0.5, 1]), { store: { instances: ['t-store-1', 't-store-2'], weights: [0.5, 1] } });
+});
