@@ -1,38 +1,106 @@
-import {
-  createForecaster,
-  type ForecasterState,
-  type ForecastPoint,
-  forecast,
-  isSeasonal,
-  modelName,
-  observe,
-  SEASON_STEPS_MAX,
-} from './forecast.js';
-
 /**
- * The forecast of a component's demand, one value each step. A season of more steps than a model can hold, such as a day,
- * is followed by a second model of longer steps, each the mean of its values; the first one then follows the moment.
- * Plain data.
+ * The forecast of a component's demand, one value each step, in constant time.
+ *
+ * Candidates: a family of damped smoothings (levels.ts) over the values as they are; for each season that is in use
+ * (seasonal.ts) the same family over the values without that season, the seasonal model itself, and the value one season
+ * ago. The forecast is their mean, weighted at each horizon by what they were worth there; so are its quantiles measured
+ * (track-record.ts). Outliers are bounded before they are learnt from; what they do to the interval is not.
+ *
+ * What takes longer is asked for with `refitJob`, worked out anywhere by `runRefit`, and taken in by `applyRefit`: seasons
+ * that nobody named, fitted constants, and whether a season is worth it. Without it a season that was named is used once
+ * two cycles have been seen, with usual constants.
+ *
+ * A forecaster is owned by who holds it and changed in place.
+ *
+ *   const forecaster = createDemandForecaster({ seasonSeconds: 86_400 });
+ *   observeDemand(forecaster, cores);
+ *   const [next] = forecastDemand(forecaster, 5);
  */
+import { factorAt, type KnownEvent } from './events.js';
+import { createRing, newest, push, type Ring, valueAt } from './history.js';
+import {
+  expectLevels,
+  FITTED_AT_FIRST,
+  holdLevels,
+  LEVELS,
+  LEVELS_STATE,
+  learnLevels,
+  levelName,
+  MULTIPLES,
+  multiplesByHorizon,
+  oneMore,
+  type Smoothing,
+} from './levels.js';
+import { normalQuantile } from './random.js';
+import { type FittedSeasonal, type RefitJob, type RefitResult, SEASON_STEPS_MAX, startSeasonal } from './refit.js';
+import {
+  cleaned,
+  expectTick,
+  learnSlot,
+  longest,
+  rowAfter,
+  type SeasonalModel,
+  seasonAgo,
+  seasonAt,
+  seasonalName,
+  without,
+  withSeason,
+} from './seasonal.js';
+import {
+  compare,
+  comparisonsOf,
+  createTrackRecord,
+  errorOf,
+  errorQuantile,
+  forecastFor,
+  horizonDue,
+  rearranged,
+  type TrackRecord,
+  TURNS,
+  usualError,
+  weighted,
+  weightOf,
+  writeDown,
+} from './track-record.js';
+import type { Forecast } from './types.js';
+
 export interface DemandForecaster {
-  stepSeconds: number;
-  fast: ForecasterState;
-  /** Null when the season is short or unknown. */
-  slow: SlowForecaster | null;
+  readonly stepSeconds: number;
+  /** As it was named; 0 if none was. */
+  readonly seasonSeconds: number;
+  /** Steps since the first value, which is the first of them; 0 before it. */
+  ticks: number;
+  /** Steps with a value. */
+  known: number;
+  /** Mean value of long. */
+  typical: number;
+  /** Outliers in a row, negative for those below. */
+  outliers: number;
+  /** A refit is due at this tick. */
+  refitAt: number;
+  fitted: Smoothing;
+  /** Of `fitted`; see multiplesByHorizon. */
+  multiples: Float64Array;
+  /** The shortest step first, which is a single tick. */
+  readonly history: readonly Ring[];
+  /** Without season first. */
+  views: View[];
+  record: TrackRecord;
 }
 
-export interface SlowForecaster {
-  state: ForecasterState;
-  /** Of the long step that is under way: steps so far, those with a value, and their sum. */
-  steps: number;
-  values: number;
-  sum: number;
+/** The family of levels over the values as they are, or without the season of a model. */
+export interface View {
+  readonly levels: Float64Array;
+  readonly seasonal: SeasonalModel | null;
+  /** Cycles in a row at whose end the season was of no help. */
+  idleCycles: number;
 }
 
-/** So many steps make a long season: a minute of a day. */
-const LONG_SEASON_STEPS = 1_440;
-/** Until here the near model knows better; beyond, the seasonal one alone answers. Seconds. */
-const NEAR_SECONDS = 30;
+export interface ForecastPoint {
+  mean: number;
+  lower: number;
+  upper: number;
+}
 
 export interface DemandForecasterOptions {
   /** 0: no season is known. */
@@ -41,51 +109,450 @@ export interface DemandForecasterOptions {
   stepSeconds?: number;
 }
 
-export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: DemandForecasterOptions): DemandForecaster {
-  if (seasonSeconds <= SEASON_STEPS_MAX * stepSeconds)
-    return { stepSeconds, fast: createForecaster({ stepSeconds, seasonSeconds }), slow: null };
-  const long = Math.ceil(seasonSeconds / LONG_SEASON_STEPS / stepSeconds) * stepSeconds;
-  const state = createForecaster({ stepSeconds: long, seasonSeconds });
-  return { stepSeconds, fast: createForecaster({ stepSeconds }), slow: { state, steps: 0, values: 0, sum: 0 } };
+export interface DemandForecastOptions {
+  /** Events known at `nowMs`, the time of the last value. */
+  events?: readonly KnownEvent[];
+  nowMs?: number;
+  /** `upper` is the quantile at this share, `lower` at 1 less it; 0.95 unless told. */
+  share?: number;
 }
 
-/** Takes in the value of one step; null is a gap. The forecaster given is given up: go on with the one returned. */
-export function observeDemand(forecaster: DemandForecaster, value: number | null): DemandForecaster {
-  const { stepSeconds, fast, slow } = forecaster;
+/** Larger values are taken as this, smaller ones as 0; keeps sums finite and shares exact, also in single precision. */
+const VALUE_MAX = 1e15;
+const VALUE_MIN = 1e-12;
+const STEPS_AHEAD_MAX = 100_000;
+/** Steps of the rings beside the single tick, where they are at least twice the step before. */
+const RING_SECONDS = [20, 300];
+const RING_STEPS = 1_024;
+/** Sixteen days in steps of 5 minutes, so that a week can be seen twice. */
+const LAST_RING_STEPS = 4_608;
+const HORIZON_SECONDS = 3_600;
+const HORIZONS_MIN = 6;
+/** Outliers are told from the rest once so many values are known. */
+const CLEAN_AFTER = 12;
+/** The member that takes outliers as they are bounds them only so many times farther out. */
+const RAW_BOUND = 4;
+/** Of the mean value: a smaller error is never an outlier. */
+const CLEAN_MIN = 0.005;
+const TYPICAL_SHARE = 0.002;
+/** During an event that leaves less than this of demand, nothing can be learnt. */
+const FACTOR_MIN = 0.01;
+const REFIT_FIRST = 128;
+const DAY_SECONDS = 86_400;
+/** So many cycles without any help from a season, and it is dropped. */
+const IDLE_CYCLES_MAX = 3;
+const COMPARISONS_MIN = 16;
+/** For the name, and for whether a season helps: more than the tick itself. */
+const SHARE = 0.95;
+
+export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: DemandForecasterOptions): DemandForecaster {
+  if (!(stepSeconds > 0 && Number.isFinite(stepSeconds)))
+    throw new RangeError(`stepSeconds must be above 0, not ${stepSeconds}`);
+  const season = Number.isFinite(seasonSeconds) && seasonSeconds > 0 ? seasonSeconds : 0;
+  const horizons = Math.max(HORIZONS_MIN, Math.ceil(Math.log2(HORIZON_SECONDS / stepSeconds)) + 1);
   return {
     stepSeconds,
-    fast: observe(fast, value),
-    slow: slow === null ? null : observeSlow(slow, value, stepSeconds),
+    seasonSeconds: season,
+    ticks: 0,
+    known: 0,
+    typical: 0,
+    outliers: 0,
+    refitAt: REFIT_FIRST,
+    fitted: FITTED_AT_FIRST,
+    multiples: multiplesByHorizon(horizons, FITTED_AT_FIRST),
+    history: ringsFor(stepSeconds, season),
+    views: [newView(null)],
+    record: createTrackRecord(LEVELS, horizons),
   };
 }
 
-/** The steps that begin within the next `seconds`, nearest first. */
-export function forecastDemand({ stepSeconds, fast, slow }: DemandForecaster, seconds: number): ForecastPoint[] {
-  const near = forecast(fast, Math.ceil(seconds / stepSeconds));
-  if (slow === null || !isSeasonal(slow.state)) return near;
-  const ratio = slow.state.stepSeconds / stepSeconds;
-  const far = forecast(slow.state, Math.ceil((slow.steps + near.length) / ratio) + 1);
-  return near.map((point, i) => {
-    // The long step under way is the first that the slow model has not seen.
-    const seasonal = far[Math.floor((slow.steps + i + 1) / ratio)] ?? point;
-    if (i * stepSeconds >= NEAR_SECONDS) return seasonal;
-    return { ...point, upper: Math.max(point.upper, seasonal.upper) };
+/**
+ * Takes in the value of one step. Null, or what is no number of at least 0, is a gap. `factor` is that of the known events
+ * at the time: what they bring is not learnt. The forecaster given is changed and returned.
+ */
+export function observeDemand(forecaster: DemandForecaster, value: number | null, factor = 1): DemandForecaster {
+  const plain = value === null || !Number.isFinite(value) || !(factor >= FACTOR_MIN) ? Number.NaN : value / factor;
+  const y = plain < VALUE_MIN ? 0 : Math.min(VALUE_MAX, plain);
+  // The series begins with its first value.
+  if (forecaster.ticks === 0 && Number.isNaN(y)) return forecaster;
+  const tick = forecaster.ticks;
+  learn(forecaster, y, tick);
+  forecaster.ticks = tick + 1;
+  pass(forecaster, y);
+  for (let turn = 0; turn < TURNS; turn++) {
+    const horizon = horizonDue(forecaster.record, tick, turn);
+    if (horizon < 0) continue;
+    expectAll(forecaster, tick + 2 ** horizon, forecaster.multiples, horizon * MULTIPLES);
+    writeDown(forecaster.record, horizon, tick, expected, forecaster.typical);
+  }
+  return forecaster;
+}
+
+/** The steps that begin within the next `seconds`, nearest first. Zeros before the first value. */
+export function forecastDemand(
+  forecaster: DemandForecaster,
+  seconds: number,
+  options: DemandForecastOptions = {},
+): ForecastPoint[] {
+  const share = options.share ?? SHARE;
+  const deviate = normalQuantile(share);
+  const points: ForecastPoint[] = [];
+  walk(forecaster, stepsIn(forecaster, seconds), (mean, quantile, ahead) => {
+    const by = factorAhead(forecaster, options, ahead);
+    const lower = quantile(1 - share, -deviate);
+    const upper = quantile(share, deviate);
+    points.push({
+      mean: bounded(by * mean),
+      lower: bounded(by * Math.min(mean, mean + lower)),
+      upper: bounded(by * Math.max(mean, mean + upper)),
+    });
+  });
+  return points;
+}
+
+/** The same by columns, with an interval for each level, such as 0.8 and 0.95. */
+export function forecastPath(
+  forecaster: DemandForecaster,
+  seconds: number,
+  levels: readonly number[],
+  options: DemandForecastOptions = {},
+): Forecast {
+  const path: Forecast = { model: demandModelName(forecaster), mean: [], intervals: [] };
+  const shares = levels.map((level) => ({ level, share: 0.5 + level / 2, deviate: normalQuantile(0.5 + level / 2) }));
+  path.intervals = levels.map((level) => ({ level, lower: [], upper: [] }));
+  walk(forecaster, stepsIn(forecaster, seconds), (mean, quantile, ahead) => {
+    const by = factorAhead(forecaster, options, ahead);
+    path.mean.push(bounded(by * mean));
+    for (const [i, { share, deviate }] of shares.entries()) {
+      path.intervals[i]?.lower.push(bounded(by * Math.min(mean, mean + quantile(1 - share, -deviate))));
+      path.intervals[i]?.upper.push(bounded(by * Math.max(mean, mean + quantile(share, deviate))));
+    }
+  });
+  return path;
+}
+
+/** For people: which model weighs most now, over all horizons. */
+export function demandModelName({ ticks, views, record, history, stepSeconds }: DemandForecaster): string {
+  if (ticks === 0) return 'none yet';
+  let best = { weight: -1, name: '' };
+  for (const [v, { seasonal }] of views.entries()) {
+    const from = candidateAt(v);
+    const until = v + 1 < views.length ? candidateAt(v + 1) : record.candidates;
+    let weight = 0;
+    let member = { weight: -1, index: 0 };
+    for (let k = from; k < until; k++) {
+      let own = 0;
+      for (let horizon = 0; horizon < record.horizons; horizon++) {
+        if (comparisonsOf(record, horizon) > 0) own += weightOf(record, horizon, k);
+      }
+      weight += own;
+      if (own > member.weight) member = { weight: own, index: k - from };
+    }
+    if (weight <= best.weight) continue;
+    const slotSeconds = ((history[seasonal?.ring ?? 0] as Ring).ticks ?? 1) * stepSeconds;
+    best = { weight, name: seasonal === null ? levelName(member.index) : seasonalName(seasonal, slotSeconds) };
+  }
+  return best.name;
+}
+
+/** What is to be worked out beside the tick, or null when nothing is due. Asking puts off the next time. */
+export function refitJob(forecaster: DemandForecaster): RefitJob | null {
+  if (forecaster.ticks < forecaster.refitAt) return null;
+  const { ticks, history, stepSeconds, seasonSeconds } = forecaster;
+  // At 128 steps, at 256, 512 … and then each day.
+  forecaster.refitAt = ticks + Math.min(ticks, Math.max(RING_STEPS, Math.round(DAY_SECONDS / stepSeconds)));
+  const rings = history.map((ring) => ({ ticks: ring.ticks, count: ring.count, values: newest(ring) }));
+  return { tick: ticks, mark: markAt(forecaster, ticks), seasonTicks: seasonSeconds / stepSeconds, rings };
+}
+
+/** Takes in what was worked out; answers false when it belongs to another forecaster or is too old. */
+export function applyRefit(forecaster: DemandForecaster, result: RefitResult): boolean {
+  if (result.tick > forecaster.ticks || !Object.is(markAt(forecaster, result.tick), result.mark)) return false;
+  const models: { model: SeasonalModel; gains: readonly number[] }[] = [];
+  for (const fitted of result.seasonal) {
+    const ring = forecaster.history[fitted.ring];
+    if (ring === undefined || ring.count - fitted.count > ring.values.length) return false;
+    const model = modelFrom(fitted);
+    let tame = true;
+    // What has come since.
+    for (let slot = fitted.count; slot < ring.count && tame; slot++) tame = learnSlot(model, valueAt(ring, slot));
+    if (tame) models.push({ model, gains: fitted.gains });
+  }
+  if (result.fitted !== null) {
+    forecaster.fitted = result.fitted;
+    forecaster.multiples = multiplesByHorizon(forecaster.record.horizons, result.fitted);
+  }
+  setModels(forecaster, models);
+  return true;
+}
+
+function ringsFor(stepSeconds: number, seasonSeconds: number): Ring[] {
+  const season = seasonSeconds / stepSeconds;
+  const own = season > SEASON_STEPS_MAX ? dividing(season) : 1;
+  const ticks = [1];
+  for (const each of [...RING_SECONDS.map((seconds) => Math.round(seconds / stepSeconds)), own].toSorted(
+    (a, b) => a - b,
+  )) {
+    const last = ticks.at(-1) as number;
+    // The step that divides the season has precedence over one that happens to be near.
+    const near = each !== own && own > 1 && each > own / 2 && each < 2 * own;
+    if (each >= 2 * last && !near) ticks.push(each);
+  }
+  return ticks.map((each, i) => {
+    const steps = i === ticks.length - 1 ? LAST_RING_STEPS : RING_STEPS;
+    return createRing(each, Math.max(steps, each === own && season > 0 ? 4 * Math.round(season / own) : 0));
   });
 }
 
-/** For people: which model answers now. */
-export function demandModelName({ fast, slow }: DemandForecaster): string {
-  return slow !== null && isSeasonal(slow.state) ? modelName(slow.state) : modelName(fast);
+/** The step that cuts a long season into at most SEASON_STEPS_MAX equal ones with the least left over. */
+function dividing(season: number): number {
+  const least = Math.ceil(season / SEASON_STEPS_MAX);
+  let best = least;
+  const left = (step: number) => Math.abs(season - Math.round(season / step) * step);
+  for (let step = least; step <= 2 * least; step++) if (left(step) < left(best)) best = step;
+  return best;
 }
 
-function observeSlow(slow: SlowForecaster, value: number | null, stepSeconds: number): SlowForecaster {
-  const next = {
-    ...slow,
-    steps: slow.steps + 1,
-    values: slow.values + (value === null ? 0 : 1),
-    sum: slow.sum + (value ?? 0),
+/** Compares and learns the value of a tick, before time goes on. */
+function learn(forecaster: DemandForecaster, y: number, tick: number): void {
+  const { record, views, history, fitted } = forecaster;
+  if (Number.isNaN(y)) {
+    for (const { levels } of views) holdLevels(levels, fitted);
+    return;
+  }
+  const forecast = forecastFor(record, tick);
+  let learnt = y;
+  let nearly = y;
+  if (forecaster.known >= CLEAN_AFTER && !Number.isNaN(forecast)) {
+    const usual = Math.max(usualError(record), CLEAN_MIN) * (Math.abs(forecast) + forecaster.typical);
+    learnt = cleaned(y, forecast, usual, forecaster.outliers);
+    nearly = cleaned(y, forecast, RAW_BOUND * usual, forecaster.outliers);
+    forecaster.outliers = rowAfter(y, forecast, usual, forecaster.outliers);
+  }
+  for (let turn = 0; turn < TURNS; turn++) {
+    const horizon = horizonDue(record, tick, turn);
+    if (horizon >= 0) compare(record, horizon, tick, y);
+  }
+  for (const { levels, seasonal } of views) {
+    const season = seasonal === null ? 0 : seasonAt(seasonal, history[seasonal.ring] as Ring, tick);
+    const raw = plainValue(seasonal, season, nearly);
+    learnLevels(levels, raw, learnt === nearly ? raw : plainValue(seasonal, season, learnt), forecaster.known, fitted);
+  }
+  forecaster.known += 1;
+  forecaster.typical += Math.max(TYPICAL_SHARE, 1 / forecaster.known) * (y - forecaster.typical);
+}
+
+/** Time goes on by a tick: the rings, and the seasonal models on them. */
+function pass(forecaster: DemandForecaster, y: number): void {
+  const { history } = forecaster;
+  let wild = false;
+  for (let index = 0; index < history.length; index++) {
+    const ring = history[index] as Ring;
+    if (!push(ring, y)) continue;
+    let used = false;
+    for (const view of forecaster.views) {
+      if (view.seasonal?.ring !== index) continue;
+      used = true;
+      if (!learnSlot(view.seasonal, valueAt(ring, ring.count - 1)) || isIdle(forecaster, view, ring)) wild = true;
+      if (wild) view.idleCycles = IDLE_CYCLES_MAX;
+    }
+    if (!used) startNamed(forecaster, ring, index);
+  }
+  if (!wild) return;
+  const kept = forecaster.views.filter(({ idleCycles }) => idleCycles < IDLE_CYCLES_MAX);
+  setModels(
+    forecaster,
+    kept.flatMap(({ seasonal }) => (seasonal === null ? [] : [{ model: seasonal, gains: [] }])),
+  );
+}
+
+/** At the end of a cycle: whether the season has been of no help, over all horizons, for some cycles. */
+function isIdle({ record, views }: DemandForecaster, view: View, ring: Ring): boolean {
+  if (ring.count % longest(view.seasonal as SeasonalModel) !== 0) return false;
+  const from = candidateAt(views.indexOf(view));
+  const best = (at: number, count: number, horizon: number): number => {
+    let least = Number.POSITIVE_INFINITY;
+    for (let k = at; k < at + count; k++) least = Math.min(least, errorOf(record, horizon, k));
+    return least;
   };
-  if (next.steps * stepSeconds < slow.state.stepSeconds) return next;
-  const mean = next.values === 0 ? null : next.sum / next.values;
-  return { state: observe(slow.state, mean), steps: 0, values: 0, sum: 0 };
+  let excess = 0;
+  for (let horizon = 0; horizon < record.horizons; horizon++) {
+    if (comparisonsOf(record, horizon) < COMPARISONS_MIN) continue;
+    const plain = best(0, LEVELS, horizon);
+    if (plain > 0) excess += best(from, LEVELS + 2, horizon) / plain - 1;
+  }
+  const helps = excess < 0;
+  view.idleCycles = helps ? 0 : view.idleCycles + 1;
+  return view.idleCycles >= IDLE_CYCLES_MAX;
+}
+
+/** A season that was named is used as soon as two cycles of it have been seen. */
+function startNamed(forecaster: DemandForecaster, ring: Ring, index: number): void {
+  const season = forecaster.seasonSeconds / forecaster.stepSeconds;
+  if (season === 0 || ring.ticks !== (season > SEASON_STEPS_MAX ? dividing(season) : 1)) return;
+  const length = Math.round(season / ring.ticks);
+  if (length < 2 || ring.count !== 2 * length) return;
+  const started = startSeasonal({ ticks: ring.ticks, count: ring.count, values: newest(ring) }, index, length);
+  if (started === null) return;
+  const others = forecaster.views.flatMap(({ seasonal }) =>
+    seasonal === null ? [] : [{ model: seasonal, gains: [] }],
+  );
+  setModels(forecaster, [...others, { model: modelFrom(started), gains: started.gains }]);
+}
+
+function modelFrom({ ring, form, parameters, state, error }: FittedSeasonal): SeasonalModel {
+  return { ring, form, parameters, state, error, outliers: 0 };
+}
+
+/** Replaces the seasonal models. Views of a ring that had one keep their record; new ones begin with the gains given. */
+function setModels(
+  forecaster: DemandForecaster,
+  models: readonly { model: SeasonalModel; gains: readonly number[] }[],
+): void {
+  const { views, record, history } = forecaster;
+  const next = [views[0] as View];
+  const places = Array.from({ length: LEVELS }, (_, k) => k);
+  const gains: (readonly number[])[] = [];
+  for (const { model, gains: own } of models) {
+    const at = views.findIndex(({ seasonal }) => seasonal?.ring === model.ring);
+    const old = at < 0 ? undefined : (views[at] as View);
+    for (let k = 0; k < LEVELS + 2; k++) places.push(at < 0 ? -1 : candidateAt(at) + k);
+    gains.push(own);
+    next.push(old?.seasonal === model ? old : newView(model));
+  }
+  forecaster.record = rearranged(record, places, (horizon, k) => {
+    const v = Math.floor((k - LEVELS) / (LEVELS + 2));
+    const ring = history[(models[v] as { model: SeasonalModel }).model.ring] as Ring;
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < LEVELS; i++) best = Math.min(best, errorOf(record, horizon, i));
+    return best * gainAt(gains[v] ?? [], 2 ** horizon / ring.ticks);
+  });
+  forecaster.views = next;
+  for (const view of next) if (view.seasonal !== null && !views.includes(view)) replay(forecaster, view);
+}
+
+/** Within a step a season helps less and less; beyond what was tried, as at the last that was. */
+function gainAt(gains: readonly number[], steps: number): number {
+  const at = Math.min(gains.length - 1, Math.max(0, Math.round(Math.log2(Math.max(1, steps)))));
+  const gain = Math.min(1.3, Math.max(0.3, gains[at] ?? 1));
+  return steps < 1 ? 1 + (gain - 1) * steps : gain;
+}
+
+/** Gives a new view the levels that it would have. */
+function replay({ history, fitted, ticks }: DemandForecaster, { levels, seasonal }: View): void {
+  const ring = history[0] as Ring;
+  let learnt = 0;
+  for (let tick = Math.max(0, ticks - ring.values.length); tick < ticks; tick++) {
+    const value = valueAt(ring, tick);
+    if (Number.isNaN(value)) holdLevels(levels, fitted);
+    else {
+      const season = seasonal === null ? 0 : seasonAt(seasonal, history[seasonal.ring] as Ring, tick);
+      const plain = plainValue(seasonal, season, value);
+      learnLevels(levels, plain, plain, learnt++, fitted);
+    }
+  }
+}
+
+function newView(seasonal: SeasonalModel | null): View {
+  return { levels: new Float64Array(LEVELS_STATE), seasonal, idleCycles: 0 };
+}
+
+/** A value as a view sees it. */
+function plainValue(seasonal: SeasonalModel | null, season: number, value: number): number {
+  return seasonal === null ? value : without(seasonal, season, value);
+}
+
+/** Place of the first candidate of a view. */
+function candidateAt(view: number): number {
+  return view === 0 ? 0 : LEVELS + (view - 1) * (LEVELS + 2);
+}
+
+/** What each candidate expects; used again and again, since this runs for every series each step. */
+const expected = new Float64Array(3 * LEVELS + 4);
+
+/** Fills `expected` for a tick that is still to come. */
+function expectAll({ views, history }: DemandForecaster, tick: number, multiples: Float64Array, from: number): void {
+  let at = 0;
+  for (const { levels, seasonal } of views) {
+    expectLevels(levels, multiples, from, expected, at);
+    if (seasonal !== null) {
+      const ring = history[seasonal.ring] as Ring;
+      const season = seasonAt(seasonal, ring, tick);
+      for (let k = at; k < at + LEVELS; k++) expected[k] = withSeason(seasonal, season, expected[k] as number);
+      at += LEVELS;
+      const own = expectTick(seasonal, ring, tick, season);
+      expected[at++] = own;
+      const ago = seasonAgo(seasonal, ring, tick);
+      expected[at++] = Number.isNaN(ago) ? own : ago;
+    } else {
+      at += LEVELS;
+    }
+  }
+  for (let k = 0; k < at; k++) if ((expected[k] as number) < 0) expected[k] = 0;
+}
+
+/** For path after path, as above. */
+const multiplesAhead = new Float64Array(MULTIPLES);
+
+type Quantile = (share: number, deviate: number) => number;
+
+/** Calls `visit` for each of the next steps with the mean and a function of the error's quantiles. */
+function walk(
+  forecaster: DemandForecaster,
+  steps: number,
+  visit: (mean: number, quantile: Quantile, ahead: number) => void,
+): void {
+  const { record, ticks, typical, fitted } = forecaster;
+  let mean = 0;
+  let above = 0;
+  let between = 0;
+  multiplesAhead.fill(0);
+  const last = record.horizons - 1;
+  const quantile: Quantile = (share, deviate) => {
+    const high = errorQuantile(record, above, share, deviate);
+    const low = above === 0 ? high : errorQuantile(record, above - 1, share, deviate);
+    return (Math.abs(mean) + typical) * (low + between * (high - low));
+  };
+  for (let ahead = 1; ahead <= steps; ahead++) {
+    if (ticks === 0) {
+      visit(0, () => 0, ahead);
+      continue;
+    }
+    while (above < last && 2 ** above < ahead) above += 1;
+    // Beyond the last horizon it goes on as between the last two, whose difference stays.
+    between = above === 0 ? 1 : Math.min(1, Math.max(0, Math.log2(ahead) - above + 1));
+    oneMore(multiplesAhead, ahead - 1, fitted);
+    expectAll(forecaster, ticks - 1 + ahead, multiplesAhead, 0);
+    mean = weighted(record, above, expected);
+    visit(mean, quantile, ahead);
+  }
+}
+
+function stepsIn({ stepSeconds }: DemandForecaster, seconds: number): number {
+  const steps = Math.ceil(seconds / stepSeconds);
+  return Number.isFinite(steps) ? Math.min(STEPS_AHEAD_MAX, Math.max(0, steps)) : 0;
+}
+
+function factorAhead(
+  { stepSeconds }: DemandForecaster,
+  { events, nowMs }: DemandForecastOptions,
+  ahead: number,
+): number {
+  return events === undefined || nowMs === undefined ? 1 : factorAt(events, nowMs + ahead * stepSeconds * 1000);
+}
+
+/** Something that another forecaster is most unlikely to share: what the newest values were. */
+function markAt({ history }: DemandForecaster, tick: number): number {
+  const ring = history[0] as Ring;
+  let mark = 0;
+  for (let i = 1; i <= 8; i++) {
+    const value = valueAt(ring, tick - i);
+    mark = mark * 0.7 + (Number.isNaN(value) ? 0 : value);
+  }
+  // Forgotten already: never equal.
+  return tick <= 0 || ring.count - tick + 8 > ring.values.length ? -tick - 1 : mark;
+}
+
+function bounded(value: number): number {
+  return Math.min(VALUE_MAX, Math.max(0, value));
 }
