@@ -36,8 +36,8 @@ const ERRORS = QUANTILES + SHARES.length;
 
 /** Errors are remembered for about so many comparisons. */
 const ERROR_SHARE = 0.03;
-/** The unit too; that of longer horizons, which are seldom compared, for fewer. */
-const UNIT_SHARE = [0.03, 0.03, 0.03, 0.04, 0.05];
+/** The unit for fewer, so that calm after a disturbance is believed soon; fewer still at horizons that are seldom compared. */
+const UNIT_SHARE = [0.05, 0.05, 0.05, 0.07, 0.07];
 const UNIT_SHARE_LONG = 0.07;
 /** How far one comparison moves a quantile, in mean absolute errors. */
 const QUANTILE_STEP = 0.06;
@@ -97,7 +97,8 @@ export function compare(record: TrackRecord, horizon: number, step: number, valu
   weigh(record, horizon, best, 1e-6 * scale + Number.MIN_VALUE);
 
   const error = value - forecast;
-  const relative = scale > 0 ? Math.abs(error) / scale : 0;
+  // Of a rise from near nothing the value is the measure, or it would count a hundredfold from then on.
+  const relative = error === 0 ? 0 : Math.abs(error) / Math.max(scale, value + scale - Math.abs(forecast));
   const known = numbers[at + UNIT] as number;
   const bounded = count > COMPARISONS_MIN ? Math.min(relative, ERROR_MAX * known + 1e-3) : relative;
   numbers[at + UNIT] = known + Math.max(UNIT_SHARE[horizon] ?? UNIT_SHARE_LONG, 1 / count) * (bounded - known);
