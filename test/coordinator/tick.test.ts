@@ -266,7 +266,8 @@ t.test('a restart from what was stored changes no instance', async () => {
   await fc.assert(
     fc.asyncProperty(apps, machines, async (wants, list) => {
       const cluster = new Cluster(wants, list);
-      for (let second = 0; second < 150; second += 1) cluster.tick();
+      // Until the forecast is as sure of the demand as one that has seen nothing else.
+      for (let second = 0; second < 400; second += 1) cluster.tick();
       const { instances } = cluster.state;
       await cluster.restart();
       for (let second = 0; second < 20; second += 1) cluster.tick();
