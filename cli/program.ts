@@ -5,6 +5,7 @@ import { addDelete } from './commands/delete.js';
 import { addDescribe } from './commands/describe.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvents } from './commands/events.js';
+import { addExplain } from './commands/explain.js';
 import { addForecast } from './commands/forecast.js';
 import { addGet, addPs } from './commands/get.js';
 import { addHelp } from './commands/help.js';
@@ -57,7 +58,19 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
       ])}\n\n\`shoal help exit-codes\` lists the exit codes.`,
     );
   const open = sessionOpener(io, signal);
-  const adders = [addApply, addGet, addPs, addTop, addDescribe, addScale, addMode, addHost, addLogs, addEvents];
+  const adders = [
+    addApply,
+    addGet,
+    addPs,
+    addTop,
+    addDescribe,
+    addExplain,
+    addScale,
+    addMode,
+    addHost,
+    addLogs,
+    addEvents,
+  ];
   addUp(program, io, signal);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addDoctor(program, io);

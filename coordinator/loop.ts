@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
 import type { AgentEvent, HostInfo, InstanceStatus } from '../protocol/link.js';
+import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
-import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision } from './cluster.js';
+import { type ClusterState, componentKey, modeOf, noteSeenIds, own, raiseRevision, type Target } from './cluster.js';
+import { DecisionLog, type Told } from './decisions.js';
 import type { EventLog } from './events.js';
 import {
   type HostState,
@@ -38,6 +40,8 @@ export interface CoordinatorOptions {
  */
 export class Coordinator {
   readonly #options: CoordinatorOptions;
+  /** The last decisions of each component, and why. */
+  readonly decisions = new DecisionLog();
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
   readonly #observed: Observed;
@@ -59,7 +63,10 @@ export class Coordinator {
   /** Wins leadership, then reads what was committed. */
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
     await options.store.campaign();
-    return new Coordinator(options, await loadCluster(options.store));
+    const coordinator = new Coordinator(options, await loadCluster(options.store));
+    const keys = Object.keys(coordinator.state.targets);
+    await coordinator.decisions.load(options.store, keys, options.log);
+    return coordinator;
   }
 
   get state(): ClusterState {
@@ -113,6 +120,7 @@ export class Coordinator {
     await this.change((state) => {
       const planned = plan(state, this.#observed, this.#memory, this.now());
       this.#memory = planned.memory;
+      this.decisions.stage(this.#told(planned.state));
       return planned.state;
     });
   }
@@ -148,16 +156,35 @@ export class Coordinator {
   }
 
   async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+    try {
+      return await this.#applyOrThrow(transition);
+    } catch (error) {
+      this.decisions.discard();
+      throw error;
+    }
+  }
+
+  async #applyOrThrow(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
     const before = this.#state;
     const fresh = [...this.#freshIds];
     const result = reconcile(transition(noteSeenIds(before, fresh)), this.#observed, BRAIN, this.now());
-    const batch = differences(before, result.state);
+    const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0) await this.#options.store.commit(batch);
     this.#state = result.state;
     for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps);
+    this.decisions.committed();
     if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     return result.state;
+  }
+
+  #told(state: ClusterState): Told[] {
+    return Object.entries(this.#memory).map(([key, { explanation }]) => {
+      const { app, component } = partsOf(key);
+      const observed = modeOf(state, app, component).mode === 'observe';
+      const fate = observed ? 'observed' : Object.hasOwn(state.overrides, key) ? 'by-hand' : 'done';
+      return { key, explanation, fate };
+    });
   }
 
   async #tickSafely(): Promise<void> {
@@ -187,11 +214,13 @@ export class Coordinator {
     const atMs = this.now();
     for (const [key, target] of Object.entries(after.targets)) {
       const old = own(before.targets, key);
-      if (old === undefined || old.count === target.count) continue;
-      const [app = '', component = ''] = key.split('/');
-      const memory = own(this.#memory, key);
-      const message = memory === undefined ? `${old.count} → ${target.count} instances` : reasonOf(memory);
-      this.events.append({ atMs, app, component, instance: '', kind: 'planned', message });
+      if (old === undefined || isSame(old, target)) continue;
+      const message = reasonOf(own(this.#memory, key));
+      this.events.append({ atMs, ...partsOf(key), instance: '', kind: 'reshaped', message });
+    }
+    for (const { key, explanation } of this.decisions.stagedUndone) {
+      const message = summary(explanation);
+      this.events.append({ atMs, ...partsOf(key), instance: '', kind: 'would-reshape', message });
     }
     const waiting = new Set<string>();
     for (const step of steps) {
@@ -210,6 +239,15 @@ export class Coordinator {
     this.#options.log.info({ kind }, message);
     this.events.append({ atMs: this.now(), app: '', component: '', instance: '', kind, message });
   }
+}
+
+function partsOf(key: string): { app: string; component: string } {
+  const [app = '', component = ''] = key.split('/');
+  return { app, component };
+}
+
+function isSame(a: Target, b: Target): boolean {
+  return a === b || (a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory);
 }
 
 /** Whether a report says something that reconcile acts upon, so that it need not wait for the next second. */

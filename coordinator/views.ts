@@ -1,4 +1,6 @@
-import type { AppView, ComponentView, HostView, InstanceView } from '../protocol/http.js';
+import type { AppView, ComponentView, DecisionView, HostView, InstanceView } from '../protocol/http.js';
+import type { Decision } from './brain/decision.js';
+import { explain, summary } from './brain/explanation-words.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
@@ -59,6 +61,13 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
     reason: waits === undefined ? planned : `${planned}; ${waits}`,
   };
+}
+
+export function decisionView(decision: Decision): DecisionView {
+  const { explanation, fate, changed, outcome } = decision;
+  const { atMs, before, after } = explanation;
+  const words = explain(decision);
+  return { atMs, fate, changed, before, after, summary: summary(explanation), words, outcome, explanation };
 }
 
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */

@@ -31,6 +31,29 @@ export interface ForecastView {
   model: string;
   points: { atMs: number; mean: number; lower: number; upper: number }[];
 }
+/** One decision on a component: numbers and codes, the same in words, and what came of it. */
+export interface DecisionView {
+  atMs: number;
+  /** Carried out; only shown; or its count gave way to one set by hand. */
+  fate: 'done' | 'observed' | 'by-hand';
+  changed: boolean;
+  before: { count: number; size: Size };
+  after: { count: number; size: Size };
+  /** One line. */
+  summary: string;
+  /** In the order in which to read them. */
+  words: { topic: string; text: string }[];
+  /** Null before its time has come. */
+  outcome: {
+    verdict: 'as-foretold' | 'more' | 'less';
+    peakCpu: number;
+    foretoldCpu: number;
+    seconds: number;
+    allottedCpu: number;
+  } | null;
+  /** All that was seen, learned, expected and weighed: see the brain's explanation.ts. */
+  explanation: object;
+}
 export interface InstanceView extends InstanceStatus {
   host: string;
   draining: boolean;

@@ -26,6 +26,11 @@ export const LIMITS = {
   logFileBytesMax: 4 * 1024 * 1024,
   logFilesMax: 3,
   eventsKeptMax: 2_000,
+  /** Decisions kept in memory: of all components together, of one, of one that changed nothing; stored, of one. */
+  decisionsKeptMax: 50_000,
+  decisionsPerComponentMax: 100,
+  decisionsRecentMax: 30,
+  decisionsStoredMax: 16,
   samplesKeptMax: 3_600,
   forecastSecondsMax: 3_600,
 } as const;

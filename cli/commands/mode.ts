@@ -21,7 +21,7 @@ export function addMode(program: Command, open: OpenSession): void {
       'after',
       examples([
         ['shoal mode search observe', 'see for a day what Shoal would do to the app'],
-        ['shoal describe component search/web', 'what it would have done'],
+        ['shoal explain search/web', 'what it would have done, and why'],
         ['shoal mode search act', 'let it'],
       ]),
     )

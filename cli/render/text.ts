@@ -36,3 +36,18 @@ export function pad(text: string, width: number, align: 'left' | 'right' = 'left
   const blank = ' '.repeat(Math.max(0, width - columns(text)));
   return align === 'left' ? text + blank : blank + text;
 }
+
+/** Lines of at most `width` columns, broken at blanks; a longer word stays whole. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && columns(line) + 1 + columns(word) > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}

@@ -54,6 +54,28 @@ export const FORECAST = object({
   model: text,
   points: list(object({ atMs: number, mean: number, lower: number, upper: number })),
 });
+const shape = object({ count: number, size });
+export const DECISION = object({
+  atMs: number,
+  fate: { type: 'string', enum: ['done', 'observed', 'by-hand'], description: 'whether it was carried out' },
+  changed: { type: 'boolean' },
+  before: shape,
+  after: shape,
+  summary: text,
+  words: list(object({ topic: text, text })),
+  outcome: {
+    ...object({
+      verdict: { type: 'string', enum: ['as-foretold', 'more', 'less'] },
+      peakCpu: number,
+      foretoldCpu: number,
+      seconds: number,
+      allottedCpu: number,
+    }),
+    type: ['object', 'null'],
+    description: 'whether it turned out right; null before its time has come',
+  },
+  explanation: { ...object({}), description: 'what was seen, learned, expected and weighed, as numbers and codes' },
+});
 export const INSTANCE = object({
   id: text,
   app: text,

@@ -7,6 +7,7 @@ import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { Coordinator } from '../loop.js';
 import { assertHostHeader, assertToken } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
+import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
 import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
@@ -76,6 +77,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     async (v1) => {
       await v1.register((each) => appRoutes(each, coordinator, know));
       await v1.register((each) => componentRoutes(each, coordinator, know));
+      await v1.register((each) => decisionRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));

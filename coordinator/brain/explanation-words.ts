@@ -1,4 +1,5 @@
-import type { Explanation, Note } from './explanation.js';
+import type { Decision, Outcome } from './decision.js';
+import type { AimBasis, DemandBasis, Explanation, Note, Option, Predictor } from './explanation.js';
 
 /** One line: what was seen, what it takes, what is done. */
 export function summary(explanation: Explanation): string {
@@ -24,6 +25,33 @@ export function summary(explanation: Explanation): string {
   return `${parts.join('; ')}: ${stepWords(before, after)}`;
 }
 
+/** What a paragraph of an explanation is about, in the order in which they are told. */
+export type Topic = 'saw' | 'knew' | 'expected' | 'aimed' | 'needed' | 'weighed' | 'because' | 'did' | 'came';
+
+export interface Paragraph {
+  topic: Topic;
+  text: string;
+}
+
+/** The whole of a decision in plain words, for somebody who has not met Shoal before. */
+export function explain({ explanation, fate, outcome }: Decision): Paragraph[] {
+  const paragraphs: Paragraph[] = [
+    { topic: 'saw', text: sawWords(explanation) },
+    { topic: 'knew', text: knewWords(explanation) },
+    { topic: 'expected', text: expectedWords(explanation) },
+    {
+      topic: 'aimed',
+      text: `At ${percent(explanation.aim.utilisation)} utilisation: ${AIM_WORDS[explanation.aim.basis](explanation)}.`,
+    },
+    { topic: 'needed', text: neededWords(explanation) },
+    ...weighedWords(explanation).map((text): Paragraph => ({ topic: 'weighed', text })),
+    ...explanation.notes.map((note): Paragraph => ({ topic: 'because', text: `${BECAUSE_WORDS[note](explanation)}.` })),
+    { topic: 'did', text: didWords(explanation, fate) },
+  ];
+  if (outcome !== null) paragraphs.push({ topic: 'came', text: cameWords(outcome) });
+  return paragraphs.filter(({ text }) => text !== '');
+}
+
 const NOTE_WORDS: { [note in Note]?: (explanation: Explanation) => string } = {
   'lost-metrics': () => 'no samples came, so nothing shrinks',
   burst: () => 'a burst that no forecast knew',
@@ -35,17 +63,192 @@ const NOTE_WORDS: { [note in Note]?: (explanation: Explanation) => string } = {
   capacity: () => 'limited by what the hosts have',
 };
 
+const BECAUSE_WORDS: { [note in Note]: (explanation: Explanation) => string } = {
+  idle: () => 'Nobody asks anything of it, now or soon',
+  'lost-metrics': () => 'No new samples came from its instances: on old ones nothing is made smaller',
+  burst: () => 'More came at once than the forecast knew of, so it went by what is there, with room to spare',
+  saturated: () => 'It used all that it had, so the true demand may be higher than what was seen',
+  calm: ({ need: { heldCpu, calmSeconds } }) =>
+    `It needed ${cores(heldCpu)} cores within the last ${seconds(calmSeconds)}; nothing is made smaller before it was calm for so long`,
+  'not-cpu': () => 'Its requests are slow for another reason than waiting for CPU: more cores would not help',
+  'count-max': ({ after }) => `The manifest allows no more than ${many(after.count, 'instance')}`,
+  'count-min': ({ after }) => `The manifest asks for at least ${many(after.count, 'instance')}`,
+  'size-max': () => 'Even the largest size that the manifest allows is less than it needs',
+  budget: () => 'Its budget of cores, or that of its app, allows no more',
+  capacity: () => 'The hosts have no more to give',
+};
+
+const AIM_WORDS: { [basis in AimBasis]: (explanation: Explanation) => string } = {
+  target: () => 'the manifest says so',
+  queue: () => 'usual where the manifest asks for short queues',
+  learned: (each) => `so busy it still keeps ${objectiveWords(each)}, by what was learned of it`,
+  unknown: (each) => `a careful guess for ${objectiveWords(each)}, until its latency has been seen`,
+  missed: (each) => `less busy than now, since it misses ${objectiveWords(each)}`,
+  'not-cpu': (each) => `a usual value; it misses ${objectiveWords(each)}, but not for want of CPU`,
+};
+
+const BASIS_WORDS: { [basis in DemandBasis]: (explanation: Explanation) => string } = {
+  used: () => '',
+  arrivals: ({ demand, seen }) =>
+    demand.cpu > seen.usedCpu + 0.005 ? ` What arrives would take ${cores(demand.cpu)} cores.` : '',
+  saturated: ({ demand }) =>
+    ` It uses all that it has, so what it would take is not known; at least ${cores(demand.cpu)} cores.`,
+  unknown: () => ' How much arrives is not known.',
+};
+
+const PREDICTOR_WORDS: { [predictor in Predictor]: string } = {
+  level: 'as in the last while',
+  last: 'as it is now',
+  trend: 'going on as it rises or falls',
+  forecast: 'by the forecast',
+};
+
+function sawWords({ seen, before, aim, demand, ...rest }: Explanation): string {
+  const explanation = { seen, before, aim, demand, ...rest };
+  const text = [
+    `It used ${cores(seen.usedCpu)} of the ${cores(seen.allottedCpu)} cores that its ${many(before.count, 'instance')} had.`,
+  ];
+  const waits = seen.outstanding > 0 ? `, and ${rate(seen.outstanding)} were waiting or running` : '';
+  if (seen.arrivedPerSecond > 0 || seen.finishedPerSecond > 0 || waits !== '') {
+    text.push(
+      `${rate(seen.arrivedPerSecond)} requests arrived each second, ${rate(seen.finishedPerSecond)} were answered${waits}.`,
+    );
+  }
+  if (seen.latencyMs !== null && aim.objective.kind === 'latency') {
+    text.push(`${aim.objective.percentile} % of them were answered within ${ms(seen.latencyMs)}.`);
+  }
+  return `${text.join(' ')}${BASIS_WORDS[demand.basis](explanation)}`;
+}
+
+function knewWords({ learned: { costCpu, idleCpu, unqueuedMs }, aim }: Explanation): string {
+  const text: string[] = [];
+  if (costCpu !== null) text.push(`one request costs ${ms(costCpu * 1000)} of CPU`);
+  if (idleCpu >= 0.001) text.push(`an instance burns ${cores(idleCpu)} cores without any work`);
+  if (unqueuedMs !== null && aim.objective.kind === 'latency') {
+    text.push(`without waiting for CPU ${aim.objective.percentile} % of requests would take at most ${ms(unqueuedMs)}`);
+  }
+  return text.length === 0 ? '' : sentence(`from experience: ${text.join('; ')}`);
+}
+
+function expectedWords({ demand, ahead }: Explanation): string {
+  const margin =
+    demand.marginShare >= 0.005 ? `, with ${percent(demand.marginShare)} added for what was missed of late` : '';
+  const backlog = demand.backlogCpu >= 0.005 ? ` ${cores(demand.backlogCpu)} of them to work off what waits.` : '';
+  const next = `${cores(demand.nextCpu)} cores until the next decision takes hold, ${PREDICTOR_WORDS[demand.predictor]}${margin}.${backlog}`;
+  if (ahead === null) return `${next} There is no forecast yet.`;
+  const trust =
+    ahead.trust >= 0.995
+      ? ''
+      : ahead.trust <= 0.005
+        ? ' It is not believed, since it has been wrong of late.'
+        : ` It is believed by ${percent(ahead.trust)}, as far as it has been right of late.`;
+  return `${next} Within ${seconds(ahead.seconds)}, in which a new instance could serve, at most ${cores(ahead.cpu)} cores.${trust}`;
+}
+
+function neededWords({ need, after }: Explanation): string {
+  const count = need.count > 1 ? `, and at least ${many(need.count, 'instance')}` : '';
+  const held = need.heldCpu > need.cpu + 0.005 ? ` ${cores(need.heldCpu)} cores still hold from before.` : '';
+  const limited =
+    after.count > 0 && need.cpu > after.count * after.size.cpu + 0.005 ? ' That is more than it gets.' : '';
+  return `${cores(need.cpu)} cores in all for that${count}.${held}${limited}`;
+}
+
+/** The chosen option first, then what else was there, cheapest first. */
+function weighedWords({ options, chosen }: Explanation): string[] {
+  if (options.length < 2) return [];
+  const words = (option: Option, isChosen: boolean): string => {
+    const cost = `${shape(option.count, option.cpu)}: costs ${cores(option.costCores)} cores with its moves`;
+    return `${cost}${option.meets ? '' : ', not enough'}${isChosen ? ' — chosen' : ''}`;
+  };
+  const best = options[chosen];
+  const others = options.filter((each) => each !== best).toSorted((a, b) => a.costCores - b.costCores);
+  return [
+    ...(best === undefined ? [] : [words(best, true)]),
+    ...others.slice(0, OPTIONS_TOLD).map((each) => words(each, false)),
+  ];
+}
+const OPTIONS_TOLD = 3;
+
+function didWords({ before, after }: Explanation, fate: Decision['fate']): string {
+  const step = stepSentence(before, after);
+  if (fate === 'observed') return `Nothing: its mode is observe. Otherwise: ${step}`;
+  if (fate === 'by-hand') return `Only the size: its count is set by hand. Otherwise: ${step}`;
+  return step;
+}
+
+function stepSentence(before: Explanation['before'], after: Explanation['after']): string {
+  const more = after.count - before.count;
+  if (after.count === 0) return before.count === 0 ? 'It stays without instances.' : 'All of its instances end.';
+  const resize =
+    after.size.cpu === before.size.cpu
+      ? ''
+      : `, each resized from ${cores(before.size.cpu)} to ${cores(after.size.cpu)} cores in place`;
+  if (more > 0)
+    return `${many(more, 'instance')} more: ${before.count} → ${shape(after.count, after.size.cpu)}${resize}.`;
+  if (more < 0)
+    return `${many(-more, 'instance')} fewer: ${before.count} → ${shape(after.count, after.size.cpu)}${resize}.`;
+  if (resize !== '') return `${many(after.count, 'instance')} as before${resize}.`;
+  if (after.size.memory !== before.size.memory) {
+    return `${shape(after.count, after.size.cpu)} as before, memory resized from ${mebibytes(before.size.memory)} to ${mebibytes(after.size.memory)} in place.`;
+  }
+  return `It stays at ${shape(after.count, after.size.cpu)}.`;
+}
+
+function cameWords({ verdict, peakCpu, foretoldCpu, seconds: over, allottedCpu }: Outcome): string {
+  const came = `In the ${seconds(over)} after it at most ${cores(peakCpu)} cores were asked for`;
+  const judged = {
+    'as-foretold': `within the ${cores(foretoldCpu)} that were expected`,
+    more: `more than the ${cores(foretoldCpu)} that were expected`,
+    less: `less than half of the ${cores(foretoldCpu)} that were expected`,
+  }[verdict];
+  const enough = peakCpu <= allottedCpu + 1e-9 ? 'It was enough' : 'It was too little';
+  return `${came}, ${judged}. ${enough}: there were ${cores(allottedCpu)}.`;
+}
+
 function aimWords({ aim, seen }: Explanation): string {
   if (aim.objective.kind !== 'latency') return '';
   if (seen.latencyMs === null) return ' (no latency seen yet)';
   return ` (p${aim.objective.percentile} ${seen.latencyMs.toFixed(1)} ms of ${aim.objective.targetMs} ms)`;
 }
 
+function objectiveWords({ aim: { objective } }: Explanation): string {
+  if (objective.kind !== 'latency') return 'its objective';
+  return `its objective of ${objective.percentile} % answered within ${ms(objective.targetMs)}`;
+}
+
 function stepWords(before: Explanation['before'], after: Explanation['after']): string {
-  const shape = `${after.count} × ${cores(after.size.cpu)} cores`;
+  const now = `${shape(after.count, after.size.cpu)}`;
   if (after.count === 0) return before.count === 0 ? 'stays at zero' : 'to zero';
-  if (after.count !== before.count) return `${before.count} → ${shape}`;
-  return after.size.cpu === before.size.cpu ? `stays at ${shape}` : `resized in place to ${shape}`;
+  if (after.count !== before.count) return `${before.count} → ${now}`;
+  return after.size.cpu === before.size.cpu ? `stays at ${now}` : `resized in place to ${now}`;
+}
+
+function shape(count: number, cpu: number): string {
+  return `${count} × ${cores(cpu)} cores`;
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+function many(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function rate(value: number): string {
+  return value.toFixed(value < 10 ? 1 : 0).replace(/\.0$/, '');
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(value < 10 ? 1 : 0).replace(/\.0$/, '')} ms`;
+}
+
+function seconds(value: number): string {
+  return `${value.toFixed(value < 10 ? 1 : 0).replace(/\.0$/, '')} s`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }
 
 export function cores(value: number): string {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { AppView } from '../../protocol/http.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
-import { componentView, eventView, FakeCoordinator, hostView, instanceView } from './fake-coordinator.js';
+import { componentView, decisionView, eventView, FakeCoordinator, hostView, instanceView } from './fake-coordinator.js';
 import { type Outcome, runCli } from './run-cli.js';
 
 const APP: AppView = {
@@ -95,6 +95,44 @@ t.test('scale sets the count by hand and gives it back', async (t) => {
   for (const bad of ['-1', '1.5', '501', 'many', '']) {
     t.match(await shoal('scale', 'search/web', '--', bad), { code: 2 }, `count "${bad}"`);
   }
+});
+
+t.test('explain tells the last change and the present, or what is asked for', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const route = 'GET /v1/apps/search/components/web/decisions';
+  const size = { cpu: 0.25, memory: 2 ** 26 };
+  const outcome = { verdict: 'more', peakCpu: 1, foretoldCpu: 0.6, seconds: 5, allottedCpu: 0.5 } as const;
+  const grown = { changed: true, before: { count: 1, size }, after: { count: 2, size }, outcome };
+  const long = { topic: 'because', text: `${'word '.repeat(40)}\u001b[31mend` };
+  fake.json(route, [
+    decisionView(1_000, { ...grown, before: { count: 3, size }, after: { count: 1, size } }),
+    decisionView(2_000, grown),
+    decisionView(3_000),
+    decisionView(4_000, { words: [long] }),
+  ]);
+  const { out, code } = await shoal('explain', 'search/web');
+  t.equal(code, 0);
+  t.match(out, /1 × 0\.25 cores → 2 × 0\.25 cores\n {2}saw +It used 0\.30/);
+  t.match(out, /2 × 0\.25 cores, no change\n {2}because +word/);
+  t.match(out, /last changes\n.*3 × 0\.25 cores → 1 × .*\n.*\(demand more than foretold\)/);
+  t.notOk(out.includes('\u001b'), 'no control characters');
+  t.ok(out.split('\n').every((line) => line.length <= 120));
+  t.equal(JSON.parse((await shoal('explain', 'search/web', '--json')).out).length, 2);
+  await shoal('explain', 'search/web', '--since', '2026-11-25T08:30Z', '--last', '5');
+  t.equal(fake.requests().at(-1), `${route}?since=${Date.UTC(2026, 10, 25, 8, 30)}&last=5`);
+  t.match(await shoal('explain', 'search/web', '--since', '10m'), { code: 0 });
+  for (const bad of [
+    ['--since', 'yesterday'],
+    ['--since', '10'],
+    ['--last', '0'],
+    ['--last', 'all'],
+  ]) {
+    t.match(await shoal('explain', 'search/web', ...bad), { code: 2 }, bad.join(' '));
+  }
+  t.match(await shoal('explain', 'search'), { code: 2 });
+  fake.json(route, []);
+  t.match(await shoal('explain', 'search/web'), { code: 0, out: 'nothing was decided on search/web yet\n' });
+  t.match(await shoal('explain', 'search/index'), { code: 3 });
 });
 
 t.test('mode says whether plans are acted on, for an app or a component', async (t) => {

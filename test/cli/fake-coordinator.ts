@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ERRORS, type ErrorCode } from '../../protocol/errors.js';
-import type { ComponentView, EventView, HostView, InstanceView } from '../../protocol/http.js';
+import type { ComponentView, DecisionView, EventView, HostView, InstanceView } from '../../protocol/http.js';
 
 export interface SeenRequest {
   method: string;
@@ -118,6 +118,25 @@ export function instanceView(more: Partial<InstanceView> = {}): InstanceView {
     host: 'rack1',
     draining: false,
     cpuUsed: 0.15,
+    ...more,
+  };
+}
+
+export function decisionView(atMs: number, more: Partial<DecisionView> = {}): DecisionView {
+  const size = { cpu: 0.25, memory: 64 * 2 ** 20 };
+  return {
+    atMs,
+    fate: 'done',
+    changed: false,
+    before: { count: 2, size },
+    after: { count: 2, size },
+    summary: 'uses 0.30 cores: stays at 2 × 0.25 cores',
+    words: [
+      { topic: 'saw', text: 'It used 0.30 of its 0.50 cores.' },
+      { topic: 'did', text: 'It stays at 2 × 0.25 cores.' },
+    ],
+    outcome: null,
+    explanation: {},
     ...more,
   };
 }

@@ -9,7 +9,9 @@ import { ERRORS } from '../../protocol/errors.js';
 import { runCli } from './run-cli.js';
 
 const COMMANDS =
-  'up apply get ps top describe scale mode host logs events forecast delete version doctor completion help'.split(' ');
+  'up apply get ps top describe explain scale mode host logs events forecast delete version doctor completion help'.split(
+    ' ',
+  );
 
 const program = createProgram(
   { out: () => {}, err: () => {}, env: {}, terminal: false, paint: PLAIN, size: () => ({ width: 120, height: 50 }) },

@@ -28,25 +28,52 @@ components:
 /** A coordinator with its store and API in this process; its clock stands still unless moved. */
 export class CoordinatorRig {
   nowMs = 1_800_000_000_000;
+  /** Warnings and worse, as JSON lines. */
+  readonly log: string[] = [];
   /** Instance id → CPU-seconds since it started. */
   readonly #used = new Map<string, number>();
+  store!: Store;
+  coordinator!: Coordinator;
+  api!: FastifyInstance;
+
   private constructor(
     readonly folder: string,
-    readonly store: Store,
-    readonly coordinator: Coordinator,
-    readonly api: FastifyInstance,
+    readonly token: string | null,
   ) {}
 
   static async make(token: string | null = null): Promise<CoordinatorRig> {
-    const folder = await mkdtemp(join(tmpdir(), 'shoal-coordinator-'));
-    const store = openLmdbStore({ folder: join(folder, 'data') });
-    let rig: CoordinatorRig | undefined;
-    const clock = () => rig?.nowMs ?? 1_800_000_000_000;
-    const log = pino({ level: 'silent' });
-    const coordinator = await Coordinator.open({ store, events: createEventLog(clock()), clock, log });
-    const options = { coordinator, run: join(folder, 'run'), version: '0.0.0', token, loopback: true, log };
-    rig = new CoordinatorRig(folder, store, coordinator, await createApi(options));
+    const rig = new CoordinatorRig(await mkdtemp(join(tmpdir(), 'shoal-coordinator-')), token);
+    await rig.#open();
     return rig;
+  }
+
+  /** As after the death of the coordinator: another one reads what was stored; hosts have to be added again. */
+  async restart(): Promise<void> {
+    await this.#shut();
+    await this.#open();
+  }
+
+  async #open(): Promise<void> {
+    const clock = () => this.nowMs;
+    const log = pino({ level: 'warn' }, { write: (line: string) => this.log.push(line) });
+    this.store = openLmdbStore({ folder: join(this.folder, 'data') });
+    const { store } = this;
+    this.coordinator = await Coordinator.open({ store, events: createEventLog(clock()), clock, log });
+    const { coordinator, token } = this;
+    this.api = await createApi({
+      coordinator,
+      run: join(this.folder, 'run'),
+      version: '0.0.0',
+      token,
+      loopback: true,
+      log,
+    });
+  }
+
+  async #shut(): Promise<void> {
+    await this.api.close();
+    await this.coordinator.stop();
+    await this.store.close();
   }
 
   /**
@@ -86,9 +113,7 @@ export class CoordinatorRig {
   }
 
   async close(): Promise<void> {
-    await this.api.close();
-    await this.coordinator.stop();
-    await this.store.close();
+    await this.#shut();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
