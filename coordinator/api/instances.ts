@@ -69,20 +69,7 @@ export async function instanceRoutes(server: FastifyInstance, know: Know, run: s
       if (query.follow !== '1') return tailLines(files, tail);
       const gone = new AbortController();
       raw.socket.once('close', () => gone.abort());
-      return Readable.from(following(folder, files, tail, gone.signal), { objectMode: false });
+      return Readable.from(followLog(folder, tail, gone.signal), { objectMode: false });
     },
   );
-}
-
-async function* following(
-  folder: string,
-  files: string[],
-  tail: number,
-  signal: AbortSignal,
-): AsyncGenerator<string | Buffer> {
-  // Followed from before the tail is read would repeat lines, from after it could miss some; the former is avoided by
-  // beginning at the end of the file, and what comes between the two is a line at most.
-  const more = followLog(folder, signal);
-  yield await tailLines(files, tail);
-  yield* more;
 }

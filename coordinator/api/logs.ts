@@ -8,7 +8,10 @@ const LOOK_MS = 500;
 
 /** Everything kept of an instance's log, oldest first: `log.2`, `log.1`, `log`. */
 export async function logFiles(folder: string): Promise<string[]> {
-  const entries: Dirent[] = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const entries: Dirent[] = await readdir(folder, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
   const numberOf = (name: string) => Number(name.slice('log.'.length));
   const rotated = entries.map((entry) => entry.name).filter((name) => /^log\.\d+$/.test(name));
   rotated.sort((a, b) => numberOf(b) - numberOf(a));
@@ -16,9 +19,9 @@ export async function logFiles(folder: string): Promise<string[]> {
   return [...rotated, ...current].map((name) => join(folder, name));
 }
 
-/** The last `count` lines of the files taken together. */
-export async function tailLines(files: readonly string[], count: number): Promise<string> {
-  let text = '';
+/** The last `count` lines of the files and of the text after them, taken together. */
+export async function tailLines(files: readonly string[], count: number, after = ''): Promise<string> {
+  let text = after;
   for (const path of files.toReversed()) {
     text = (await readAll(path)) + text;
     if (text.split('\n').length > count + 1) break;
@@ -29,29 +32,26 @@ export async function tailLines(files: readonly string[], count: number): Promis
   return kept.map((line) => `${line}\n`).join('') + last;
 }
 
-/** What is appended to `folder/log` from now on, across rotations, until the signal. */
-export async function* followLog(folder: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+/** The last `tail` lines of the log, then what is appended, across rotations, until the signal: no line twice, none lost. */
+export async function* followLog(folder: string, tail: number, signal: AbortSignal): AsyncGenerator<string | Buffer> {
   const path = join(folder, 'log');
+  // Kept open from here: what is written after the tail was read follows it, also when the file is renamed meanwhile.
   let file: FileHandle | null = await openLog(path);
-  let position = file === null ? 0 : (await file.stat()).size;
   try {
+    const now = (await file?.readFile()) ?? Buffer.alloc(0);
+    let position = now.length;
+    const older = (await logFiles(folder)).filter((each) => each !== path);
+    yield await tailLines(older, tail, now.toString('utf8'));
     while (!signal.aborted) {
-      if (file !== null) {
-        let more = await readFrom(file, position);
-        while (more.length > 0) {
-          position += more.length;
-          yield more;
-          more = await readFrom(file, position);
-        }
+      for await (const more of restOf(file, position)) {
+        position += more.length;
+        yield more;
       }
       const fresh = await openLog(path);
       if (fresh !== null && !(await isSame(fresh, file))) {
         // What was written to the old file after the last look is read before the new one is begun.
-        if (file !== null) {
-          const rest = await readFrom(file, position);
-          if (rest.length > 0) yield rest;
-          await file.close();
-        }
+        yield* restOf(file, position);
+        await file?.close();
         file = fresh;
         position = 0;
         continue;
@@ -84,9 +84,14 @@ async function openLog(path: string): Promise<FileHandle | null> {
   }
 }
 
-async function readFrom(file: FileHandle, position: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, position);
-  return buffer.subarray(0, bytesRead);
+/** All that the file holds from the position on. */
+async function* restOf(file: FileHandle | null, from: number): AsyncGenerator<Buffer> {
+  for (let position = from; file !== null; ) {
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
 }
 
 async function isSame(a: FileHandle, b: FileHandle | null): Promise<boolean> {
