@@ -1,8 +1,10 @@
 import type { ForecastView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Sample } from '../protocol/link.js';
-import type { Component } from '../protocol/manifest.js';
-import { type ComponentModel, NEW_MODEL } from './brain/component-model.js';
+import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
+import { shareBudget } from './brain/budget.js';
+import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
+import { type ComponentModel, learnedCosts, NEW_MODEL } from './brain/component-model.js';
 import { addBetween, type Demand, NO_DEMAND, noDemand } from './brain/demand.js';
 import type { Explanation } from './brain/explanation.js';
 import { summary } from './brain/explanation-words.js';
@@ -10,11 +12,21 @@ import {
   createDemandForecaster,
   type DemandForecaster,
   demandModelName,
+  type ForecastPoint,
   forecastDemand,
   observeDemand,
 } from './brain/forecast/index.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
-import { EMPTY_HISTORY, type PlanHistory, planComponent } from './brain/sharding.js';
+import { CPU_OVERCOMMIT } from './brain/placement.js';
+import { type Seen, sense } from './brain/sense.js';
+import {
+  type DemandAhead,
+  EMPTY_HISTORY,
+  type Plan,
+  type PlanHistory,
+  type PlanInput,
+  planComponent,
+} from './brain/sharding.js';
 import {
   type ClusterState,
   componentKey,
@@ -26,7 +38,7 @@ import {
   type Target,
   wantedCount,
 } from './cluster.js';
-import { type Observed, seenOf } from './observed.js';
+import { isUsable, type Observed, seenOf } from './observed.js';
 
 /** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
 export type PlannerState = Readonly<Record<string, ComponentMemory>>;
@@ -48,6 +60,8 @@ export interface ComponentMemory {
   samples: readonly Sampled[];
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
+  /** For so many ticks the instances have had less than the planned size. */
+  shortTicks: number;
 }
 
 /** The last sample of an instance, when it arrived, and the cores used in the time before it. */
@@ -56,6 +70,8 @@ export interface Sampled {
   sample: Sample;
   atMs: number;
   cpuUsed: number;
+  /** Was ready or draining then. */
+  serves: boolean;
 }
 
 export interface PlanOptions {
@@ -70,8 +86,13 @@ const LATENCY_SECONDS = 10;
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 /** A new instance serves within this time; the forecast is provisioned for so far ahead. */
 export const PROVISION_SECONDS = 5;
-const CALM_MS_MIN = 5_000;
-const CALM_MS_MAX = 30_000;
+/** A sample that is later than this is lost. */
+const LOST_MS = 2_500;
+/** Handing over the state shards of an instance is worth so many seconds of all of its CPU. */
+const HANDOVER_SECONDS = 30;
+/** Instances that have less than this share of the planned size for so many ticks will not get it soon. */
+const SHORT_SHARE = 0.95;
+const SHORT_TICKS = 5;
 /** After a call in vain, demand counts as present for so long. */
 const IN_VAIN_MS = 10_000;
 
@@ -84,18 +105,16 @@ export function plan(
   options: PlanOptions = {},
 ): { state: ClusterState; memory: PlannerState } {
   const pace = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS, ...options };
+  const tick: Tick = { state, observed, nowMs, ...pace, capacity: capacityOf(observed) };
   const targets: { app: string; component: string; target: Target }[] = [];
   const memories: Record<string, ComponentMemory> = {};
   for (const [app, record] of Object.entries(state.apps)) {
-    for (const [name, component] of Object.entries(record.manifest.components)) {
+    for (const decision of decideApp(app, record.manifest, memory, tick)) {
+      const { name, plan: planned } = decision;
       const key = componentKey(app, name);
-      const known = own(memory, key);
-      const start = startOf(known, component.seasonSeconds ?? 0, pace.stepSeconds);
-      const looked = lookAt(start, instancesOf(state, app, name), observed);
-      const planned = decide(state, app, name, component, looked, nowMs, pace);
-      memories[key] = planned.memory;
-      if (planned.target !== null && modeOf(state, app, name).mode === 'act')
-        targets.push({ app, component: name, target: planned.target });
+      memories[key] = planned === null ? decision.memory : afterPlan(decision.memory, planned);
+      if (planned === null || modeOf(state, app, name).mode !== 'act') continue;
+      targets.push({ app, component: name, target: { count: planned.count, size: planned.size } });
     }
   }
   return { state: setTargets(state, targets), memory: memories };
@@ -136,6 +155,7 @@ function startOf(known: ComponentMemory | undefined, seasonSeconds: number, step
     recentBuckets: [],
     samples: [],
     calledInVainMs: null,
+    shortTicks: 0,
     ...known,
     seasonSeconds,
     stepSeconds,
@@ -144,111 +164,288 @@ function startOf(known: ComponentMemory | undefined, seasonSeconds: number, step
 }
 
 /** Takes in new samples. The demand stays as it was when no instance sent a new one. */
-function lookAt(
-  memory: ComponentMemory,
-  instances: readonly InstanceRecord[],
-  observed: Observed,
-): ComponentMemory & { sampled: boolean } {
+function lookAt(memory: ComponentMemory, instances: readonly InstanceRecord[], { observed, nowMs }: Tick): Looked {
   const samples: Sampled[] = [];
   const demand = noDemand();
-  let sampled = false;
+  const ready = { count: 0, cpu: 0 };
+  let late = 0;
+  let lost = false;
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
     const sample = seen?.status.sample;
     if (seen === undefined || sample === undefined) continue;
     const { id } = instance;
+    const serves = seen.status.phase === 'ready';
     // Mostly it is at the same place as the last time.
     const likely = memory.samples[samples.length];
     const before = likely?.id === id ? likely : memory.samples.find((each) => each.id === id);
     if (before !== undefined && seen.atMs <= before.atMs) {
       samples.push(before);
+      if (serves) late += 1;
+      if (serves && nowMs - seen.atMs > LOST_MS) lost = true;
       continue;
     }
     let cpuUsed = 0;
-    if (before !== undefined) {
+    // What an instance burns while it starts is no demand.
+    if (before?.serves === true) {
       cpuUsed = addBetween(demand, before.sample, sample, (seen.atMs - before.atMs) / 1000);
-      sampled = true;
+      if (serves) {
+        ready.count += 1;
+        ready.cpu += seen.status.size.cpu;
+      }
     }
-    samples.push({ id, sample, atMs: seen.atMs, cpuUsed });
+    samples.push({ id, sample, atMs: seen.atMs, cpuUsed, serves: serves || seen.status.phase === 'draining' });
   }
-  if (!sampled) return { ...memory, samples, sampled };
+  if (ready.count === 0) return { memory: { ...memory, samples }, sampled: false, lost, ready };
+  // Those whose word is late go on as the others do.
+  if (late > 0) scaleRates(demand, (ready.count + late) / ready.count);
+  ready.cpu *= (ready.count + late) / ready.count;
+  ready.count += late;
   const latencySteps = Math.max(1, Math.round(LATENCY_SECONDS / memory.stepSeconds));
   const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-latencySteps);
   const latencyMs = latencyOf(sumOf(recentBuckets));
-  return { ...memory, samples, demand, recentBuckets, latencyMs, sampled };
+  return { memory: { ...memory, samples, demand, recentBuckets, latencyMs }, sampled: true, lost, ready };
+}
+
+interface Looked {
+  memory: ComponentMemory;
+  sampled: boolean;
+  /** Some instance that served has been silent for longer than a late sample explains. */
+  lost: boolean;
+  ready: { count: number; cpu: number };
+}
+
+/** What holds for all components in one tick. */
+interface Tick extends Required<PlanOptions> {
+  state: ClusterState;
+  observed: Observed;
+  nowMs: number;
+  capacity: { cpu: number; instanceCpu: number } | null;
+}
+
+interface Decision {
+  name: string;
+  memory: ComponentMemory;
+  /** Null: nothing is known that could be planned by, so all stays as it is. */
+  plan: Plan | null;
+  input: PlanInput | null;
+}
+
+/** The app's components, callers first, so that what they foresee reaches those they call within the tick. */
+function decideApp(app: string, manifest: Manifest, memory: PlannerState, tick: Tick): Decision[] {
+  const { order, callers } = graphOf(manifest);
+  const calling = new Map<string, Calling>();
+  const decisions: Decision[] = [];
+  for (const name of order) {
+    const component = manifest.components[name];
+    if (component === undefined) continue;
+    const known = own(memory, componentKey(app, name));
+    const start = startOf(known, component.seasonSeconds ?? 0, tick.stepSeconds);
+    const looked = lookAt(start, instancesOf(tick.state, app, name), tick);
+    const inbound = new Map<string, Calling>();
+    for (const caller of callers.get(name) ?? []) {
+      const its = calling.get(caller);
+      if (its !== undefined) inbound.set(caller, its);
+    }
+    const decision = decide(app, name, component, looked, inbound, tick);
+    decisions.push(decision);
+    const costCpu = decision.plan?.explanation.learned.costCpu ?? null;
+    calling.set(name, {
+      perSecond: decision.memory.demand.requestsPerSecond,
+      growthPerSecond: costCpu === null || decision.plan === null ? 0 : decision.plan.growthCpu / costCpu,
+    });
+  }
+  return manifest.budget === undefined ? decisions : withinBudget(app, manifest, decisions, manifest.budget.cpu, tick);
+}
+
+/** Requests that a component gets, and how many more it is foreseen to get. */
+interface Calling {
+  perSecond: number;
+  growthPerSecond: number;
 }
 
 function decide(
-  state: ClusterState,
   app: string,
   name: string,
   component: Component,
-  looked: ComponentMemory & { sampled: boolean },
-  nowMs: number,
-  { stepSeconds, startSeconds }: Required<PlanOptions>,
-): { target: Target | null; memory: ComponentMemory } {
-  const { sampled, ...memory } = looked;
+  looked: Looked,
+  inbound: ReadonlyMap<string, Calling>,
+  tick: Tick,
+): Decision {
+  const { state, nowMs, stepSeconds, startSeconds, capacity } = tick;
+  const { memory, sampled, lost } = looked;
   const key = componentKey(app, name);
   const target = own(state.targets, key);
-  if (target === undefined) return { target: null, memory };
+  if (target === undefined) return { name, memory, plan: null, input: null };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
   const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
   if (!sampled && !resting) {
-    return { target: null, memory: { ...memory, forecaster: observeDemand(memory.forecaster, null) } };
+    const forecaster = observeDemand(memory.forecaster, null);
+    return { name, memory: { ...memory, forecaster }, plan: null, input: null };
   }
   const demand = resting ? NO_DEMAND : memory.demand;
-  const forecaster = observeDemand(memory.forecaster, demand.cpu);
-  const ahead = forecastDemand(forecaster, Math.max(startSeconds, stepSeconds));
-  const planned = planComponent({
+  const rates = new Map([...inbound].map(([caller, { perSecond }]) => [caller, perSecond]));
+  const calls = learnRatios(memory.model.calls, demand.requestsPerSecond, rates, stepSeconds);
+  const seen: Seen = {
     component,
     nowMs,
-    demandCpu: demand.cpu,
-    forecastUpperCpu: Math.max(0, ...ahead.map((point) => point.upper)),
-    requestsPerSecond: demand.requestsPerSecond,
+    stepSeconds,
+    usedCpu: demand.cpu,
+    arrivedPerSecond: demand.requestsPerSecond,
+    finishedPerSecond: demand.finishedPerSecond,
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
-    // By the plan, not by what runs: what is on its way up or down has been decided already.
-    current: { count: wantedCount(state, app, name), size: target.size },
+    ready: looked.ready,
+  };
+  const sensed = sense({ ...memory.model, calls }, seen);
+  const forecaster = observeDemand(memory.forecaster, sensed.demandCpu);
+  const before = shapeBefore(state, app, name, target, memory);
+  const size = sizeReached(memory, before, looked.ready);
+  const input: PlanInput = {
+    component,
+    nowMs,
+    seen,
+    sensed,
+    current: before,
     memoryUsedMax: demand.memoryBytes,
-    history: memory.history.needs.length > 0 ? memory.history : holding(target, nowMs),
-    model: memory.model,
-    stepSeconds,
+    history: memory.history.counts.length > 0 ? memory.history : holding(before, nowMs),
     startSeconds,
-    downWindowMs: calmWindowMs(memory.seasonSeconds),
-  });
+    forecast: aheadOf(forecaster, startSeconds, stepSeconds),
+    calledForCpu: calledFor(calls, inbound, sensed.model),
+    lost,
+  };
+  if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
+  if (capacity !== null) input.capacity = capacity;
+  if (size.limitCpu !== null) {
+    const cpu = capacity?.cpu ?? Number.POSITIVE_INFINITY;
+    input.capacity = { cpu, instanceCpu: Math.min(size.limitCpu, capacity?.instanceCpu ?? size.limitCpu) };
+  }
+  if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
+  const next = { ...memory, demand, forecaster, shortTicks: size.shortTicks };
+  return { name, memory: next, plan: planComponent(input), input };
+}
+
+function afterPlan(memory: ComponentMemory, { history, model, explanation }: Plan): ComponentMemory {
+  return { ...memory, history, model, explanation };
+}
+
+/**
+ * By the plan, not by what runs: what is on its way up or down has been decided already. A component that is only
+ * observed goes on from what its last plan would have made of it.
+ */
+function shapeBefore(state: ClusterState, app: string, name: string, target: Target, memory: ComponentMemory): Target {
+  if (modeOf(state, app, name).mode === 'observe' && memory.explanation !== null) return memory.explanation.after;
+  return { count: wantedCount(state, app, name), size: target.size };
+}
+
+/** A resize that a host could not do: after some ticks the plan goes on with the size that there really is. */
+function sizeReached(memory: ComponentMemory, before: Target, ready: { count: number; cpu: number }) {
+  const real = ready.count > 0 ? ready.cpu / ready.count : before.size.cpu;
+  const short = ready.count > 0 && real < before.size.cpu * SHORT_SHARE;
+  const shortTicks = short ? memory.shortTicks + 1 : 0;
+  return { shortTicks, limitCpu: shortTicks > SHORT_TICKS ? real : null };
+}
+
+function calledFor(
+  calls: ComponentMemory['model']['calls'],
+  inbound: ReadonlyMap<string, Calling>,
+  model: ComponentModel,
+): number {
+  const { costCpu } = learnedCosts(model);
+  if (costCpu === null) return 0;
+  let perSecond = 0;
+  for (const [caller, { growthPerSecond }] of inbound) perSecond += ratioOf(calls, caller) * growthPerSecond;
+  return perSecond * costCpu;
+}
+
+function aheadOf(forecaster: DemandForecaster, startSeconds: number, stepSeconds: number): DemandAhead {
+  const highest = (points: readonly ForecastPoint[]) => points.reduce((most, { mean }) => Math.max(most, mean), 0);
+  const near = forecastDemand(forecaster, Math.max(startSeconds, stepSeconds));
   return {
-    target: { count: planned.count, size: planned.size },
-    memory: {
-      ...memory,
-      demand,
-      forecaster,
-      history: planned.history,
-      model: planned.model,
-      explanation: planned.explanation,
-    },
+    nextCpu: near[0]?.mean ?? 0,
+    leadCpu: highest(near),
+    highestWithin: (seconds) => highest(forecastDemand(forecaster, seconds)),
   };
 }
 
-/** Nothing shrinks before so long a calm: a tenth of the season where one is known, so that short cycles are followed. */
-function calmWindowMs(seasonSeconds: number): number {
-  if (seasonSeconds === 0) return CALM_MS_MAX;
-  return Math.min(CALM_MS_MAX, Math.max(CALM_MS_MIN, seasonSeconds * 100));
+/** Plans anew, with less, those components that the app's budget cuts. */
+function withinBudget(
+  app: string,
+  manifest: Manifest,
+  decisions: readonly Decision[],
+  budgetCpu: number,
+  { state }: Tick,
+): Decision[] {
+  const claims = decisions.map(({ name, plan: planned }) => {
+    const component = manifest.components[name];
+    const held = planned ?? own(state.targets, componentKey(app, name));
+    const wanted = held === undefined ? 0 : held.count * held.size.cpu;
+    const least = component === undefined || planned === null ? wanted : component.count.min * component.size.cpu.min;
+    return { name, priority: component?.priority ?? PRIORITY_DEFAULT, least, wanted };
+  });
+  const cuts = shareBudget(claims, budgetCpu);
+  return decisions.map((decision) => {
+    const cut = cuts.get(decision.name);
+    if (cut === undefined || decision.input === null) return decision;
+    const own = decision.input.budgetCpu ?? Number.POSITIVE_INFINITY;
+    return { ...decision, plan: planComponent({ ...decision.input, budgetCpu: Math.min(own, cut) }) };
+  });
+}
+
+/** What the hosts that may take instances can give; null before any is there. */
+function capacityOf(observed: Observed): Tick['capacity'] {
+  let cpu = 0;
+  let instanceCpu = 0;
+  for (const host of observed.hosts.values()) {
+    if (!isUsable(host)) continue;
+    cpu += host.info.cores * CPU_OVERCOMMIT;
+    instanceCpu = Math.max(instanceCpu, host.info.cores);
+  }
+  return cpu > 0 ? { cpu, instanceCpu } : null;
+}
+
+interface CallGraph {
+  order: string[];
+  callers: Map<string, string[]>;
+}
+
+/** Changes only with the manifest. */
+const graphs = new WeakMap<Manifest, CallGraph>();
+
+function graphOf(manifest: Manifest): CallGraph {
+  let graph = graphs.get(manifest);
+  if (graph === undefined) {
+    graph = { order: callersFirst(manifest.components), callers: callersOf(manifest.components) };
+    graphs.set(manifest, graph);
+  }
+  return graph;
 }
 
 /**
  * A history in which the present plan was just needed: an app that has only started, and a coordinator that has only
- * started, wait out the calm window before anything shrinks.
+ * started, wait out the calm before anything shrinks.
  */
 function holding({ count, size }: Target, nowMs: number): PlanHistory {
   if (count === 0) return EMPTY_HISTORY;
-  return { needs: [{ atMs: nowMs - 1, cpu: count * size.cpu, count }], memory: [] };
+  const atMs = nowMs - 1;
+  return { needs: [{ atMs, cpu: count * size.cpu }], counts: [{ atMs, count }], memory: [] };
 }
 
-function latencyFor(component: Component, memory: ComponentMemory) {
-  if (memory.latencyMs === null || component.objective.kind !== 'latency') return memory.latencyMs;
-  const objective = percentileMs(sumOf(memory.recentBuckets), component.objective.percentile);
-  return objective === null ? memory.latencyMs : { ...memory.latencyMs, objective };
+/** At the percentile of the objective. */
+function latencyFor({ objective }: Component, { latencyMs, recentBuckets }: ComponentMemory): number | null {
+  if (objective.kind !== 'latency') return latencyMs?.p99 ?? null;
+  return latencyMs === null ? null : percentileMs(sumOf(recentBuckets), objective.percentile);
+}
+
+function scaleRates(demand: Demand, factor: number): void {
+  demand.cpu *= factor;
+  demand.requestsPerSecond *= factor;
+  demand.finishedPerSecond *= factor;
+  demand.failedPerSecond *= factor;
+  demand.ioReadBytesPerSecond *= factor;
+  demand.ioWriteBytesPerSecond *= factor;
+  demand.outstanding *= factor;
 }
 
 function sumOf(buckets: readonly number[][]): number[] {

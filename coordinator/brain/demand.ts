@@ -5,7 +5,9 @@ import type { Sample } from '../../protocol/link.js';
 export interface Demand {
   /** Cores used. */
   cpu: number;
+  /** Arrived, whether served or not. */
   requestsPerSecond: number;
+  finishedPerSecond: number;
   failedPerSecond: number;
   ioReadBytesPerSecond: number;
   ioWriteBytesPerSecond: number;
@@ -20,6 +22,7 @@ export interface Demand {
 export const NO_DEMAND: Demand = {
   cpu: 0,
   requestsPerSecond: 0,
+  finishedPerSecond: 0,
   failedPerSecond: 0,
   ioReadBytesPerSecond: 0,
   ioWriteBytesPerSecond: 0,
@@ -53,6 +56,7 @@ export function addBetween(sum: Demand, before: Sample, after: Sample, seconds: 
   const cpu = riseOf(before.cpuSeconds, after.cpuSeconds, restarted) / seconds;
   sum.cpu += cpu;
   sum.requestsPerSecond += riseOf(before.arrived, after.arrived, restarted) / seconds;
+  sum.finishedPerSecond += riseOf(before.finished, after.finished, restarted) / seconds;
   sum.failedPerSecond += riseOf(before.failed, after.failed, restarted) / seconds;
   sum.ioReadBytesPerSecond += riseOf(before.ioReadBytes, after.ioReadBytes, restarted) / seconds;
   sum.ioWriteBytesPerSecond += riseOf(before.ioWriteBytes, after.ioWriteBytes, restarted) / seconds;

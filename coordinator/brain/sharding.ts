@@ -1,147 +1,362 @@
 import type { Size } from '../../protocol/link.js';
-import { type ComponentModel, NEW_MODEL } from './component-model.js';
-import type { Explanation, Note } from './explanation.js';
-import type { Forecast } from './forecast/types.js';
-import { clamp, finite, type Need, type NeedInput, needNow } from './need.js';
+import type { Component } from '../../protocol/manifest.js';
+import { type ComponentModel, learnedCosts } from './component-model.js';
+import type { Explanation, Note, Option } from './explanation.js';
+import { latencyAt, learnedCurve } from './latency-model.js';
+import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
+import { type Aim, aimFacts, aimOf, clamp, countFor, cpuFor, type Load, sizeFor } from './need.js';
+import { marginShare, noteForecast } from './next-demand.js';
+import { coveredShare, finite, type Seen, type Sensed } from './sense.js';
 
 /**
- * Count and size of a component's instances. Resize in place first, since that takes milliseconds: the instances that
- * run grow up to the largest size. Only then more instances; fewer only once the rest keep room to grow in place.
- * Pure: everything it remembers is in `history`, which the caller keeps and passes in again.
+ * Count and size of a component's instances, from what `sense` made of a tick. The size follows the demand of the next
+ * tick, since a resize in place is nearly free; the count follows the demand at the time that a new instance takes to
+ * serve, and falls only when what it holds has come to cost as much as making it anew would. Pure: everything it
+ * remembers is in `history` and `model`, which the caller keeps and passes in again.
  */
-export interface PlanInput extends NeedInput {
+export interface PlanInput {
+  component: Component;
+  nowMs: number;
+  seen: Seen;
+  sensed: Sensed;
+  /** What is planned for now. */
+  current: { count: number; size: Size };
   /** Bytes: the largest use of any instance now; 0 when unknown. */
   memoryUsedMax: number;
   history: PlanHistory;
-  /** The highest need of so long ago holds; 30 s unless told. */
-  downWindowMs?: number;
-  /** What was learned until now; nothing unless told. */
-  model?: ComponentModel;
-  /** Length of a tick in seconds: so long does a decision hold. 1 unless told. */
-  stepSeconds?: number;
-  /** Calls that ended in the span, per second. Where unknown, from arrivals and the change of `outstanding`. */
-  finishedPerSecond?: number;
-  /** Instances that serve now, and the cores that they have in all; all of `current` unless told. */
-  ready?: { count: number; cpu: number };
-  /** Seconds from a decision until a new instance serves; 5 unless told. */
-  startSeconds?: number;
-  /** Of the demand in cores, nearest step first; `forecastUpperCpu` stands in. */
-  forecast?: { stepSeconds: number; path: Forecast };
-  /** No sample came for this tick: the rest of the input is old, and nothing may shrink. */
+  /** Seconds from a decision until a new instance serves. */
+  startSeconds: number;
+  /** Absent: there is no forecast. */
+  forecast?: DemandAhead;
+  /** Cores more than now that callers, which are about to grow, will ask for. */
+  calledForCpu?: number;
+  /** Some instances sent no sample for this tick: nothing may shrink. */
   lost?: boolean;
   /** Cores that the component may hold in all, by its own or its app's budget. */
   budgetCpu?: number;
   /** What the hosts can give: cores to the component in all, and cores to one instance. */
   capacity?: { cpu: number; instanceCpu: number };
-  /** A new instance is slow to come (state is handed over, an image is fetched): cores × seconds that it costs. */
+  /** A new instance is slow to come (state is handed over): cores × seconds that it costs. */
   startCostCpu?: number;
+}
+
+/** Forecast of the demand, in cores. */
+export interface DemandAhead {
+  /** Mean in the next tick. */
+  nextCpu: number;
+  /** Highest mean within the time that a new instance needs. */
+  leadCpu: number;
+  /** Highest mean within so many seconds; asked only when instances could go. */
+  highestWithin(seconds: number): number;
 }
 
 /** Needs that still hold. Plain data; survives a change of coordinator. */
 export interface PlanHistory {
-  needs: Need[];
+  /** Highest first; cores in all. */
+  needs: { atMs: number; cpu: number }[];
+  counts: { atMs: number; count: number }[];
   memory: { atMs: number; bytes: number }[];
 }
-export const EMPTY_HISTORY: PlanHistory = { needs: [], memory: [] };
+export const EMPTY_HISTORY: PlanHistory = { needs: [], counts: [], memory: [] };
 
 export interface Plan {
   count: number;
   size: Size;
   history: PlanHistory;
   model: ComponentModel;
+  /** Cores that this plan foresees beyond the present demand, for those that are called from here. */
+  growthCpu: number;
   explanation: Explanation;
 }
 
-const DOWN_WINDOW_MS = 30_000;
+/** The highest need of CPU of so long ago holds. Sizes grow again within a tick, so that little calm is enough. */
+const CPU_CALM_SECONDS = 5;
+/** Instances are held at least and at most for so long; the last one at least for longer, since the next call would wait. */
+const COUNT_CALM_SECONDS = { min: 5, max: 600, zero: 30 };
 /** Memory shrinks far more slowly: a wrong guess kills. */
 const MEMORY_WINDOW_MS = 300_000;
 const MEMORY_HEADROOM = 1.3;
 const MEMORY_HEADROOM_BYTES = 16 * 2 ** 20;
 const MEMORY_STEP_BYTES = 4 * 2 ** 20;
+/** Memory that is worth a core: machines are sold with 4 to 8 GiB for each. */
+const BYTES_PER_CORE = 8 * 2 ** 30;
+/** CPU that an instance burns without any work, before it has been learned, and at most. */
+const IDLE_CPU = 0.02;
+const IDLE_CPU_MAX = 0.1;
+/** So much more than the learned idle CPU is still idle. */
+const IDLE_SHARE = 1.25;
+/** A forecast this far above idle keeps a component from zero, or wakes it. */
+const FORECAST_CPU = 0.05;
 const CPU_STEP = 0.01;
 /** Fewer instances only if they then need at most this share of the largest size. */
-const CONSOLIDATE_AT = 0.7;
+const CONSOLIDATE_AT = 0.9;
 /** A size this little below the present one is not worth a resize. */
-const DEAD_BAND = 0.1;
+const CPU_DEAD_BAND = 0.05;
+const MEMORY_DEAD_BAND = 0.1;
 /** Bounds the history whatever the rate of calls. */
 const HISTORY_MAX = 512;
 
 export function planComponent(input: PlanInput): Plan {
-  const { component, nowMs, current } = input;
-  const bounds = component.count;
-  const { need, idle, saturated, aim, latencyMs } = needNow(input);
-  const windowMs = input.downWindowMs ?? DOWN_WINDOW_MS;
-  const needs = remember(input.history.needs, need, nowMs - windowMs, (a, b) => a.cpu >= b.cpu && a.count >= b.count);
-  const held: Need = {
-    atMs: nowMs,
-    cpu: Math.max(...needs.map((one) => one.cpu)),
-    count: Math.max(...needs.map((one) => one.count)),
+  const { component, nowMs, seen, sensed, current } = input;
+  const { stepSeconds } = seen;
+  const { costCpu, idleCpu } = learnedCosts(sensed.model);
+  const model = withForecast(input);
+  const { next } = model;
+  const demandCpu = sensed.demandCpu;
+  const trust = input.forecast === undefined ? 0 : trustOf(model.lead);
+  const marginAhead = marginShare(next.margin);
+
+  // The next tick, and the time at which an instance made now would serve.
+  const expected = next.said[next.chosen];
+  const calledFor = finite(input.calledForCpu ?? 0);
+  const burst = next.burst;
+  const soon: Load = {
+    cpu: expected,
+    upperCpu: Math.max(expected * (1 + marginAhead) + burst, demandCpu + calledFor),
+    floorCpu: demandCpu + sensed.backlogCpu,
+  };
+  const foretold = input.forecast === undefined ? 0 : finite(input.forecast.leadCpu);
+  const leadCpu = Math.max(expected, demandCpu + trust * Math.max(0, foretold - demandCpu));
+  const lead: Load = {
+    cpu: Math.max(leadCpu, demandCpu + calledFor),
+    upperCpu: Math.max(soon.upperCpu, leadCpu * (1 + trust * leadMargin(model.lead))),
+    floorCpu: soon.floorCpu,
   };
 
+  const idle = isIdle(input, costCpu === null ? 0 : idleCpu, Math.max(expected, trust > 0 ? foretold : 0));
+  const limits = limitsOf(input);
+  const fitting = fittingSizes(component, limits.instanceCpu);
+  const aim = aimOf(fitting, learnedCurve(model.latency, component.objective, costCpu), sensed.latencyMs);
+  const outstanding = finite(seen.outstanding);
+  const queueCount =
+    component.objective.kind === 'queue' ? Math.max(1, Math.ceil(outstanding / component.objective.length)) : 1;
+  const neededCount = idle ? 0 : Math.max(queueCount, countFor(aim, soon), countFor(aim, lead));
+
+  // Instances: up at once, down when holding has cost as much as making anew.
+  const holdCpu =
+    Math.max(IDLE_CPU / 2, idleCpu) + current.size.memory / BYTES_PER_CORE + wasteOf(input, aim, soon, neededCount);
+  const startCost = input.startSeconds * component.size.cpu.max + finite(input.startCostCpu ?? 0);
+  const calmMin = neededCount === 0 ? COUNT_CALM_SECONDS.zero : COUNT_CALM_SECONDS.min;
+  const calmSeconds = clamp(startCost / holdCpu, calmMin, COUNT_CALM_SECONDS.max);
+  const counts = remember(
+    input.history.counts,
+    { atMs: nowMs, count: neededCount },
+    nowMs - calmSeconds * 1000,
+    (a, b) => a.count >= b.count,
+  );
+  const heldCount = Math.max(...counts.map((each) => each.count));
+  const wanted = settle(input, aim, { neededCount, heldCount, calmSeconds, trust, soon, demandCpu });
+  const count = clamp(wanted, limits.countMin, limits.countMax);
+
+  // Size: of the next tick, for those instances that serve in it.
+  // While others start or wait for room, those that serve carry it all.
+  const serving = Math.max(1, seen.ready.count > 0 ? Math.min(count, Math.round(seen.ready.count)) : count);
+  const needCpu = idle ? 0 : cpuFor(aim, soon, serving);
+  const windowMs = Math.max(CPU_CALM_SECONDS, 2 * stepSeconds) * 1000;
+  const needs = remember(
+    input.history.needs,
+    { atMs: nowMs, cpu: needCpu },
+    nowMs - windowMs,
+    (a, b) => a.cpu >= b.cpu,
+  );
+  const heldCpu = Math.max(...needs.map((one) => one.cpu));
+  // Whole steps, so that the budget holds after rounding too.
+  const affordable = Math.floor(limits.cpu / Math.max(1, count) / CPU_STEP + 1e-6) * CPU_STEP;
+  const most = clamp(Math.min(limits.instanceCpu, affordable), component.size.cpu.min, component.size.cpu.max);
+  const cpu = planCpu(heldCpu / serving, most, count, input);
   const memory = planMemory(input);
-  const wanted = planCount(held, input);
-  const count = clamp(wanted, bounds.min, bounds.max);
-  const cpu = planCpu(held, count, input);
+  const size = { cpu, memory: memory.bytes };
+
   const notes: Note[] = [];
   if (idle) notes.push('idle');
-  if (saturated) notes.push('saturated');
-  if (held.cpu > need.cpu || held.count > need.count) notes.push('calm');
-  if (wanted > bounds.max) notes.push('count-max');
-  else if (wanted < bounds.min) notes.push('count-min');
-  if (count > 0 && held.cpu > count * component.size.cpu.max) notes.push('size-max');
-  const size = { cpu, memory: memory.bytes };
-  const usedCpu = finite(input.demandCpu);
-  const requestsPerSecond = finite(input.requestsPerSecond);
+  if (input.lost === true) notes.push('lost-metrics');
+  if (burst > 0) notes.push('burst');
+  if (sensed.basis === 'saturated') notes.push('saturated');
+  if (!idle && aim.basis === 'not-cpu') notes.push('not-cpu');
+  if (heldCpu > needCpu || wanted > neededCount) notes.push('calm');
+  if (wanted > limits.countMax) notes.push(limits.countNote);
+  else if (wanted < limits.countMin) notes.push('count-min');
+  if (count > 0 && heldCpu > serving * most + 1e-9) {
+    const note = affordable < limits.instanceCpu ? limits.cpuNote : fitting === component ? 'size-max' : 'capacity';
+    if (!notes.includes(note)) notes.push(note);
+  }
+
   const explanation: Explanation = {
     atMs: nowMs,
     seen: {
-      usedCpu,
-      allottedCpu: current.count * current.size.cpu,
-      arrivedPerSecond: requestsPerSecond,
-      finishedPerSecond: finite(input.finishedPerSecond ?? requestsPerSecond),
-      outstanding: finite(input.outstanding),
-      latencyMs,
+      usedCpu: finite(seen.usedCpu),
+      allottedCpu: finite(seen.ready.cpu),
+      arrivedPerSecond: finite(seen.arrivedPerSecond),
+      finishedPerSecond: finite(seen.finishedPerSecond),
+      outstanding,
+      latencyMs: sensed.latencyMs,
     },
-    learned: { costCpu: null, idleCpu: 0, unqueuedMs: null },
+    learned: {
+      costCpu,
+      idleCpu,
+      unqueuedMs:
+        aim.curve === null ? null : latencyAt(aim.curve, { demandCpu: 0, count: 1, cpu: component.size.cpu.max }),
+    },
     demand: {
-      cpu: usedCpu,
-      basis: saturated ? 'saturated' : 'used',
-      backlogCpu: 0,
-      nextCpu: usedCpu,
-      predictor: 'last',
-      marginShare: 0,
+      cpu: demandCpu,
+      basis: sensed.basis,
+      backlogCpu: sensed.backlogCpu,
+      nextCpu: soon.upperCpu,
+      predictor: next.chosen,
+      marginShare: marginAhead,
     },
-    ahead: { seconds: 5, cpu: finite(input.forecastUpperCpu), trust: 1 },
-    aim,
-    need: { cpu: need.cpu, count: need.count, heldCpu: held.cpu, calmSeconds: windowMs / 1000 },
-    options: [{ count, cpu, costCores: count * cpu, meets: count * cpu >= held.cpu - 1e-9 }],
-    chosen: 0,
+    ahead: input.forecast === undefined ? null : { seconds: input.startSeconds, cpu: lead.upperCpu, trust },
+    aim: aimFacts(aim, soon, needCpu),
+    need: { cpu: needCpu, count: neededCount, heldCpu, calmSeconds },
+    ...weighed(input, aim, soon, { count, cpu, neededCount }, holdCpu, startCost / calmSeconds),
     before: current,
     after: { count, size },
     notes,
   };
-  return { count, size, history: { needs, memory: memory.history }, model: input.model ?? NEW_MODEL, explanation };
+  const growthCpu = Math.max(0, lead.cpu - demandCpu);
+  return { count, size, history: { needs, counts, memory: memory.history }, model, growthCpu, explanation };
 }
 
-function planCount(held: Need, { component, current }: PlanInput): number {
-  if (held.count === 0) return 0;
-  const { max } = component.size.cpu;
-  const present = Math.max(1, clamp(current.count, component.count.min, component.count.max));
-  const fewest = Math.max(held.count, Math.ceil(held.cpu / max - 1e-9));
-  if (fewest > present) return fewest;
-  const roomy = Math.max(held.count, Math.ceil(held.cpu / (max * CONSOLIDATE_AT) - 1e-9));
-  return Math.min(present, roomy);
+/** What the forecast said is remembered, to be held against what comes. */
+function withForecast({ sensed, seen, forecast, component, startSeconds }: PlanInput): ComponentModel {
+  const { model } = sensed;
+  if (forecast === undefined) return model;
+  const ticks = Math.ceil(startSeconds / seen.stepSeconds);
+  return {
+    ...model,
+    next: noteForecast(model.next, finite(forecast.nextCpu)),
+    lead: learnLead(model.lead, sensed.demandCpu, finite(forecast.leadCpu), ticks, coveredShare(component.objective)),
+  };
 }
 
-function planCpu(held: Need, count: number, { component, current }: PlanInput): number {
+function isIdle({ seen, current }: PlanInput, idleCpu: number, expected: number): boolean {
+  const instances = Math.max(1, current.count);
+  const working = finite(seen.arrivedPerSecond) > 0 || finite(seen.outstanding) > 0;
+  const idle = clamp(IDLE_SHARE * idleCpu, IDLE_CPU, IDLE_CPU_MAX) * instances;
+  return !working && finite(seen.usedCpu) <= idle && expected <= Math.max(idle, FORECAST_CPU * instances);
+}
+
+interface Limits {
+  countMin: number;
+  countMax: number;
+  countNote: Note;
+  /** Cores for one instance, on the hosts that there are. */
+  instanceCpu: number;
+  /** Cores for all. */
+  cpu: number;
+  cpuNote: Note;
+}
+
+/** Of the manifest, the budget and the hosts, the tightest. The minimum of the manifest is kept whatever else says. */
+function limitsOf({ component, budgetCpu, capacity, current }: PlanInput): Limits {
+  const { count, size } = component;
+  const budget = finiteOrMore(budgetCpu);
+  const hosts = finiteOrMore(capacity?.cpu);
+  const cpu = Math.max(count.min * size.cpu.min, Math.min(budget, hosts));
+  const instanceCpu = clamp(finiteOrMore(capacity?.instanceCpu), size.cpu.min, size.cpu.max);
+  const cpuNote = budget <= hosts ? 'budget' : 'capacity';
+  // More than fill it at the largest size would only be smaller; those that are there need not go for that.
+  const filling = component.objective.kind === 'queue' ? count.max : Math.max(current.count, cpuOver(cpu, instanceCpu));
+  const affordable = Math.min(Math.floor(cpu / size.cpu.min + 1e-9), filling);
+  const countMax = Math.max(count.min, Math.min(count.max, affordable));
+  return {
+    countMin: count.min,
+    countMax,
+    countNote: countMax === count.max ? 'count-max' : cpuNote,
+    instanceCpu,
+    cpu,
+    cpuNote,
+  };
+}
+
+function cpuOver(cpu: number, each: number): number {
+  return Math.ceil(cpu / each - 1e-9);
+}
+
+function finiteOrMore(value: number | undefined): number {
+  return value === undefined || Number.isNaN(value) ? Number.POSITIVE_INFINITY : Math.max(0, value);
+}
+
+/** Cores that each instance too many takes, since smaller ones are slower and no size is below the smallest. */
+function wasteOf({ component, current }: PlanInput, aim: Aim, load: Load, neededCount: number): number {
+  const fewest = clamp(neededCount, component.count.min, component.count.max);
+  const surplus = current.count - fewest;
+  if (surplus <= 0) return 0;
+  const held = (count: number) => (count === 0 ? 0 : count * (sizeFor(aim, load, count) ?? aim.component.size.cpu.max));
+  return Math.max(0, held(current.count) - held(fewest)) / surplus;
+}
+
+function settle(
+  { component, current, lost, forecast }: PlanInput,
+  aim: Aim,
+  facts: { neededCount: number; heldCount: number; calmSeconds: number; trust: number; soon: Load; demandCpu: number },
+): number {
+  const { neededCount, heldCount, calmSeconds, trust, soon, demandCpu } = facts;
+  const present = current.count;
+  if (heldCount >= present) return heldCount;
+  if (lost === true) return present;
+  if (heldCount === 0) return 0;
+  // What remains keeps room to grow in place.
+  const roomy: Load = {
+    cpu: soon.cpu / CONSOLIDATE_AT,
+    upperCpu: soon.upperCpu / CONSOLIDATE_AT,
+    floorCpu: soon.floorCpu / CONSOLIDATE_AT,
+  };
+  let fewer = Math.min(present, Math.max(heldCount, countFor(aim, roomy)));
+  if (fewer < present && trust > 0 && forecast !== undefined) {
+    // Not let go what the forecast wants back before holding has cost as much.
+    const highest = demandCpu + trust * Math.max(0, finite(forecast.highestWithin(calmSeconds)) - demandCpu);
+    const scale = highest / Math.max(soon.cpu, 1e-9);
+    if (scale > 1) {
+      const later: Load = { cpu: highest, upperCpu: soon.upperCpu * scale, floorCpu: highest };
+      fewer = clamp(countFor(aim, later), fewer, present);
+    }
+  }
+  return Math.max(fewer, Math.min(neededCount, component.count.max));
+}
+
+/** The count chosen beside the fewest that would do and the present one. */
+function weighed(
+  input: PlanInput,
+  aim: Aim,
+  load: Load,
+  chosen: { count: number; cpu: number; neededCount: number },
+  holdCpu: number,
+  startCpu: number,
+): { options: Option[]; chosen: number } {
+  const { current, component } = input;
+  const { min, max } = component.count;
+  const options: Option[] = [];
+  for (const wanted of [chosen.count, current.count, chosen.neededCount]) {
+    const count = clamp(wanted, min, max);
+    if (options.some((each) => each.count === count)) continue;
+    const needed = count === 0 ? 0 : sizeFor(aim, load, count);
+    const cpu = count === chosen.count ? chosen.cpu : (needed ?? aim.component.size.cpu.max);
+    const costCores = count * (cpu + holdCpu) + Math.max(0, count - current.count) * startCpu;
+    options.push({ count, cpu, costCores, meets: count >= Math.min(1, chosen.neededCount) && needed !== null });
+  }
+  return { options, chosen: 0 };
+}
+
+/** Cores that one instance needs and at most may get. */
+function planCpu(eachCpu: number, most: number, count: number, { component, current, lost }: PlanInput): number {
   const { min, max } = component.size.cpu;
-  const exact = held.cpu / Math.max(1, count);
-  const wanted = clamp(Math.ceil(exact / CPU_STEP - 1e-9) * CPU_STEP, min, max);
+  const present = current.size.cpu;
+  const wanted = clamp(Math.ceil(eachCpu / CPU_STEP - 1e-9) * CPU_STEP, min, most);
   // Without digits such as 0.30000000000000004, which people would have to read.
   const rounded = clamp(Number(wanted.toFixed(4)), min, max);
-  const present = current.size.cpu;
-  const keep = current.count > 0 && present >= rounded && present <= max && rounded >= present * (1 - DEAD_BAND);
-  return keep ? present : rounded;
+  // Of one that wakes nothing is known, and it has a start to make.
+  if (current.count === 0 && count > 0) return most;
+  const fits = current.count > 0 && present >= rounded && present <= most + 1e-9;
+  if (fits && (lost === true || rounded >= present * (1 - CPU_DEAD_BAND))) return present;
+  return rounded;
+}
+
+/** The component without sizes that no host has. */
+function fittingSizes(component: Component, instanceCpu: number): Component {
+  const { cpu, memory } = component.size;
+  if (instanceCpu >= cpu.max) return component;
+  return { ...component, size: { cpu: { min: cpu.min, max: instanceCpu }, memory } };
 }
 
 /** From use with headroom; grows at once, shrinks by the long window. Unknown use: as it is, or the largest size. */
@@ -158,7 +373,7 @@ function planMemory(input: PlanInput): { bytes: number; history: PlanHistory['me
   if (most === 0) return { bytes: present > 0 ? clamp(present, min, max) : max, history };
   const roomy = Math.max(most * MEMORY_HEADROOM, most + MEMORY_HEADROOM_BYTES);
   const wanted = clamp(Math.ceil(roomy / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES, min, max);
-  const keep = present >= wanted && present <= max && wanted >= present * (1 - DEAD_BAND);
+  const keep = present >= wanted && present <= max && wanted >= present * (1 - MEMORY_DEAD_BAND);
   return { bytes: keep ? present : wanted, history };
 }
 

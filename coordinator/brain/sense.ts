@@ -1,0 +1,121 @@
+import type { Component, Objective } from '../../protocol/manifest.js';
+import { type ComponentModel, MODEL_VERSION, NEW_MODEL } from './component-model.js';
+import { costsOf, learnCost } from './cost-model.js';
+import type { DemandBasis } from './explanation.js';
+import { latencyPrior, learnLatency } from './latency-model.js';
+import { learnNext } from './next-demand.js';
+
+/** What was seen of a component in the tick that has ended. */
+export interface Seen {
+  component: Component;
+  nowMs: number;
+  /** Length of the tick. */
+  stepSeconds: number;
+  /** Cores used. */
+  usedCpu: number;
+  arrivedPerSecond: number;
+  finishedPerSecond: number;
+  /** Calls that run or wait. */
+  outstanding: number;
+  /** At the percentile of the objective; null without calls. */
+  latencyMs: number | null;
+  /** Instances that served, and the cores that they had in all. */
+  ready: { count: number; cpu: number };
+}
+
+/** What arrives, kept apart from what is served. */
+export interface Sensed {
+  model: ComponentModel;
+  /** Cores that what arrives takes, whether served or not; without the backlog. */
+  demandCpu: number;
+  basis: DemandBasis;
+  /** Cores that would work off the calls that wait for CPU within BACKLOG_SECONDS. */
+  backlogCpu: number;
+  latencyMs: number | null;
+}
+
+/** All that is allotted is used: what is used then says nothing of what is wanted. */
+export const SATURATED = 0.95;
+const SATURATED_GROWTH = 2;
+/** From here on calls may be waiting for CPU: the mean hides instances that are full. */
+const BUSY = 0.85;
+/** When fewer than this share of what arrives gets done, CPU may be short whatever the share of it that is used. */
+const SERVED_SHARE = 0.9;
+const BACKLOG_SECONDS = 1;
+const IN_FLIGHT_SECONDS = 60;
+
+/** Learns from a tick and says what the demand was. Pure. */
+export function sense(known: ComponentModel, seen: Seen): Sensed {
+  const before = known.version === MODEL_VERSION ? known : NEW_MODEL;
+  const { component, stepSeconds, ready } = seen;
+  const usedCpu = finite(seen.usedCpu);
+  const arrived = finite(seen.arrivedPerSecond);
+  const finished = finite(seen.finishedPerSecond);
+  const outstanding = finite(seen.outstanding);
+  const latencyMs = seen.latencyMs === null ? null : finite(seen.latencyMs);
+  const cost = learnCost(before.cost, { instances: ready.count, finishedPerSecond: finished, usedCpu }, stepSeconds);
+  const { costCpu, idleCpu } = costsOf(cost);
+
+  const utilisation = ready.cpu > 0 ? usedCpu / ready.cpu : 0;
+  const arriving = costCpu === null ? 0 : idleCpu * ready.count + costCpu * arrived;
+  let demandCpu = usedCpu;
+  let basis: DemandBasis = ready.count > 0 ? 'used' : 'unknown';
+  let backlogCpu = 0;
+  const starved = utilisation >= BUSY || finished < arrived * SERVED_SHARE;
+  if (costCpu !== null && starved && arriving > usedCpu) {
+    demandCpu = arriving;
+    basis = 'arrivals';
+  }
+  // Requests say what is wanted, or at least that it grows; without any, only what is used can be seen.
+  if (utilisation >= SATURATED && arrived === 0 && finished === 0) {
+    demandCpu = Math.max(demandCpu, SATURATED_GROWTH * ready.cpu);
+    basis = 'saturated';
+  }
+  const waiting = outstanding - arrived * before.inFlightSeconds - 2 * Math.sqrt(arrived * before.inFlightSeconds);
+  if (costCpu !== null && utilisation >= BUSY && before.inFlightSeconds > 0 && waiting > 0) {
+    backlogCpu = (costCpu * waiting) / Math.max(BACKLOG_SECONDS, stepSeconds);
+  }
+  // While instances are busy to capacity they work off what waits, which is no demand that comes again.
+  if (costCpu !== null && basis === 'used' && backlogCpu > 0) demandCpu = Math.min(usedCpu, Math.max(arriving, 0));
+
+  const inFlightSeconds =
+    utilisation < BUSY && arrived > 0
+      ? before.inFlightSeconds === 0
+        ? outstanding / arrived
+        : before.inFlightSeconds +
+          (1 - Math.exp(-stepSeconds / IN_FLIGHT_SECONDS)) * (outstanding / arrived - before.inFlightSeconds)
+      : before.inFlightSeconds;
+
+  const percentile = component.objective.kind === 'latency' ? component.objective.percentile : 99;
+  const latency =
+    ready.count === 0 || component.objective.kind !== 'latency'
+      ? before.latency
+      : learnLatency(
+          before.latency,
+          latencyMs,
+          { demandCpu: usedCpu, count: ready.count, cpu: ready.cpu / ready.count },
+          stepSeconds,
+          latencyPrior(percentile, costCpu, latencyMs),
+        );
+  const next = learnNext(before.next, demandCpu, stepSeconds, coveredShare(component.objective));
+  const model = { ...before, atMs: seen.nowMs, cost, latency, next, inFlightSeconds };
+  return { model, demandCpu, basis, backlogCpu, latencyMs };
+}
+
+/**
+ * The share of ticks whose demand the allotment shall cover. Half of the calls that may miss a latency objective are
+ * left to queueing, half to misjudged demand.
+ */
+export function coveredShare(objective: Objective): number {
+  const percentile = objective.kind === 'latency' ? objective.percentile : 99;
+  return Math.min(0.999, Math.max(0.9, 1 - (1 - percentile / 100) / 2));
+}
+
+/** Larger numbers are taken as this, smaller ones as zero; keeps squares, sums and quotients finite. */
+const VALUE_MAX = 1e9;
+const VALUE_MIN = 1e-9;
+
+/** Numbers from outside that make no sense count as zero. */
+export function finite(value: number): number {
+  return Number.isFinite(value) && value > VALUE_MIN ? Math.min(VALUE_MAX, value) : 0;
+}

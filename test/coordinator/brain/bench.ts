@@ -1,0 +1,108 @@
+import { type ComponentModel, NEW_MODEL } from '../../../coordinator/brain/component-model.js';
+import { type Seen, type Sensed, sense } from '../../../coordinator/brain/sense.js';
+import {
+  EMPTY_HISTORY,
+  type Plan,
+  type PlanHistory,
+  type PlanInput,
+  planComponent,
+} from '../../../coordinator/brain/sharding.js';
+import type { Component } from '../../../protocol/manifest.js';
+
+export const MIB = 2 ** 20;
+
+export const COMPONENT: Component = {
+  source: { kind: 'image', image: 'x' },
+  command: [],
+  env: {},
+  count: { min: 1, max: 10 },
+  size: { cpu: { min: 0.1, max: 1 }, memory: { min: 64 * MIB, max: 512 * MIB } },
+  objective: { kind: 'utilisation', target: 0.5 },
+  state: 'none',
+  calls: [],
+  ports: [],
+};
+
+/** What a tick shows; the rest follows from it. */
+export type Sight = Partial<
+  Pick<Seen, 'usedCpu' | 'arrivedPerSecond' | 'finishedPerSecond' | 'outstanding' | 'latencyMs'>
+> &
+  Partial<Omit<PlanInput, 'seen' | 'sensed' | 'component' | 'history'>> & { ready?: { count: number; cpu: number } };
+
+/** One component, planned once a second, each plan carried out at once unless told otherwise. */
+export class PlanBench {
+  nowMs = 1_000_000;
+  current = { count: 1, size: { cpu: 0.1, memory: 64 * MIB } };
+  model: ComponentModel = NEW_MODEL;
+  history: PlanHistory = EMPTY_HISTORY;
+  sensed: Sensed | undefined;
+  readonly component: Component;
+
+  constructor(change: Partial<Component> = {}, current?: { count: number; cpu: number }) {
+    this.component = { ...COMPONENT, ...change };
+    if (current !== undefined) this.current = { count: current.count, size: { cpu: current.cpu, memory: 64 * MIB } };
+  }
+
+  /** A second passes in which this is seen. One request a second is served unless told. */
+  tick(sight: Sight = {}): Plan {
+    this.nowMs += 1_000;
+    const { usedCpu = 0, outstanding = 0, latencyMs = null, arrivedPerSecond = 1, ...rest } = sight;
+    const { finishedPerSecond = arrivedPerSecond, ready, ...planning } = rest;
+    const { component, nowMs, current } = this;
+    const seen: Seen = {
+      component,
+      nowMs,
+      stepSeconds: 1,
+      usedCpu,
+      arrivedPerSecond,
+      finishedPerSecond,
+      outstanding,
+      latencyMs,
+      ready: ready ?? { count: current.count, cpu: current.count * current.size.cpu },
+    };
+    this.sensed = sense(this.model, seen);
+    const plan = planComponent({
+      component,
+      nowMs,
+      seen,
+      sensed: this.sensed,
+      current,
+      memoryUsedMax: 0,
+      history: this.history,
+      startSeconds: 1,
+      ...planning,
+    });
+    this.model = plan.model;
+    this.history = plan.history;
+    this.current = { count: plan.count, size: plan.size };
+    return plan;
+  }
+
+  run(seconds: number, at: (second: number) => Sight): Plan[] {
+    return Array.from({ length: seconds }, (_, second) => this.tick(at(second)));
+  }
+
+  /** As after a change of coordinator with all that is stored. */
+  restart(): void {
+    this.model = JSON.parse(JSON.stringify(this.model)) as ComponentModel;
+    this.history = JSON.parse(JSON.stringify(this.history)) as PlanHistory;
+  }
+}
+
+export function allotted({ count, size }: { count: number; size: { cpu: number } }): number {
+  return count * size.cpu;
+}
+
+/** A repeatable source of numbers in [0, 1). */
+export function dice(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Normal with mean 0 and deviation 1 (Box and Muller). */
+export function normal(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(random() + 1e-12)) * Math.cos(2 * Math.PI * random());
+}
