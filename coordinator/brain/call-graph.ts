@@ -1,53 +1,68 @@
 import type { Component } from '../../protocol/manifest.js';
 
 /**
- * How many requests a component gets for each request of one of its callers. Learned together for all callers by
- * normalised least mean squares (Haykin, Adaptive Filter Theory, 4th ed. 2002, chapter 6), held at or above 0, on
- * smoothed rates, since what is called arrives a little later than what calls. Plain data.
+ * How many requests a component gets for each request of one of its callers. Learned together for all callers by least
+ * squares that forget, on smoothed rates, since what is called arrives a little later than what calls; kept at or above 0
+ * by coordinate descent (Franc, Hlaváč & Navara, CAIP 2005), a sweep a tick from the last solution. Plain data.
  */
 export interface CallRatios {
-  /** By caller's name: calls for each of its requests. */
-  ratios: Record<string, number>;
-  /** Smoothed requests per second: own, and by caller. */
+  /** Names in order; the lists below go along. */
+  callers: string[];
+  ratios: number[];
+  /** Smoothed requests per second: of the callers, and own. */
+  rates: number[];
   own: number;
-  callers: Record<string, number>;
+  /** Sums of products of the callers' rates with each other, row by row, and with its own. */
+  gram: number[];
+  moment: number[];
 }
 
-export const NO_RATIOS: CallRatios = { ratios: {}, own: 0, callers: {} };
+export const NO_RATIOS: CallRatios = { callers: [], ratios: [], rates: [], own: 0, gram: [], moment: [] };
 
 const SMOOTH_SECONDS = 5;
-const STEP = 0.05;
+const HALF_LIFE_SECONDS = 600;
 
+/** `callers`: requests per second by name. */
 export function learnRatios(
   known: CallRatios,
   arrivedPerSecond: number,
   callers: ReadonlyMap<string, number>,
   seconds: number,
 ): CallRatios {
-  if (callers.size === 0) return known;
-  const share = 1 - Math.exp(-seconds / SMOOTH_SECONDS);
-  const own = known.own + share * (arrivedPerSecond - known.own);
-  const smooth: Record<string, number> = {};
-  const ratios: Record<string, number> = {};
-  let power = 0;
-  let said = 0;
-  for (const [name, rate] of callers) {
-    const before = Object.hasOwn(known.callers, name) ? (known.callers[name] ?? 0) : 0;
-    const now = before + share * (rate - before);
-    smooth[name] = now;
-    power += now * now;
-    said += now * ratioOf(known, name);
+  if (callers.size === 0) return known.callers.length === 0 ? known : NO_RATIOS;
+  const names = [...callers.keys()].sort();
+  const before = names.length === known.callers.length && names.every((name, i) => name === known.callers[i]);
+  const count = names.length;
+  const zeros = () => new Array<number>(count).fill(0);
+  const start = before ? known : { ...NO_RATIOS, ratios: zeros(), rates: zeros(), moment: zeros(), gram: [] };
+  const share = before ? 1 - Math.exp(-seconds / SMOOTH_SECONDS) : 1;
+  const keep = 0.5 ** (seconds / HALF_LIFE_SECONDS);
+  const own = start.own + share * (arrivedPerSecond - start.own);
+  const rates = names.map((name, i) => {
+    const last = start.rates[i] ?? 0;
+    return last + share * ((callers.get(name) ?? 0) - last);
+  });
+  const moment = rates.map((rate, i) => keep * (start.moment[i] ?? 0) + seconds * rate * own);
+  const gram: number[] = [];
+  for (let i = 0; i < count; i += 1) {
+    for (let j = 0; j < count; j += 1) {
+      const product = (rates[i] ?? 0) * (rates[j] ?? 0);
+      gram.push(keep * (start.gram[i * count + j] ?? 0) + seconds * product);
+    }
   }
-  if (!(power > 0)) return { ratios: known.ratios, own, callers: smooth };
-  // Where nothing is known yet the first sight is believed.
-  const fresh = Object.keys(known.ratios).length === 0;
-  const step = ((fresh ? 1 : STEP) * (own - said)) / power;
-  for (const [name, rate] of Object.entries(smooth)) ratios[name] = Math.max(0, ratioOf(known, name) + step * rate);
-  return { ratios, own, callers: smooth };
+  const ratios = start.ratios.slice();
+  for (let i = 0; i < count; i += 1) {
+    const own = gram[i * count + i] ?? 0;
+    if (!(own > 0)) continue;
+    let rest = moment[i] ?? 0;
+    for (let j = 0; j < count; j += 1) if (j !== i) rest -= (gram[i * count + j] ?? 0) * (ratios[j] ?? 0);
+    ratios[i] = Math.max(0, rest / own);
+  }
+  return { callers: names, ratios, rates, own, gram, moment };
 }
 
-export function ratioOf({ ratios }: CallRatios, caller: string): number {
-  return Object.hasOwn(ratios, caller) ? (ratios[caller] ?? 0) : 0;
+export function ratioOf({ callers, ratios }: CallRatios, caller: string): number {
+  return ratios[callers.indexOf(caller)] ?? 0;
 }
 
 /** Names with each caller before those that it calls; where they call in a circle, one of them is first, by name. */

@@ -33,14 +33,15 @@ export const NEW_FIT: Fit = { xx: 0, xz: 0, zz: 0, xy: 0, zy: 0, weight: 0, scal
 
 /** Half of what was learned is forgotten in so long; faster once the truth has moved. */
 const HALF_LIFE_SECONDS = 1_200;
-const HALF_LIFE_MOVED_SECONDS = 20;
+const HALF_LIFE_MOVED_SECONDS = 6;
 /** The usual error is that of about so many values. */
 const SCALE_VALUES = 30;
 /** Errors beyond so many usual ones weigh less; beyond so many they count as this. */
 const FAR = 3;
 const FARTHEST = 5;
-/** A bias of this share of the usual error: the errors lie on one side. */
+/** A bias of this share of the usual error, and of this share of the value: the errors lie on one side, and matter. */
 const MOVED = 0.8;
+const MATTERS = 0.15;
 
 /** `seconds` is the time that the value stands for. */
 export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: number, prior: Prior): Fit {
@@ -51,7 +52,7 @@ export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: num
   const bounded = Math.max(-FARTHEST * scale0, Math.min(FARTHEST * scale0, error));
   const scale = scale0 + (Math.abs(bounded) - scale0) / SCALE_VALUES;
   const bias = fit.bias + (bounded - fit.bias) / SCALE_VALUES;
-  const moved = Math.abs(bias) > MOVED * scale && scale > 0.02 * Math.abs(y);
+  const moved = Math.abs(bias) > MOVED * scale && Math.abs(bias) > MATTERS * Math.abs(y);
   const keep = 0.5 ** (seconds / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
   const far = Math.abs(error);
   const w = seconds * (far > FAR * scale && far > 0 ? (FAR * scale) / far : 1);

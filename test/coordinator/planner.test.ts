@@ -1,0 +1,191 @@
+import t from 'tap';
+import { place } from '../../coordinator/brain/placement.js';
+import { assignShards } from '../../coordinator/brain/shards.js';
+import {
+  applyManifest,
+  type ClusterState,
+  componentKey,
+  desiredFor,
+  EMPTY_CLUSTER,
+  instancesOf,
+} from '../../coordinator/cluster.js';
+import { hostConnected, type Observed, startObserving, takeReport } from '../../coordinator/observed.js';
+import { type PlannerState, plan } from '../../coordinator/planner.js';
+import { reconcile } from '../../coordinator/reconcile.js';
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import type { InstanceStatus } from '../../protocol/link.js';
+import type { Component, Manifest } from '../../protocol/manifest.js';
+import { COMPONENT } from './brain/bench.js';
+
+/** Requests a second to a component, and what each costs. */
+interface Load {
+  perSecond: number;
+  costCpu: number;
+}
+
+/** Plan and reconcile over hosts that do at once what they are told; requests are served as far as the CPU goes. */
+class Rig {
+  state: ClusterState = EMPTY_CLUSTER;
+  memory: PlannerState = {};
+  observed: Observed = startObserving(0);
+  nowMs = 0;
+  /** Hosts that say nothing now. */
+  readonly silent = new Set<string>();
+  /** No instance gets more, whatever it is told: resizes fail. */
+  stuckCpu = Number.POSITIVE_INFINITY;
+  readonly #hosts: string[];
+  readonly #counters = new Map<string, { cpuSeconds: number; arrived: number; finished: number }>();
+  readonly #manifest: Manifest;
+
+  constructor(components: Record<string, Partial<Component>>, rest: Partial<Manifest> = {}, hosts = ['h1', 'h2']) {
+    const described = Object.entries(components).map(([name, each]) => [name, { ...COMPONENT, ...each }]);
+    this.#manifest = { app: 'x', components: Object.fromEntries(described), ...rest };
+    this.#hosts = hosts;
+    for (const name of hosts) {
+      const info = { name, cores: 32, memoryBytes: 2 ** 37, kernel: '6', degraded: [] };
+      this.observed = hostConnected(this.observed, info, 0);
+    }
+    this.state = applyManifest(this.state, this.#manifest);
+  }
+
+  tick(loads: Record<string, Load>): void {
+    this.nowMs += 1_000;
+    for (const host of this.#hosts) {
+      if (this.silent.has(host)) continue;
+      const desired = desiredFor(this.state, host);
+      const statuses = desired.instances.map((each) => this.#status(each.component, each, loads[each.component]));
+      this.observed = takeReport(this.observed, host, desired.revision, statuses, this.nowMs);
+    }
+    const planned = plan(this.state, this.observed, this.memory, this.nowMs);
+    this.memory = planned.memory;
+    this.state = reconcile(planned.state, this.observed, { place, assignShards }, this.nowMs).state;
+  }
+
+  run(seconds: number, loads: Record<string, Load>): void {
+    for (let second = 0; second < seconds; second += 1) this.tick(loads);
+  }
+
+  allotted(component: string): number {
+    const target = this.state.targets[componentKey('x', component)];
+    return target === undefined ? 0 : target.count * target.size.cpu;
+  }
+
+  explanation(component: string) {
+    const explanation = this.memory[componentKey('x', component)]?.explanation;
+    if (explanation == null) throw new Error(`nothing was planned for ${component}`);
+    return explanation;
+  }
+
+  #status(component: string, each: { id: string; size: { cpu: number; memory: number } }, load?: Load): InstanceStatus {
+    const staying = instancesOf(this.state, 'x', component).filter(({ draining }) => draining === undefined).length;
+    const arrived = (load?.perSecond ?? 0) / Math.max(1, staying);
+    const costCpu = load?.costCpu ?? 0;
+    const size = { ...each.size, cpu: Math.min(each.size.cpu, this.stuckCpu) };
+    const finished = costCpu > 0 ? Math.min(arrived, size.cpu / costCpu) : 0;
+    const before = this.#counters.get(each.id) ?? { cpuSeconds: 0, arrived: 0, finished: 0 };
+    const counters = {
+      cpuSeconds: before.cpuSeconds + finished * costCpu,
+      arrived: before.arrived + arrived,
+      finished: before.finished + finished,
+    };
+    this.#counters.set(each.id, counters);
+    const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
+    const rest = { memoryBytes: 2 ** 20, ioReadBytes: 0, ioWriteBytes: 0, failed: 0, outstanding: 0, latencyBuckets };
+    const sample = { ...counters, ...rest };
+    return { id: each.id, app: 'x', component, phase: 'ready', size, restarts: 0, shards: [], sample };
+  }
+}
+
+t.test('a front end that is about to grow takes those that it calls along, in the same tick', async (t) => {
+  const season = 60;
+  const wave = { count: { min: 1, max: 50 }, seasonSeconds: season };
+  const rig = new Rig({ web: { ...wave, calls: ['index'] }, index: { count: { min: 1, max: 50 }, seasonSeconds: 0 } });
+  // Every minute the front end jumps; each of its requests makes three there.
+  const at = (second: number) => {
+    const perSecond = second % season < 30 ? 100 : 400;
+    return { web: { perSecond, costCpu: 0.01 }, index: { perSecond: 3 * perSecond, costCpu: 0.004 } };
+  };
+  for (let second = 0; second < 20 * season; second += 1) rig.tick(at(second));
+  // Just before the jump: the index has to be ready for it, though its own demand is low and it knows no season.
+  let early = 0;
+  for (let second = 0; second < 30; second += 1) {
+    rig.tick(at(second));
+    if (second >= 26) early = Math.max(early, rig.allotted('index'));
+  }
+  t.ok(rig.explanation('web').ahead?.trust === 1);
+  t.ok(early >= 400 * 3 * 0.004, `${early} cores for the ${400 * 3 * 0.004} to come`);
+});
+
+t.test('starved instances do not look idle: a tenfold rise is met within two ticks', async (t) => {
+  const rig = new Rig({ a: { count: { min: 1, max: 50 } } });
+  rig.run(60, { a: { perSecond: 50, costCpu: 0.01 } });
+  const loads = { a: { perSecond: 500, costCpu: 0.01 } };
+  rig.run(1, loads);
+  t.equal(rig.explanation('a').demand.basis, 'arrivals');
+  t.ok(Math.abs(rig.explanation('a').demand.cpu - 5) < 0.3, `${rig.explanation('a').demand.cpu}`);
+  rig.run(1, loads);
+  t.ok(rig.allotted('a') >= 5);
+});
+
+t.test('observed only: the plan is made, explained and goes on from itself; nothing is changed', async (t) => {
+  const rig = new Rig({ a: { mode: 'observe' } });
+  const before = rig.state.targets;
+  rig.run(60, { a: { perSecond: 300, costCpu: 0.01 } });
+  t.equal(rig.state.targets, before);
+  const { after, before: from } = rig.explanation('a');
+  t.ok(after.count * after.size.cpu >= 6, `${after.count} × ${after.size.cpu}`);
+  t.strictSame(from.count, after.count, 'it has come to rest where it would be');
+});
+
+t.test('an app keeps its budget: the higher priority is served first, the minimum always', async (t) => {
+  const rig = new Rig({ high: { priority: 900 }, low: { priority: 100 } }, { budget: { cpu: 6 } });
+  const load = { perSecond: 200, costCpu: 0.01 };
+  for (let second = 0; second < 60; second += 1) {
+    rig.tick({ high: load, low: load });
+    if (second > 3) t.ok(rig.allotted('high') + rig.allotted('low') <= 6 + 1e-6);
+  }
+  t.ok(rig.allotted('high') >= 4);
+  t.ok(rig.allotted('low') >= 0.1 && rig.allotted('low') <= 2.01);
+  t.ok(rig.explanation('low').notes.includes('budget'));
+});
+
+t.test('a budget of its own', async (t) => {
+  const rig = new Rig({ a: { budget: { cpu: 1.5 } } });
+  rig.run(30, { a: { perSecond: 400, costCpu: 0.01 } });
+  t.ok(rig.allotted('a') <= 1.5 + 1e-9 && rig.allotted('a') > 1.3);
+});
+
+t.test('a host falls silent: what its instances do is not taken for nothing, and nothing shrinks', async (t) => {
+  const rig = new Rig({ a: { count: { min: 4, max: 20 } } });
+  const loads = { a: { perSecond: 300, costCpu: 0.01 } };
+  rig.run(60, loads);
+  const before = rig.allotted('a');
+  t.equal(rig.state.instances.byHost.size, 2);
+  rig.silent.add('h2');
+  for (let second = 0; second < 30; second += 1) {
+    rig.tick(loads);
+    t.ok(rig.allotted('a') >= before - 1e-9);
+    t.ok(Math.abs(rig.explanation('a').demand.cpu - 3) < 0.2, `${rig.explanation('a').demand.cpu} cores of 3`);
+  }
+  t.ok(rig.explanation('a').notes.includes('lost-metrics'));
+});
+
+t.test('all metrics lost: everything stays', async (t) => {
+  const rig = new Rig({ a: {} });
+  rig.run(60, { a: { perSecond: 300, costCpu: 0.01 } });
+  const before = rig.state.targets;
+  for (const host of ['h1', 'h2']) rig.silent.add(host);
+  rig.run(60, {});
+  t.equal(rig.state.targets, before);
+});
+
+t.test('resizes that fail end nothing: the plan goes on with the size that there is', async (t) => {
+  const rig = new Rig({ a: { count: { min: 1, max: 40 } } });
+  rig.run(30, { a: { perSecond: 50, costCpu: 0.01 } });
+  const ids = instancesOf(rig.state, 'x', 'a').map(({ id }) => id);
+  rig.stuckCpu = 0.5;
+  rig.run(30, { a: { perSecond: 300, costCpu: 0.01 } });
+  const now = instancesOf(rig.state, 'x', 'a');
+  t.ok(ids.every((id) => now.some((each) => each.id === id && each.draining === undefined)));
+  t.ok(now.length * 0.5 >= 3, `${now.length} instances of half a core for 3 cores`);
+});
