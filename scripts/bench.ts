@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { isIsolated, mountedAt, runIsolated } from '../agent/isolate.js';
 import { native } from '../native/index.js';
 import { benchAgent } from './lib/bench/agent.js';
+import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
@@ -15,14 +16,18 @@ const BENCHES: Record<string, () => Promise<Row[]>> = {
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
   'brain-scale': () => benchBrainScale(),
+  'brain-online': () => benchBrainOnline(),
 };
-const USAGE = `usage: scripts/bench NAME… [--json]
-Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, all`;
+const USAGE = `usage: scripts/bench NAME… [DIR] [--json]
+Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, all.
+DIR, with a slash in it, holds traces, which brain-online needs; SHOAL_TRACES may name it as well.`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);
   const json = words.includes('--json');
-  const asked = words.filter((word) => word !== '--json');
+  const folder = words.find((word) => word.includes('/'));
+  if (folder !== undefined) process.env.SHOAL_TRACES = folder;
+  const asked = words.filter((word) => word !== '--json' && word !== folder);
   const names = asked.includes('all') ? Object.keys(BENCHES) : asked;
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
   if (names.length === 0 || unknown.length > 0) {

@@ -139,6 +139,9 @@ const TYPICAL_SHARE = 0.002;
 const FACTOR_MIN = 0.01;
 const REFIT_FIRST = 128;
 const DAY_SECONDS = 86_400;
+const STEP_SECONDS_MIN = 0.01;
+/** Of a longer season nobody will see two cycles. */
+const SEASON_SECONDS_MAX = 400 * DAY_SECONDS;
 /** So many cycles without any help from a season, and it is dropped. */
 const IDLE_CYCLES_MAX = 3;
 const COMPARISONS_MIN = 16;
@@ -146,9 +149,10 @@ const COMPARISONS_MIN = 16;
 const SHARE = 0.95;
 
 export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: DemandForecasterOptions): DemandForecaster {
-  if (!(stepSeconds > 0 && Number.isFinite(stepSeconds)))
-    throw new RangeError(`stepSeconds must be above 0, not ${stepSeconds}`);
-  const season = Number.isFinite(seasonSeconds) && seasonSeconds > 0 ? seasonSeconds : 0;
+  if (!(stepSeconds >= STEP_SECONDS_MIN && stepSeconds <= DAY_SECONDS)) {
+    throw new RangeError(`stepSeconds must be from ${STEP_SECONDS_MIN} to ${DAY_SECONDS}, not ${stepSeconds}`);
+  }
+  const season = seasonSeconds > 0 && seasonSeconds <= SEASON_SECONDS_MAX ? seasonSeconds : 0;
   const horizons = Math.max(HORIZONS_MIN, Math.ceil(Math.log2(HORIZON_SECONDS / stepSeconds)) + 1);
   return {
     stepSeconds,
@@ -237,7 +241,7 @@ export function demandModelName({ ticks, views, record, history, stepSeconds }: 
   let best = { weight: -1, name: '' };
   for (const [v, { seasonal }] of views.entries()) {
     const from = candidateAt(v);
-    const until = v + 1 < views.length ? candidateAt(v + 1) : record.candidates;
+    const until = candidateAt(v + 1);
     let weight = 0;
     let member = { weight: -1, index: 0 };
     for (let k = from; k < until; k++) {
@@ -460,6 +464,11 @@ function newView(seasonal: SeasonalModel | null): View {
 /** A value as a view sees it. */
 function plainValue(seasonal: SeasonalModel | null, season: number, value: number): number {
   return seasonal === null ? value : without(seasonal, season, value);
+}
+
+/** How many candidates views hold in all. */
+export function candidatesOf(views: readonly View[]): number {
+  return candidateAt(views.length);
 }
 
 /** Place of the first candidate of a view. */

@@ -17,5 +17,6 @@ export { type FitOptions, fit, given, type Model, offsetFor, refusal } from './f
 export { type Form, type Parameters, project, type Run, run, type State, step } from './holt-winters.js';
 export { nameOf, type PredictOptions, predict, quantile } from './predict.js';
 export { type RefitJob, type RefitResult, runRefit } from './refit.js';
+export { loadDemandForecaster, saveDemandForecaster } from './save.js';
 export { findSeason, type Season } from './season.js';
 export type { Forecast, ForecastInterval } from './types.js';

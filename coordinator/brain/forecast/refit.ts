@@ -111,8 +111,9 @@ function bestSeasonal(job: RefitJob, ring: RefitRing, index: number): FittedSeas
     const plain = plainErrors(values, split, horizons);
     for (const seasonal of ['additive', 'multiplicative'] as const) {
       const form: Form = { trend: 'damped', seasonal, seasons, correction: true };
-      if (!suits(values, form)) continue;
-      const { parameters, state } = fit(values.slice(0, split), form, {
+      const head = values.slice(0, split);
+      if (!suits(head, form) || !suits(values, form)) continue;
+      const { parameters, state } = fit(head, form, {
         robust: true,
         evaluationsMax: EVALUATIONS_MAX,
       });
