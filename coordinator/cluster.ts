@@ -280,12 +280,13 @@ export function desiredFor(state: ClusterState, host: string): Desired {
       if (record !== undefined) shards[key] = { epoch: record.epoch, owners: [...record.owners] };
     }
   }
-  const instances = group.map(({ id, app, component, size, draining }) => ({
+  const instances = group.map(({ id, app, component, size, draining, weight }) => ({
     id,
     app,
     component,
     size,
     draining: draining !== undefined,
+    ...(weight === undefined ? {} : { weight }),
   }));
   return { revision: state.revision, apps, instances, shards };
 }

@@ -10,6 +10,8 @@ export interface InstanceRecord {
   generation: number;
   createdAtMs: number;
   createdRevision: number;
+  /** Share of calls that it gets beside one of weight 1; absent: 1. */
+  weight?: number;
   /** Present while draining. */
   draining?: { sinceMs: number; revision: number };
 }

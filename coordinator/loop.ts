@@ -18,11 +18,16 @@ import {
 import { differences, loadCluster } from './persist.js';
 import { noteCalledInVain, type PlannerState, plan, reasonOf } from './planner.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
+import { shiftWeights } from './shift-weights.js';
 import type { Store } from './store/store.js';
+import { type Measured, Traffic } from './traffic.js';
 
 export const TICK_MS = 1_000;
 /** Kind of the agent's event that says that a component without instances was called. */
 export const CALLED_IN_VAIN = 'no-instance';
+
+/** Why a component gave way is said for so long, and while some of its instances wait for room. */
+const GAVE_WAY_SHOWN_MS = 600_000;
 
 const BRAIN: ReconcileBrain = { place, assignShards };
 
@@ -49,6 +54,9 @@ export class Coordinator {
   #tail: Promise<unknown> = Promise.resolve();
   /** Ids that hosts have begun to report and that the counters of ids do not know of yet. */
   readonly #freshIds = new Set<string>();
+  /** Component key → why it last gave way to another one. */
+  readonly #gaveWay = new Map<string, { message: string; atMs: number }>();
+  readonly #traffic = new Traffic();
   #timer: NodeJS.Timeout | undefined;
   #ticking = false;
   /** Component key → message of its instances that wait for room, so that each is said once. */
@@ -81,6 +89,14 @@ export class Coordinator {
   /** Component key → what was said of its instances that wait for room. */
   get waiting(): ReadonlyMap<string, string> {
     return this.#waiting;
+  }
+  /** What is measured of the state shards and the calls of each component. */
+  get measured(): Measured {
+    return this.#traffic;
+  }
+  /** Component key → why it lately gave way to another one. */
+  get gaveWay(): ReadonlyMap<string, { message: string; atMs: number }> {
+    return this.#gaveWay;
   }
   get events(): EventLog {
     return this.#options.events;
@@ -117,12 +133,18 @@ export class Coordinator {
 
   /** One turn of the loop. */
   async tick(): Promise<void> {
+    let shifts: Step[] = [];
     await this.change((state) => {
-      const planned = plan(state, this.#observed, this.#memory, this.now());
+      const nowMs = this.now();
+      const planned = plan(state, this.#observed, this.#memory, nowMs);
       this.#memory = planned.memory;
       this.decisions.stage(this.#told(planned.state));
-      return planned.state;
+      const looked = this.#traffic.look(planned.state, this.#observed, nowMs);
+      const shifted = shiftWeights(planned.state, looked, this.#traffic, nowMs);
+      shifts = shifted.steps;
+      return shifted.state;
     });
+    for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
   }
 
   /**
@@ -167,7 +189,8 @@ export class Coordinator {
   async #applyOrThrow(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
     const before = this.#state;
     const fresh = [...this.#freshIds];
-    const result = reconcile(transition(noteSeenIds(before, fresh)), this.#observed, BRAIN, this.now());
+    const transited = transition(noteSeenIds(before, fresh));
+    const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0) await this.#options.store.commit(batch);
     this.#state = result.state;
@@ -230,9 +253,15 @@ export class Coordinator {
         if (this.#waiting.get(key) === step.message) continue;
         this.#waiting.set(key, step.message);
       }
+      if (step.kind === 'gave-way') {
+        this.#gaveWay.set(componentKey(step.app, step.component), { message: step.message, atMs });
+      }
       this.events.append({ atMs, ...step });
     }
     for (const key of [...this.#waiting.keys()]) if (!waiting.has(key)) this.#waiting.delete(key);
+    for (const [key, { atMs: sinceMs }] of this.#gaveWay) {
+      if (!waiting.has(key) && atMs - sinceMs > GAVE_WAY_SHOWN_MS) this.#gaveWay.delete(key);
+    }
   }
 
   #note(kind: string, message: string): void {

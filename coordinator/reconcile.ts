@@ -10,6 +10,7 @@ import {
   type PlaceRequest,
 } from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
+import { talkShares } from './brain/talk.js';
 import {
   bump,
   type ClusterState,
@@ -25,6 +26,7 @@ import { fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
 import { isUsable, type Observed, seenOf } from './observed.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
+import { type Measured, NOTHING_MEASURED } from './traffic.js';
 
 /** What reconcile needs of the brain. */
 export interface ReconcileBrain {
@@ -37,7 +39,16 @@ export interface Step {
   app: string;
   component: string;
   instance: string;
-  kind: 'created' | 'draining' | 'dropped' | 'replaced' | 'resized' | 'gave-way' | 'unplaced' | 'shards-assigned';
+  kind:
+    | 'created'
+    | 'draining'
+    | 'dropped'
+    | 'replaced'
+    | 'resized'
+    | 'gave-way'
+    | 'unplaced'
+    | 'shards-assigned'
+    | 'weight-shifted';
   message: string;
 }
 
@@ -51,9 +62,10 @@ export function reconcile(
   observed: Observed,
   brain: ReconcileBrain,
   nowMs: number,
+  measured: Measured = NOTHING_MEASURED,
 ): { state: ClusterState; steps: Step[] } {
   const draft = new InstanceDraft(state.instances);
-  const context: Context = { state, observed, brain, nowMs, draft, steps: [] };
+  const context: Context = { state, observed, brain, nowMs, measured, draft, steps: [] };
   dropAll(context);
   const wishes: Wish[] = [];
   const someDrained = Object.values(state.cordons).some(({ drain }) => drain);
@@ -66,7 +78,7 @@ export function reconcile(
   const instances = draft.finish();
   const next =
     instances === state.instances ? state : bump({ ...state, instances, counters: { ...state.counters, ...counters } });
-  const assigned = assignAllShards(next, observed, brain.assignShards, nowMs);
+  const assigned = assignAllShards(next, observed, brain.assignShards, nowMs, measured);
   if (assigned !== next) noteShards(next, assigned, context.steps);
   return { state: assigned, steps: context.steps };
 }
@@ -79,6 +91,7 @@ interface Context {
   observed: Observed;
   brain: ReconcileBrain;
   nowMs: number;
+  measured: Measured;
   draft: InstanceDraft;
   steps: Step[];
 }
@@ -193,7 +206,7 @@ function create(wishes: readonly Wish[], context: Context): { counters: Counters
   const counters: Counters = {};
   // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
   const reserved = { ...state.counters };
-  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish), state) }));
+  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish), context) }));
   const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
   const hosts = openHosts(state, observed, draft);
   const placement = brain.place({ groups: asks.flatMap(({ groups }) => groups), hosts, hostsOf });
@@ -233,7 +246,7 @@ function put(wish: Wish, id: string, host: string | undefined, counters: Counter
 }
 
 /** Those that its minimum asks for, and the rest. */
-function groupsOf(wish: Wish, ids: readonly string[], state: ClusterState): PlaceGroup[] {
+function groupsOf(wish: Wish, ids: readonly string[], { state, measured }: Context): PlaceGroup[] {
   const { app, component, size, described, current } = wish;
   const components = own(state.apps, app)?.manifest.components ?? {};
   const keyOf = (name: string) => componentKey(app, name);
@@ -241,9 +254,8 @@ function groupsOf(wish: Wish, ids: readonly string[], state: ClusterState): Plac
   const averse = Object.keys(components).filter((name) => components[name]?.place?.apart.includes(component));
   const apart = [...new Set([...(described.place?.apart ?? []), ...averse])].map(keyOf);
   const near = new Map<string, number>();
-  // Until what they say to each other has been measured, all that it may call count alike.
-  const callees = described.calls.filter((name) => name !== component);
-  for (const name of callees) near.set(keyOf(name), UNMEASURED_NEAR / callees.length);
+  const talk = new Map(Object.keys(components).map((name) => [name, measured.talkOf(keyOf(name))]));
+  for (const [name, share] of talkShares(component, talk) ?? unmeasuredShares(wish)) near.set(keyOf(name), share);
   for (const name of described.place?.near ?? []) near.set(keyOf(name), 1);
   const common = { key: keyOf(component), size, priority: priorityOf(described), near, apart };
   const base = described.place === undefined ? common : { ...common, rules: described.place };
@@ -253,6 +265,12 @@ function groupsOf(wish: Wish, ids: readonly string[], state: ClusterState): Plac
     { ...base, ids: ids.slice(needed), needed: false },
   ];
   return groups.filter((group) => group.ids.length > 0);
+}
+
+/** Until what they say to each other has been measured, all that it may call count alike. */
+function unmeasuredShares({ described, component }: Wish): ReadonlyMap<string, number> {
+  const callees = described.calls.filter((name) => name !== component);
+  return new Map(callees.map((name) => [name, UNMEASURED_NEAR / callees.length]));
 }
 
 function nextIds(reserved: Record<string, number>, wish: Wish): string[] {
@@ -307,8 +325,8 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
     for (const id of changed) {
       const instance = draft.onHost(room.host).find((each) => each.id === id);
       if (instance === undefined) continue;
-      const why = `gave way to ${claim.key} of priority ${claim.priority}`;
-      if (room.kind === 'end') drain([instance], why, context, 'gave-way');
+      const why = `gave way to ${claim.key} of priority ${claim.priority}${claim.needed ? ', for its min' : ''}`;
+      if (room.kind === 'end') drain([instance], `${why}${belowMin(instance, context)}`, context, 'gave-way');
       else {
         const size = { ...instance.size, cpu: room.cpu.get(id) ?? instance.size.cpu };
         draft.put({ ...instance, size });
@@ -318,6 +336,14 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
     const [id] = claim.group.ids;
     if (room.kind === 'shrink' && id !== undefined) put(claim.wish, id, room.host, counters, context);
   }
+}
+
+/** Whether the instance's component has fewer than its minimum once it is gone, in words. */
+function belowMin({ app, component }: InstanceRecord, { state, draft }: Context): string {
+  const min = componentOf(state, app, component)?.count.min ?? 0;
+  const staying = draft.ofComponent(componentKey(app, component)).filter((each) => each.draining === undefined);
+  const left = staying.length - 1;
+  return left < min ? `; ${left} of its min of ${min} are left` : '';
 }
 
 /** Notes on the way how many instances above its minimum each component has. */

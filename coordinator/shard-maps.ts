@@ -1,4 +1,5 @@
 import { LIMITS } from '../protocol/limits.js';
+import { rebalance, spreadByHeat } from './brain/rebalance.js';
 import {
   bump,
   type ClusterState,
@@ -6,14 +7,25 @@ import {
   componentOf,
   type InstanceRecord,
   instancesOf,
+  modeOf,
   type ShardRecord,
 } from './cluster.js';
 import { type Observed, seenOf } from './observed.js';
+import type { HeatView, Measured } from './traffic.js';
 
 export type AssignShards = (owners: (string | null)[], instances: string[]) => (string | null)[];
 
 /** A handover that has not been reported as done for this long no longer holds up the next one. */
 export const SETTLE_MS_MAX = 2 * LIMITS.handoverMsMax;
+
+/** Shards move for their heat while the hottest owner has more than so many times the mean heat … */
+const IMBALANCE_MAX = 1.25;
+/** … and at least this share of its own CPU in use, since it is in nobody's way otherwise; */
+const BUSY_SHARE = 0.25;
+/** at most so many in a round, 9 % of the keys as in Slicer; */
+const MOVES_MAX = Math.floor(0.09 * LIMITS.shardCount);
+/** and a round begins so long after the last change. */
+const ROUND_MS = 20_000;
 
 /** Brings the shard maps of all partitioned components in line with their instances; the rest lose theirs. */
 export function assignAllShards(
@@ -21,6 +33,7 @@ export function assignAllShards(
   observed: Observed,
   assign: AssignShards,
   nowMs: number,
+  measured: Measured,
 ): ClusterState {
   const shards: Record<string, ShardRecord> = {};
   let changed = false;
@@ -30,7 +43,9 @@ export function assignAllShards(
       const key = componentKey(app, name);
       const before = Object.hasOwn(state.shards, key) ? state.shards[key] : undefined;
       const instances = instancesOf(state, app, name);
-      const after = nextRecord(before, instances, observed, assign, nowMs);
+      const heat = modeOf(state, app, name).mode === 'act' ? measured.heatOf(key) : null;
+      const choose = chooserOf(assign, instances, heat);
+      const after = nextRecord(before, instances, observed, choose, nowMs);
       shards[key] = after;
       changed ||= after !== before;
     }
@@ -39,11 +54,39 @@ export function assignAllShards(
   return changed ? bump({ ...state, shards }) : state;
 }
 
+/** How owners are chosen: by heat where it is known, else by number. */
+interface Chooser {
+  /** For a set of instances other than before. */
+  assign: AssignShards;
+  /** For the same set. */
+  rebalance(owners: (string | null)[], instances: string[]): (string | null)[];
+}
+
+function chooserOf(assign: AssignShards, instances: readonly InstanceRecord[], view: HeatView | null): Chooser {
+  if (view === null) return { assign, rebalance: (owners) => owners };
+  const { heat, resting } = view;
+  return {
+    assign: (owners, ids) => spreadByHeat({ owners, heat, instances: ids }),
+    rebalance: (owners, ids) => {
+      const cores = new Map(instances.map(({ id, size }) => [id, size.cpu]));
+      const busy = ids.some((id) => {
+        const load = owners.reduce((sum, owner, shard) => sum + (owner === id ? (heat[shard] ?? 0) : 0), 0);
+        return load >= BUSY_SHARE * (cores.get(id) ?? 0);
+      });
+      if (!busy) return owners;
+      const bounds = { imbalanceMax: IMBALANCE_MAX, movesMax: MOVES_MAX };
+      const result = [...owners];
+      for (const { shard, to } of rebalance({ owners, heat, resting, instances: ids }, bounds)) result[shard] = to;
+      return result;
+    },
+  };
+}
+
 function nextRecord(
   before: ShardRecord | undefined,
   instances: readonly InstanceRecord[],
   observed: Observed,
-  assign: AssignShards,
+  choose: Chooser,
   nowMs: number,
 ): ShardRecord {
   const current: ShardRecord = before ?? {
@@ -53,7 +96,7 @@ function nextRecord(
   };
   const present = new Set(instances.map((each) => each.id));
   const kept = current.owners.map((owner) => (owner !== null && present.has(owner) ? owner : null));
-  const owners = nextOwners(kept, instances, current, observed, assign, nowMs);
+  const owners = nextOwners(kept, instances, current, observed, choose, nowMs);
   if (before !== undefined && owners.every((owner, shard) => owner === before.owners[shard])) return before;
   return { epoch: current.epoch + 1, owners, changedAtMs: nowMs };
 }
@@ -62,13 +105,14 @@ function nextRecord(
  * At first, when nobody owns anything, all instances that are not leaving share the shards even before they are
  * ready: there is no state to lose, and waiting would only mean handing over later. Afterwards only ready ones take
  * part. One handover at a time: while agents still move shards, only shards without a usable owner are given anew.
+ * While the set of owners stays, shards move for their heat alone, a few at a time.
  */
 function nextOwners(
   owners: (string | null)[],
   instances: readonly InstanceRecord[],
   current: ShardRecord,
   observed: Observed,
-  assign: AssignShards,
+  { assign, rebalance }: Chooser,
   nowMs: number,
 ): (string | null)[] {
   const staying = instances.filter((each) => each.draining === undefined);
@@ -85,7 +129,13 @@ function nextOwners(
   const holding = new Set(owners.filter((owner) => owner !== null && !broken(owner)));
   const candidates = staying.map((each) => each.id).filter((id) => ready.includes(id) || holding.has(id));
   const settled = isSettled(current, instances, observed) || nowMs - current.changedAtMs >= SETTLE_MS_MAX;
-  if (settled) return assign(owners, candidates);
+  if (settled) {
+    const owning = new Set(owners);
+    const same =
+      owners.every((owner) => owner !== null && candidates.includes(owner)) && candidates.every((id) => owning.has(id));
+    if (!same) return assign(owners, candidates);
+    return nowMs - current.changedAtMs < ROUND_MS ? owners : rebalance(owners, candidates);
+  }
   const orphaned = owners.some((owner) => owner === null || broken(owner));
   if (!orphaned) return owners;
   const rebalanced = assign(owners, candidates);

@@ -1,10 +1,11 @@
-import type { AppView, ComponentView, DecisionView, HostView, InstanceView } from '../protocol/http.js';
+import type { AppView, ComponentView, DecisionView, HostView, InstanceView, ShardView } from '../protocol/http.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
 import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
+import type { Measured } from './traffic.js';
 
 /** What the coordinator knows at this moment. */
 export interface Knowledge {
@@ -14,6 +15,9 @@ export interface Knowledge {
   nowMs: number;
   /** Component key → what is said of its instances that found no host. */
   waiting: ReadonlyMap<string, string>;
+  /** Component key → why it lately gave way to another one. */
+  gaveWay: ReadonlyMap<string, { message: string; atMs: number }>;
+  measured: Measured;
 }
 
 export function appView({ state }: Knowledge, app: string): AppView | null {
@@ -59,7 +63,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
     forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
-    reason: waits === undefined ? planned : `${planned}; ${waits}`,
+    reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),
+    shards: shardViews(known, key),
   };
 }
 
@@ -70,6 +75,25 @@ export function decisionView(decision: Decision): DecisionView {
   return { atMs, fate, changed, before, after, summary: summary(explanation), words, outcome, explanation };
 }
 
+function gaveWayText({ gaveWay, nowMs }: Knowledge, key: string): string | undefined {
+  const found = gaveWay.get(key);
+  if (found === undefined) return undefined;
+  return `${found.message} (${Math.max(0, Math.round((nowMs - found.atMs) / 1_000))} s ago)`;
+}
+
+/** Null for components without state shards. */
+function shardViews({ state, measured }: Knowledge, key: string): ShardView[] | null {
+  const record = own(state.shards, key);
+  if (record === undefined) return null;
+  const view = measured.heatOf(key);
+  return record.owners.map((owner, shard) => ({
+    shard,
+    owner,
+    cpu: view?.heat[shard] ?? 0,
+    callsPerSecond: view?.calls[shard] ?? 0,
+  }));
+}
+
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
 export function instanceViews({ state, observed, memory }: Knowledge): InstanceView[] {
   const views: InstanceView[] = [];
@@ -77,15 +101,15 @@ export function instanceViews({ state, observed, memory }: Knowledge): InstanceV
     Object.values(memory).flatMap(({ samples }) => samples.map((each) => [each.id, each.cpuUsed])),
   );
   for (const instance of eachInstance(state.instances)) {
-    const { id, app, component, size, host, draining } = instance;
+    const { id, app, component, size, host, draining, weight = 1 } = instance;
     const status = seenOf(observed, instance)?.status;
     const base = status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
-    views.push({ ...base, host, draining: draining !== undefined, cpuUsed: cpuUsed.get(id) ?? 0 });
+    views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed: cpuUsed.get(id) ?? 0 });
   }
   const wanted = new Set(views.map(({ id }) => id));
   for (const [host, { statuses }] of observed.hosts) {
     for (const [id, { status }] of statuses) {
-      if (!wanted.has(id)) views.push({ ...status, host, draining: true, cpuUsed: 0 });
+      if (!wanted.has(id)) views.push({ ...status, host, draining: true, weight: 1, cpuUsed: 0 });
     }
   }
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));

@@ -25,6 +25,16 @@ export interface ComponentView {
   latencyMs: { p50: number; p99: number } | null;
   forecast: ForecastView | null;
   reason: string;
+  /** In the order of their numbers; null for components without state shards. */
+  shards: ShardView[] | null;
+}
+export interface ShardView {
+  shard: number;
+  /** The instance that shall have it. */
+  owner: string | null;
+  /** Cores that calls on it use, and calls/s; 0 while not measured. */
+  cpu: number;
+  callsPerSecond: number;
 }
 export interface ForecastView {
   horizonSeconds: number;
@@ -57,6 +67,8 @@ export interface DecisionView {
 export interface InstanceView extends InstanceStatus {
   host: string;
   draining: boolean;
+  /** Share of calls that it gets beside one of weight 1. */
+  weight: number;
   cpuUsed: number;
 }
 export interface HostView {

@@ -11,7 +11,14 @@ interface Options extends GlobalOptions {
   run: string;
   listen: string;
   name: string;
+  label: string[];
+  taint: string[];
+  zone?: string;
   down?: boolean;
+}
+
+function append(value: string, before: string[]): string[] {
+  return [...before, value];
 }
 
 export function addUp(program: Command, io: Io, signal: AbortSignal): void {
@@ -25,17 +32,22 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--run <dir>', 'state of this host: sockets and instances', '/run/shoal')
     .option('--listen <host:port>', 'address of the API', '127.0.0.1:7946')
     .option('--name <name>', 'name of this host', hostname())
+    .option('--label <key=value>', 'a label of this host for the rules of manifests; may be given again', append, [])
+    .option('--taint <name>', 'keeps components away that do not tolerate it; may be given again', append, [])
+    .option('--zone <name>', 'zone of this host, over which components may be spread: the same as --label zone=<name>')
     .option('--down', 'stop the instances too when it ends')
     .addHelpText(
       'after',
       examples([
         ['shoal up', 'run until Ctrl-C'],
         ['shoal up --down --data /tmp/d --run /run/try', 'a trial that leaves nothing running'],
+        ['shoal up --zone rack-3 --label disk=ssd', 'labels that manifests ask for by `place`'],
         ['shoal up --token-file /etc/shoal/token', 'an API that needs a token'],
       ]),
     )
     .action(async (_options: unknown, command: Command) => {
-      const { data, run, listen, name, down = false, json = false, tokenFile } = command.optsWithGlobals<Options>();
+      const options = command.optsWithGlobals<Options>();
+      const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
       await runUp({
         io,
         signal,
@@ -44,6 +56,8 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
         run: resolve(run),
         listen,
         name,
+        labels: zone === undefined ? label : [...label, `zone=${zone}`],
+        taints: taint,
         down,
         ...(tokenFile === undefined ? {} : { tokenFile: resolve(tokenFile) }),
         scripts: {

@@ -1,4 +1,4 @@
-import type { AppView, ComponentView, HostView, InstanceView } from '../../protocol/http.js';
+import type { AppView, ComponentView, HostView, InstanceView, ShardView } from '../../protocol/http.js';
 import type { Paint } from './paint.js';
 import { renderTable } from './table.js';
 import { clean, pad } from './text.js';
@@ -44,8 +44,21 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
         : `at most ${formatCores(upper)} cores in ${forecast.horizonSeconds} s (${forecast.model})`,
     ],
     ['why', view.reason],
+    ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
   ];
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
+}
+
+/** Of so many of the hottest shards more is said. */
+const HOTTEST_SHOWN = 5;
+
+function heatText(shards: readonly ShardView[]): string {
+  const hot = shards.filter(({ cpu }) => cpu > 0).sort((a, b) => b.cpu - a.cpu || a.shard - b.shard);
+  if (hot.length === 0) return `${shards.length}, no heat measured`;
+  const each = hot.slice(0, HOTTEST_SHOWN).map(({ shard, owner, cpu, callsPerSecond }) => {
+    return `${shard} on ${owner ?? 'nobody'} ${formatCores(cpu)} cores ${formatRate(callsPerSecond)} calls/s`;
+  });
+  return `${shards.length}, the hottest: ${each.join('; ')}`;
 }
 
 function sizeText({ cpu, memory }: ComponentView['size']): string {
@@ -80,6 +93,7 @@ export function describeInstance(view: InstanceView, paint: Paint): string[] {
     ['restarts', String(view.restarts)],
     ['last exit', exitText(view)],
     ['calls', callsText(view)],
+    ['weight', view.weight === 1 ? '1' : `${view.weight}: it gets fewer calls, being slower than the others`],
     ['state shards', view.shards.length === 0 ? 'none' : ranges(view.shards)],
   ];
   return facts(list, paint);

@@ -186,6 +186,7 @@ export function instanceColumns(paint: Paint): Column<InstanceView>[] {
       value: (each) => (each.sample === undefined ? '-' : formatBytes(each.sample.memoryBytes)),
       align: 'right',
     },
+    { title: 'WEIGHT', value: (each) => String(each.weight), align: 'right' },
     { title: 'SHARDS', value: (each) => String(each.shards.length), align: 'right' },
     { title: 'RESTARTS', value: (each) => String(each.restarts), align: 'right' },
     {

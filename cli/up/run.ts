@@ -26,6 +26,9 @@ export interface UpOptions {
   listen: string;
   /** Of this host. */
   name: string;
+  /** Of this host, KEY=VALUE each. */
+  labels?: readonly string[];
+  taints?: readonly string[];
   /** End the instances with the agent. */
   down: boolean;
   /** Compiled entry points. */
@@ -34,7 +37,7 @@ export interface UpOptions {
 
 /** Runs coordinator and agent until `signal`, restarting what dies; throws when one of them can never run here. */
 export async function runUp(options: UpOptions): Promise<void> {
-  const { io, signal, json, data, run, tokenFile, listen, name, down, scripts } = options;
+  const { io, signal, json, data, run, tokenFile, listen, name, labels = [], taints = [], down, scripts } = options;
   const at = parseListen(listen);
   const token = await readToken(tokenFile);
   const client = new Client({ server: addressOf(at), ...(token === undefined ? {} : { token }) });
@@ -57,6 +60,8 @@ export async function runUp(options: UpOptions): Promise<void> {
   const coordinatorArgs = ['--data', data, '--socket', socket, '--listen', listen, '--run', run];
   if (tokenFile !== undefined) coordinatorArgs.push('--token-file', tokenFile);
   const agentArgs = ['--socket', socket, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : [])];
+  // In one word each: what begins with a hyphen is a value too, which the agent then refuses by name.
+  agentArgs.push(...labels.map((label) => `--label=${label}`), ...taints.map((taint) => `--taint=${taint}`));
   const coordinator = new Supervisor(
     { name: 'coordinator', script: scripts.coordinator, args: coordinatorArgs },
     listener,

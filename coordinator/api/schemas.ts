@@ -48,6 +48,11 @@ export const COMPONENT = object({
   latencyMs: { type: ['object', 'null'], additionalProperties: true },
   forecast: { type: ['object', 'null'], additionalProperties: true },
   reason: text,
+  shards: {
+    ...list(object({ shard: number, owner: { type: ['string', 'null'] }, cpu: number, callsPerSecond: number })),
+    type: ['array', 'null'],
+    description: 'state shards with their owners and what calls on them use, in the order of their numbers',
+  },
 });
 export const FORECAST = object({
   horizonSeconds: number,
@@ -84,6 +89,7 @@ export const INSTANCE = object({
   phase: text,
   size,
   draining: { type: 'boolean' },
+  weight: { ...number, description: 'share of calls that it gets beside one of weight 1' },
   cpuUsed: number,
   restarts: number,
   shards: list(number),

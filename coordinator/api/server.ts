@@ -48,6 +48,8 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     memory: coordinator.memory,
     nowMs: coordinator.now(),
     waiting: coordinator.waiting,
+    gaveWay: coordinator.gaveWay,
+    measured: coordinator.measured,
   });
 
   server.addHook('onRequest', async (request) => {

@@ -4,8 +4,8 @@ import { byNumberedName } from './shards.js';
  * Moves of state shards from hot instances to cold ones: the weighted move of Slicer (Adya et al., Slicer: Auto-Sharding
  * for Datacenter Applications, OSDI 2016, section 4.4.1). One move after another goes from the hottest to the coldest
  * instance, the one that lowers the peak of the two most for what it costs; every state shard is the same share of the
- * keys, so all cost the same. State shards are fixed, so nothing is split or merged. Pure, and independent of the order
- * in which instances are given.
+ * keys, so all cost the same. An instance that no move can relieve, as one with a single hot shard, is passed over. State
+ * shards are fixed, so nothing is split or merged. Pure, and independent of the order in which instances are given.
  */
 export interface ShardLoads {
   /** Index: state shard. Owners that are not among the instances do not matter. */
@@ -34,7 +34,10 @@ export interface ShardMove {
 /** A move lowers the peak of its two instances by at least this share of the mean shard's heat; less is not worth it. */
 export const GAIN_MIN = 0.25;
 /** A shard without heat counts as this share of the mean one when shards are spread, since it may have some later. */
-const HEAT_FLOOR = 0.05;
+const HEAT_FLOOR = 0.25;
+
+/** Spread evenly enough: the hottest has so many times the mean load. */
+const EVEN = 1.05;
 
 /** In the order in which they are best made. Each shard moves at most once. */
 export function rebalance(loads: ShardLoads, { imbalanceMax, movesMax }: RebalanceBounds): ShardMove[] {
@@ -44,13 +47,17 @@ export function rebalance(loads: ShardLoads, { imbalanceMax, movesMax }: Rebalan
   const gainMin = (GAIN_MIN * mean * instances.length) / Math.max(1, loads.owners.length);
   const moves: ShardMove[] = [];
   const moved = new Set<number>();
+  const hot = new Set(instances);
   while (moves.length < movesMax) {
-    const hottest = extreme(instances, (a, b) => a > b);
+    const hottest = extreme(hot, (a, b) => a > b);
     const coldest = extreme(instances, (a, b) => a < b);
     if (hottest === undefined || coldest === undefined || hottest.load <= imbalanceMax * mean) break;
     const movable = hottest.shards.filter((shard) => !resting.has(shard) && !moved.has(shard));
     const shard = bestToMove(movable, heat, hottest.load, coldest.load, gainMin);
-    if (shard === null) break;
+    if (shard === null) {
+      hot.delete(hottest);
+      continue;
+    }
     const load = at(heat, shard);
     hottest.shards.splice(hottest.shards.indexOf(shard), 1);
     hottest.load -= load;
@@ -81,8 +88,23 @@ export function spreadByHeat({ owners, heat, instances }: ShardLoads): (string |
     coldest.load += at(floored, shard);
     result[shard] = coldest.id;
   }
-  const evenly = { imbalanceMax: 1, movesMax: owners.length };
+  const evenly = { imbalanceMax: EVEN, movesMax: owners.length };
   for (const { shard, to } of rebalance({ owners: result, heat: floored, instances }, evenly)) result[shard] = to;
+  return withoutEmpty(result, floored, instances);
+}
+
+/** Whoever has got nothing, as beside one very hot shard, takes the coldest shard of the one with the most. */
+function withoutEmpty(owners: readonly (string | null)[], heat: readonly number[], instances: readonly string[]) {
+  const loads = instanceLoads({ owners, heat, instances });
+  const result = [...owners];
+  for (const empty of loads.filter(({ shards }) => shards.length === 0)) {
+    const most = loads.reduce((a, b) => (b.shards.length > a.shards.length ? b : a));
+    if (most.shards.length < 2) break;
+    const coldest = most.shards.reduce((a, b) => (at(heat, b) < at(heat, a) ? b : a));
+    most.shards.splice(most.shards.indexOf(coldest), 1);
+    empty.shards.push(coldest);
+    result[coldest] = empty.id;
+  }
   return result;
 }
 
@@ -113,11 +135,11 @@ function instanceLoads({ owners, heat, instances }: ShardLoads): InstanceLoad[] 
 }
 
 function extreme(
-  instances: readonly InstanceLoad[],
+  instances: Iterable<InstanceLoad>,
   isMore: (a: number, b: number) => boolean,
 ): InstanceLoad | undefined {
-  let found = instances[0];
-  for (const each of instances) if (found !== undefined && isMore(each.load, found.load)) found = each;
+  let found: InstanceLoad | undefined;
+  for (const each of instances) if (found === undefined || isMore(each.load, found.load)) found = each;
   return found;
 }
 

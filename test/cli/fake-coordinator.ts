@@ -100,6 +100,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
       ],
     },
     reason: 'forecast 0.55 cores at 70%',
+    shards: null,
     ...more,
   };
 }
@@ -117,6 +118,7 @@ export function instanceView(more: Partial<InstanceView> = {}): InstanceView {
     shards: [],
     host: 'rack1',
     draining: false,
+    weight: 1,
     cpuUsed: 0.15,
     ...more,
   };

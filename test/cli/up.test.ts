@@ -125,6 +125,14 @@ t.test('--down, --token-file and --json', async (t) => {
   for (const line of run.err().trim().split('\n')) t.match(JSON.parse(line), { from: String, line: String });
 });
 
+t.test('labels and taints reach the agent', async (t) => {
+  const run = await prepare(t, {}, { labels: ['disk=ssd', 'zone=rack-3'], taints: ['-odd'] });
+  const done = runUp(run.options);
+  await run.printed('--name rack1 --label=disk=ssd --label=zone=rack-3 --taint=-odd');
+  run.stop.abort();
+  await done;
+});
+
 t.test('a child that dies is started again', async (t) => {
   const run = await prepare(t, {});
   const done = runUp(run.options);

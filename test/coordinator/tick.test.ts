@@ -345,7 +345,7 @@ t.test('what is needed for a minimum takes the room of what others have above th
   }
   t.equal(cluster.staying('y', 'b'), 2);
   t.equal(cluster.staying('x', 'a'), 3);
-  t.strictSame([...reasons], ['gave way to y/b of priority 500']);
+  t.strictSame([...reasons], ['gave way to y/b of priority 500, for its min']);
 });
 
 t.test('a lost host: its instances come again elsewhere', async (t) => {

@@ -1,0 +1,259 @@
+import { LIMITS } from '../protocol/limits.js';
+import type { Sample } from '../protocol/link.js';
+import type { Pace } from './brain/weights.js';
+import {
+  type ClusterState,
+  type ComponentEntry,
+  componentsOf,
+  type InstanceRecord,
+  instancesOf,
+  own,
+} from './cluster.js';
+import { type Observed, seenOf } from './observed.js';
+
+/** How hot a component's state shards are. */
+export interface HeatView {
+  /** Index: state shard; cores. */
+  heat: ArrayLike<number>;
+  /** Index: state shard; calls/s. */
+  calls: ArrayLike<number>;
+  /** Shards that changed hands lately. */
+  resting: ReadonlySet<number>;
+}
+
+/** What has been measured of who does how much and who talks to whom. */
+export interface Measured {
+  /** Null: not measured for long enough. */
+  heatOf(key: string): HeatView | null;
+  /** Component called → calls/s. */
+  talkOf(key: string): ReadonlyMap<string, number>;
+}
+
+export const NOTHING_MEASURED: Measured = { heatOf: () => null, talkOf: () => new Map() };
+
+/** Each component is looked at so often; a few of them each second, so that no second has all the work. */
+const LOOK_MS = 5_000;
+/** Times after which a change has come through to 63 %. */
+const HEAT_MS = 15_000;
+const TALK_MS = 60_000;
+const PACE_MS = 20_000;
+/** Heat is believed once it has been measured for so long. */
+const KNOWN_AFTER_MS = 15_000;
+/** A shard that has changed hands stays for so long. */
+const REST_MS = 60_000;
+/** An instance younger than this still warms up, and is not judged by its latency. */
+const WARM_MS = 30_000;
+/** So many calls tell how long a call takes. */
+const CALLS_MIN = 10;
+
+interface ComponentTraffic {
+  lookedAtMs: number;
+  sinceMs: number;
+  instances: Map<string, InstanceTraffic>;
+  talk: Map<string, number>;
+  shards: ShardTraffic | null;
+}
+
+interface ShardTraffic {
+  heat: Float64Array;
+  calls: Float64Array;
+  owners: readonly (string | null)[];
+  movedAtMs: Float64Array;
+}
+
+/** The last sample that was looked at, as far as it is needed, and what was learned until then. */
+interface InstanceTraffic extends Pick<Sample, 'cpuSeconds' | 'finished' | 'busyMs' | 'heat' | 'called'> {
+  atMs: number;
+  latencyMs: number | null;
+  utilisation: number;
+}
+
+/**
+ * Heat of state shards, calls between components and pace of instances, from the samples that agents sent. Lives as
+ * long as the coordinator; after a restart it is measured anew.
+ */
+export class Traffic implements Measured {
+  readonly #components = new Map<string, ComponentTraffic>();
+
+  /** Looks at the components that are due. Answers the keys of those. */
+  look(state: ClusterState, observed: Observed, nowMs: number): string[] {
+    const looked: string[] = [];
+    let index = 0;
+    for (const entry of componentsOf(state)) {
+      let known = this.#components.get(entry.key);
+      if (known === undefined) {
+        known = newTraffic(entry, nowMs - (index % (LOOK_MS / 1_000)) * 1_000, nowMs);
+        this.#components.set(entry.key, known);
+      }
+      index += 1;
+      if (nowMs - known.lookedAtMs < LOOK_MS) continue;
+      lookAt(known, entry, state, observed, nowMs);
+      looked.push(entry.key);
+    }
+    if (this.#components.size > index) this.#forget(state);
+    return looked;
+  }
+
+  heatOf(key: string): HeatView | null {
+    const known = this.#components.get(key);
+    const shards = known?.shards ?? null;
+    if (known === undefined || shards === null || known.lookedAtMs - known.sinceMs < KNOWN_AFTER_MS) return null;
+    const resting = new Set<number>();
+    for (const [shard, movedAtMs] of shards.movedAtMs.entries()) {
+      if (known.lookedAtMs - movedAtMs < REST_MS) resting.add(shard);
+    }
+    return { heat: shards.heat, calls: shards.calls, resting };
+  }
+
+  talkOf(key: string): ReadonlyMap<string, number> {
+    return this.#components.get(key)?.talk ?? new Map();
+  }
+
+  /** How fast each of the component's instances is. */
+  pacesOf(key: string, instances: readonly InstanceRecord[], nowMs: number): Pace[] {
+    const known = this.#components.get(key)?.instances;
+    return instances
+      .filter((each) => each.draining === undefined)
+      .map(({ id, weight = 1, createdAtMs }): Pace => {
+        const seen = known?.get(id);
+        const latencyMs = nowMs - createdAtMs < WARM_MS ? null : (seen?.latencyMs ?? null);
+        return { id, weight, latencyMs, utilisation: seen?.utilisation ?? 0 };
+      });
+  }
+
+  /** Components that are no more. */
+  #forget(state: ClusterState): void {
+    const present = new Set([...componentsOf(state)].map(({ key }) => key));
+    for (const key of this.#components.keys()) if (!present.has(key)) this.#components.delete(key);
+  }
+}
+
+function newTraffic({ component }: ComponentEntry, lookedAtMs: number, nowMs: number): ComponentTraffic {
+  const shards = component.state === 'partitioned' ? newShards() : null;
+  return { lookedAtMs, sinceMs: nowMs, instances: new Map(), talk: new Map(), shards };
+}
+
+function newShards(): ShardTraffic {
+  const zeros = () => new Float64Array(LIMITS.shardCount);
+  return { heat: zeros(), calls: zeros(), owners: [], movedAtMs: zeros() };
+}
+
+function lookAt(
+  known: ComponentTraffic,
+  { app, name, key, component }: ComponentEntry,
+  state: ClusterState,
+  observed: Observed,
+  nowMs: number,
+): void {
+  const elapsedMs = nowMs - known.lookedAtMs;
+  known.lookedAtMs = nowMs;
+  if ((component.state === 'partitioned') !== (known.shards !== null)) {
+    known.shards = component.state === 'partitioned' ? newShards() : null;
+    known.sinceMs = nowMs;
+  }
+  const instances = instancesOf(state, app, name);
+  // One alone without state that calls nobody: there is nothing to weigh.
+  if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
+  const sums = {
+    heat: new Float64Array(LIMITS.shardCount),
+    calls: new Float64Array(LIMITS.shardCount),
+    called: new Map(),
+  };
+  const next = new Map<string, InstanceTraffic>();
+  for (const instance of instances) {
+    const seen = seenOf(observed, instance);
+    const sample = seen?.status.sample;
+    const before = known.instances.get(instance.id);
+    if (seen === undefined || sample === undefined) continue;
+    if (before !== undefined && before.atMs >= seen.atMs) next.set(instance.id, before);
+    else next.set(instance.id, learn(before, sample, seen.atMs, instance.size.cpu, component.calls, sums));
+  }
+  known.instances = next;
+  mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
+  if (known.shards === null) return;
+  const share = 1 - Math.exp(-elapsedMs / HEAT_MS);
+  for (let shard = 0; shard < LIMITS.shardCount; shard += 1) {
+    mixAt(known.shards.heat, shard, sums.heat, share);
+    mixAt(known.shards.calls, shard, sums.calls, share);
+  }
+  noteMoves(known.shards, own(state.shards, key)?.owners ?? [], nowMs);
+}
+
+/** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
+function learn(
+  before: InstanceTraffic | undefined,
+  sample: Sample,
+  atMs: number,
+  sizeCpu: number,
+  mayCall: readonly string[],
+  sums: { heat: Float64Array; calls: Float64Array; called: Map<string, number> },
+): InstanceTraffic {
+  const { cpuSeconds, finished, busyMs, heat, called } = sample;
+  const learned: InstanceTraffic = { atMs, cpuSeconds, finished, latencyMs: null, utilisation: 0 };
+  if (busyMs !== undefined) learned.busyMs = busyMs;
+  if (heat !== undefined) learned.heat = heat;
+  if (called !== undefined) learned.called = called;
+  if (before === undefined) return learned;
+  const seconds = (atMs - before.atMs) / 1_000;
+  if (cpuSeconds < before.cpuSeconds || finished < before.finished) return learned;
+
+  const cpu = (cpuSeconds - before.cpuSeconds) / seconds;
+  addHeat(before, heat ?? [], cpu, seconds, sums);
+  // By the manifest's names: what a process makes up leaves no trace.
+  for (const name of mayCall) {
+    const rate = Math.max(0, (own(called ?? {}, name) ?? 0) - (own(before.called ?? {}, name) ?? 0)) / seconds;
+    sums.called.set(name, (sums.called.get(name) ?? 0) + rate);
+  }
+  const share = 1 - Math.exp((-seconds * 1_000) / PACE_MS);
+  learned.utilisation = before.utilisation + share * (cpu / Math.max(1e-3, sizeCpu) - before.utilisation);
+  learned.latencyMs = before.latencyMs;
+  const calls = finished - before.finished;
+  if (calls >= CALLS_MIN && busyMs !== undefined && before.busyMs !== undefined) {
+    const mean = Math.max(0, busyMs - before.busyMs) / calls;
+    learned.latencyMs = before.latencyMs === null ? mean : before.latencyMs + share * (mean - before.latencyMs);
+  }
+  return learned;
+}
+
+/** The instance's CPU, split by the time that calls spent on each of its shards. */
+function addHeat(
+  before: InstanceTraffic,
+  heat: NonNullable<Sample['heat']>,
+  cpu: number,
+  seconds: number,
+  sums: { heat: Float64Array; calls: Float64Array },
+): void {
+  if (heat.length === 0) return;
+  const known = new Map((before.heat ?? []).map(([shard, calls, busyMs]) => [shard, { calls, busyMs }]));
+  const rises = heat.map(([shard, calls, busyMs]) => {
+    const was = known.get(shard);
+    return { shard, calls: Math.max(0, calls - (was?.calls ?? 0)), busyMs: Math.max(0, busyMs - (was?.busyMs ?? 0)) };
+  });
+  const total = rises.reduce((sum, { busyMs }) => sum + busyMs, 0);
+  for (const { shard, calls, busyMs } of rises) {
+    sums.calls[shard] = (sums.calls[shard] ?? 0) + calls / seconds;
+    if (total > 0) sums.heat[shard] = (sums.heat[shard] ?? 0) + (cpu * busyMs) / total;
+  }
+}
+
+function noteMoves(shards: ShardTraffic, owners: readonly (string | null)[], nowMs: number): void {
+  if (shards.owners === owners) return;
+  for (const [shard, owner] of owners.entries()) {
+    const before = shards.owners[shard] ?? null;
+    if (before !== null && before !== owner) shards.movedAtMs[shard] = nowMs;
+  }
+  shards.owners = owners;
+}
+
+/** Brings what is known nearer to what was measured, by the share. */
+function mix(known: Map<string, number>, measured: ReadonlyMap<string, number>, share: number): void {
+  for (const key of new Set([...known.keys(), ...measured.keys()])) {
+    const value = known.get(key) ?? 0;
+    known.set(key, value + share * ((measured.get(key) ?? 0) - value));
+  }
+}
+
+function mixAt(known: Float64Array, index: number, measured: Float64Array, share: number): void {
+  const value = known[index] ?? 0;
+  known[index] = value + share * ((measured[index] ?? 0) - value);
+}
