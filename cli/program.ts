@@ -13,6 +13,7 @@ import { addHost } from './commands/host.js';
 import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
 import { addScale } from './commands/scale.js';
+import { addSimulate } from './commands/simulate.js';
 import { addTop } from './commands/top.js';
 import { addUp } from './commands/up.js';
 import { addVersion } from './commands/version.js';
@@ -73,6 +74,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   ];
   addUp(program, io, signal);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
+  addSimulate(program, io);
   addDoctor(program, io);
   addCompletion(program, io);
   addHelp(program, io);

@@ -18,6 +18,9 @@ const program = createProgram(
   new AbortController().signal,
 );
 
+// The only one that works by itself on files.
+COMMANDS.push('simulate');
+
 t.test('every command has help with examples, all of them commands that parse', async (t) => {
   t.strictSame(program.commands.map((command) => command.name()).sort(), [...COMMANDS].sort());
   for (const command of program.commands) {
