@@ -1,4 +1,7 @@
 import type { HostInfo, InstanceStatus } from '../protocol/link.js';
+import { ComponentSums } from './component-sums.js';
+import { componentKey } from './instance-table.js';
+import { nextReading, type Reading } from './reading.js';
 
 /**
  * What the agents last said: plain data, rebuilt from their reports after a restart and never stored. Each host's word is
@@ -9,6 +12,8 @@ export interface Observed {
   /** When this coordinator began to look; a host never seen since counts as silent since then. */
   sinceMs: number;
   hosts: Map<string, HostState>;
+  /** What the instances of each component do in all, by component key. */
+  components: Map<string, ComponentSums>;
 }
 
 export interface HostState {
@@ -30,13 +35,17 @@ export interface Seen {
   atMs: number;
   /** Since when the instance has been in this phase. */
   phaseSinceMs: number;
+  /** Null while the agent has no sample of it. */
+  reading: Reading | null;
+  /** Of its component: where the reading has been added up. */
+  sums: ComponentSums;
 }
 
 /** How long the absence of an instance is remembered; longer than anybody waits for it. */
 const ABSENCE_KEPT_MS = 60_000;
 
 export function startObserving(nowMs: number): Observed {
-  return { sinceMs: nowMs, hosts: new Map() };
+  return { sinceMs: nowMs, hosts: new Map(), components: new Map() };
 }
 
 export function hostConnected(observed: Observed, info: HostInfo, nowMs: number): Observed {
@@ -71,17 +80,59 @@ export function takeReport(
   const statuses = new Map<string, Seen>();
   for (const status of instances) {
     const before = host.statuses.get(status.id);
-    const same = before !== undefined && before.status.phase === status.phase;
-    statuses.set(status.id, { status, atMs: nowMs, phaseSinceMs: same ? before.phaseSinceMs : nowMs });
+    const phaseSinceMs = before !== undefined && before.status.phase === status.phase ? before.phaseSinceMs : nowMs;
+    const sums = sumsFor(observed, status, before);
+    const reading = nextReading(before?.reading ?? null, before !== undefined && serves(before.status), status, nowMs);
+    sums.add(status, reading, before?.reading ?? null);
+    // What is named twice counts once.
+    uncount(observed, statuses.get(status.id) ?? before);
+    statuses.set(status.id, { status, atMs: nowMs, phaseSinceMs, reading, sums });
   }
   const absentSinceMs = new Map<string, number>();
   for (const [id, since] of host.absentSinceMs) {
     if (nowMs - since < ABSENCE_KEPT_MS && !statuses.has(id)) absentSinceMs.set(id, since);
   }
-  for (const id of host.statuses.keys()) {
-    if (!statuses.has(id) && !absentSinceMs.has(id)) absentSinceMs.set(id, nowMs);
+  for (const [id, seen] of host.statuses) {
+    if (statuses.has(id)) continue;
+    uncount(observed, seen);
+    if (!absentSinceMs.has(id)) absentSinceMs.set(id, nowMs);
   }
   return withHost(observed, { ...host, lastHeardMs: nowMs, appliedRevision: revision, statuses, absentSinceMs });
+}
+
+/** Of a host that has been away for so long that its instances are made elsewhere: what they did no longer counts. */
+export function forgetReadings(observed: Observed, name: string): void {
+  const host = observed.hosts.get(name);
+  if (host === undefined || ![...host.statuses.values()].some(({ reading }) => reading !== null)) return;
+  const statuses = new Map<string, Seen>();
+  for (const [id, seen] of host.statuses) {
+    seen.sums.add(seen.status, null, null);
+    seen.sums.remove(seen.status, seen.reading);
+    statuses.set(id, { ...seen, reading: null });
+  }
+  withHost(observed, { ...host, statuses });
+}
+
+function sumsFor(observed: Observed, { app, component }: InstanceStatus, before: Seen | undefined): ComponentSums {
+  if (before !== undefined && before.status.app === app && before.status.component === component) return before.sums;
+  const key = componentKey(app, component);
+  let sums = observed.components.get(key);
+  if (sums === undefined) {
+    sums = new ComponentSums();
+    observed.components.set(key, sums);
+  }
+  return sums;
+}
+
+function uncount(observed: Observed, seen: Seen | undefined): void {
+  if (seen === undefined) return;
+  const { status, reading, sums } = seen;
+  sums.remove(status, reading);
+  if (sums.instances === 0) observed.components.delete(componentKey(status.app, status.component));
+}
+
+function serves({ phase }: InstanceStatus): boolean {
+  return phase === 'ready' || phase === 'draining';
 }
 
 /** What the host of an instance last said of it. */

@@ -1,11 +1,10 @@
 import type { ForecastView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Sample } from '../protocol/link.js';
 import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
 import { type ComponentModel, learnedCosts, NEW_MODEL } from './brain/component-model.js';
-import { addBetween, type Demand, NO_DEMAND, noDemand } from './brain/demand.js';
+import { type Demand, NO_DEMAND } from './brain/demand.js';
 import type { Explanation } from './brain/explanation.js';
 import { summary } from './brain/explanation-words.js';
 import {
@@ -17,6 +16,7 @@ import {
   observeDemand,
 } from './brain/forecast/index.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
+import type { LatencyWindow } from './brain/latency-window.js';
 import { CPU_OVERCOMMIT } from './brain/placement.js';
 import { type Seen, sense } from './brain/sense.js';
 import {
@@ -30,7 +30,6 @@ import {
 import {
   type ClusterState,
   componentKey,
-  type InstanceRecord,
   instancesOf,
   modeOf,
   own,
@@ -38,7 +37,9 @@ import {
   type Target,
   wantedCount,
 } from './cluster.js';
-import { isUsable, type Observed, seenOf } from './observed.js';
+import type { ComponentSums } from './component-sums.js';
+import { createLatencyWindow, type Intake, type Ready, silentComponents, takeIn } from './intake.js';
+import { isUsable, type Observed } from './observed.js';
 
 /** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
 export type PlannerState = Readonly<Record<string, ComponentMemory>>;
@@ -54,24 +55,11 @@ export interface ComponentMemory {
   explanation: Explanation | null;
   demand: Demand;
   latencyMs: { p50: number; p99: number } | null;
-  /** Latency buckets of the last seconds, newest last. */
-  recentBuckets: number[][];
-  /** In the order of the component's instances. */
-  samples: readonly Sampled[];
+  latencies: LatencyWindow;
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
   /** For so many ticks the instances have had less than the planned size. */
   shortTicks: number;
-}
-
-/** The last sample of an instance, when it arrived, and the cores used in the time before it. */
-export interface Sampled {
-  id: string;
-  sample: Sample;
-  atMs: number;
-  cpuUsed: number;
-  /** Was ready or draining then. */
-  serves: boolean;
 }
 
 export interface PlanOptions {
@@ -81,18 +69,15 @@ export interface PlanOptions {
   startSeconds?: number;
 }
 
-/** Latency is judged over so long a time: one second alone may hold a handful of calls. */
-const LATENCY_SECONDS = 10;
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 /** A new instance serves within this time; the forecast is provisioned for so far ahead. */
 export const PROVISION_SECONDS = 5;
-/** A sample that is later than this is lost. */
-const LOST_MS = 2_500;
 /** Handing over the state shards of an instance is worth so many seconds of all of its CPU. */
 const HANDOVER_SECONDS = 30;
 /** Instances that have less than this share of the planned size for so many ticks will not get it soon. */
 const SHORT_SHARE = 0.95;
 const SHORT_TICKS = 5;
+const NOBODY: Ready = { count: 0, cpu: 0 };
 /** After a call in vain, demand counts as present for so long. */
 const IN_VAIN_MS = 10_000;
 
@@ -105,7 +90,14 @@ export function plan(
   options: PlanOptions = {},
 ): { state: ClusterState; memory: PlannerState } {
   const pace = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS, ...options };
-  const tick: Tick = { state, observed, nowMs, ...pace, capacity: capacityOf(observed) };
+  const tick: Tick = {
+    state,
+    observed,
+    nowMs,
+    ...pace,
+    capacity: capacityOf(observed),
+    silent: silentComponents(observed, nowMs),
+  };
   const targets: { app: string; component: string; target: Target }[] = [];
   const memories: Record<string, ComponentMemory> = {};
   for (const [app, record] of Object.entries(state.apps)) {
@@ -152,67 +144,25 @@ function startOf(known: ComponentMemory | undefined, seasonSeconds: number, step
     explanation: null,
     demand: NO_DEMAND,
     latencyMs: null,
-    recentBuckets: [],
-    samples: [],
     calledInVainMs: null,
     shortTicks: 0,
     ...known,
     seasonSeconds,
     stepSeconds,
+    latencies: createLatencyWindow(stepSeconds),
     forecaster,
   };
 }
 
-/** Takes in new samples. The demand stays as it was when no instance sent a new one. */
-function lookAt(memory: ComponentMemory, instances: readonly InstanceRecord[], { observed, nowMs }: Tick): Looked {
-  const samples: Sampled[] = [];
-  const demand = noDemand();
-  const ready = { count: 0, cpu: 0 };
-  let late = 0;
-  let lost = false;
-  for (const instance of instances) {
-    const seen = seenOf(observed, instance);
-    const sample = seen?.status.sample;
-    if (seen === undefined || sample === undefined) continue;
-    const { id } = instance;
-    const serves = seen.status.phase === 'ready';
-    // Mostly it is at the same place as the last time.
-    const likely = memory.samples[samples.length];
-    const before = likely?.id === id ? likely : memory.samples.find((each) => each.id === id);
-    if (before !== undefined && seen.atMs <= before.atMs) {
-      samples.push(before);
-      if (serves) late += 1;
-      if (serves && nowMs - seen.atMs > LOST_MS) lost = true;
-      continue;
-    }
-    let cpuUsed = 0;
-    // What an instance burns while it starts is no demand.
-    if (before?.serves === true) {
-      cpuUsed = addBetween(demand, before.sample, sample, (seen.atMs - before.atMs) / 1000);
-      if (serves) {
-        ready.count += 1;
-        ready.cpu += seen.status.size.cpu;
-      }
-    }
-    samples.push({ id, sample, atMs: seen.atMs, cpuUsed, serves: serves || seen.status.phase === 'draining' });
-  }
-  if (ready.count === 0) return { memory: { ...memory, samples }, sampled: false, lost, ready };
-  // Those whose word is late go on as the others do.
-  if (late > 0) scaleRates(demand, (ready.count + late) / ready.count);
-  ready.cpu *= (ready.count + late) / ready.count;
-  ready.count += late;
-  const latencySteps = Math.max(1, Math.round(LATENCY_SECONDS / memory.stepSeconds));
-  const recentBuckets = [...memory.recentBuckets, demand.latencyBuckets].slice(-latencySteps);
-  const latencyMs = latencyOf(sumOf(recentBuckets));
-  return { memory: { ...memory, samples, demand, recentBuckets, latencyMs }, sampled: true, lost, ready };
+/** Takes in what the instances did. The demand stays as it was when none said anything new. */
+function lookAt(memory: ComponentMemory, key: string, { observed, silent }: Tick): Looked {
+  const { demand, ready, lost } = takeIn(observed.components.get(key), memory.latencies, silent);
+  if (ready === null || ready.count === 0) return { memory, ready: null, lost };
+  return { memory: { ...memory, demand, latencyMs: latencyOf(memory.latencies.sum) }, ready, lost };
 }
 
-interface Looked {
+interface Looked extends Pick<Intake, 'ready' | 'lost'> {
   memory: ComponentMemory;
-  sampled: boolean;
-  /** Some instance that served has been silent for longer than a late sample explains. */
-  lost: boolean;
-  ready: { count: number; cpu: number };
 }
 
 /** What holds for all components in one tick. */
@@ -221,6 +171,7 @@ interface Tick extends Required<PlanOptions> {
   observed: Observed;
   nowMs: number;
   capacity: { cpu: number; instanceCpu: number } | null;
+  silent: ReadonlySet<ComponentSums>;
 }
 
 interface Decision {
@@ -239,9 +190,10 @@ function decideApp(app: string, manifest: Manifest, memory: PlannerState, tick: 
   for (const name of order) {
     const component = manifest.components[name];
     if (component === undefined) continue;
-    const known = own(memory, componentKey(app, name));
+    const key = componentKey(app, name);
+    const known = own(memory, key);
     const start = startOf(known, component.seasonSeconds ?? 0, tick.stepSeconds);
-    const looked = lookAt(start, instancesOf(tick.state, app, name), tick);
+    const looked = lookAt(start, key, tick);
     const inbound = new Map<string, Calling>();
     for (const caller of callers.get(name) ?? []) {
       const its = calling.get(caller);
@@ -273,18 +225,19 @@ function decide(
   tick: Tick,
 ): Decision {
   const { state, nowMs, stepSeconds, startSeconds, capacity } = tick;
-  const { memory, sampled, lost } = looked;
+  const { memory, lost } = looked;
   const key = componentKey(app, name);
   const target = own(state.targets, key);
   if (target === undefined) return { name, memory, plan: null, input: null };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
   const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
-  if (!sampled && !resting) {
+  if (looked.ready === null && !resting) {
     const forecaster = observeDemand(memory.forecaster, null);
     return { name, memory: { ...memory, forecaster }, plan: null, input: null };
   }
   const demand = resting ? NO_DEMAND : memory.demand;
+  const ready = looked.ready ?? NOBODY;
   const rates = new Map([...inbound].map(([caller, { perSecond }]) => [caller, perSecond]));
   const calls = learnRatios(memory.model.calls, demand.requestsPerSecond, rates, stepSeconds);
   const seen: Seen = {
@@ -296,12 +249,12 @@ function decide(
     finishedPerSecond: demand.finishedPerSecond,
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
-    ready: looked.ready,
+    ready,
   };
   const sensed = sense({ ...memory.model, calls }, seen);
   const forecaster = observeDemand(memory.forecaster, sensed.demandCpu);
   const before = shapeBefore(state, app, name, target, memory);
-  const size = sizeReached(memory, before, looked.ready);
+  const size = sizeReached(memory, before, ready);
   const input: PlanInput = {
     component,
     nowMs,
@@ -433,25 +386,7 @@ function holding({ count, size }: Target, nowMs: number): PlanHistory {
 }
 
 /** At the percentile of the objective. */
-function latencyFor({ objective }: Component, { latencyMs, recentBuckets }: ComponentMemory): number | null {
+function latencyFor({ objective }: Component, { latencyMs, latencies }: ComponentMemory): number | null {
   if (objective.kind !== 'latency') return latencyMs?.p99 ?? null;
-  return latencyMs === null ? null : percentileMs(sumOf(recentBuckets), objective.percentile);
-}
-
-function scaleRates(demand: Demand, factor: number): void {
-  demand.cpu *= factor;
-  demand.requestsPerSecond *= factor;
-  demand.finishedPerSecond *= factor;
-  demand.failedPerSecond *= factor;
-  demand.ioReadBytesPerSecond *= factor;
-  demand.ioWriteBytesPerSecond *= factor;
-  demand.outstanding *= factor;
-}
-
-function sumOf(buckets: readonly number[][]): number[] {
-  const sum = (buckets[0] ?? []).slice();
-  for (const each of buckets.slice(1)) {
-    for (let i = 0; i < sum.length; i += 1) sum[i] = (sum[i] ?? 0) + (each[i] ?? 0);
-  }
-  return sum;
+  return latencyMs === null ? null : percentileMs(latencies.sum, objective.percentile);
 }

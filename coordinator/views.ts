@@ -5,6 +5,7 @@ import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own,
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
 import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
+import { MICRO } from './reading.js';
 import type { Measured } from './traffic.js';
 
 /** What the coordinator knows at this moment. */
@@ -95,16 +96,14 @@ function shardViews({ state, measured }: Knowledge, key: string): ShardView[] | 
 }
 
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
-export function instanceViews({ state, observed, memory }: Knowledge): InstanceView[] {
+export function instanceViews({ state, observed }: Knowledge): InstanceView[] {
   const views: InstanceView[] = [];
-  const cpuUsed = new Map(
-    Object.values(memory).flatMap(({ samples }) => samples.map((each) => [each.id, each.cpuUsed])),
-  );
   for (const instance of eachInstance(state.instances)) {
     const { id, app, component, size, host, draining, weight = 1 } = instance;
-    const status = seenOf(observed, instance)?.status;
-    const base = status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
-    views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed: cpuUsed.get(id) ?? 0 });
+    const seen = seenOf(observed, instance);
+    const base = seen?.status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
+    const cpuUsed = (seen?.reading?.cpu ?? 0) / MICRO;
+    views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed });
   }
   const wanted = new Set(views.map(({ id }) => id));
   for (const [host, { statuses }] of observed.hosts) {

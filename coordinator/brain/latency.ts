@@ -10,14 +10,16 @@ export function bucketBounds(i: number): { lower: number; upper: number } {
  * The percentile (0 … 100) in ms of counts per bucket, or null without any call. Within a bucket calls are taken as
  * evenly spread, so the answer is off by at most the bucket's width (a factor of √2).
  */
-export function percentileMs(buckets: number[], percentile: number): number | null {
-  const counts = buckets.slice(0, LATENCY_BUCKETS).map((count) => (count > 0 && Number.isFinite(count) ? count : 0));
-  const total = counts.reduce((sum, count) => sum + count, 0);
+export function percentileMs(buckets: ArrayLike<number>, percentile: number): number | null {
+  const length = Math.min(LATENCY_BUCKETS, buckets.length);
+  let total = 0;
+  for (let i = 0; i < length; i += 1) total += countOf(buckets, i);
   if (!(total > 0)) return null;
   const rank = (Math.min(100, Math.max(0, percentile)) / 100) * total;
   let before = 0;
   let last = 0;
-  for (const [i, count] of counts.entries()) {
+  for (let i = 0; i < length; i += 1) {
+    const count = countOf(buckets, i);
     if (count === 0) continue;
     last = i;
     if (before + count >= rank) {
@@ -29,8 +31,13 @@ export function percentileMs(buckets: number[], percentile: number): number | nu
   return bucketBounds(last).upper; // Only rounding of the sum leads here.
 }
 
+function countOf(buckets: ArrayLike<number>, i: number): number {
+  const count = buckets[i] as number;
+  return count > 0 && Number.isFinite(count) ? count : 0;
+}
+
 /** p50 and p99 in ms, or null without any call. */
-export function latencyOf(buckets: number[]): { p50: number; p99: number } | null {
+export function latencyOf(buckets: ArrayLike<number>): { p50: number; p99: number } | null {
   const p50 = percentileMs(buckets, 50);
   const p99 = percentileMs(buckets, 99);
   return p50 === null || p99 === null ? null : { p50, p99 };
