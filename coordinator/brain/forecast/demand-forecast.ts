@@ -32,7 +32,7 @@ import {
   type Smoothing,
 } from './levels.js';
 import { normalQuantile } from './random.js';
-import { type FittedSeasonal, type RefitJob, type RefitResult, SEASON_STEPS_MAX, startSeasonal } from './refit.js';
+import { type RefitJob, type RefitResult, SEASON_STEPS_MAX, startSeasonal } from './refit.js';
 import {
   cleaned,
   expectTick,
@@ -42,6 +42,7 @@ import {
   type SeasonalModel,
   seasonAgo,
   seasonAt,
+  seasonalModel,
   seasonalName,
   without,
   withSeason,
@@ -276,7 +277,7 @@ export function applyRefit(forecaster: DemandForecaster, result: RefitResult): b
   for (const fitted of result.seasonal) {
     const ring = forecaster.history[fitted.ring];
     if (ring === undefined || ring.count - fitted.count > ring.values.length) return false;
-    const model = modelFrom(fitted);
+    const model = seasonalModel(fitted);
     let tame = true;
     // What has come since.
     for (let slot = fitted.count; slot < ring.count && tame; slot++) tame = learnSlot(model, valueAt(ring, slot));
@@ -401,11 +402,7 @@ function startNamed(forecaster: DemandForecaster, ring: Ring, index: number): vo
   const others = forecaster.views.flatMap(({ seasonal }) =>
     seasonal === null ? [] : [{ model: seasonal, gains: [] }],
   );
-  setModels(forecaster, [...others, { model: modelFrom(started), gains: started.gains }]);
-}
-
-function modelFrom({ ring, form, parameters, state, error }: FittedSeasonal): SeasonalModel {
-  return { ring, form, parameters, state, error, outliers: 0 };
+  setModels(forecaster, [...others, { model: seasonalModel(started), gains: started.gains }]);
 }
 
 /** Replaces the seasonal models. Views of a ring that had one keep their record; new ones begin with the gains given. */

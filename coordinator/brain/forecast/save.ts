@@ -3,7 +3,7 @@ import { candidatesOf, createDemandForecaster } from './demand-forecast.js';
 import type { Ring } from './history.js';
 import type { Form, Parameters, State } from './holt-winters.js';
 import { LEVELS_STATE, multiplesByHorizon, type Smoothing } from './levels.js';
-import type { SeasonalModel } from './seasonal.js';
+import { type SeasonalModel, seasonalModel } from './seasonal.js';
 import { createTrackRecord, type TrackRecord } from './track-record.js';
 
 /**
@@ -21,7 +21,7 @@ export function saveDemandForecaster(forecaster: DemandForecaster): string {
     views: views.map(({ levels, seasonal, idleCycles }) => ({
       levels: text(levels),
       idleCycles,
-      seasonal: seasonal === null ? null : { ...seasonal, state: savedState(seasonal.state) },
+      seasonal: seasonal === null ? null : { ...seasonal, multiples: undefined, state: savedState(seasonal.state) },
     })),
     record: text(record.numbers),
   });
@@ -104,7 +104,7 @@ function readSeasonal(history: readonly Ring[], from: Fields): SeasonalModel {
   });
   if (!fits || gammas.length !== form.seasons.length || state.seasons.length !== form.seasons.length)
     throw new RangeError('seasons of another length than the form says');
-  return { ring, form, parameters, state, error: number(from, 'error'), outliers: number(from, 'outliers') };
+  return seasonalModel({ ring, form, parameters, state, error: number(from, 'error') }, number(from, 'outliers'));
 }
 
 function readForm(from: Fields): Form {

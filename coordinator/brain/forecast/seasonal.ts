@@ -13,6 +13,8 @@ export interface SeasonalModel {
   readonly form: Form;
   readonly parameters: Parameters;
   readonly state: State;
+  /** Of `parameters`; see multiplesOf. */
+  readonly multiples: Float64Array;
   /** Mean absolute error of one slot, of what was learnt. */
   error: number;
   /** Outliers in a row, negative for those below; see cleaned. */
@@ -22,6 +24,7 @@ export interface SeasonalModel {
 /** A factor is taken as this at least when divided by. */
 const FACTOR_MIN = 0.02;
 const ERROR_SHARE = 0.05;
+const SLOTS_KEPT = 64;
 /** A model whose level or trend has left this range has gone wild. */
 const LEVEL_MAX = 1e18;
 
@@ -51,6 +54,29 @@ export function rowAfter(value: number, forecast: number, meanError: number, row
   const error = value - forecast;
   if (Math.abs(error) <= OUTLIER * meanError) return 0;
   return error > 0 ? Math.max(0, row) + 1 : Math.min(0, row) - 1;
+}
+
+/** A model that goes on from a state. */
+export function seasonalModel(
+  from: Pick<SeasonalModel, 'ring' | 'form' | 'parameters' | 'state' | 'error'>,
+  outliers = 0,
+): SeasonalModel {
+  const { ring, form, parameters, state, error } = from;
+  return { ring, form, parameters, state, multiples: multiplesOf(form, parameters), error, outliers };
+}
+
+/** What trend and last error count for 0, 1, 2, … slots ahead, in turns, since powers cost more than all the rest. */
+function multiplesOf(form: Form, parameters: Parameters): Float64Array {
+  const multiples = new Float64Array(2 * SLOTS_KEPT);
+  for (let slots = 0; slots < SLOTS_KEPT; slots++) {
+    multiples[2 * slots] = trendMultiple(form, parameters, slots);
+    multiples[2 * slots + 1] = parameters.rho ** slots;
+  }
+  return multiples;
+}
+
+function trendMultiple({ trend }: Form, { phi }: Parameters, slots: number): number {
+  return trend === 'none' ? 0 : dampedSum(trend === 'damped' ? phi : 1, slots);
 }
 
 /** Takes in the slot that its ring has just completed. Answers false when the model has gone wild and is to be dropped. */
@@ -91,11 +117,12 @@ export function withSeason(model: SeasonalModel, season: number, value: number):
 
 /** What the model expects of a tick. */
 export function expectTick(model: SeasonalModel, ring: Ring, tick: number, season: number): number {
-  const { form, parameters, state } = model;
+  const { form, parameters, state, multiples } = model;
   const slots = Math.max(1, Math.floor(tick / ring.ticks) - ring.count + 1);
-  const sum = form.trend === 'none' ? 0 : dampedSum(form.trend === 'damped' ? parameters.phi : 1, slots);
-  const base = state.level + sum * state.trend;
-  return withSeason(model, season, base) + parameters.rho ** slots * state.error;
+  const kept = slots < SLOTS_KEPT;
+  const trend = kept ? (multiples[2 * slots] as number) : trendMultiple(form, parameters, slots);
+  const correction = kept ? (multiples[2 * slots + 1] as number) : parameters.rho ** slots;
+  return withSeason(model, season, state.level + trend * state.trend) + correction * state.error;
 }
 
 /** The value one season before a tick, or as many as it takes to be in the past; NaN if unknown. */

@@ -36,9 +36,9 @@ const ERRORS = QUANTILES + SHARES.length;
 
 /** Errors are remembered for about so many comparisons. */
 const ERROR_SHARE = 0.03;
-/** The unit for fewer, so that calm after a disturbance is believed soon; fewer still at horizons that are seldom compared. */
-const UNIT_SHARE = [0.05, 0.05, 0.05, 0.07, 0.07];
-const UNIT_SHARE_LONG = 0.07;
+/** The unit near at hand for fewer, so that calm after a disturbance is believed soon. */
+const UNIT_SHARE = [0.05, 0.05, 0.05, 0.06];
+const UNIT_SHARE_LONG = 0.03;
 /** How far one comparison moves a quantile, in mean absolute errors. */
 const QUANTILE_STEP = 0.06;
 /** An error counts as so many mean ones at most, so that one outlier neither settles the weights nor blows up intervals. */
