@@ -13,6 +13,7 @@ import { Control } from './control.js';
 import { reapInstance } from './crun.js';
 import { type Exit, type LaunchTools, launch, makeSocketFolder, portSockets, readExit, readPid } from './launch.js';
 import { type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
+import { resizeInPlace } from './resize.js';
 
 export interface InstanceTools extends LaunchTools {
   native: NativeHost;
@@ -56,6 +57,8 @@ export class Instance {
   #exit: Exit | undefined;
   /** Why the agent has killed the process that runs now, told as the reason of its end. */
   #killedFor: string | undefined;
+  /** Why the last resize was not carried out; null when it was. */
+  #resizeRefused: string | null = null;
   #stats: InstanceStats | undefined;
   #sample: Sample | undefined;
   #timers = new Set<NodeJS.Timeout>();
@@ -167,10 +170,17 @@ export class Instance {
     await this.#shimGone();
   }
 
-  /** Sets the new size on the running cgroup: takes effect at once, nothing restarts. */
-  async resize(size: Size): Promise<void> {
+  /** Sets the new size on the running cgroup: takes effect at once, nothing restarts, and a failure ends nothing. */
+  async resize(wanted: Size): Promise<void> {
+    const present = this.#record.size;
+    const { size, refused } = this.running
+      ? await resizeInPlace(this.#cgroup, present, wanted)
+      : { size: wanted, refused: null };
+    // Tried again whenever the host is looked at; told only once.
+    if (refused !== null && refused !== this.#resizeRefused) this.#tools.event(this, 'resize-refused', refused);
+    this.#resizeRefused = refused;
+    if (size.cpu === present.cpu && size.memory === present.memory) return;
     this.#record = { ...this.#record, size };
-    if (this.running) await this.#cgroup.limit(size);
     await this.#save();
     this.#tools.changed();
   }

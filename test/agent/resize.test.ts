@@ -1,0 +1,50 @@
+import t from 'tap';
+import { resizeInPlace } from '../../agent/resize.js';
+import type { Size } from '../../protocol/link.js';
+
+const MIB = 2 ** 20;
+const present: Size = { cpu: 1, memory: 256 * MIB };
+
+/** A cgroup that uses so much memory and refuses sizes at will. */
+function cgroup(usedBytes: number, refuses: (size: Size) => boolean = () => false) {
+  const set: Size[] = [];
+  return {
+    set,
+    usage: async () => ({ memoryBytes: usedBytes }),
+    limit: async (size: Size) => {
+      if (refuses(size)) throw new Error('EBUSY: write refused');
+      set.push(size);
+    },
+  };
+}
+
+t.test('a size that fits is set', async (t) => {
+  const group = cgroup(50 * MIB);
+  const wanted = { cpu: 0.5, memory: 64 * MIB };
+  t.strictSame(await resizeInPlace(group, present, wanted), { size: wanted, refused: null });
+  t.strictSame(group.set, [wanted]);
+});
+
+t.test('memory does not go below what is in use; CPU changes all the same', async (t) => {
+  const group = cgroup(100 * MIB);
+  const { size, refused } = await resizeInPlace(group, present, { cpu: 0.5, memory: 64 * MIB });
+  t.strictSame(size, { cpu: 0.5, memory: 256 * MIB });
+  t.match(refused, /memory stays, since 111 MiB are needed/);
+  t.strictSame(group.set, [size]);
+});
+
+t.test('memory that grows is not looked at twice', async (t) => {
+  const group = cgroup(1_000 * MIB);
+  const wanted = { cpu: 1, memory: 300 * MIB };
+  t.strictSame((await resizeInPlace(group, present, wanted)).size, wanted);
+});
+
+t.test('what the kernel refuses leaves the old size in force and is told', async (t) => {
+  const group = cgroup(0, ({ cpu }) => cpu > 1);
+  const { size, refused } = await resizeInPlace(group, present, { cpu: 2, memory: 256 * MIB });
+  t.strictSame(size, present);
+  t.match(refused, /EBUSY/);
+  t.strictSame(group.set, [present], 'files that were written before the failure are set back');
+  const dead = cgroup(0, () => true);
+  t.match((await resizeInPlace(dead, present, { cpu: 2, memory: 1 })).refused, /could not be set again/);
+});
