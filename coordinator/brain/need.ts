@@ -21,10 +21,13 @@ export interface Aim {
   basis: AimFacts['basis'];
   /** Utilisation aimed at where there is no curve. */
   utilisation: number;
+  /** Latency aimed at; with a curve only. */
+  boundMs?: number;
 }
 
 const QUEUE_UTILISATION = 0.8;
 const UNKNOWN_UTILISATION = 0.6;
+const UNREACHED_STRETCH = 2;
 /** A latency objective is aimed at with so much to spare. */
 const BOUND_SHARE = 0.9;
 /** More instances than so many times the fewest are not looked at: they would not help. */
@@ -38,12 +41,17 @@ export function aimOf(component: Component, curve: LatencyCurve | null, latencyM
   }
   if (objective.kind === 'queue') return { component, curve: null, basis: 'queue', utilisation: QUEUE_UTILISATION };
   if (curve === null) return { component, curve: null, basis: 'unknown', utilisation: UNKNOWN_UTILISATION };
-  const unqueued = latencyAt(curve, { demandCpu: 0, count: 1, cpu: size.cpu.max });
-  if (unqueued >= objective.targetMs * BOUND_SHARE) {
+  const aimed = objective.targetMs * BOUND_SHARE;
+  if (curve.otherMs >= aimed) {
     return { component, curve: null, basis: 'not-cpu', utilisation: UNKNOWN_UTILISATION };
   }
+  // A bound that the largest size without any queue just misses: waiting is held at as long as the work itself.
+  const speed = Math.min(1, size.cpu.max);
+  const reachable = curve.otherMs + (UNREACHED_STRETCH * curve.cpuMs) / speed;
+  const beyond = latencyAt(curve, { demandCpu: 0, count: 1, cpu: size.cpu.max }) >= aimed;
   const missed = latencyMs !== null && latencyMs > objective.targetMs;
-  return { component, curve, basis: missed ? 'missed' : 'learned', utilisation: UNKNOWN_UTILISATION };
+  const basis = missed ? 'missed' : 'learned';
+  return { component, curve, basis, utilisation: UNKNOWN_UTILISATION, boundMs: beyond ? reachable : aimed };
 }
 
 /** Cores that each of `count` instances needs; null when the largest size does not suffice. */
@@ -56,7 +64,7 @@ export function sizeFor(aim: Aim, load: Load, count: number): number | null {
     const size = Math.max(floor, load.cpu / utilisation / count);
     return size > max + 1e-9 ? null : clamp(size, min, max);
   }
-  const bound = component.objective.targetMs * BOUND_SHARE;
+  const bound = aim.boundMs ?? component.objective.targetMs * BOUND_SHARE;
   const size = sizeForLatency(curve, bound, load.cpu, count, { min: clamp(floor, min, max), max });
   return size === null ? null : Math.max(size, clamp(floor, min, max));
 }

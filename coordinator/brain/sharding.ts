@@ -72,7 +72,7 @@ export interface Plan {
 /** The highest need of CPU of so long ago holds. Sizes grow again within a tick, so that little calm is enough. */
 const CPU_CALM_SECONDS = 5;
 /** Instances are held at least and at most for so long; the last one at least for longer, since the next call would wait. */
-const COUNT_CALM_SECONDS = { min: 5, max: 600, zero: 30 };
+const COUNT_CALM_SECONDS = { min: 10, max: 600, zero: 30 };
 /** Memory shrinks far more slowly: a wrong guess kills. */
 const MEMORY_WINDOW_MS = 300_000;
 const MEMORY_HEADROOM = 1.3;
@@ -145,7 +145,15 @@ export function planComponent(input: PlanInput): Plan {
     (a, b) => a.count >= b.count,
   );
   const heldCount = Math.max(...counts.map((each) => each.count));
-  const wanted = settle(input, aim, { neededCount, heldCount, calmSeconds, trust, soon, demandCpu });
+  const wanted = settle(input, aim, {
+    neededCount,
+    heldCount,
+    calmSeconds,
+    trust,
+    soon,
+    demandCpu,
+    noise: next.margin.scale,
+  });
   const count = clamp(wanted, limits.countMin, limits.countMax);
 
   // Size: of the next tick, for those instances that serve in it.
@@ -289,19 +297,24 @@ function wasteOf({ component, current }: PlanInput, aim: Aim, load: Load, needed
 function settle(
   { component, current, lost, forecast }: PlanInput,
   aim: Aim,
-  facts: { neededCount: number; heldCount: number; calmSeconds: number; trust: number; soon: Load; demandCpu: number },
+  facts: {
+    neededCount: number;
+    heldCount: number;
+    calmSeconds: number;
+    trust: number;
+    soon: Load;
+    demandCpu: number;
+    noise: number;
+  },
 ): number {
-  const { neededCount, heldCount, calmSeconds, trust, soon, demandCpu } = facts;
+  const { neededCount, heldCount, calmSeconds, trust, soon, demandCpu, noise } = facts;
   const present = current.count;
   if (heldCount >= present) return heldCount;
   if (lost === true) return present;
   if (heldCount === 0) return 0;
-  // What remains keeps room to grow in place.
-  const roomy: Load = {
-    cpu: soon.cpu / CONSOLIDATE_AT,
-    upperCpu: soon.upperCpu / CONSOLIDATE_AT,
-    floorCpu: soon.floorCpu / CONSOLIDATE_AT,
-  };
+  // What remains keeps room to grow in place, the more the noisier the demand.
+  const room = Math.max(1 / CONSOLIDATE_AT, 1 + noise);
+  const roomy: Load = { cpu: soon.cpu * room, upperCpu: soon.upperCpu * room, floorCpu: soon.floorCpu * room };
   let fewer = Math.min(present, Math.max(heldCount, countFor(aim, roomy)));
   if (fewer < present && trust > 0 && forecast !== undefined) {
     // Not let go what the forecast wants back before holding has cost as much.
