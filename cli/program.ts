@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { addApply } from './commands/apply.js';
+import { addCalendar } from './commands/calendar.js';
 import { addCompletion } from './commands/completion.js';
 import { addDelete } from './commands/delete.js';
 import { addDescribe } from './commands/describe.js';
@@ -68,6 +69,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addExplain,
     addScale,
     addMode,
+    addCalendar,
     addHost,
     addLogs,
     addEvents,

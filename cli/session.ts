@@ -66,3 +66,17 @@ export function parseWhole(text: string, what: string, min: number, max: number)
   }
   return value;
 }
+
+const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Ms of a span such as 90s, 10m, 2h or 7d, or null when it is none. */
+export function spanMs(text: string): number | null {
+  const [, count, unit] = /^([0-9]{1,9})([smhd])$/.exec(text) ?? [];
+  return count === undefined ? null : Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+}
+
+/** Ms since the epoch of a date and time; without a zone it is local. Null when it is none. */
+export function dateMs(text: string): number | null {
+  const atMs = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  return atMs >= 0 ? atMs : null;
+}

@@ -4,6 +4,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Desired, Size } from '../protocol/link.js';
 import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
+import type { KnownEventRecord } from './known-events.js';
 
 export { componentKey, type InstanceRecord } from './instance-table.js';
 
@@ -24,6 +25,8 @@ export interface ClusterState {
   /** By app or component key: what was set in place of the manifest's mode. */
   modes: Readonly<Record<string, PlanMode>>;
   shards: Readonly<Record<string, ShardRecord>>;
+  /** By component key, the earliest first. */
+  knownEvents: Readonly<Record<string, readonly KnownEventRecord[]>>;
   /** By host name: those that get no new instances. */
   cordons: Readonly<Record<string, Cordon>>;
 }
@@ -66,6 +69,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   overrides: {},
   modes: {},
   shards: {},
+  knownEvents: {},
   cordons: {},
 };
 
@@ -118,9 +122,11 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
   if (before !== undefined && isDeepStrictEqual(before.manifest, manifest)) return state;
   const revision = (before?.revision ?? 0) + 1;
   const generations: Record<string, number> = {};
-  const targets = { ...state.targets };
-  const overrides = { ...state.overrides };
-  const modes: Record<string, PlanMode> = { ...state.modes };
+  const gone = Object.keys(before?.manifest.components ?? {}).filter(
+    (name) => !Object.hasOwn(manifest.components, name),
+  );
+  const settings = withoutComponents(state, manifest.app, gone);
+  const { targets, overrides } = settings;
   for (const [name, component] of Object.entries(manifest.components)) {
     const old = before === undefined ? undefined : own(before.manifest.components, name);
     const kept = old !== undefined && !needsReplacement(old, component);
@@ -130,14 +136,8 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
     const override = own(state.overrides, key);
     if (override !== undefined) overrides[key] = Math.min(override, component.count.max);
   }
-  for (const name of Object.keys(before?.manifest.components ?? {})) {
-    if (Object.hasOwn(manifest.components, name)) continue;
-    delete targets[componentKey(manifest.app, name)];
-    delete overrides[componentKey(manifest.app, name)];
-    delete modes[componentKey(manifest.app, name)];
-  }
   const apps = { ...state.apps, [manifest.app]: { revision, manifest, generations } };
-  return bump({ ...state, apps, targets, overrides, modes });
+  return bump({ ...state, apps, ...settings });
 }
 
 /** Forgets an app; reconcile then drops its instances. Only its counters stay. */
@@ -145,16 +145,21 @@ export function deleteApp(state: ClusterState, app: string): ClusterState {
   const record = own(state.apps, app);
   if (record === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no app ${app}`);
   const { [app]: _gone, ...apps } = state.apps;
-  const targets = { ...state.targets };
-  const overrides = { ...state.overrides };
-  const modes: Record<string, PlanMode> = { ...state.modes };
-  delete modes[app];
-  for (const component of Object.keys(record.manifest.components)) {
-    delete targets[componentKey(app, component)];
-    delete overrides[componentKey(app, component)];
-    delete modes[componentKey(app, component)];
-  }
-  return bump({ ...state, apps, targets, overrides, modes });
+  const settings = withoutComponents(state, app, Object.keys(record.manifest.components));
+  delete settings.modes[app];
+  return bump({ ...state, apps, ...settings });
+}
+
+/** Copies of what is set for components, without these. */
+function withoutComponents(state: ClusterState, app: string, names: readonly string[]) {
+  const settings = {
+    targets: { ...state.targets } as Record<string, Target>,
+    overrides: { ...state.overrides } as Record<string, number>,
+    modes: { ...state.modes } as Record<string, PlanMode>,
+    knownEvents: { ...state.knownEvents } as Record<string, readonly KnownEventRecord[]>,
+  };
+  for (const name of names) for (const each of Object.values(settings)) delete each[componentKey(app, name)];
+  return settings;
 }
 
 /** Sets the count by hand (null: back to the plan). */

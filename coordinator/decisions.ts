@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { LIMITS } from '../protocol/limits.js';
-import { type Decision, type Fate, judgedAtMs, outcomeOf, sameShape } from './brain/decision.js';
+import { type AnnouncedEvent, type Decision, type Fate, judgedAtMs, outcomeOf, sameShape } from './brain/decision.js';
 import type { Explanation } from './brain/explanation.js';
 import { explain } from './brain/explanation-words.js';
 import type { Store, StoreOperation } from './store/store.js';
@@ -39,6 +39,7 @@ export interface Told {
   key: string;
   explanation: Explanation | null;
   fate: Fate;
+  announced: readonly AnnouncedEvent[];
 }
 
 const PREFIX = 'decision/';
@@ -62,7 +63,7 @@ export class DecisionLog {
   stage(told: readonly Told[]): void {
     const alive = new Set<string>();
     this.#staged = [];
-    for (const { key, explanation, fate } of told) {
+    for (const { key, explanation, fate, announced } of told) {
       alive.add(key);
       const kept = this.#kept.get(key);
       // The same object again: nothing was decided, since no samples came.
@@ -70,7 +71,7 @@ export class DecisionLog {
       const before = fate === 'done' ? explanation.before : (kept?.last?.after ?? explanation.before);
       const changed = !sameShape(before, explanation.after);
       const serial = changed ? (kept?.serialNext ?? 0) : -1;
-      this.#staged.push({ key, entry: { explanation, fate, changed, outcome: null, serial } });
+      this.#staged.push({ key, entry: { explanation, fate, announced, changed, outcome: null, serial } });
     }
     this.#gone = [...this.#kept.keys()].filter((key) => !alive.has(key));
   }
@@ -206,8 +207,12 @@ function keyOf(key: string, serial: number): string {
   return `${PREFIX}${key}/${serial % LIMITS.decisionsStoredMax}`;
 }
 
-function put(key: string, { serial, explanation, fate, outcome }: Entry): StoreOperation {
-  return { kind: 'put', key: keyOf(key, serial), value: { format: FORMAT, serial, explanation, fate, outcome } };
+function put(key: string, { serial, explanation, fate, announced, outcome }: Entry): StoreOperation {
+  return {
+    kind: 'put',
+    key: keyOf(key, serial),
+    value: { format: FORMAT, serial, explanation, fate, announced, outcome },
+  };
 }
 
 /** The entry, if it can be told in words; it may come from another version. */

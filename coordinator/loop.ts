@@ -1,12 +1,16 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
 import type { AgentEvent, HostInfo, InstanceStatus } from '../protocol/link.js';
+import { type AnnouncedEvent, judgedAtMs } from './brain/decision.js';
+import type { Explanation } from './brain/explanation.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
 import { type ClusterState, componentKey, modeOf, noteSeenIds, own, raiseRevision, type Target } from './cluster.js';
 import { DecisionLog, type Told } from './decisions.js';
 import type { EventLog } from './events.js';
+import { Figures } from './figures.js';
+import { type KnownEventRecord, occurrences } from './known-events.js';
 import {
   type HostState,
   hostConnected,
@@ -47,6 +51,7 @@ export class Coordinator {
   readonly #options: CoordinatorOptions;
   /** The last decisions of each component, and why. */
   readonly decisions = new DecisionLog();
+  readonly figures = new Figures();
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
   readonly #observed: Observed;
@@ -134,6 +139,7 @@ export class Coordinator {
   /** One turn of the loop. */
   async tick(): Promise<void> {
     let shifts: Step[] = [];
+    const ended = this.figures.tickSeconds.startTimer();
     await this.change((state) => {
       const nowMs = this.now();
       const planned = plan(state, this.#observed, this.#memory, nowMs);
@@ -144,6 +150,7 @@ export class Coordinator {
       shifts = shifted.steps;
       return shifted.state;
     });
+    ended();
     for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
   }
 
@@ -196,6 +203,7 @@ export class Coordinator {
     this.#state = result.state;
     for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps);
+    this.figures.note(result.steps);
     this.decisions.committed();
     if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     return result.state;
@@ -206,7 +214,9 @@ export class Coordinator {
       const { app, component } = partsOf(key);
       const observed = modeOf(state, app, component).mode === 'observe';
       const fate = observed ? 'observed' : Object.hasOwn(state.overrides, key) ? 'by-hand' : 'done';
-      return { key, explanation, fate };
+      const events = own(state.knownEvents, key);
+      const announced = events === undefined || explanation === null ? [] : announcedAt(events, explanation);
+      return { key, explanation, fate, announced };
     });
   }
 
@@ -273,6 +283,15 @@ export class Coordinator {
 function partsOf(key: string): { app: string; component: string } {
   const [app = '', component = ''] = key.split('/');
   return { app, component };
+}
+
+/** The known events that a decision looked ahead to. */
+function announcedAt(events: readonly KnownEventRecord[], explanation: Explanation): AnnouncedEvent[] {
+  return occurrences(events, explanation.atMs, judgedAtMs(explanation)).map(
+    ({ event: { id, note, effect }, ...span }) => {
+      return { id, note, effect, ...span };
+    },
+  );
 }
 
 function isSame(a: Target, b: Target): boolean {

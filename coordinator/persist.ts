@@ -11,6 +11,7 @@ const PARTS = {
   overrides: 'override/',
   modes: 'mode/',
   shards: 'shards/',
+  knownEvents: 'known-events/',
   cordons: 'cordon/',
 } as const;
 const INSTANCES = 'instance/';
@@ -78,6 +79,7 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     overrides: {},
     modes: {},
     shards: {},
+    knownEvents: {},
     cordons: {},
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.

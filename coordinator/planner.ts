@@ -1,6 +1,7 @@
 import type { ForecastView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
+import { type Announced, announcedCpu, announcedIn, learnable } from './announced.js';
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
 import { type ComponentModel, learnedCosts, NEW_MODEL } from './brain/component-model.js';
@@ -11,10 +12,13 @@ import {
   createDemandForecaster,
   type DemandForecaster,
   demandModelName,
+  type ForecastInterval,
   type ForecastPoint,
   forecastDemand,
+  forecastPath,
   observeDemand,
 } from './brain/forecast/index.js';
+import { type ForecastAccuracy, type HorizonAccuracy, newAccuracy, noteAccuracy } from './brain/forecast-accuracy.js';
 import { latencyOf, percentileMs } from './brain/latency.js';
 import type { LatencyWindow } from './brain/latency-window.js';
 import { CPU_OVERCOMMIT } from './brain/placement.js';
@@ -39,6 +43,7 @@ import {
 } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { createLatencyWindow, type Intake, type Ready, silentComponents, takeIn } from './intake.js';
+import type { KnownEventRecord } from './known-events.js';
 import { isUsable, type Observed } from './observed.js';
 
 /** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
@@ -49,6 +54,8 @@ export interface ComponentMemory {
   seasonSeconds: number;
   stepSeconds: number;
   forecaster: DemandForecaster;
+  /** Of its forecasts. */
+  accuracy: ForecastAccuracy;
   history: PlanHistory;
   model: ComponentModel;
   /** Of the last decision; null before the first. */
@@ -72,6 +79,10 @@ export interface PlanOptions {
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 /** A new instance serves within this time; the forecast is provisioned for so far ahead. */
 export const PROVISION_SECONDS = 5;
+const PACE: Required<PlanOptions> = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS };
+/** `lower` and `upper` of a forecast's points are its quantiles at 5 and 95 %. */
+const INTERVAL_LEVEL = 0.9;
+const LEVELS = [0.8, 0.95];
 /** Handing over the state shards of an instance is worth so many seconds of all of its CPU. */
 const HANDOVER_SECONDS = 30;
 /** Instances that have less than this share of the planned size for so many ticks will not get it soon. */
@@ -89,15 +100,9 @@ export function plan(
   nowMs: number,
   options: PlanOptions = {},
 ): { state: ClusterState; memory: PlannerState } {
-  const pace = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS, ...options };
-  const tick: Tick = {
-    state,
-    observed,
-    nowMs,
-    ...pace,
-    capacity: capacityOf(observed),
-    silent: silentComponents(observed, nowMs),
-  };
+  const pace = { ...PACE, ...options };
+  const silent = silentComponents(observed, nowMs);
+  const tick: Tick = { state, observed, nowMs, ...pace, capacity: capacityOf(observed), silent };
   const targets: { app: string; component: string; target: Target }[] = [];
   const memories: Record<string, ComponentMemory> = {};
   for (const [app, record] of Object.entries(state.apps)) {
@@ -124,18 +129,45 @@ export function reasonOf(memory: ComponentMemory | undefined): string {
   return explanation === null ? 'waiting for the first samples' : summary(explanation);
 }
 
-/** Points from one step ahead to the horizon. */
-export function forecastView(memory: ComponentMemory, horizonSeconds: number, nowMs: number): ForecastView {
-  const { stepSeconds } = memory;
-  const points = forecastDemand(memory.forecaster, horizonSeconds).map((point, index) => ({
-    atMs: nowMs + (index + 1) * stepSeconds * 1000,
-    ...point,
-  }));
-  return { horizonSeconds, model: demandModelName(memory.forecaster), points };
+/** Points from one step ahead to the horizon, with what is announced by then; none of a component not looked at yet. */
+export function forecastView(
+  memory: ComponentMemory | undefined,
+  horizonSeconds: number,
+  nowMs: number,
+  events: readonly KnownEventRecord[] = [],
+): ForecastView {
+  const { stepSeconds, accuracy, forecaster } = memory ?? startOf(undefined, 0, PACE);
+  const { factors } = announcedIn(events, nowMs, nowMs + horizonSeconds * 1000);
+  const points = memory === undefined ? [] : forecastDemand(forecaster, horizonSeconds, { events: factors, nowMs });
+  const accuracyOf = ({ steps, compared, errorCpu, demandCpu, covered }: HorizonAccuracy) => {
+    return { aheadSeconds: steps * stepSeconds, compared, errorCpu, demandCpu, coverage: covered };
+  };
+  return {
+    horizonSeconds,
+    model: demandModelName(forecaster),
+    level: INTERVAL_LEVEL,
+    points: points.map((point, index) => ({ atMs: nowMs + (index + 1) * stepSeconds * 1000, ...point })),
+    accuracy: { step: accuracyOf(accuracy.step), lead: accuracyOf(accuracy.lead) },
+  };
+}
+
+/** Intervals for people, at these levels. */
+export function forecastIntervals(
+  { forecaster }: ComponentMemory,
+  horizonSeconds: number,
+  nowMs: number,
+  events: readonly KnownEventRecord[],
+): ForecastInterval[] {
+  const { factors } = announcedIn(events, nowMs, nowMs + horizonSeconds * 1000);
+  return forecastPath(forecaster, horizonSeconds, LEVELS, { events: factors, nowMs }).intervals;
 }
 
 /** What is known, with a new forecaster when the season or the length of a tick is another one. */
-function startOf(known: ComponentMemory | undefined, seasonSeconds: number, stepSeconds: number): ComponentMemory {
+function startOf(
+  known: ComponentMemory | undefined,
+  seasonSeconds: number,
+  { stepSeconds, startSeconds }: Required<PlanOptions>,
+): ComponentMemory {
   if (known?.seasonSeconds === seasonSeconds && known.stepSeconds === stepSeconds) return known;
   const forecaster = createDemandForecaster({ seasonSeconds, stepSeconds });
   return {
@@ -151,6 +183,7 @@ function startOf(known: ComponentMemory | undefined, seasonSeconds: number, step
     stepSeconds,
     latencies: createLatencyWindow(stepSeconds),
     forecaster,
+    accuracy: newAccuracy(Math.ceil(startSeconds / stepSeconds)),
   };
 }
 
@@ -192,7 +225,7 @@ function decideApp(app: string, manifest: Manifest, memory: PlannerState, tick: 
     if (component === undefined) continue;
     const key = componentKey(app, name);
     const known = own(memory, key);
-    const start = startOf(known, component.seasonSeconds ?? 0, tick.stepSeconds);
+    const start = startOf(known, component.seasonSeconds ?? 0, tick);
     const looked = lookAt(start, key, tick);
     const inbound = new Map<string, Calling>();
     for (const caller of callers.get(name) ?? []) {
@@ -233,6 +266,7 @@ function decide(
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
   const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
   if (looked.ready === null && !resting) {
+    noteAccuracy(memory.accuracy, null, []);
     const forecaster = observeDemand(memory.forecaster, null);
     return { name, memory: { ...memory, forecaster }, plan: null, input: null };
   }
@@ -252,7 +286,14 @@ function decide(
     ready,
   };
   const sensed = sense({ ...memory.model, calls }, seen);
-  const forecaster = observeDemand(memory.forecaster, sensed.demandCpu);
+  const leadSeconds = Math.max(startSeconds, stepSeconds);
+  const announced = announcedIn(own(state.knownEvents, key), nowMs, nowMs + leadSeconds * 1000);
+  const learnt = learnable(sensed.demandCpu, announced, nowMs);
+  const forecaster = observeDemand(memory.forecaster, learnt.value, learnt.factor);
+  const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs });
+  noteAccuracy(memory.accuracy, sensed.demandCpu, near);
+  const { costCpu } = learnedCosts(sensed.model);
+  const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
   const before = shapeBefore(state, app, name, target, memory);
   const size = sizeReached(memory, before, ready);
   const input: PlanInput = {
@@ -264,8 +305,9 @@ function decide(
     memoryUsedMax: demand.memoryBytes,
     history: memory.history.counts.length > 0 ? memory.history : holding(before, nowMs),
     startSeconds,
-    forecast: aheadOf(forecaster, startSeconds, stepSeconds),
-    calledForCpu: calledFor(calls, inbound, sensed.model),
+    forecast: aheadOf(forecaster, near, announced, nowMs),
+    // What is announced is believed as what callers are about to ask for.
+    calledForCpu: Math.max(calledFor(calls, inbound, sensed.model), readyFor - sensed.demandCpu),
     lost,
   };
   if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
@@ -312,14 +354,23 @@ function calledFor(
   return perSecond * costCpu;
 }
 
-function aheadOf(forecaster: DemandForecaster, startSeconds: number, stepSeconds: number): DemandAhead {
+function aheadOf(
+  forecaster: DemandForecaster,
+  near: readonly ForecastPoint[],
+  { factors }: Announced,
+  nowMs: number,
+): DemandAhead {
   const highest = (points: readonly ForecastPoint[]) => points.reduce((most, { mean }) => Math.max(most, mean), 0);
-  const near = forecastDemand(forecaster, Math.max(startSeconds, stepSeconds));
   return {
     nextCpu: near[0]?.mean ?? 0,
     leadCpu: highest(near),
-    highestWithin: (seconds) => highest(forecastDemand(forecaster, seconds)),
+    highestWithin: (seconds) => highest(forecastDemand(forecaster, seconds, { events: factors, nowMs })),
   };
+}
+
+/** CPU-seconds of one request as it is now; null if unknown. */
+function costNow({ cpu, requestsPerSecond }: Demand): number | null {
+  return requestsPerSecond > 0 ? cpu / requestsPerSecond : null;
 }
 
 /** Plans anew, with less, those components that the app's budget cuts. */

@@ -63,7 +63,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
-    forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs),
+    forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs, own(state.knownEvents, key)),
     reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),
     shards: shardViews(known, key),
   };

@@ -39,7 +39,23 @@ export interface ShardView {
 export interface ForecastView {
   horizonSeconds: number;
   model: string;
+  /** The demand is from `lower` to `upper` with this probability. */
+  level: number;
   points: { atMs: number; mean: number; lower: number; upper: number }[];
+  /** How right it was of late: one step ahead, and as far ahead as a new instance needs. */
+  accuracy: { step: AccuracyView; lead: AccuracyView };
+  /** At other levels, a value for each point; only when the forecast is asked for by itself. */
+  intervals?: { level: number; lower: number[]; upper: number[] }[];
+}
+export interface AccuracyView {
+  aheadSeconds: number;
+  /** Forecasts that have been compared with what came. */
+  compared: number;
+  /** Means of the last ten minutes or so, in cores: the absolute error, and the demand. */
+  errorCpu: number;
+  demandCpu: number;
+  /** Share of demands that were within `lower` and `upper`; `level` was promised. */
+  coverage: number;
 }
 /** One decision on a component: numbers and codes, the same in words, and what came of it. */
 export interface DecisionView {
@@ -63,6 +79,25 @@ export interface DecisionView {
   } | null;
   /** All that was seen, learned, expected and weighed: see the brain's explanation.ts. */
   explanation: object;
+}
+/** An event that will change a component's demand, as it is announced: with either `factor` or `requestsPerSecond`. */
+export interface KnownEventBody {
+  id?: string;
+  /** RFC 3339 with a zone. */
+  from: string;
+  to: string;
+  /** So many times the demand that there would be without it. */
+  factor?: number;
+  /** At least so many. */
+  requestsPerSecond?: number;
+  note?: string;
+  repeat?: 'daily' | 'weekly';
+}
+export interface KnownEventView extends KnownEventBody {
+  id: string;
+  note: string;
+  /** Under way or to come; null when it is over. */
+  next: { fromMs: number; toMs: number } | null;
 }
 export interface InstanceView extends InstanceStatus {
   host: string;

@@ -31,6 +31,9 @@ export const LIMITS = {
   decisionsPerComponentMax: 100,
   decisionsRecentMax: 30,
   decisionsStoredMax: 16,
+  knownEventsPerComponentMax: 100,
+  knownEventMsMax: 31 * 86_400_000,
+  knownEventNoteLengthMax: 200,
   samplesKeptMax: 3_600,
   forecastSecondsMax: 3_600,
 } as const;

@@ -4,7 +4,7 @@ import type { DecisionView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import { printJson, printLines } from '../io.js';
 import { renderDecision, renderHistory } from '../render/explain.js';
-import { examples, type OpenSession, parseComponentName, parseWhole } from '../session.js';
+import { dateMs, examples, type OpenSession, parseComponentName, parseWhole, spanMs } from '../session.js';
 
 const LAST_MAX = 1_000;
 
@@ -61,15 +61,11 @@ function lastAndPresent(all: readonly DecisionView[]): DecisionView[] {
   return [change, newest === change ? undefined : newest].filter((each) => each !== undefined);
 }
 
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/** Ms since the epoch of a time ago, or of a date and time; without a zone it is local. */
+/** Ms since the epoch of a time ago, or of a date and time. */
 export function parseSince(text: string, nowMs: number): number {
-  const [, count, unit] = /^([0-9]{1,9})([smhd])$/.exec(text) ?? [];
-  if (count !== undefined)
-    return Math.max(0, Math.round(nowMs - Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS]));
-  const atMs = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
-  if (atMs >= 0) return atMs;
+  const span = spanMs(text);
+  const atMs = span === null ? dateMs(text) : Math.max(0, nowMs - span);
+  if (atMs !== null) return atMs;
   throw new ShoalError(
     'SHOAL_E_USAGE',
     `--since must be a time ago such as 90s, 10m or 2h, or a date and time such as 2026-11-25T08:30, not "${text}"`,

@@ -3,7 +3,7 @@ import { demandBar, sparkline } from './bars.js';
 import { type Paint, PLAIN } from './paint.js';
 import { renderTable } from './table.js';
 import { clean, cut } from './text.js';
-import { formatClock, formatCores } from './units.js';
+import { formatClock, formatCores, formatPercent } from './units.js';
 
 const ROWS_MAX = 20;
 const BAR_COLUMNS = 30;
@@ -30,7 +30,18 @@ export function renderForecast(name: string, view: ForecastView, width: number, 
     { width, paint },
   );
   const means = thin(points, width).map((point) => point.mean);
-  return [heading, paint.cyan(sparkline(means, width)), '', ...table];
+  const accuracy = accuracyLines(view).map((line) => paint.dim(cut(line, width)));
+  return [heading, paint.cyan(sparkline(means, width)), '', ...table, '', ...accuracy];
+}
+
+/** How right it was of late. */
+function accuracyLines({ accuracy, level }: ForecastView): string[] {
+  return [accuracy.step, accuracy.lead].map(({ aheadSeconds, compared, errorCpu, demandCpu, coverage }) => {
+    const ahead = `${aheadSeconds} s ahead`;
+    if (compared === 0) return `${ahead}: nothing to compare yet`;
+    const error = `wrong by ${formatCores(errorCpu)} of ${formatCores(demandCpu)} cores on average`;
+    return `${ahead}: ${error}; ${formatPercent(coverage)} of the demands within FROM and TO, ${formatPercent(level)} promised`;
+  });
 }
 
 /** At most `max` of the values, evenly spaced, the last among them. */

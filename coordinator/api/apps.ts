@@ -4,9 +4,9 @@ import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { Manifest } from '../../protocol/manifest.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
-import { applyManifest, componentKey, deleteApp, own, setOverride } from '../cluster.js';
+import { applyManifest, componentKey, componentOf, deleteApp, own, setOverride } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
-import { forecastView } from '../planner.js';
+import { forecastIntervals, forecastView } from '../planner.js';
 import { appView, componentView, type Knowledge } from '../views.js';
 import { ManifestRefused } from './problem.js';
 import { APP, answers, COMPONENT, FORECAST, listOf, NAME, objectOf } from './schemas.js';
@@ -98,12 +98,13 @@ export async function componentRoutes(server: FastifyInstance, coordinator: Coor
     },
     async ({ params: { app, component }, query }) => {
       const horizon = numberIn('horizon', query.horizon ?? '60', 1, LIMITS.forecastSecondsMax);
-      const { memory, nowMs } = know();
-      found(componentView(know(), app, component), `component ${app}/${component}`);
-      const seen = own(memory, componentKey(app, component));
-      return seen === undefined
-        ? { horizonSeconds: horizon, model: 'none yet', points: [] }
-        : forecastView(seen, horizon, nowMs);
+      const { state, memory, nowMs } = know();
+      found(componentOf(state, app, component), `component ${app}/${component}`);
+      const key = componentKey(app, component);
+      const seen = own(memory, key);
+      const events = own(state.knownEvents, key) ?? [];
+      const view = forecastView(seen, horizon, nowMs, events);
+      return seen === undefined ? view : { ...view, intervals: forecastIntervals(seen, horizon, nowMs, events) };
     },
   );
   server.put<{ Params: ComponentParams; Body: { count: number } }>(

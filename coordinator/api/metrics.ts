@@ -1,11 +1,15 @@
-import { Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
+import { componentKey } from '../cluster.js';
+import type { Coordinator } from '../loop.js';
 import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
 
 /** What Prometheus scrapes: the state of this moment, by component, instance and host. */
-export async function metricsText(known: Knowledge): Promise<string> {
+export async function metricsText(known: Knowledge, { decisions, figures }: Coordinator): Promise<string> {
   const registry = new Registry();
   const gauge = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Gauge({ name: `shoal_${name}`, help, labelNames, registers: [registry] });
+  const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Counter({ name: `shoal_${name}`, help, labelNames, registers: [registry] });
   const byComponent = ['app', 'component'];
   const desired = gauge('component_instances_desired', 'Instances that the plan wants', byComponent);
   const wouldBe = gauge(
@@ -20,6 +24,19 @@ export async function metricsText(known: Knowledge): Promise<string> {
   const requests = gauge('component_requests_per_second', 'Calls and HTTP requests arriving', byComponent);
   const size = gauge('component_size_cores', 'CPU size of one instance', byComponent);
   const memory = gauge('component_size_bytes', 'Memory size of one instance', byComponent);
+  const byHorizon = [...byComponent, 'ahead'];
+  const error = gauge(
+    'component_forecast_error_cores',
+    'Mean absolute error of late, one step and as far ahead as a new instance needs',
+    byHorizon,
+  );
+  const coverage = gauge(
+    'component_forecast_coverage',
+    'Share of demands within the 90 % interval, of late',
+    byHorizon,
+  );
+  const decided = counter('component_decisions_total', 'Decisions since the coordinator started', byComponent);
+  const changes = counter('component_decisions_changed_total', 'Decisions that changed count or size', byComponent);
   const latency = gauge('component_latency_seconds', 'Latency by quantile', [...byComponent, 'quantile']);
   for (const app of Object.keys(known.state.apps)) {
     for (const component of Object.keys(known.state.apps[app]?.manifest.components ?? {})) {
@@ -37,6 +54,14 @@ export async function metricsText(known: Knowledge): Promise<string> {
       size.set(labels, view.size.cpu);
       memory.set(labels, view.size.memory);
       forecast.set(labels, Math.max(0, ...(view.forecast?.points ?? []).map((point) => point.upper)));
+      const counts = decisions.counts(componentKey(app, component));
+      decided.inc(labels, counts.decisions);
+      changes.inc(labels, counts.changes);
+      for (const [ahead, judged] of Object.entries(view.forecast?.accuracy ?? {})) {
+        if (judged.compared === 0) continue;
+        error.set({ ...labels, ahead }, judged.errorCpu);
+        coverage.set({ ...labels, ahead }, judged.coverage);
+      }
       if (view.latencyMs === null) continue;
       latency.set({ ...labels, quantile: '0.5' }, view.latencyMs.p50 / 1000);
       latency.set({ ...labels, quantile: '0.99' }, view.latencyMs.p99 / 1000);
@@ -53,5 +78,6 @@ export async function metricsText(known: Knowledge): Promise<string> {
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);
   gauge('revision', 'Revision of the cluster state', []).set(known.state.revision);
+  for (const metric of [figures.moves, figures.preemptions, figures.tickSeconds]) registry.registerMetric(metric);
   return registry.metrics();
 }

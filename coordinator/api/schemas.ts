@@ -54,9 +54,19 @@ export const COMPONENT = object({
     description: 'state shards with their owners and what calls on them use, in the order of their numbers',
   },
 });
+const accuracy = object({
+  aheadSeconds: number,
+  compared: { ...number, description: 'forecasts that were compared with what came' },
+  errorCpu: { ...number, description: 'mean absolute error of late, cores' },
+  demandCpu: { ...number, description: 'mean demand of late, cores' },
+  coverage: { ...number, description: 'share of demands within lower and upper' },
+});
 export const FORECAST = object({
   horizonSeconds: number,
   model: text,
+  level: { ...number, description: 'probability that the demand is from lower to upper' },
+  accuracy: object({ step: accuracy, lead: accuracy }),
+  intervals: list(object({ level: number, lower: list(number), upper: list(number) })),
   points: list(object({ atMs: number, mean: number, lower: number, upper: number })),
 });
 const shape = object({ count: number, size });
@@ -80,6 +90,20 @@ export const DECISION = object({
     description: 'whether it turned out right; null before its time has come',
   },
   explanation: { ...object({}), description: 'what was seen, learned, expected and weighed, as numbers and codes' },
+});
+export const KNOWN_EVENT = object({
+  id: text,
+  from: text,
+  to: text,
+  factor: number,
+  requestsPerSecond: number,
+  note: text,
+  repeat: text,
+  next: {
+    ...object({ fromMs: number, toMs: number }),
+    type: ['object', 'null'],
+    description: 'under way or to come; null when it is over',
+  },
 });
 export const INSTANCE = object({
   id: text,

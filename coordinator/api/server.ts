@@ -11,6 +11,7 @@ import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
 import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
+import { knownEventRoutes } from './known-events.js';
 import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
 import { sendProblem } from './problem.js';
@@ -80,6 +81,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => appRoutes(each, coordinator, know));
       await v1.register((each) => componentRoutes(each, coordinator, know));
       await v1.register((each) => decisionRoutes(each, coordinator));
+      await v1.register((each) => knownEventRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
@@ -94,7 +96,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   server.get('/healthz', { schema: { summary: '200 while this coordinator leads' } }, async () => ({ status: 'ok' }));
   server.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
     reply.type('text/plain; version=0.0.4');
-    return metricsText(know());
+    return metricsText(know(), coordinator);
   });
   await server.ready();
   return server;

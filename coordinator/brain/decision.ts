@@ -10,10 +10,21 @@ export type Fate = 'done' | 'observed' | 'by-hand';
 export interface Decision {
   explanation: Explanation;
   fate: Fate;
+  /** Known events within the time that it looked ahead. */
+  announced: readonly AnnouncedEvent[];
   /** It is another shape than there was before, or than was decided before where decisions are not carried out. */
   changed: boolean;
   /** Null until its time has come, and for ever where nothing was seen of that time. */
   outcome: Outcome | null;
+}
+
+/** What an operator announced: so many times the usual demand, or at least so many requests per second. */
+export interface AnnouncedEvent {
+  id: string;
+  note: string;
+  fromMs: number;
+  toMs: number;
+  effect: { kind: 'factor'; factor: number } | { kind: 'requests'; perSecond: number };
 }
 
 /** `more`: than the upper bound that was foretold; `less`: than half of it. */
@@ -40,17 +51,16 @@ export function judgedAtMs({ atMs, ahead }: Explanation): number {
 
 /** The verdict on a decision, by the highest demand that came until `judgedAtMs`. */
 export function outcomeOf(explanation: Explanation, fate: Fate, peakCpu: number): Outcome {
-  const { ahead, demand, before, after } = explanation;
+  const { seen, ahead, demand, before, after } = explanation;
   const foretoldCpu = Math.max(ahead?.cpu ?? 0, demand.nextCpu);
   const count = fate === 'done' ? after.count : before.count;
-  const cpu = fate === 'observed' ? before.size.cpu : after.size.cpu;
   const verdict = peakCpu > foretoldCpu + 1e-9 ? 'more' : peakCpu < LESS * foretoldCpu ? 'less' : 'as-foretold';
   return {
     verdict,
     peakCpu,
     foretoldCpu,
     seconds: ahead?.seconds ?? SECONDS_UNFORESEEN,
-    allottedCpu: count * cpu,
+    allottedCpu: fate === 'observed' ? seen.allottedCpu : count * after.size.cpu,
   };
 }
 

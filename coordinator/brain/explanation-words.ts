@@ -1,4 +1,4 @@
-import type { Decision, Outcome } from './decision.js';
+import type { AnnouncedEvent, Decision, Outcome } from './decision.js';
 import type { AimBasis, DemandBasis, Explanation, Note, Option, Predictor } from './explanation.js';
 
 /** One line: what was seen, what it takes, what is done. */
@@ -26,7 +26,17 @@ export function summary(explanation: Explanation): string {
 }
 
 /** What a paragraph of an explanation is about, in the order in which they are told. */
-export type Topic = 'saw' | 'knew' | 'expected' | 'aimed' | 'needed' | 'weighed' | 'because' | 'did' | 'came';
+export type Topic =
+  | 'saw'
+  | 'knew'
+  | 'expected'
+  | 'announced'
+  | 'aimed'
+  | 'needed'
+  | 'weighed'
+  | 'because'
+  | 'did'
+  | 'came';
 
 export interface Paragraph {
   topic: Topic;
@@ -34,11 +44,12 @@ export interface Paragraph {
 }
 
 /** The whole of a decision in plain words, for somebody who has not met Shoal before. */
-export function explain({ explanation, fate, outcome }: Decision): Paragraph[] {
+export function explain({ explanation, fate, announced, outcome }: Decision): Paragraph[] {
   const paragraphs: Paragraph[] = [
     { topic: 'saw', text: sawWords(explanation) },
     { topic: 'knew', text: knewWords(explanation) },
     { topic: 'expected', text: expectedWords(explanation) },
+    ...announced.map((event): Paragraph => ({ topic: 'announced', text: announcedWords(event) })),
     {
       topic: 'aimed',
       text: `At ${percent(explanation.aim.utilisation)} utilisation: ${AIM_WORDS[explanation.aim.basis](explanation)}.`,
@@ -145,6 +156,15 @@ function expectedWords({ demand, ahead }: Explanation): string {
   return `${next} Within ${seconds(ahead.seconds)}, in which a new instance could serve, at most ${cores(ahead.cpu)} cores.${trust}`;
 }
 
+function announcedWords({ id, note, fromMs, toMs, effect }: AnnouncedEvent): string {
+  const what =
+    effect.kind === 'factor'
+      ? `${effect.factor} times the usual demand`
+      : `at least ${rate(effect.perSecond)} requests each second`;
+  const name = note === '' ? id : `${id} (${note})`;
+  return `The known event ${name} brings ${what} from ${utc(fromMs)} to ${utc(toMs)}.`;
+}
+
 function neededWords({ need, after }: Explanation): string {
   const count = need.count > 1 ? `, and at least ${many(need.count, 'instance')}` : '';
   const held = need.heldCpu > need.cpu + 0.005 ? ` ${cores(need.heldCpu)} cores still hold from before.` : '';
@@ -225,6 +245,11 @@ function stepWords(before: Explanation['before'], after: Explanation['after']): 
 
 function shape(count: number, cpu: number): string {
   return `${count} × ${cores(cpu)} cores`;
+}
+
+/** To the second, in UTC. */
+function utc(atMs: number): string {
+  return `${new Date(atMs).toISOString().slice(0, 19)}Z`;
 }
 
 function sentence(text: string): string {

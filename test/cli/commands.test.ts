@@ -135,6 +135,39 @@ t.test('explain tells the last change and the present, or what is asked for', as
   t.match(await shoal('explain', 'search/index'), { code: 3 });
 });
 
+t.test('calendar announces known events, lists them and takes them back', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const path = '/v1/apps/search/components/web/known-events';
+  const from = '2026-11-27T08:00:00.000Z';
+  const view = { id: 'event-1', from, to: '2026-11-27T12:00:00.000Z', factor: 3, note: 'sale', next: null };
+  fake.json(`POST ${path}`, view).json(`GET ${path}`, [view]).json(`DELETE ${path}/event-1`, []);
+  const add = (...words: string[]) => shoal('calendar', 'add', 'search/web', ...words);
+  const good = ['--from', '2026-11-27T08:00Z', '--for', '4h', '--factor', '3', '--note', 'sale'];
+  t.match(await add(...good), { code: 0, out: /^announced event-1 of search\/web: .*3 × the usual demand\n$/ });
+  t.strictSame(JSON.parse(fake.seen.at(-1)?.body ?? ''), { from, to: view.to, factor: 3, note: 'sale' });
+  await add('--from', from, '--to', '2026-11-27T09:00Z', '--requests', '900', '--repeat', 'daily', '--id', 'rush');
+  t.match(JSON.parse(fake.seen.at(-1)?.body ?? ''), { id: 'rush', requestsPerSecond: 900, repeat: 'daily' });
+  t.match(await shoal('calendar', 'list', 'search/web'), {
+    code: 0,
+    out: /event-1 .*\(over\) +- +3 × the usual demand +sale/,
+  });
+  t.match(await shoal('calendar', 'remove', 'search/web', 'event-1'), { code: 0, out: /taken back/ });
+  const asked = fake.seen.length;
+  for (const bad of [
+    ['--from', from, '--factor', '2'],
+    ['--from', from, '--for', '4h', '--to', from, '--factor', '2'],
+    ['--from', from, '--for', 'long', '--factor', '2'],
+    ['--from', 'soon', '--for', '4h', '--factor', '2'],
+    ['--from', from, '--for', '4h'],
+    ['--from', from, '--for', '4h', '--factor', 'much'],
+    ['--from', from, '--for', '4h', '--factor', '2', '--repeat', 'yearly'],
+    ['--for', '4h', '--factor', '2'],
+  ]) {
+    t.match(await add(...bad), { code: 2 }, bad.join(' '));
+  }
+  t.equal(fake.seen.length, asked, 'nothing of that was sent');
+});
+
 t.test('mode says whether plans are acted on, for an app or a component', async (t) => {
   const { fake, shoal } = await setUp(t);
   const observed = componentView({
@@ -184,6 +217,8 @@ t.test('forecast, events, version', async (t) => {
   const { fake, shoal } = await setUp(t);
   const forecast = await shoal('forecast', 'search/web', '--horizon', '30');
   t.match(forecast, { code: 0, out: /search\/web: next 30 s, model holt-winters[\s\S]*0\.4 +0\.3 +0\.55/ });
+  t.match(forecast.out, /1 s ahead: wrong by 0\.02 of 0\.3 cores on average; 91% of the demands/);
+  t.match(forecast.out, /5 s ahead: nothing to compare yet/);
   t.match(fake.requests(), ['GET /v1/apps/search/components/web/forecast?horizon=30']);
   t.match(JSON.parse((await shoal('forecast', 'search/web', '--json')).out), { model: 'holt-winters' });
   t.match(await shoal('forecast', 'search/web', '--horizon', '0'), { code: 2 });

@@ -94,6 +94,11 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     forecast: {
       horizonSeconds: 30,
       model: 'holt-winters',
+      level: 0.9,
+      accuracy: {
+        step: { aheadSeconds: 1, compared: 600, errorCpu: 0.02, demandCpu: 0.3, coverage: 0.91 },
+        lead: { aheadSeconds: 5, compared: 0, errorCpu: 0, demandCpu: 0, coverage: 0 },
+      },
       points: [
         { atMs: 1_000, mean: 0.3, lower: 0.2, upper: 0.4 },
         { atMs: 31_000, mean: 0.4, lower: 0.3, upper: 0.55 },

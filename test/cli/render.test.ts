@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { bar, demandBar, sparkline } from '../../cli/render/bars.js';
 import { describeComponent, describeHost, describeInstance, ranges } from '../../cli/render/describe.js';
+import { renderDecision } from '../../cli/render/explain.js';
 import { renderForecast, thin } from '../../cli/render/forecast.js';
 import { renderLogLine } from '../../cli/render/log-line.js';
 import { COLOURS, choosePaint, PLAIN } from '../../cli/render/paint.js';
@@ -9,7 +10,7 @@ import { renderTable } from '../../cli/render/table.js';
 import { clean, columns, cut, safeJson } from '../../cli/render/text.js';
 import { renderTop, type TopView } from '../../cli/render/top.js';
 import { formatBytes, formatCores, formatMs, formatRate } from '../../cli/render/units.js';
-import { componentView, eventView, hostView, instanceView } from './fake-coordinator.js';
+import { componentView, decisionView, eventView, hostView, instanceView } from './fake-coordinator.js';
 
 const HOSTILE = '\u001b[31mred\u001b[0m\u0007\u009b2J\u202eevil\r\n\u001b]0;title\u0007end';
 /** Anything a terminal could take as a command, line ends apart. */
@@ -119,11 +120,14 @@ t.test('a frame of hostile views holds no control characters', async (t) => {
     events: [eventView(1, { kind: HOSTILE, message: HOSTILE, instance: HOSTILE })],
   });
   for (const line of renderTop(hostile, 500)) t.notMatch(line, CONTROL);
+  const { forecast } = componentView();
+  if (forecast === null) throw new Error('a forecast is expected');
   const described = [
     ...describeComponent(componentView({ reason: HOSTILE }), [], PLAIN),
     ...describeInstance(instanceView({ host: HOSTILE }), PLAIN),
     ...describeHost(hostView({ degraded: [{ what: HOSTILE, remedy: HOSTILE }] }), PLAIN),
-    ...renderForecast(HOSTILE, { horizonSeconds: 1, model: HOSTILE, points: [] }, 80),
+    ...renderForecast(HOSTILE, { ...forecast, model: HOSTILE, points: [] }, 80),
+    ...renderDecision(decisionView(0, { words: [{ topic: HOSTILE, text: HOSTILE }] }), 80),
     renderLogLine('agent', JSON.stringify({ level: 30, time: 0, msg: HOSTILE, [HOSTILE]: HOSTILE }), PLAIN),
     renderLogLine('agent', HOSTILE, PLAIN),
   ];

@@ -156,10 +156,10 @@ t.test('what is wrong is refused by name', async (t) => {
 });
 
 /** A log that took these decisions, one a second. */
-function logOf(told: readonly Omit<Told, 'key'>[], key = 'a/b'): DecisionLog {
+function logOf(told: readonly Omit<Told, 'key' | 'announced'>[], key = 'a/b'): DecisionLog {
   const log = new DecisionLog();
   for (const each of told) {
-    log.stage([{ key, ...each }]);
+    log.stage([{ key, announced: [], ...each }]);
     log.operations();
     log.committed();
   }
@@ -167,7 +167,7 @@ function logOf(told: readonly Omit<Told, 'key'>[], key = 'a/b'): DecisionLog {
 }
 
 t.test('however many there are, a bounded number is kept, the newest', async (t) => {
-  const told = Array.from({ length: 500 }, (_, i): Omit<Told, 'key'> => {
+  const told = Array.from({ length: 500 }, (_, i): Omit<Told, 'key' | 'announced'> => {
     const after = shape(i % 3 === 0 ? 2 : 1, 0.5);
     return { explanation: explanation({ atMs: i * 1000, before: shape(1, 0.5), after }), fate: 'done' };
   });
@@ -180,7 +180,7 @@ t.test('however many there are, a bounded number is kept, the newest', async (t)
 
 t.test('what could not be committed is not said to have been decided', async (t) => {
   const log = new DecisionLog();
-  log.stage([{ key: 'a/b', explanation: explanation({ after: shape(3, 1) }), fate: 'done' }]);
+  log.stage([{ key: 'a/b', explanation: explanation({ after: shape(3, 1) }), fate: 'done', announced: [] }]);
   t.equal(log.operations().length, 1);
   log.discard();
   log.committed();
@@ -195,7 +195,9 @@ t.test('the verdict is on the highest demand until the decision looked ahead', a
         const one = explanation({ atMs: i * 1000 });
         return { ...one, demand: { ...one.demand, cpu, nextCpu: 0 }, ahead: { seconds: 5, cpu: foretold, trust: 1 } };
       };
-      const told = demands.map((cpu, i): Omit<Told, 'key'> => ({ explanation: at(i, cpu), fate: 'done' }));
+      const told = demands.map(
+        (cpu, i): Omit<Told, 'key' | 'announced'> => ({ explanation: at(i, cpu), fate: 'done' }),
+      );
       const [first] = logOf(told).of('a/b');
       const peak = Math.max(...demands.slice(1, 6));
       return first?.outcome?.peakCpu === peak && first.outcome.verdict === outcomeOf(at(0, 0), 'done', peak).verdict;

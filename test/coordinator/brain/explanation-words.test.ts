@@ -13,7 +13,7 @@ import { explain, summary } from '../../../coordinator/brain/explanation-words.j
 import { explanation, shape } from './an-explanation.js';
 
 const decision = (change: Partial<Explanation>, more: Partial<Decision> = {}): Decision => {
-  return { explanation: explanation(change), fate: 'done', changed: true, outcome: null, ...more };
+  return { explanation: explanation(change), fate: 'done', announced: [], changed: true, outcome: null, ...more };
 };
 const textOf = (each: Decision, topic: string): string =>
   explain(each)
@@ -61,6 +61,18 @@ t.test('the forecast is told with how far it is believed', async (t) => {
   t.match(told(0.4), /It is believed by 40 %/);
   t.match(told(0), /It is not believed/);
   t.match(textOf(decision({ ahead: null }), 'expected'), /There is no forecast yet/);
+});
+
+t.test('known events are told with what they bring and when', async (t) => {
+  const span = { fromMs: Date.UTC(2026, 10, 27, 8), toMs: Date.UTC(2026, 10, 27, 12) };
+  const announced = [
+    { id: 'event-1', note: 'sale', ...span, effect: { kind: 'factor', factor: 3 } },
+    { id: 'rush', note: '', ...span, effect: { kind: 'requests', perSecond: 900 } },
+  ] as const;
+  t.strictSame(textOf(decision({}, { announced }), 'announced').split(' | '), [
+    'The known event event-1 (sale) brings 3 times the usual demand from 2026-11-27T08:00:00Z to 2026-11-27T12:00:00Z.',
+    'The known event rush brings at least 900 requests each second from 2026-11-27T08:00:00Z to 2026-11-27T12:00:00Z.',
+  ]);
 });
 
 t.test('the chosen option comes first, then the cheapest others', async (t) => {

@@ -1,0 +1,33 @@
+import t from 'tap';
+import { CoordinatorRig, MANIFEST } from './rig.js';
+
+t.test('metrics tell how right forecasts were, what was decided and moved, and how long a tick takes', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  const headers = { 'content-type': 'application/yaml' };
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers, payload: MANIFEST });
+  for (let i = 0; i < 12; i += 1) await rig.second('h1', { 'shop/web': 0.5, 'shop/cart': i < 6 ? 0.2 : 0.9 });
+  const { body } = await rig.api.inject('/metrics');
+  const values = new Map(
+    body
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
+  );
+  const of = '{app="shop",component="cart"';
+  for (const ahead of ['step', 'lead']) {
+    t.ok((values.get(`shoal_component_forecast_error_cores${of},ahead="${ahead}"}`) ?? -1) > 0, `error ${ahead}`);
+    const covered = values.get(`shoal_component_forecast_coverage${of},ahead="${ahead}"}`) ?? -1;
+    t.ok(covered >= 0 && covered < 1, `coverage ${ahead}: the rise was not foreseen`);
+  }
+  const decisions = values.get(`shoal_component_decisions_total${of}}`) ?? 0;
+  const changes = values.get(`shoal_component_decisions_changed_total${of}}`) ?? 0;
+  t.ok(decisions >= changes && changes > 0, `${changes} of ${decisions}`);
+  t.ok((values.get('shoal_moves_total{kind="created"}') ?? 0) >= 2);
+  t.ok((values.get('shoal_moves_total{kind="resized"}') ?? 0) >= 1);
+  t.equal(values.get('shoal_preemptions_total'), 0);
+  t.equal(values.get('shoal_tick_seconds_count'), 12);
+  const again = (await rig.api.inject('/metrics')).body;
+  t.match(again, `shoal_component_decisions_total${of}} ${decisions}`, 'asking counts nothing');
+});
