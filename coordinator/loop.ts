@@ -11,6 +11,7 @@ import { DecisionLog, type Told } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
 import { type KnownEventRecord, occurrences } from './known-events.js';
+import { LearnedStore } from './learned.js';
 import {
   type HostState,
   hostConnected,
@@ -22,8 +23,9 @@ import {
 import { differences, loadCluster } from './persist.js';
 import { noteCalledInVain, type PlannerState, plan, reasonOf } from './planner.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
+import { Refits } from './refit.js';
 import { shiftWeights } from './shift-weights.js';
-import type { Store } from './store/store.js';
+import type { Store, StoreOperation } from './store/store.js';
 import { type Measured, Traffic } from './traffic.js';
 
 export const TICK_MS = 1_000;
@@ -52,6 +54,8 @@ export class Coordinator {
   /** The last decisions of each component, and why. */
   readonly decisions = new DecisionLog();
   readonly figures = new Figures();
+  readonly refits: Refits;
+  readonly #learned = new LearnedStore();
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
   readonly #observed: Observed;
@@ -71,6 +75,7 @@ export class Coordinator {
     this.#options = options;
     this.#state = state;
     this.#observed = startObserving(options.clock());
+    this.refits = new Refits({ log: options.log, forecasterOf: (key) => own(this.#memory, key)?.forecaster });
   }
 
   /** Wins leadership, then reads what was committed. */
@@ -79,6 +84,7 @@ export class Coordinator {
     const coordinator = new Coordinator(options, await loadCluster(options.store));
     const keys = Object.keys(coordinator.state.targets);
     await coordinator.decisions.load(options.store, keys, options.log);
+    coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
     return coordinator;
   }
 
@@ -129,11 +135,19 @@ export class Coordinator {
     this.#timer ??= setInterval(() => void this.#tickSafely(), TICK_MS);
   }
 
-  /** Stops the loop and waits for changes under way. */
+  /** Stops the loop, waits for changes under way and stores what was learned. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    await this.refits.stop();
     await this.#tail;
+    try {
+      const alive = Object.entries(this.#memory).filter(([key]) => Object.hasOwn(this.#state.targets, key));
+      await this.#commitLearned(this.#learned.all(Object.fromEntries(alive), this.now(), this.#options.log));
+    } catch (error) {
+      // As when another coordinator leads since; it has what was stored before.
+      this.#options.log.warn({ err: error }, 'what was learned last could not be stored');
+    }
   }
 
   /** One turn of the loop. */
@@ -152,6 +166,8 @@ export class Coordinator {
     });
     ended();
     for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
+    this.refits.ask(Object.keys(this.#memory));
+    await this.#commitLearned(this.#learned.operations(this.#memory, this.now(), this.#options.log));
   }
 
   /**
@@ -207,6 +223,12 @@ export class Coordinator {
     this.decisions.committed();
     if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     return result.state;
+  }
+
+  async #commitLearned(learned: readonly StoreOperation[]): Promise<void> {
+    if (learned.length === 0) return;
+    await this.#options.store.commit([...learned, ...this.decisions.outcomes()]);
+    this.decisions.outcomesStored();
   }
 
   #told(state: ClusterState): Told[] {

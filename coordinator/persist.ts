@@ -62,10 +62,10 @@ function instanceDifferences(before: InstanceTable, after: InstanceTable): Store
 
 /** The cluster state as last committed; empty for a new store. */
 export async function loadCluster(store: Store): Promise<ClusterState> {
-  const all = await store.load('');
-  const meta = all.get(META_KEY);
+  const meta = (await store.load(META_KEY)).get(META_KEY);
   if (meta === undefined) {
-    if (all.size > 0) throw new ShoalError('SHOAL_E_STORE', 'the store holds data but no revision; it is not Shoal’s');
+    if ((await store.load('')).size > 0)
+      throw new ShoalError('SHOAL_E_STORE', 'the store holds data but no revision; it is not Shoal’s');
     return EMPTY_CLUSTER;
   }
   const { format, revision } = meta as { format?: unknown; revision?: unknown };
@@ -84,11 +84,9 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
   const instances: InstanceRecord[] = [];
-  for (const [key, value] of all) {
-    if (key.startsWith(INSTANCES)) instances.push(value as InstanceRecord);
-    for (const part of Object.keys(PARTS) as Part[]) {
-      if (key.startsWith(PARTS[part])) parts[part][key.slice(PARTS[part].length)] = value;
-    }
+  for (const [, value] of await store.load(INSTANCES)) instances.push(value as InstanceRecord);
+  for (const part of Object.keys(PARTS) as Part[]) {
+    for (const [key, value] of await store.load(PARTS[part])) parts[part][key.slice(PARTS[part].length)] = value;
   }
   return { revision, instances: tableOf(instances), ...parts } as unknown as ClusterState;
 }

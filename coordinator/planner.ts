@@ -46,7 +46,8 @@ import { createLatencyWindow, type Intake, type Ready, silentComponents, takeIn 
 import type { KnownEventRecord } from './known-events.js';
 import { isUsable, type Observed } from './observed.js';
 
-/** What the planner remembers of each component between two seconds; by component key. Plain data, never stored. */
+/** What the planner remembers of each component between two seconds; by component key. What was learned is stored by
+ * learned.ts, the rest is seen anew after a restart. */
 export type PlannerState = Readonly<Record<string, ComponentMemory>>;
 
 export interface ComponentMemory {
@@ -160,6 +161,14 @@ export function forecastIntervals(
 ): ForecastInterval[] {
   const { factors } = announcedIn(events, nowMs, nowMs + horizonSeconds * 1000);
   return forecastPath(forecaster, horizonSeconds, LEVELS, { events: factors, nowMs }).intervals;
+}
+
+/** What is remembered of a component of which this was kept. */
+export function restoredMemory(
+  kept: Pick<ComponentMemory, 'seasonSeconds' | 'stepSeconds' | 'forecaster' | 'model'>,
+): ComponentMemory {
+  const { seasonSeconds, stepSeconds } = kept;
+  return { ...startOf(undefined, seasonSeconds, { ...PACE, stepSeconds }), ...kept };
 }
 
 /** What is known, with a new forecaster when the season or the length of a tick is another one. */

@@ -31,6 +31,10 @@ export const LIMITS = {
   decisionsPerComponentMax: 100,
   decisionsRecentMax: 30,
   decisionsStoredMax: 16,
+  /** How often what was learned of a component is stored, and how much of all of them in one turn of the loop. */
+  learnedPeriodMs: 60_000,
+  learnedBytesPerTickMax: 1024 * 1024,
+  learnedRecordBytesMax: 512 * 1024,
   knownEventsPerComponentMax: 100,
   knownEventMsMax: 31 * 86_400_000,
   knownEventNoteLengthMax: 200,

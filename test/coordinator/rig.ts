@@ -47,9 +47,12 @@ export class CoordinatorRig {
     return rig;
   }
 
-  /** As after the death of the coordinator: another one reads what was stored; hosts have to be added again. */
-  async restart(): Promise<void> {
-    await this.#shut();
+  /**
+   * Another coordinator reads what was stored; hosts have to be added again. The one before ended in good order, or was
+   * killed: then it stores nothing more.
+   */
+  async restart(how: 'killed' | 'stopped' = 'killed'): Promise<void> {
+    await this.#shut(how);
     await this.#open();
   }
 
@@ -70,9 +73,10 @@ export class CoordinatorRig {
     });
   }
 
-  async #shut(): Promise<void> {
+  async #shut(how: 'killed' | 'stopped'): Promise<void> {
     await this.api.close();
-    await this.coordinator.stop();
+    if (how === 'stopped') await this.coordinator.stop();
+    else await Promise.all([this.coordinator.refits.stop(), this.coordinator.change((state) => state)]);
     await this.store.close();
   }
 
@@ -113,7 +117,7 @@ export class CoordinatorRig {
   }
 
   async close(): Promise<void> {
-    await this.#shut();
+    await this.#shut('stopped');
     await rm(this.folder, { recursive: true, force: true });
   }
 }

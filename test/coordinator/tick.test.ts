@@ -122,7 +122,8 @@ class Cluster {
     const stored = new Map<string, unknown>();
     for (const each of differences(EMPTY_CLUSTER, this.state))
       if (each.kind === 'put') stored.set(each.key, each.value);
-    const loaded = await loadCluster({ load: async () => stored } as unknown as Store);
+    const load = async (prefix: string) => new Map([...stored].filter(([key]) => key.startsWith(prefix)));
+    const loaded = await loadCluster({ load } as unknown as Store);
     if (!isDeepStrictEqual(loaded, this.state)) throw new Error('the stored state is not the state');
     this.state = loaded;
     this.#memory = {};

@@ -1,0 +1,152 @@
+import type { Logger } from 'pino';
+import { LIMITS } from '../protocol/limits.js';
+import { type ComponentModel, NEW_MODEL } from './brain/component-model.js';
+import { loadDemandForecaster, observeDemand, saveDemandForecaster } from './brain/forecast/index.js';
+import { type ComponentMemory, type PlannerState, restoredMemory } from './planner.js';
+import type { Store, StoreOperation } from './store/store.js';
+
+/** What has been learned of a component, as it is stored. */
+interface LearnedRecord {
+  format: typeof FORMAT;
+  /** When the last demand was learned from, ms since the epoch. */
+  atMs: number;
+  seasonSeconds: number;
+  stepSeconds: number;
+  forecaster: string;
+  model: unknown;
+}
+
+const PREFIX = 'learned/';
+const FORMAT = 1;
+/** Steps that were missed are told to forecasters one by one; so many in all, or it would take too long. */
+const MISSED_STEPS_MAX = 5_000_000;
+
+/**
+ * Keeps what was learned in the store: each component about once a minute, spread over the minute, so many bytes a tick at
+ * most. A coordinator that starts goes on with it.
+ */
+export class LearnedStore {
+  /** Those whose turn has come, first come first served. */
+  readonly #due = new Set<string>();
+  readonly #stored = new Set<string>();
+  #askedAtMs: number | null = null;
+
+  /** What to store now: some of those that are due, and the removal of those that are gone. */
+  operations(memory: PlannerState, nowMs: number, log: Logger): StoreOperation[] {
+    const period = LIMITS.learnedPeriodMs;
+    const before = this.#askedAtMs ?? nowMs;
+    this.#askedAtMs = nowMs;
+    for (const key of Object.keys(memory)) {
+      const phase = phaseOf(key, period);
+      if (Math.floor((nowMs - phase) / period) !== Math.floor((before - phase) / period)) this.#due.add(key);
+    }
+    return this.#take(memory, nowMs, log, LIMITS.learnedBytesPerTickMax);
+  }
+
+  /** All of it, for a coordinator that stops. */
+  all(memory: PlannerState, nowMs: number, log: Logger): StoreOperation[] {
+    for (const key of Object.keys(memory)) this.#due.add(key);
+    return this.#take(memory, nowMs, log, Number.POSITIVE_INFINITY);
+  }
+
+  #take(memory: PlannerState, nowMs: number, log: Logger, bytesMax: number): StoreOperation[] {
+    const batch: StoreOperation[] = [];
+    let bytes = 0;
+    for (const key of this.#due) {
+      if (bytes >= bytesMax) break;
+      this.#due.delete(key);
+      const known = Object.hasOwn(memory, key) ? memory[key] : undefined;
+      if (known === undefined) continue;
+      const value = recordOf(known, nowMs);
+      const size = value.forecaster.length + JSON.stringify(value.model).length;
+      if (size > LIMITS.learnedRecordBytesMax) {
+        log.warn({ key, size }, 'what was learned of a component is too large to be stored');
+        continue;
+      }
+      bytes += size;
+      batch.push({ kind: 'put', key: keyOf(key), value });
+      this.#stored.add(key);
+    }
+    for (const key of this.#stored) {
+      if (Object.hasOwn(memory, key)) continue;
+      batch.push({ kind: 'delete', key: keyOf(key) });
+      this.#stored.delete(key);
+    }
+    return batch;
+  }
+
+  /** What was stored of the components. What cannot be read is left out, with a line in the log. */
+  async load(store: Store, keys: readonly string[], nowMs: number, log: Logger): Promise<PlannerState> {
+    const memory: Record<string, ComponentMemory> = {};
+    const missedMax = Math.floor(MISSED_STEPS_MAX / Math.max(1, keys.length));
+    for (const key of keys) {
+      try {
+        const value = (await store.load(keyOf(key))).get(keyOf(key));
+        if (value === undefined) continue;
+        this.#stored.add(key);
+        memory[key] = memoryOf(value, nowMs, missedMax);
+      } catch (error) {
+        log.warn({ err: error, key }, 'what was learned of a component cannot be read and is left out');
+      }
+    }
+    return memory;
+  }
+}
+
+function recordOf(memory: ComponentMemory, atMs: number): LearnedRecord {
+  const { seasonSeconds, stepSeconds, forecaster, model } = memory;
+  return { format: FORMAT, atMs, seasonSeconds, stepSeconds, forecaster: saveDemandForecaster(forecaster), model };
+}
+
+function memoryOf(value: unknown, nowMs: number, missedMax: number): ComponentMemory {
+  const record: Partial<LearnedRecord> = typeof value === 'object' && value !== null ? value : {};
+  const { format, atMs, seasonSeconds, stepSeconds, forecaster: text, model } = record;
+  if (format !== FORMAT) throw new Error(`its format is ${String(format)}, not ${FORMAT}`);
+  if (!isAmount(atMs) || !isAmount(seasonSeconds) || !isAmount(stepSeconds) || stepSeconds === 0) {
+    throw new Error('its times are no times');
+  }
+  const loaded = loadDemandForecaster(String(text));
+  if (loaded instanceof Error) throw loaded;
+  let forecaster = loaded;
+  if (forecaster.seasonSeconds !== seasonSeconds || forecaster.stepSeconds !== stepSeconds) {
+    throw new Error('its forecaster is of another season or step');
+  }
+  const missed = Math.max(0, Math.round((nowMs - atMs) / 1000 / stepSeconds));
+  if (missed > missedMax) throw new Error(`it is ${missed} steps old, and at most ${missedMax} can be made up for`);
+  for (let i = 0; i < missed; i += 1) forecaster = observeDemand(forecaster, null);
+  if (!isLike(NEW_MODEL, model)) throw new Error('its model is of another shape or version');
+  return restoredMemory({ seasonSeconds, stepSeconds, forecaster, model: model as ComponentModel });
+}
+
+/** Whether `value` has all that the model at first has, of the same kinds, and no number that is none. */
+function isLike(first: unknown, value: unknown): boolean {
+  // What is not known at first may become anything.
+  if (first === null || first === undefined) return isSound(value);
+  if (value === null || typeof first !== typeof value || !isSound(value)) return false;
+  if (typeof first !== 'object' || typeof value !== 'object') return true;
+  if (Array.isArray(first) || Array.isArray(value)) return Array.isArray(first) && Array.isArray(value);
+  const parts: Partial<Record<string, unknown>> = { ...value };
+  if ('version' in first && parts.version !== first.version) return false;
+  return Object.entries(first).every(([key, each]) => isLike(each, parts[key]));
+}
+
+function isSound(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return typeof value !== 'object' || value === null || Object.values(value).every(isSound);
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+/** Ends with a slash, so that it is no beginning of another component's. */
+function keyOf(key: string): string {
+  return `${PREFIX}${key}/`;
+}
+
+/** Where in the period a component's turn comes, by FNV-1a of its key. */
+function phaseOf(key: string, period: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % period;
+}

@@ -1,0 +1,10 @@
+import { setPriority } from 'node:os';
+import { parentPort } from 'node:worker_threads';
+import { type RefitJob, runRefit } from './brain/forecast/index.js';
+
+/** The thread in which refits are worked out, one job at a time; see refit.ts. */
+const port = parentPort;
+if (port === null) throw new Error('refit-worker.js runs as a worker thread only');
+// On Linux this is of the calling thread alone: the loop goes before it.
+setPriority(10);
+port.on('message', (job: RefitJob) => port.postMessage(runRefit(job)));
