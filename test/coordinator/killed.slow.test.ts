@@ -1,0 +1,159 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import type { DecisionView, ForecastView } from '../../protocol/http.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { type Desired, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+
+const MAIN = fileURLToPath(new URL('../../coordinator/main.js', import.meta.url));
+const COMPONENT = '/v1/apps/shop/components/web';
+const MANIFEST = `app: shop
+components:
+  web: { rootfs: host, command: [x], season: 20s, count: { min: 1, max: 4 }, size: { cpu: { min: 0.1, max: 1 } } }
+`;
+const startedMs = Date.now();
+/** The demand of this moment in cores: up and down every 20 s. */
+const demandNow = () => 1 + 0.5 * Math.sin((2 * Math.PI * (Date.now() - startedMs)) / 20_000);
+
+/** A host whose instances are ready at once and use what is asked of them, as reported once a second. */
+class FakeHost {
+  readonly #used = new Map<string, number>();
+  readonly #timer = setInterval(() => this.#report(), LIMITS.heartbeatMs);
+  readonly #socket;
+  #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
+
+  constructor(path: string) {
+    this.#socket = connect(path);
+    const reader = new FrameReader();
+    this.#socket.on('data', (chunk: Buffer) => {
+      for (const message of reader.push(chunk) as ToAgent[]) {
+        if (message.type === 'desired') this.#desired = message.desired;
+      }
+    });
+    // The coordinator is killed while connected.
+    this.#socket.on('error', () => undefined);
+    const host = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
+    this.#socket.write(encodeFrame({ type: 'hello', version: LINK_VERSION, host, revision: 0 }));
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    this.#socket.destroy();
+  }
+
+  #report(): void {
+    const { revision, instances } = this.#desired;
+    const reported = instances.map(({ id, app, component, size }) => {
+      const used = (this.#used.get(id) ?? 0) + Math.min(size.cpu, demandNow() / instances.length);
+      this.#used.set(id, used);
+      const calls = { arrived: Math.round(used * 50), finished: Math.round(used * 50), failed: 0, outstanding: 0 };
+      const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, (_, i) => (i === 12 ? calls.finished : 0));
+      const bytes = { memoryBytes: 2 ** 25, ioReadBytes: 0, ioWriteBytes: 0 };
+      const sample = { cpuSeconds: used, ...bytes, ...calls, latencyBuckets };
+      return { id, app, component, phase: 'ready', size, restarts: 0, shards: [], sample };
+    });
+    this.#socket.write(encodeFrame({ type: 'report', atMs: Date.now(), revision, instances: reported, events: [] }));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+t.test('a coordinator that is killed goes on with what it had learned', { timeout: 240_000 }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-killed-'));
+  const port = await freePort();
+  const socket = join(folder, 'c.sock');
+  const base = `http://127.0.0.1:${port}`;
+  let coordinator: ChildProcess | undefined;
+  let host: FakeHost | undefined;
+  const kill = async () => {
+    host?.end();
+    if (coordinator === undefined || coordinator.exitCode !== null || coordinator.signalCode !== null) return;
+    coordinator.kill('SIGKILL');
+    await once(coordinator, 'exit');
+  };
+  t.teardown(async () => {
+    await kill();
+    await rm(folder, { recursive: true, force: true });
+  });
+  const start = async () => {
+    const words = [
+      '--data',
+      join(folder, 'data'),
+      '--socket',
+      socket,
+      '--run',
+      folder,
+      '--listen',
+      `127.0.0.1:${port}`,
+    ];
+    coordinator = spawn(process.execPath, [MAIN, ...words], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, SHOAL_LOG: 'warn' },
+    });
+    const isUp = () =>
+      fetch(`${base}/healthz`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    while (!(await isUp())) await delay(50);
+  };
+  const ask = async <T>(path: string): Promise<T> => (await (await fetch(base + path)).json()) as T;
+  const until = async <T>(path: string, isSo: (answer: T) => boolean): Promise<T> => {
+    for (;;) {
+      const answer = await ask<T>(path);
+      if (isSo(answer)) return answer;
+      await delay(200);
+    }
+  };
+
+  await start();
+  host = new FakeHost(socket);
+  const headers = { 'content-type': 'application/yaml' };
+  const put = await fetch(`${base}/v1/apps/shop`, { method: 'PUT', headers, body: MANIFEST });
+  t.equal(put.status, 200);
+  // Two periods: in the second one it was certainly stored, with at least one period learned.
+  const compared = (2 * LIMITS.learnedPeriodMs) / 1000;
+  const before = await until<ForecastView>(
+    `${COMPONENT}/forecast?horizon=20`,
+    ({ accuracy }) => accuracy.step.compared >= compared,
+  );
+  const changes = (await ask<DecisionView[]>(`${COMPONENT}/decisions`)).filter(({ changed }) => changed);
+  t.ok(changes.length > 0);
+
+  await kill();
+  await start();
+  const after = await ask<ForecastView>(`${COMPONENT}/forecast?horizon=20`);
+  t.match(after.model, before.model, 'the same model answers before any new sample has come');
+  const means = (view: ForecastView) => view.points.map(({ mean }) => mean);
+  t.ok(
+    Math.max(...means(after)) - Math.min(...means(after)) > 0.5,
+    `it knows the season: ${means(after).map((mean) => mean.toFixed(2))}`,
+  );
+  const kept = await ask<DecisionView[]>(`${COMPONENT}/decisions`);
+  t.match(kept.at(-1)?.summary, changes.at(-1)?.summary, 'and why it is as it is');
+
+  host = new FakeHost(socket);
+  const [present] = await until<DecisionView[]>(
+    `${COMPONENT}/decisions?last=1`,
+    ([last]) => (last?.atMs ?? 0) > (kept.at(-1)?.atMs ?? 0),
+  );
+  const cores = ({ count, size } = { count: 0, size: { cpu: 0, memory: 0 } }) => count * size.cpu;
+  const [was, is] = [cores(changes.at(-1)?.after), cores(present?.after)];
+  t.ok(is > was / 2 && is < was * 2, `it decides as before: ${was} → ${is} cores`);
+});
