@@ -1,9 +1,11 @@
 import { cpus, release, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { isIsolated, mountedAt, runIsolated } from '../agent/isolate.js';
 import { native } from '../native/index.js';
 import { benchAgent } from './lib/bench/agent.js';
+import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchProfiler } from './lib/bench/profiler.js';
@@ -11,26 +13,47 @@ import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
-const BENCHES: Record<string, () => Promise<Row[]>> = {
+interface Options {
+  traces?: string;
+  slowSeries?: number | 'all';
+}
+const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
   'brain-scale': () => benchBrainScale(),
+  'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
 };
-const USAGE = `usage: scripts/bench NAME… [DIR] [--json]
-Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, all.
-DIR, with a slash in it, holds traces, which brain-online needs; SHOAL_TRACES may name it as well.`;
+const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--quick]
+Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
+--traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
+--series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
+--quick         brain-scaling: less of it`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);
-  const json = words.includes('--json');
-  const folder = words.find((word) => word.includes('/'));
-  if (folder !== undefined) process.env.SHOAL_TRACES = folder;
-  const asked = words.filter((word) => word !== '--json' && word !== folder);
+  const { values, positionals: asked } = parseArgs({
+    args: words,
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      traces: { type: 'string' },
+      series: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+    },
+  });
+  const { json, traces, series, quick } = values;
+  if (traces !== undefined) process.env.SHOAL_TRACES = traces;
+  if (quick) process.env.SHOAL_BENCH_QUICK = '1';
+  const options: Options = {
+    ...(traces === undefined ? {} : { traces }),
+    ...(series === undefined ? {} : { slowSeries: series === 'all' ? 'all' : Number(series) }),
+  };
   const names = asked.includes('all') ? Object.keys(BENCHES) : asked;
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
-  if (names.length === 0 || unknown.length > 0) {
+  const badCount = series !== undefined && series !== 'all' && !/^[1-9][0-9]*$/.test(series);
+  if (names.length === 0 || unknown.length > 0 || badCount) {
     process.stderr.write(`${unknown.map((name) => `unknown benchmark ${name}\n`).join('')}${USAGE}\n`);
     return 2;
   }
@@ -40,7 +63,7 @@ async function main(): Promise<number> {
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}`;
   if (!json) process.stdout.write(`${machine}\n`);
   for (const name of names) {
-    const rows = await (BENCHES[name] as () => Promise<Row[]>)();
+    const rows = await (BENCHES[name] as (options: Options) => Promise<Row[]>)(options);
     if (json) for (const row of rows) process.stdout.write(`${JSON.stringify({ bench: name, machine, ...row })}\n`);
     else process.stdout.write(`\n${name}\n\n${renderRows(rows).join('\n')}\n`);
   }

@@ -1,4 +1,5 @@
 /** What the rest of the brain and the loop use of the forecast. */
+export { type Combination, type CombineOptions, combine, type Member } from './combine.js';
 export {
   applyRefit,
   createDemandForecaster,

@@ -1,0 +1,70 @@
+import { quantile } from './predict.js';
+import { bridge } from './start.js';
+
+/** Neighbours at one, two and three seasons' distance on both sides tell what a value should be. */
+const REACH = 3;
+/** So many robust standard deviations away from them a value is no part of the course. */
+const OUTLIER = 10;
+/** More in a row are an event or a shift of level, which is to be learnt. */
+const RUN_MAX = 3;
+/** A median absolute deviation times this is a normal distribution's standard deviation. */
+const MAD_TO_DEVIATION = 1.4826;
+
+/**
+ * Values to learn from: gaps filled and lone outliers replaced by what the same place of the neighbouring seasons says, at
+ * the level of the values beside. The newest values stay as they are: what they are the start of is not known yet.
+ */
+export function cleaned(values: readonly (number | null)[], seasons: readonly number[]): number[] {
+  const length = seasons.at(-1) ?? 1;
+  const rough = bridge(values);
+  const n = values.length;
+  if (n < 2 * length + RUN_MAX) return rough;
+  const usual = rough.map((_, i) => usualAt(values, rough, i, length));
+  const off = values.map((value, i) => (value === null ? 0 : value - (usual[i] as number)));
+  const sizes = off.filter((_, i) => values[i] !== null).map(Math.abs);
+  const deviation =
+    MAD_TO_DEVIATION *
+    quantile(
+      sizes.toSorted((a, b) => a - b),
+      0.5,
+    );
+  const outlies = off.map((each, i) => i < n - RUN_MAX && deviation > 0 && Math.abs(each) > OUTLIER * deviation);
+  const clean = rough.slice();
+  for (let from = 0; from < n; from++) {
+    if (values[from] !== null && outlies[from] !== true) continue;
+    let to = from;
+    while (to < n && (values[to] === null || outlies[to] === true)) to += 1;
+    const gap = values.slice(from, to).some((value) => value === null);
+    // A gap at the very end never comes: callers end at a known value.
+    if (gap || to - from <= RUN_MAX) fill(clean, usual, off, from, to);
+    from = to;
+  }
+  return clean;
+}
+
+/** The usual course between two known values, moved to meet both. */
+function fill(clean: number[], usual: readonly number[], off: readonly number[], from: number, to: number): void {
+  const left = from > 0 ? (off[from - 1] as number) : (off[to] ?? 0);
+  const right = off[to] ?? left;
+  for (let i = from; i < to; i++) {
+    const share = (i - from + 1) / (to - from + 1);
+    clean[i] = (usual[i] as number) + left + (right - left) * share;
+  }
+}
+
+/** Median of the known values a few seasons away; a bridged one where there are none. */
+function usualAt(values: readonly (number | null)[], rough: readonly number[], i: number, length: number): number {
+  const known: number[] = [];
+  for (let k = 1; k <= REACH; k++) {
+    for (const at of [i - k * length, i + k * length]) {
+      const value = values[at];
+      if (value !== null && value !== undefined) known.push(value);
+    }
+  }
+  return known.length === 0
+    ? (rough[i] as number)
+    : quantile(
+        known.sort((a, b) => a - b),
+        0.5,
+      );
+}

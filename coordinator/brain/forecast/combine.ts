@@ -1,0 +1,237 @@
+import { chooseOrigins, type Origins, replay } from './backtest.js';
+import { calendarOf } from './calendar.js';
+import { calibrate } from './calibrate.js';
+import { cleaned } from './clean.js';
+import { type Calendar, type Method, methodsFor, naive } from './methods.js';
+import { proposeSeasons } from './seasons.js';
+import { transformsFor } from './transform.js';
+import type { Forecast } from './types.js';
+
+export interface CombineOptions {
+  /** Lengths in steps, the shortest first, none to two. Default: found. */
+  seasons?: readonly number[];
+  /** Shares, such as 0.8 and 0.95. */
+  levels?: readonly number[];
+  /** When known: of the first value, since the epoch, in UTC, and of a step. */
+  startSeconds?: number;
+  stepSeconds?: number;
+}
+
+export interface Member {
+  name: string;
+  /** Share of the combination. */
+  weight: number;
+  /** Mean absolute error in the backtest, of the better three quarters of its trials; null without one. */
+  error: number | null;
+}
+
+export interface Combination extends Forecast {
+  seasons: readonly number[];
+  /** The most trusted first. */
+  members: Member[];
+  backtest: Origins;
+  /** Mean absolute error of the combination in the backtest; null without one. */
+  error: number | null;
+}
+
+/** Values looked at, the newest. */
+export const COMBINED_VALUES_MAX = 20_000;
+export const COMBINED_VALUES_MIN = 3;
+/** Weights fall with this power of the error, so that an error half as large counts four times as much. */
+const WEIGHT_POWER = 2;
+/** This share of the weight is left out at either end of each step's forecasts. */
+const TRIMMED = 0.25;
+/** Of the trials' errors, the share that counts, the smaller ones. */
+const KEPT = 0.75;
+/** Errors within this share of the values' spread are equal. */
+const EQUAL_ERROR = 1e-6;
+
+interface Candidate extends Member {
+  points: number[];
+  trials: number[][];
+  /** Mean absolute error of each trial; null where no value is known. */
+  errors: (number | null)[];
+}
+
+/**
+ * Forecast by many simple methods on two scales, each weighed by how well it would have forecast the last stretches of
+ * the values, of which each step takes the weighted mean of the middle half. Combining beats choosing: Bates & Granger,
+ * Oper. Res. Q. 20 (1969) 451; the M4 competition's results, Makridakis et al. (2020). Throws RangeError, saying why, for
+ * values or seasons that it cannot work with.
+ *
+ *   const { mean, intervals, members } = combine(values, 48, { levels: [0.8, 0.95] });
+ */
+export function combine(values: readonly (number | null)[], steps: number, options: CombineOptions = {}): Combination {
+  const { known, skipped, trailing } = knownPart(values);
+  const ahead = steps + trailing;
+  const seasons = options.seasons ?? proposeSeasons(known, options);
+  checkSeasons(seasons, known.length);
+  const history = cleaned(known, seasons);
+  const origins = chooseOrigins(history.length, ahead, 2 * (seasons.at(-1) ?? 4) + (seasons[0] ?? 4));
+  const bound = boundsOf(history);
+  const equal = EQUAL_ERROR * (bound.upper - bound.lower);
+  const calendar = calendarOf(seasons, skipped, options);
+  const candidates = weigh(
+    methodsOf(seasons, history, calendar).flatMap((method) => tryOut(method, history, known, origins, ahead, bound)),
+    equal,
+  );
+  const mean = blend(candidates.map(({ points, weight }) => ({ points, weight })));
+  const trials = origins.counts.map((_, at) => blendOfOthers(candidates, at, equal));
+  const { intervals, error } = calibrate(mean, trials, known, origins, options.levels ?? [], bound.floor);
+  const later = (points: readonly number[]) => points.slice(trailing);
+  return {
+    model: nameOf(candidates.length, seasons),
+    seasons,
+    mean: later(mean),
+    intervals: intervals.map(({ level, lower, upper }) => ({ level, lower: later(lower), upper: later(upper) })),
+    members: candidates
+      .map(({ name, weight, error }) => ({ name, weight, error }))
+      .toSorted((a, b) => b.weight - a.weight),
+    backtest: origins,
+    error,
+  };
+}
+
+/** The values between the first and the last known one, the newest of them; how many were left out before and after. */
+function knownPart(values: readonly (number | null)[]): {
+  known: readonly (number | null)[];
+  skipped: number;
+  trailing: number;
+} {
+  const first = values.findIndex((value) => value !== null);
+  const last = values.findLastIndex((value) => value !== null);
+  const skipped = Math.max(first, last + 1 - COMBINED_VALUES_MAX);
+  const known = first < 0 ? [] : values.slice(skipped, last + 1);
+  const count = known.filter((value) => value !== null).length;
+  if (count < COMBINED_VALUES_MIN) {
+    throw new RangeError(`too few values: ${count} known, and ${COMBINED_VALUES_MIN} are needed`);
+  }
+  if (!known.every((value) => value === null || Number.isFinite(value))) throw new RangeError('values must be finite');
+  return { known, skipped, trailing: values.length - 1 - last };
+}
+
+function checkSeasons(seasons: readonly number[], count: number): void {
+  if (seasons.length > 2) throw new RangeError('at most two seasons');
+  if (seasons.some((length, i) => !Number.isInteger(length) || length <= (seasons[i - 1] ?? 1))) {
+    throw new RangeError('seasons must be whole numbers of at least 2, the shortest first');
+  }
+  const longest = seasons.at(-1) ?? 0;
+  if (count < 2 * longest) {
+    throw new RangeError(`a season of ${longest} steps needs ${2 * longest} values, and there are ${count}`);
+  }
+}
+
+interface Bounds {
+  lower: number;
+  upper: number;
+  /** Forecasts and intervals go no lower. */
+  floor: number;
+}
+
+/** Forecasts stay within twice the range seen, and are not negative when no value was. */
+function boundsOf(history: readonly number[]): Bounds {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (const value of history) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  const floor = low >= 0 ? 0 : Number.NEGATIVE_INFINITY;
+  return { lower: Math.max(floor, low - (high - low)), upper: high + (high - low), floor };
+}
+
+function methodsOf(seasons: readonly number[], history: readonly number[], calendar: Calendar | null): Method[] {
+  const plain = (seasons.length === 0 ? [1] : seasons).map(naive);
+  return [...plain, ...transformsFor(history).flatMap((scale) => methodsFor(seasons, scale, calendar))];
+}
+
+/** What the method forecasts, now and at each origin; nothing when it cannot. */
+function tryOut(
+  method: Method,
+  history: readonly number[],
+  known: readonly (number | null)[],
+  origins: Origins,
+  ahead: number,
+  { lower, upper }: Bounds,
+): Candidate[] {
+  const points = method.learn(history)?.(history, ahead);
+  const trials = replay(method, history, origins);
+  if (points === undefined || trials === null || !points.every(Number.isFinite)) return [];
+  const bounded = (list: readonly number[]) => list.map((value) => Math.min(upper, Math.max(lower, value)));
+  const inside = trials.map(bounded);
+  const errors = inside.map((trial, at) => errorOf(trial, known, origins.counts[at] as number));
+  return [{ name: method.name, points: bounded(points), trials: inside, errors, error: usualOf(errors), weight: 0 }];
+}
+
+/** Mean absolute error where values are known; null where none is. */
+function errorOf(points: readonly number[], known: readonly (number | null)[], from: number): number | null {
+  let sum = 0;
+  let count = 0;
+  for (const [h, point] of points.entries()) {
+    const value = known[from + h];
+    if (value === null || value === undefined) continue;
+    sum += Math.abs(value - point);
+    count += 1;
+  }
+  return count > 0 ? sum / count : null;
+}
+
+/** Mean of the smaller three quarters: the trial that meets an outlier or a shift says little of who is right now. */
+function usualOf(errors: readonly (number | null)[]): number | null {
+  const found = errors.filter((error) => error !== null).sort((a, b) => a - b);
+  const kept = found.slice(0, Math.ceil(KEPT * found.length));
+  return kept.length === 0 ? null : kept.reduce((sum, error) => sum + error, 0) / kept.length;
+}
+
+/** Each candidate's share by its error; equal shares where no error is known. */
+function shares(errors: readonly (number | null)[], equal: number): number[] {
+  const raw = errors.map((error) =>
+    error === null ? 1 : 1 / (error + Math.max(equal, Number.EPSILON)) ** WEIGHT_POWER,
+  );
+  const sum = raw.reduce((all, each) => all + each, 0);
+  return raw.map((each) => each / sum);
+}
+
+function weigh(candidates: readonly Candidate[], equal: number): Candidate[] {
+  const weights = shares(
+    candidates.map(({ error }) => error),
+    equal,
+  );
+  return candidates.map((candidate, i) => ({ ...candidate, weight: weights[i] as number }));
+}
+
+/** The combination at one origin, weighed by the errors at the others, so that no trial judges itself. */
+function blendOfOthers(candidates: readonly Candidate[], at: number, equal: number): number[] {
+  const weights = shares(
+    candidates.map(({ errors }) => usualOf(errors.filter((_, i) => i !== at))),
+    equal,
+  );
+  return blend(candidates.map(({ trials }, i) => ({ points: trials[at] as number[], weight: weights[i] as number })));
+}
+
+/** At each step the weighted mean of the middle of the forecasts; weights sum up to 1. */
+function blend(parts: readonly { points: readonly number[]; weight: number }[]): number[] {
+  const length = parts[0]?.points.length ?? 0;
+  return Array.from({ length }, (_, h) => {
+    const sorted = parts
+      .map(({ points, weight }) => ({ value: points[h] as number, weight }))
+      .sort((a, b) => a.value - b.value);
+    let below = 0;
+    let sum = 0;
+    let taken = 0;
+    for (const { value, weight } of sorted) {
+      const part = Math.min(below + weight, 1 - TRIMMED) - Math.max(below, TRIMMED);
+      if (part > 0) {
+        sum += part * value;
+        taken += part;
+      }
+      below += weight;
+    }
+    return sum / taken;
+  });
+}
+
+function nameOf(count: number, seasons: readonly number[]): string {
+  const found = seasons.length === 0 ? 'no season' : `season${seasons.length > 1 ? 's' : ''} ${seasons.join(' and ')}`;
+  return `combination of ${count}, ${found}`;
+}

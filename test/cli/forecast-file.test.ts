@@ -1,0 +1,101 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { createSeriesReader } from '../../cli/offline/series-parse.js';
+import { startCli } from './run-cli.js';
+
+function parse(text: string) {
+  const reader = createSeriesReader();
+  for (const line of text.split('\n')) if (!reader.line(line)) break;
+  return reader.end();
+}
+
+const shoal = (words: string[], input = '') => startCli(['forecast', ...words], { input }).ended;
+
+/** Hours of three weeks, as rows. */
+const rows = Array.from({ length: 504 }, (_, i) => `${3_600 * i},${100 + 50 * Math.sin((2 * Math.PI * i) / 24)}`);
+
+t.test('rows of time and value: header, gaps, dates, jitter', async (t) => {
+  t.strictSame(parse('time,value\n10,1\n20,2\n40,4\n'), {
+    ok: true,
+    series: [{ id: 'series', values: [1, 2, null, 4], clock: { startSeconds: 10, stepSeconds: 10, dates: false } }],
+  });
+  t.match(parse('2026-01-01 00:00,1\n2026-01-01T01:00:00Z,\n2026-01-01T03:00:00+01:00,3'), {
+    series: [{ values: [1, null, 3], clock: { stepSeconds: 3_600, dates: true } }],
+  });
+  t.match(parse('0,1\n10,2\n20.4,3\n30,4'), { series: [{ values: [1, 2, 3, 4] }] });
+});
+
+t.test('one series a row: header, quotes, gaps, empty cells at the end', async (t) => {
+  t.strictSame(parse('"id","V1","V2"\n"H1",1,NA,3,,\n\nH2,4,5\n'), {
+    ok: true,
+    series: [
+      { id: 'H1', values: [1, null, 3] },
+      { id: 'H2', values: [4, 5] },
+    ],
+  });
+});
+
+t.test('bad rows are named with their line and the remedy', async (t) => {
+  const faults: [text: string, line: number, path: string, message: RegExp][] = [
+    ['time,value\n1,2\n2,x', 3, 'value', /"x" is no number; leave the field empty/],
+    ['1,2\nfoo,3', 2, 'time', /"foo" is no time; expected seconds or a date/],
+    ['1,2\n1,3', 2, 'time', /not after the row before; sort/],
+    ['1,2\n2,3,4', 2, 'row', /has 3 fields; expected 2/],
+    ['0,1\n10,1\n20,1\n25,1', 4, 'time', /0.5 steps of 10 s after the row before/],
+    ['0,1\n1,1\n9e9,1', 3, 'time', /a gap of 8999999999 steps/],
+    ['a,1,2\nb,1,oops', 2, 'value 2', /"oops" is no number/],
+    ['a,1,2\n,1,2', 2, 'id', /is empty/],
+    ['', 1, 'file', /has no values/],
+    ['time,value\n', 2, 'file', /has no values/],
+  ];
+  for (const [text, line, path, message] of faults)
+    t.match(parse(text), { ok: false, faults: [{ line, path, message }] });
+});
+
+t.test('any text is read or blamed, never thrown over', async () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom('1', 'a', ',', '\n', '.', '-', '"', 'e') }), (text) => {
+      const parsed = parse(text);
+      return parsed.ok ? parsed.series.length > 0 : parsed.faults.every(({ line }) => line >= 1);
+    }),
+  );
+});
+
+t.test('a file is forecast without a coordinator, as a table and as JSON', async (t) => {
+  const file = join(t.testdir(), 'hours.csv');
+  await writeFile(file, `time,value\n${rows.join('\n')}\n`);
+  const table = await shoal(['--file', file, '--horizon', '3']);
+  t.match(table, {
+    code: 0,
+    out: /combination of \d+, seasons? 24[\s\S]*TIME +FORECAST +80 % FROM +TO +95 % FROM +TO\n/,
+  });
+  t.match(table.out, /\n1814400 +1\d\d/);
+  const json = await shoal(
+    ['--file', '-', '--horizon', '24', '--season', '24', '--level', '90', '--json'],
+    rows.join('\n'),
+  );
+  const { series } = JSON.parse(json.out);
+  t.match(series, [{ id: 'series', seasons: [24], stepSeconds: 3_600, points: { length: 24 } }]);
+  const points: { time: number; mean: number; intervals: { level: number }[] }[] = series[0].points;
+  t.match(points[6], { step: 7, time: 3_600 * 510, intervals: [{ level: 90 }] });
+  t.ok(Math.abs((points[6]?.mean ?? 0) - 150) < 2, 'the top of the wave');
+  t.equal(points[0]?.intervals.length, 1);
+});
+
+t.test('wrong use is told', async (t) => {
+  const bad = await shoal(['--file', '-', '--horizon', '3'], '1,2\n2,x\n');
+  t.match(bad, { code: 2, err: /nothing was forecast[\s\S]*<stdin>:2:1: value: "x" is no number/ });
+  const uses: [string[], RegExp][] = [
+    [[], /say what to forecast: APP\/COMPONENT, or --file FILE/],
+    [['--file', '-'], /say by --horizon how many steps/],
+    [['a/b', '--file', '-', '--horizon', '3'], /not both/],
+    [['--file', '-', '--horizon', '3', '--season', '168,24'], /the shortest first, not "168,24"/],
+    [['--file', '-', '--horizon', '3', '--level', '100'], /--level takes at most 5 numbers/],
+    [['--file', '/nowhere/x.csv', '--horizon', '3'], /cannot read \/nowhere\/x.csv/],
+  ];
+  for (const [words, err] of uses) t.match(await shoal(words, rows.join('\n')), { code: 2, err });
+  const short = await shoal(['--file', '-', '--horizon', '3', '--season', '24'], '1,2\n2,3\n3,4\n');
+  t.match(short, { code: 2, err: /series series: a season of 24 steps needs 48 values, and there are 3/ });
+});
