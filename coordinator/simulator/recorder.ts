@@ -1,6 +1,6 @@
 import type { Moves } from './ground.js';
 import { LatencyBook } from './latency-book.js';
-import { type Goal, needOf, overShareMax, type SimulatedComponent } from './scenario.js';
+import { type Goal, type Need, overShareMax, type SimulatedComponent } from './scenario.js';
 
 const MINUTE = 60;
 
@@ -25,22 +25,22 @@ export class Recorder {
   readonly rows: MinuteRow[] = [];
   readonly all = new LatencyBook();
   failed = 0;
-  readonly #component: SimulatedComponent;
+  readonly #goal: Goal;
+  readonly #needs: readonly Need[];
   readonly #minute = new LatencyBook();
   #supplied = 0;
   #allotted = 0;
   #count = 0;
-  #expected = 0;
   #seconds = 0;
 
-  constructor(component: SimulatedComponent) {
-    this.#component = component;
+  constructor(goal: Goal, needs: readonly Need[]) {
+    this.#goal = goal;
+    this.#needs = needs;
   }
 
   /** Latencies of the second are in `book`. */
-  second(now: number, book: LatencyBook, expected: number, supplied: number, allotted: number, count: number): void {
+  second(now: number, book: LatencyBook, supplied: number, allotted: number, count: number): void {
     this.#minute.add(book);
-    this.#expected += expected;
     this.#supplied += supplied;
     this.#allotted += allotted;
     this.#count += count;
@@ -52,7 +52,7 @@ export class Recorder {
   finish(from: number): void {
     const seconds = this.#seconds;
     if (seconds === 0) return;
-    const need = needOf(this.#component, this.#expected / seconds);
+    const need = this.#needs[Math.floor(from / MINUTE)] ?? { count: 0, cpu: 0 };
     const { requests, overShare } = this.#minute;
     this.rows.push({
       second: from,
@@ -62,7 +62,7 @@ export class Recorder {
       allotted: this.#allotted / seconds,
       count: this.#count / seconds,
       requests,
-      missed: requests > 0 && overShare > overShareMax(this.#component.goal) + 1e-12,
+      missed: requests > 0 && overShare > overShareMax(this.#goal) + 1e-12,
       p99Ms: this.#minute.percentileMs(99),
     });
     this.all.add(this.#minute);
@@ -70,7 +70,6 @@ export class Recorder {
     this.#supplied = 0;
     this.#allotted = 0;
     this.#count = 0;
-    this.#expected = 0;
     this.#seconds = 0;
   }
 }

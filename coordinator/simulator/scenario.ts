@@ -11,6 +11,8 @@ export interface Scenario {
   /** Requests that come in each second of the trace: as drawn, and as expected. */
   arrived: Float64Array;
   expected: Float64Array;
+  /** What each component needs at least in each minute. */
+  needs: readonly (readonly Need[])[];
   hosts: readonly HostInfo[];
   /** Hosts that die. */
   failures: readonly { atSeconds: number; host: string }[];
@@ -29,6 +31,12 @@ export interface SimulatedComponent {
   /** Requests to others for each request of its own, all at once; index into the components. */
   calls: readonly { to: number; factor: number }[];
   goal: Goal;
+}
+
+export interface Need {
+  count: number;
+  /** Cores of each instance. */
+  cpu: number;
 }
 
 /** A minute misses the objective when more than the rest of the percentile took longer than the target. */
@@ -51,7 +59,7 @@ export function ratesOf(components: readonly SimulatedComponent[], incoming: num
 }
 
 /** The cheapest count and size that keep the objective in balance, whatever the bounds of the count. Sizes in steps. */
-export function needOf(component: SimulatedComponent, requestsPerSecond: number): { count: number; cpu: number } {
+export function needOf(component: SimulatedComponent, requestsPerSecond: number): Need {
   const { cpu } = component.described.size;
   if (!(requestsPerSecond > 0)) return { count: 0, cpu: cpu.min };
   const keeps = (count: number, size: number) => {
@@ -64,6 +72,17 @@ export function needOf(component: SimulatedComponent, requestsPerSecond: number)
   const count = firstWhere(least, Math.max(2 * least, least + 64), (n) => keeps(n, cpu.max));
   const [low, high] = [Math.round(cpu.min * 100), Math.round(cpu.max * 100)];
   return { count, cpu: firstWhere(low, high, (hundredths) => keeps(count, hundredths / 100)) / 100 };
+}
+
+/** Of each component and minute, at the mean of the expected rates. */
+export function needsOf(components: readonly SimulatedComponent[], expected: Float64Array): Need[][] {
+  const shares = ratesOf(components, 1);
+  return components.map((component, index) =>
+    Array.from({ length: Math.ceil(expected.length / 60) }, (_, minute) => {
+      const rates = expected.subarray(60 * minute, 60 * (minute + 1));
+      return needOf(component, ((shares[index] ?? 0) * rates.reduce((sum, rate) => sum + rate, 0)) / rates.length);
+    }),
+  );
 }
 
 /** Requests a second at which exactly `count` instances of the largest size are needed, as many as possible. */

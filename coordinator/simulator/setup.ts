@@ -2,7 +2,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import type { HostInfo } from '../../protocol/link.js';
 import type { Component, Manifest } from '../../protocol/manifest.js';
 import { drawArrivals } from './arrivals.js';
-import { type Goal, needOf, rateFor, ratesOf, type Scenario, type SimulatedComponent } from './scenario.js';
+import { type Goal, needOf, needsOf, rateFor, ratesOf, type Scenario, type SimulatedComponent } from './scenario.js';
 import type { Trace } from './trace.js';
 
 /** From a decision until a Node component serves, as `scripts/bench start` measures it; docs/benchmarks.md. Seconds. */
@@ -78,15 +78,7 @@ export function makeScenario(
     };
   });
   const { seed, burst, noise, start, engine, failures } = setup;
-  return {
-    manifest,
-    components,
-    ...drawArrivals(setup.trace, peak, { burst, seed }),
-    hosts,
-    failures,
-    start,
-    noise,
-    seed,
-    engine,
-  };
+  const arrivals = drawArrivals(setup.trace, peak, { burst, seed });
+  const needs = needsOf(components, arrivals.expected);
+  return { manifest, components, ...arrivals, needs, hosts, failures, start, noise, seed, engine };
 }

@@ -6,7 +6,7 @@ import { Ground } from './ground.js';
 import { LatencyBook } from './latency-book.js';
 import type { Policy, Totals, View } from './policy.js';
 import { type ComponentFigures, figuresOf, type MinuteRow, Recorder } from './recorder.js';
-import { ratesOf, type Scenario, type SimulatedComponent } from './scenario.js';
+import type { Need, Scenario, SimulatedComponent } from './scenario.js';
 import { type Station, workersOf } from './station.js';
 
 export interface Simulation {
@@ -40,7 +40,7 @@ interface Part {
  */
 export function simulate(scenario: Scenario, policy: Policy): Simulation {
   const seconds = scenario.arrived.length;
-  const parts = scenario.components.map((component) => partOf(scenario, component, seconds));
+  const parts = scenario.components.map((component, index) => partOf(scenario, component, scenario.needs[index] ?? [], seconds));
   const failures = [...scenario.failures].sort((a, b) => a.atSeconds - b.atSeconds);
   for (let now = 0; now < seconds; now += 1) {
     while (failures[0] !== undefined && failures[0].atSeconds <= now) {
@@ -63,7 +63,7 @@ export function simulate(scenario: Scenario, policy: Policy): Simulation {
   };
 }
 
-function partOf(scenario: Scenario, component: SimulatedComponent, seconds: number): Part {
+function partOf(scenario: Scenario, component: SimulatedComponent, needs: readonly Need[], seconds: number): Part {
   const { service, goal, described, name } = component;
   const workers = workersOf(described.size.cpu.max);
   const random = stream(scenario.seed, `requests of ${name}`);
@@ -75,7 +75,7 @@ function partOf(scenario: Scenario, component: SimulatedComponent, seconds: numb
         ? new EventStation(service, workers, goal.targetMs, random)
         : new FlowStation(service, workers, goal.targetMs),
     ground: new Ground(scenario.start, stream(scenario.seed, `starts of ${name}`)),
-    recorder: new Recorder(component),
+    recorder: new Recorder(goal, needs),
     totals: {
       arrived: empty(),
       finished: empty(),
@@ -129,8 +129,8 @@ function playSecond(scenario: Scenario, parts: readonly Part[], now: number): vo
     add(totals.outstanding, done.outstandingMean);
     add(totals.serving, part.ground.serving.during(now, 1).count);
   }
-  const expected = ratesOf(scenario.components, scenario.expected[now] as number);
-  for (const [index, part] of [...parts.entries()].reverse()) {
+  for (let index = parts.length - 1; index >= 0; index -= 1) {
+    const part = parts[index] as Part;
     const { component, own, ground, recorder, recent } = part;
     let latencies = own;
     if (component.calls.length > 0 && own.requests > 0) {
@@ -146,6 +146,6 @@ function playSecond(scenario: Scenario, parts: readonly Part[], now: number): vo
     }
     recent.add(latencies);
     const { count, cpu } = ground.serving.during(now, 1);
-    recorder.second(now, latencies, expected[index] as number, cpu, ground.allottedCpu, count);
+    recorder.second(now, latencies, cpu, ground.allottedCpu, count);
   }
 }
