@@ -29,7 +29,7 @@ const QUEUE_UTILISATION = 0.8;
 const UNKNOWN_UTILISATION = 0.6;
 const UNREACHED_STRETCH = 2;
 /** A latency objective is aimed at with so much to spare. */
-const BOUND_SHARE = 0.9;
+const BOUND_SHARE = 0.95;
 /** More instances than so many times the fewest are not looked at: they would not help. */
 const COUNT_STEPS_MAX = 24;
 

@@ -115,9 +115,9 @@ t.test('latency: nearer to the bound it gets more, and the curve is learned', as
     });
     return allotted(last(plans));
   };
-  // cpu − 0.3 = 46 ms / (0.9 × target).
+  // cpu − 0.3 = 46 ms / (0.95 × target).
   for (const target of [75, 100, 150, 300]) {
-    const exact = 0.3 + (Math.log(100) * 10) / (0.9 * target);
+    const exact = 0.3 + (Math.log(100) * 10) / (0.95 * target);
     t.ok(Math.abs(cores(target) - exact) <= 0.08 * exact, `${target} ms: ${cores(target)} cores, exactly ${exact}`);
   }
 });
