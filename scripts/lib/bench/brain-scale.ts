@@ -8,6 +8,8 @@ import { hostConnected, type Observed, startObserving, takeReport } from '../../
 import { differences } from '../../../coordinator/persist.js';
 import { type PlannerState, plan } from '../../../coordinator/planner.js';
 import { reconcile } from '../../../coordinator/reconcile.js';
+import { shiftWeights } from '../../../coordinator/shift-weights.js';
+import { Traffic } from '../../../coordinator/traffic.js';
 import { LATENCY_BUCKETS } from '../../../protocol/control.js';
 import type { InstanceStatus } from '../../../protocol/link.js';
 import type { Component, Manifest } from '../../../protocol/manifest.js';
@@ -30,8 +32,9 @@ interface Result {
   instances: number;
   /** Of each tick, ms. */
   tickMs: number[];
-  /** Of these, spent on the plan; the rest on reconcile and the batch. */
+  /** Of these, spent on the plan, and on heat, talk and weights; the rest on reconcile and the batch. */
   planMs: number[];
+  evenMs: number[];
   /** Of taking in a second's reports of all hosts, ms. */
   reportsMs: number[];
   /** Wanted instances that a tick created, drained or resized. */
@@ -48,11 +51,12 @@ export async function benchBrainScale(): Promise<Row[]> {
   const rows: Row[] = [];
   const results: Result[] = [];
   for (const size of SIZES) results.push(await measureApart(size));
-  for (const { instances, tickMs, planMs, reportsMs, changed, rssMiB } of results) {
+  for (const { instances, tickMs, planMs, evenMs, reportsMs, changed, rssMiB } of results) {
     const of = `${instances} instances`;
     rows.push(alone(`tick, ${of}, p50`, 'ms', quantile(tickMs, 0.5)));
     rows.push(alone(`tick, ${of}, p99`, 'ms', quantile(tickMs, 0.99)));
     rows.push(alone(`of it the plan, ${of}, p50`, 'ms', quantile(planMs, 0.5)));
+    rows.push(alone(`of it heat, talk and weights, ${of}, p50`, 'ms', quantile(evenMs, 0.5)));
     rows.push(alone(`changed a tick, ${of}`, 'instances', changed));
     rows.push(alone(`reports of all hosts taken in, ${of}, p50`, 'ms', quantile(reportsMs, 0.5)));
     rows.push(alone(`memory of the process, ${of}`, 'MiB', rssMiB));
@@ -85,6 +89,7 @@ function measure(size: number): Result {
   const cluster = new SimulatedCluster(size);
   const tickMs: number[] = [];
   const planMs: number[] = [];
+  const evenMs: number[] = [];
   const reportsMs: number[] = [];
   let changed = 0;
   for (let second = 0; second < WARM_TICKS + MEASURED_TICKS; second += 1) {
@@ -92,16 +97,17 @@ function measure(size: number): Result {
     const start = performance.now();
     cluster.take(reports);
     const taken = performance.now();
-    const { steps, plannedMs } = cluster.tick();
+    const { steps, plannedMs, evenedMs } = cluster.tick();
     const end = performance.now();
     if (second < WARM_TICKS) continue;
     reportsMs.push(taken - start);
     tickMs.push(end - taken);
     planMs.push(plannedMs);
+    evenMs.push(evenedMs);
     changed += steps / MEASURED_TICKS;
   }
   const rssMiB = process.resourceUsage().maxRSS / 1024;
-  return { instances: countInstances(cluster.state.instances), tickMs, planMs, reportsMs, changed, rssMiB };
+  return { instances: countInstances(cluster.state.instances), tickMs, planMs, evenMs, reportsMs, changed, rssMiB };
 }
 
 type Reports = Map<string, InstanceStatus[]>;
@@ -114,6 +120,7 @@ class SimulatedCluster {
   #nowMs = 0;
   readonly #phases = new Map<string, number>();
   readonly #work = new Map<string, { cpuSeconds: number; calls: number }>();
+  readonly #traffic = new Traffic();
   readonly #random = randomFrom(7);
 
   constructor(size: number) {
@@ -157,6 +164,8 @@ class SimulatedCluster {
           failed: 0,
           outstanding: draining === undefined ? 1 : 0,
           latencyBuckets,
+          busyMs: work.calls * 5,
+          called: {},
         };
         const phase = draining === undefined ? 'ready' : 'draining';
         return { id, app, component, size, phase, restarts: 0, shards: [], sample };
@@ -173,16 +182,19 @@ class SimulatedCluster {
   }
 
   /** As the loop does, without the disk. Answers how many instances were touched, and the plan's share of the time. */
-  tick(): { steps: number; plannedMs: number } {
+  tick(): { steps: number; plannedMs: number; evenedMs: number } {
     const start = performance.now();
     const planned = plan(this.state, this.#observed, this.#memory, this.#nowMs);
     const plannedMs = performance.now() - start;
-    const { state, steps } = reconcile(planned.state, this.#observed, BRAIN, this.#nowMs);
+    const looked = this.#traffic.look(planned.state, this.#observed, this.#nowMs);
+    const shifted = shiftWeights(planned.state, looked, this.#traffic, this.#nowMs);
+    const evenedMs = performance.now() - start - plannedMs;
+    const { state, steps } = reconcile(shifted.state, this.#observed, BRAIN, this.#nowMs, this.#traffic);
     const batch = differences(this.state, state);
     if (batch.length === 0 && state.revision !== this.state.revision) throw new Error('a change that is not stored');
     this.#memory = planned.memory;
     this.state = state;
-    return { steps: steps.length, plannedMs };
+    return { steps: steps.length, plannedMs, evenedMs };
   }
 }
 
