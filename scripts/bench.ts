@@ -8,6 +8,7 @@ import { benchAgent } from './lib/bench/agent.js';
 import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
+import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
@@ -24,7 +25,10 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
+  'brain-scaling': () => benchBrainScaling(),
 };
+/** `scripts/bench brain` runs all of these. */
+const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
 const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--quick]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
@@ -50,7 +54,9 @@ async function main(): Promise<number> {
     ...(traces === undefined ? {} : { traces }),
     ...(series === undefined ? {} : { slowSeries: series === 'all' ? 'all' : Number(series) }),
   };
-  const names = asked.includes('all') ? Object.keys(BENCHES) : asked;
+  const names = asked.includes('all')
+    ? Object.keys(BENCHES)
+    : asked.flatMap((name) => (name === 'brain' ? BRAIN : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
   const badCount = series !== undefined && series !== 'all' && !/^[1-9][0-9]*$/.test(series);
   if (names.length === 0 || unknown.length > 0 || badCount) {

@@ -30,6 +30,7 @@ export function withCalls(own: LatencyBook, callees: readonly Callee[], targetMs
     // Who makes no call has only its own latency.
     (into.bins[a] as number) += weight * (slowest[BINS] as number);
   }
+  into.widen(0, BINS - 1);
   into.requests = own.requests;
   into.over = overOf(into, targetMs);
   let mean = 0;

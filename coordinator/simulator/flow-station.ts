@@ -197,6 +197,7 @@ class Rows {
     const { first, shares, over } = this.#row(level);
     const { bins } = book;
     for (let i = 0; i < shares.length; i += 1) (bins[first + i] as number) += requests * (shares[i] as number);
+    book.widen(first, first + shares.length - 1);
     book.requests += requests;
     book.over += requests * over;
   }

@@ -20,25 +20,40 @@ export function binOf(ms: number): number {
 /** Requests by latency. */
 export class LatencyBook {
   readonly bins = new Float64Array(BINS);
+  /** Bins outside of these are empty. */
+  low = BINS;
+  high = -1;
   requests = 0;
   /** Requests that took longer than the objective allows. */
   over = 0;
 
-  add(other: LatencyBook, share = 1): void {
-    for (let bin = 0; bin < BINS; bin += 1) (this.bins[bin] as number) += share * (other.bins[bin] as number);
-    this.requests += share * other.requests;
-    this.over += share * other.over;
+  add(other: LatencyBook): void {
+    const { bins, low, high } = other;
+    for (let bin = low; bin <= high; bin += 1) (this.bins[bin] as number) += bins[bin] as number;
+    this.widen(low, high);
+    this.requests += other.requests;
+    this.over += other.over;
   }
 
-  /** One bin of them at once. */
+  /** So many at once that took so long. */
   count(ms: number, requests: number, targetMs: number): void {
-    (this.bins[binOf(ms)] as number) += requests;
+    const bin = binOf(ms);
+    (this.bins[bin] as number) += requests;
+    this.widen(bin, bin);
     this.requests += requests;
     if (ms > targetMs) this.over += requests;
   }
 
+  /** To be told when bins are filled from outside. */
+  widen(low: number, high: number): void {
+    if (low < this.low) this.low = low;
+    if (high > this.high) this.high = high;
+  }
+
   clear(): void {
-    this.bins.fill(0);
+    if (this.high >= 0) this.bins.fill(0, this.low, this.high + 1);
+    this.low = BINS;
+    this.high = -1;
     this.requests = 0;
     this.over = 0;
   }

@@ -82,3 +82,14 @@ export function makeScenario(
   const needs = needsOf(components, arrivals.expected);
   return { manifest, components, ...arrivals, needs, hosts, failures, start, noise, seed, engine };
 }
+
+/** The last so many seconds of a scenario, rounded up to whole minutes of it, with the very same requests. */
+export function endOf(scenario: Scenario, seconds: number): Scenario {
+  const minute = Math.max(0, Math.floor((scenario.arrived.length - seconds) / 60));
+  return {
+    ...scenario,
+    arrived: scenario.arrived.subarray(60 * minute),
+    expected: scenario.expected.subarray(60 * minute),
+    needs: scenario.needs.map((each) => each.slice(minute)),
+  };
+}

@@ -26,7 +26,8 @@ interface Part {
   /** Of the second under way: latencies within the component, and with those that it calls. */
   own: LatencyBook;
   whole: LatencyBook;
-  /** Of the last second with any. */
+  isCalled: boolean;
+  /** Of the last second with any, where others call it. */
   last: LatencyBook;
   /** Part of a request that has not come in yet. */
   leftOver: number;
@@ -40,7 +41,9 @@ interface Part {
  */
 export function simulate(scenario: Scenario, policy: Policy): Simulation {
   const seconds = scenario.arrived.length;
-  const parts = scenario.components.map((component, index) => partOf(scenario, component, scenario.needs[index] ?? [], seconds));
+  const parts = scenario.components.map((component, index) =>
+    partOf(scenario, component, scenario.needs[index] ?? [], seconds),
+  );
   const failures = [...scenario.failures].sort((a, b) => a.atSeconds - b.atSeconds);
   for (let now = 0; now < seconds; now += 1) {
     while (failures[0] !== undefined && failures[0].atSeconds <= now) {
@@ -87,6 +90,7 @@ function partOf(scenario: Scenario, component: SimulatedComponent, needs: readon
     outstanding: 0,
     own: new LatencyBook(),
     whole: new LatencyBook(),
+    isCalled: scenario.components.some(({ calls }) => calls.some(({ to }) => scenario.components[to] === component)),
     last: new LatencyBook(),
     leftOver: 0,
     recent: new LatencyBook(),
@@ -119,15 +123,12 @@ function playSecond(scenario: Scenario, parts: readonly Part[], now: number): vo
     for (const { to, factor } of component.calls) incoming[to] = (incoming[to] ?? 0) + factor * done.finished;
     part.outstanding = done.outstanding;
     part.recorder.failed += done.failed;
-    const add = (total: Float64Array, value: number) => {
-      total[now + 1] = (total[now] as number) + value;
-    };
-    add(totals.arrived, arrived);
-    add(totals.finished, done.finished);
-    add(totals.failed, done.failed);
-    add(totals.cpuSeconds, done.cpuSeconds);
-    add(totals.outstanding, done.outstandingMean);
-    add(totals.serving, part.ground.serving.during(now, 1).count);
+    note(totals.arrived, now, arrived);
+    note(totals.finished, now, done.finished);
+    note(totals.failed, now, done.failed);
+    note(totals.cpuSeconds, now, done.cpuSeconds);
+    note(totals.outstanding, now, done.outstandingMean);
+    note(totals.serving, now, part.ground.serving.during(now, 1).count);
   }
   for (let index = parts.length - 1; index >= 0; index -= 1) {
     const part = parts[index] as Part;
@@ -140,7 +141,7 @@ function playSecond(scenario: Scenario, parts: readonly Part[], now: number): vo
       // Those that wait for their calls are outstanding at the caller as well.
       part.outstanding += (own.requests * waitMs) / 1000;
     }
-    if (latencies.requests > 0) {
+    if (part.isCalled && latencies.requests > 0) {
       part.last.clear();
       part.last.add(latencies);
     }
@@ -148,4 +149,8 @@ function playSecond(scenario: Scenario, parts: readonly Part[], now: number): vo
     const { count, cpu } = ground.serving.during(now, 1);
     recorder.second(now, latencies, cpu, ground.allottedCpu, count);
   }
+}
+
+function note(total: Float64Array, now: number, value: number): void {
+  total[now + 1] = (total[now] as number) + value;
 }
