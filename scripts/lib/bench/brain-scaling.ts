@@ -84,7 +84,7 @@ export async function benchBrainScaling(
 ): Promise<Row[]> {
   if (traces === undefined || traces === '') {
     throw new Error(
-      'brain-scaling needs traces: scripts/bench brain-scaling DIR (or SHOAL_TRACES=DIR), a folder of "time,value" files',
+      'brain-scaling needs traces: scripts/bench brain-scaling --traces DIR (or SHOAL_TRACES=DIR), a folder of "time,value" files',
     );
   }
   const extent = quick ? QUICK : WHOLE;

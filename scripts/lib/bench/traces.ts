@@ -9,9 +9,9 @@ export interface Trace {
   values: (number | null)[];
 }
 
-/** Where the traces are: the folder that SHOAL_TRACES names, which `scripts/bench NAME DIR` sets. */
+/** Where the traces are: the folder that SHOAL_TRACES names, which `scripts/bench NAME --traces DIR` sets. */
 export const TRACES_ASKED =
-  'this benchmark reads traces: name their folder, as in scripts/bench brain-online DIR, or in SHOAL_TRACES. ' +
+  'this benchmark reads traces: name their folder, as in scripts/bench brain-online --traces DIR, or in SHOAL_TRACES. ' +
   'It takes all CSV files there whose first line is time,value';
 
 /** All files of rows `time,value` in a folder, in the order of their names. Throws with what is missing. */
