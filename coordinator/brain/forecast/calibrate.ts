@@ -7,6 +7,9 @@ import type { ForecastInterval } from './types.js';
 const NEAR_MIN = 2;
 const NEAR_SHARE = 0.25;
 
+/** Errors below this say nothing: values are in units of the largest. */
+const SIZE_MIN = 1e-12;
+
 export interface Calibrated {
   intervals: ForecastInterval[];
   /** Mean absolute error of the trials; null without any. */
@@ -34,7 +37,8 @@ export function calibrate(
     }),
   );
   const all = errors.flat().filter((error) => error !== null);
-  const widths = all.length === 0 ? wander(known, levels, mean.length) : measured(errors, steps, levels, mean.length);
+  const widths =
+    all.length === 0 ? wander(known, levels, mean.length) : measured(errors, { counts, steps }, levels, mean.length);
   return {
     error: all.length === 0 ? null : all.reduce((sum, error) => sum + error, 0) / all.length,
     intervals: levels.map((level, i) => ({
@@ -47,19 +51,23 @@ export function calibrate(
 
 function measured(
   errors: readonly (readonly (number | null)[])[],
-  steps: number,
+  { counts, steps }: Origins,
   levels: readonly number[],
   ahead: number,
 ): number[][] {
+  const stretches = 1 + ((counts.at(-1) ?? 0) - (counts[0] ?? 0)) / steps;
   const sizes = Array.from({ length: steps }, (_, h) => usualSize(errors, h));
   const ratios = errors
     .flatMap((trial) => trial.map((error, h) => (error === null ? null : error / (sizes[h] as number))))
     .filter((ratio) => ratio !== null)
     .sort((a, b) => a - b);
   const last = sizes.at(-1) ?? 0;
+  // The size of errors is itself known from few stretches that do not overlap, n of them: what is to come differs from their
+  // mean by √(1 + 1/n) as much as a stretch from the true one.
+  const unknown = Math.sqrt(1 + 1 / stretches);
   return levels.map((level) => {
     const share = Math.min(1, (level * (ratios.length + 1)) / ratios.length);
-    const factor = quantile(ratios, share);
+    const factor = unknown * quantile(ratios, share);
     // Beyond what was tried, errors grow as a random walk's.
     return Array.from({ length: ahead }, (_, h) => factor * (sizes[h] ?? last * Math.sqrt((h + 1) / steps)));
   });
@@ -77,7 +85,7 @@ function usualSize(errors: readonly (readonly (number | null)[])[], h: number): 
       count += 1;
     }
   }
-  return Math.max(Number.MIN_VALUE, sum / Math.max(1, count));
+  return Math.max(SIZE_MIN, sum / Math.max(1, count));
 }
 
 /** Half the width of a random walk's intervals, by its steps' size. */

@@ -5,6 +5,8 @@ import { bridge } from './start.js';
 const REACH = 3;
 /** So many robust standard deviations away from them a value is no part of the course. */
 const OUTLIER = 10;
+/** Steps on either side by which the level is told. */
+const NEAR = 12;
 /** More in a row are an event or a shift of level, which is to be learnt. */
 const RUN_MAX = 3;
 /** A median absolute deviation times this is a normal distribution's standard deviation. */
@@ -21,14 +23,16 @@ export function cleaned(values: readonly (number | null)[], seasons: readonly nu
   if (n < 2 * length + RUN_MAX) return rough;
   const usual = rough.map((_, i) => usualAt(values, rough, i, length));
   const off = values.map((value, i) => (value === null ? 0 : value - (usual[i] as number)));
-  const sizes = off.filter((_, i) => values[i] !== null).map(Math.abs);
+  // A shift of level moves all that is near alike.
+  const lone = off.map((each, i) => each - middleOf(off.slice(Math.max(0, i - NEAR), i + NEAR + 1)));
+  const sizes = lone.filter((_, i) => values[i] !== null).map(Math.abs);
   const deviation =
     MAD_TO_DEVIATION *
     quantile(
       sizes.toSorted((a, b) => a - b),
       0.5,
     );
-  const outlies = off.map((each, i) => i < n - RUN_MAX && deviation > 0 && Math.abs(each) > OUTLIER * deviation);
+  const outlies = lone.map((each, i) => i < n - RUN_MAX && deviation > 0 && Math.abs(each) > OUTLIER * deviation);
   const clean = rough.slice();
   for (let from = 0; from < n; from++) {
     if (values[from] !== null && outlies[from] !== true) continue;
@@ -61,10 +65,13 @@ function usualAt(values: readonly (number | null)[], rough: readonly number[], i
       if (value !== null && value !== undefined) known.push(value);
     }
   }
-  return known.length === 0
-    ? (rough[i] as number)
-    : quantile(
-        known.sort((a, b) => a - b),
-        0.5,
-      );
+  return known.length === 0 ? (rough[i] as number) : middleOf(known);
+}
+
+/** Median. */
+function middleOf(values: readonly number[]): number {
+  return quantile(
+    values.toSorted((a, b) => a - b),
+    0.5,
+  );
 }

@@ -62,13 +62,16 @@ interface Candidate extends Member {
  *   const { mean, intervals, members } = combine(values, 48, { levels: [0.8, 0.95] });
  */
 export function combine(values: readonly (number | null)[], steps: number, options: CombineOptions = {}): Combination {
-  const { known, skipped, trailing } = knownPart(values);
+  const { known: given, skipped, trailing } = knownPart(values);
+  // In units of the largest value, so that thresholds mean the same for any.
+  const unit = given.reduce((most: number, value) => Math.max(most, Math.abs(value ?? 0)), 0) || 1;
+  const known = given.map((value) => (value === null ? null : value / unit));
   const ahead = steps + trailing;
   const seasons = options.seasons ?? proposeSeasons(known, options);
   checkSeasons(seasons, known.length);
-  const history = cleaned(known, seasons);
+  const bound = boundsOf(known.filter((value) => value !== null));
+  const history = cleaned(known, seasons).map((value) => Math.min(bound.upper, Math.max(bound.lower, value)));
   const origins = chooseOrigins(history.length, ahead, 2 * (seasons.at(-1) ?? 4) + (seasons[0] ?? 4));
-  const bound = boundsOf(history);
   const equal = EQUAL_ERROR * (bound.upper - bound.lower);
   const calendar = calendarOf(seasons, skipped, options);
   const candidates = weigh(
@@ -78,17 +81,17 @@ export function combine(values: readonly (number | null)[], steps: number, optio
   const mean = blend(candidates.map(({ points, weight }) => ({ points, weight })));
   const trials = origins.counts.map((_, at) => blendOfOthers(candidates, at, equal));
   const { intervals, error } = calibrate(mean, trials, known, origins, options.levels ?? [], bound.floor);
-  const later = (points: readonly number[]) => points.slice(trailing);
+  const later = (points: readonly number[]) => points.slice(trailing).map((value) => value * unit);
   return {
     model: nameOf(candidates.length, seasons),
     seasons,
     mean: later(mean),
     intervals: intervals.map(({ level, lower, upper }) => ({ level, lower: later(lower), upper: later(upper) })),
     members: candidates
-      .map(({ name, weight, error }) => ({ name, weight, error }))
+      .map(({ name, weight, error }) => ({ name, weight, error: error === null ? null : error * unit }))
       .toSorted((a, b) => b.weight - a.weight),
     backtest: origins,
-    error,
+    error: error === null ? null : error * unit,
   };
 }
 
@@ -129,10 +132,10 @@ interface Bounds {
 }
 
 /** Forecasts stay within twice the range seen, and are not negative when no value was. */
-function boundsOf(history: readonly number[]): Bounds {
+function boundsOf(values: readonly number[]): Bounds {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
-  for (const value of history) {
+  for (const value of values) {
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
