@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
+import { pino } from 'pino';
 import t from 'tap';
 import { CPU_OVERCOMMIT, place } from '../../coordinator/brain/placement.js';
 import { assignShards } from '../../coordinator/brain/shards.js';
@@ -13,6 +14,7 @@ import {
   setCordon,
 } from '../../coordinator/cluster.js';
 import { eachInstance } from '../../coordinator/instance-table.js';
+import { LearnedStore } from '../../coordinator/learned.js';
 import {
   hostConnected,
   hostDisconnected,
@@ -27,6 +29,8 @@ import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 import type { Component, Manifest, PlaceRules } from '../../protocol/manifest.js';
+
+const SILENT = pino({ level: 'silent' });
 
 const BRAIN = { place, assignShards };
 const MIB = 2 ** 20;
@@ -123,10 +127,13 @@ class Cluster {
     for (const each of differences(EMPTY_CLUSTER, this.state))
       if (each.kind === 'put') stored.set(each.key, each.value);
     const load = async (prefix: string) => new Map([...stored].filter(([key]) => key.startsWith(prefix)));
-    const loaded = await loadCluster({ load } as unknown as Store);
+    const store = { load } as unknown as Store;
+    for (const each of new LearnedStore().all(this.#memory, this.nowMs, SILENT))
+      if (each.kind === 'put') stored.set(each.key, each.value);
+    const loaded = await loadCluster(store);
     if (!isDeepStrictEqual(loaded, this.state)) throw new Error('the stored state is not the state');
     this.state = loaded;
-    this.#memory = {};
+    this.#memory = await new LearnedStore().load(store, Object.keys(this.#memory), this.nowMs, SILENT);
     const before = this.observed;
     this.observed = startObserving(this.nowMs);
     for (const [name, { connected }] of before.hosts) if (connected) this.connect(name);
@@ -267,8 +274,7 @@ t.test('a restart from what was stored changes no instance', async () => {
   await fc.assert(
     fc.asyncProperty(apps, machines, async (wants, list) => {
       const cluster = new Cluster(wants, list);
-      // Until the forecast is as sure of the demand as one that has seen nothing else.
-      for (let second = 0; second < 400; second += 1) cluster.tick();
+      for (let second = 0; second < 150; second += 1) cluster.tick();
       const { instances } = cluster.state;
       await cluster.restart();
       for (let second = 0; second < 20; second += 1) cluster.tick();
