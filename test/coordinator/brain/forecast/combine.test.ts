@@ -204,16 +204,15 @@ t.test('any values give finite forecasts within their intervals, not negative, t
   );
 });
 
-t.test('another unit gives the same forecast in that unit', async () => {
+t.test('another unit gives the same forecast in that unit', async (t) => {
   const values = hours(120, 8);
-  fc.assert(
-    fc.property(fc.constantFrom(0.001, 7, 1e6), (unit) => {
-      const plain = combine(values, 6).mean;
-      const other = combine(
-        values.map((value) => value * unit),
-        6,
-      ).mean;
-      return plain.every((mean, h) => Math.abs((other[h] as number) / unit - mean) < 0.02 * mean);
-    }),
-  );
+  const plain = combine(values, 6).mean;
+  for (const unit of [0.001, 7, 1e6]) {
+    const inUnit = values.map((value) => value * unit);
+    const other = combine(inUnit, 6).mean;
+    t.ok(
+      plain.every((mean, h) => Math.abs((other[h] as number) / unit - mean) < 0.02 * mean),
+      `in units of ${unit}`,
+    );
+  }
 });
