@@ -3,6 +3,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, Size } from '../protocol/link.js';
 import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
+import { clamp } from './brain/need.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
 import type { KnownEventRecord } from './known-events.js';
 
@@ -371,10 +372,6 @@ function clampTarget({ count, size }: Component, target: Target): Target {
       memory: Math.round(clamp(target.size.memory, size.memory.min, size.memory.max)),
     },
   };
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
 }
 
 /** A host port belongs to one app. */

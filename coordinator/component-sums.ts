@@ -1,7 +1,8 @@
 import { LATENCY_BUCKETS } from '../protocol/control.js';
 import type { InstanceStatus } from '../protocol/link.js';
 import type { Demand } from './brain/demand.js';
-import { MICRO, natural, type Reading } from './reading.js';
+import { finite } from './brain/sense.js';
+import { MICRO, type Reading } from './reading.js';
 
 /**
  * What the instances of one component do, added up as their hosts report, so that the planning tick need not look at
@@ -30,7 +31,7 @@ export class ComponentSums {
     this.instances += 1;
     if (reading === null) return;
     this.#count(status, reading, 1);
-    this.memoryBytes = Math.max(this.memoryBytes, natural(reading.sample.memoryBytes));
+    this.memoryBytes = Math.max(this.memoryBytes, finite(reading.sample.memoryBytes));
     // Said again, as by a report soon after another one, it is nothing new.
     if (reading === before || !reading.measured) return;
     if (status.phase === 'ready') this.fresh += 1;
@@ -70,11 +71,11 @@ export class ComponentSums {
   }
 
   #count({ phase, size }: InstanceStatus, reading: Reading, sign: 1 | -1): void {
-    this.outstanding += sign * Math.round(natural(reading.sample.outstanding));
+    this.outstanding += sign * Math.round(finite(reading.sample.outstanding));
     if (!reading.measured) return;
     if (phase === 'ready') {
       this.readyCount += sign;
-      this.readyCpu += sign * Math.round(natural(size.cpu) * MICRO);
+      this.readyCpu += sign * Math.round(finite(size.cpu) * MICRO);
     }
     this.cpu += sign * reading.cpu;
     this.arrived += sign * reading.arrived;

@@ -3,6 +3,7 @@ import { LIMITS } from '../protocol/limits.js';
 import { type AnnouncedEvent, type Decision, type Fate, judgedAtMs, outcomeOf, sameShape } from './brain/decision.js';
 import type { Explanation } from './brain/explanation.js';
 import { explain } from './brain/explanation-words.js';
+import { clamp } from './brain/need.js';
 import type { Store, StoreOperation } from './store/store.js';
 
 /** A decision in the log; `serial` counts the changes of its component, and says where it is stored. */
@@ -227,8 +228,4 @@ function readEntry(value: unknown): Entry | null {
     return null;
   }
   return entry;
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
 }

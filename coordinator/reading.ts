@@ -1,5 +1,6 @@
 import { LATENCY_BUCKETS } from '../protocol/control.js';
 import type { InstanceStatus, Sample } from '../protocol/link.js';
+import { finite } from './brain/sense.js';
 
 /** Rates are whole millionths: sums of whole numbers come out the same in whatever order they are made. */
 export const MICRO = 1_000_000;
@@ -86,12 +87,7 @@ function latencyBetween(before: Sample, after: Sample, anew: boolean): readonly 
 }
 
 function riseOf(from: number, to: number, anew: boolean): number {
-  const start = natural(from);
-  const end = natural(to);
+  const start = finite(from);
+  const end = finite(to);
   return anew || end < start ? end : end - start;
-}
-
-/** An agent's number that makes no sense counts as zero, not as NaN in every sum. */
-export function natural(value: number): number {
-  return Number.isFinite(value) && value > 0 ? value : 0;
 }

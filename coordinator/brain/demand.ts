@@ -24,7 +24,3 @@ export const NO_DEMAND: Demand = {
   outstanding: 0,
   memoryBytes: 0,
 };
-
-export function noDemand(): Demand {
-  return { ...NO_DEMAND };
-}

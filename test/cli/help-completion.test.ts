@@ -9,7 +9,7 @@ import { ERRORS } from '../../protocol/errors.js';
 import { runCli } from './run-cli.js';
 
 const COMMANDS =
-  'up apply get ps top describe explain scale mode calendar host logs events forecast delete version doctor completion help'.split(
+  'up apply get ps top describe explain scale mode calendar host logs events forecast delete version doctor completion help simulate'.split(
     ' ',
   );
 
@@ -17,9 +17,6 @@ const program = createProgram(
   { out: () => {}, err: () => {}, env: {}, terminal: false, paint: PLAIN, size: () => ({ width: 120, height: 50 }) },
   new AbortController().signal,
 );
-
-// The only one that works by itself on files.
-COMMANDS.push('simulate');
 
 t.test('every command has help with examples, all of them commands that parse', async (t) => {
   t.strictSame(program.commands.map((command) => command.name()).sort(), [...COMMANDS].sort());
