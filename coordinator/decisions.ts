@@ -1,12 +1,21 @@
 import type { Logger } from 'pino';
 import { LIMITS } from '../protocol/limits.js';
-import { type AnnouncedEvent, type Decision, type Fate, judgedAtMs, outcomeOf, sameShape } from './brain/decision.js';
+import {
+  type AnnouncedEvent,
+  type Decision,
+  type Fate,
+  judgedAtMs,
+  type Outcome,
+  outcomeOf,
+} from './brain/decision.js';
 import type { Explanation } from './brain/explanation.js';
+import { atMsOf, demandCpuOf, isChange, newRow, readRow } from './brain/explanation-row.js';
 import { explain } from './brain/explanation-words.js';
 import { clamp } from './brain/need.js';
+import { RecentDecisions } from './recent-decisions.js';
 import type { Store, StoreOperation } from './store/store.js';
 
-/** A decision in the log; `serial` counts the changes of its component, and says where it is stored. */
+/** A decision that changed something; `serial` counts the changes of its component, and says where it is stored. */
 interface Entry extends Decision {
   serial: number;
 }
@@ -14,11 +23,12 @@ interface Entry extends Decision {
 interface Kept {
   /** Oldest first. */
   changes: Entry[];
-  /** The newest of those that changed nothing, oldest first. */
-  recent: Entry[];
-  /** Not judged yet, with the highest demand since. */
+  /** Of those that changed nothing. */
+  recent: RecentDecisions;
+  /** Changes not judged yet, with the highest demand since. */
   pending: Pending[];
-  last: Explanation | null;
+  /** The last decision, as a row. */
+  last: Float64Array;
   serialNext: number;
   counts: DecisionCounts;
 }
@@ -38,9 +48,15 @@ export interface DecisionCounts {
 /** What the planner said of a component in this tick. */
 export interface Told {
   key: string;
-  explanation: Explanation | null;
+  /** The last decision, as a row of brain/explanation-row.ts that stays as it is until the tick is committed. */
+  row: Float64Array;
   fate: Fate;
   announced: readonly AnnouncedEvent[];
+}
+
+/** A decision of a tick that is not committed yet; `entry` if it changes something. */
+interface Staged extends Told {
+  entry: Entry | null;
 }
 
 const PREFIX = 'decision/';
@@ -54,7 +70,7 @@ const FORMAT = 1;
 export class DecisionLog {
   readonly #kept = new Map<string, Kept>();
   readonly #listeners = new Map<string, Set<(decision: Decision) => void>>();
-  #staged: { key: string; entry: Entry }[] = [];
+  #staged: Staged[] = [];
   #gone: string[] = [];
   /** Changes whose outcome came after they were stored, and those of them that a batch under way holds. */
   readonly #unsaved = new Map<Entry, string>();
@@ -64,23 +80,24 @@ export class DecisionLog {
   stage(told: readonly Told[]): void {
     const alive = new Set<string>();
     this.#staged = [];
-    for (const { key, explanation, fate, announced } of told) {
+    for (const each of told) {
+      const { key, row, fate, announced } = each;
       alive.add(key);
       const kept = this.#kept.get(key);
-      // The same object again: nothing was decided, since no samples came.
-      if (explanation === null || explanation === kept?.last) continue;
-      const before = fate === 'done' ? explanation.before : (kept?.last?.after ?? explanation.before);
-      const changed = !sameShape(before, explanation.after);
-      const serial = changed ? (kept?.serialNext ?? 0) : -1;
-      this.#staged.push({ key, entry: { explanation, fate, announced, changed, outcome: null, serial } });
+      // The same one again, or none: nothing was decided, since no samples came.
+      if (Number.isNaN(atMsOf(row)) || (kept !== undefined && atMsOf(row) === atMsOf(kept.last))) continue;
+      const entry = isChange(row, fate === 'done' ? null : (kept?.last ?? null))
+        ? { ...read(row), fate, announced, changed: true, outcome: null, serial: kept?.serialNext ?? 0 }
+        : null;
+      this.#staged.push({ ...each, entry });
     }
-    this.#gone = [...this.#kept.keys()].filter((key) => !alive.has(key));
+    this.#gone = this.#kept.size > told.length ? [...this.#kept.keys()].filter((key) => !alive.has(key)) : [];
   }
 
   /** What is to be stored along with the state. */
   operations(): StoreOperation[] {
     const batch: StoreOperation[] = [];
-    for (const { key, entry } of this.#staged) if (entry.changed) batch.push(put(key, entry));
+    for (const { key, entry } of this.#staged) if (entry !== null) batch.push(put(key, entry));
     if (batch.length > 0) batch.push(...this.outcomes());
     for (const key of this.#gone) {
       for (let slot = 0; slot < LIMITS.decisionsStoredMax; slot += 1)
@@ -109,7 +126,7 @@ export class DecisionLog {
       4,
       LIMITS.decisionsPerComponentMax,
     );
-    for (const { key, entry } of this.#staged) this.#add(key, entry, most);
+    for (const each of this.#staged) this.#add(each, most);
     this.#staged = [];
     this.#gone = [];
   }
@@ -124,14 +141,16 @@ export class DecisionLog {
   of(key: string): Decision[] {
     const kept = this.#kept.get(key);
     if (kept === undefined) return [];
-    return [...kept.changes, ...kept.recent].sort((a, b) => a.explanation.atMs - b.explanation.atMs);
+    const recent = kept.recent.list().map((each): Decision => ({ ...each, changed: false, outcome: null }));
+    const all = [...kept.changes, ...recent].sort((a, b) => a.explanation.atMs - b.explanation.atMs);
+    return all.map((each, i) => (each.changed ? each : { ...each, outcome: judged(each, all.slice(i + 1)) }));
   }
 
   /** The decisions of the tick that are changes and not carried out; to be asked between `stage` and `committed`. */
   get stagedUndone(): { key: string; explanation: Explanation }[] {
-    return this.#staged
-      .filter(({ entry }) => entry.changed && entry.fate !== 'done')
-      .map(({ key, entry }) => ({ key, explanation: entry.explanation }));
+    return this.#staged.flatMap(({ key, fate, entry }) => {
+      return entry === null || fate === 'done' ? [] : [{ key, explanation: entry.explanation }];
+    });
   }
 
   counts(key: string): DecisionCounts {
@@ -165,43 +184,70 @@ export class DecisionLog {
     }
   }
 
-  #add(key: string, entry: Entry, most: number): void {
-    const { explanation, changed } = entry;
-    const kept = this.#kept.get(key) ?? newKept();
-    this.#kept.set(key, kept);
-    kept.last = explanation;
+  #add({ key, row, fate, announced, entry }: Staged, most: number): void {
+    let kept = this.#kept.get(key);
+    if (kept === undefined) {
+      kept = newKept();
+      this.#kept.set(key, kept);
+    }
+    kept.last.set(row);
     kept.counts.decisions += 1;
-    kept.pending = kept.pending.filter((each) => this.#isPending(key, each, explanation));
+    this.#judge(key, kept, row);
+    if (entry === null) {
+      kept.recent.add(row, fate, announced, Math.min(most, LIMITS.decisionsRecentMax));
+      return;
+    }
     kept.pending.push({ entry, peakCpu: 0, seen: false });
-    const list = changed ? kept.changes : kept.recent;
-    list.push(entry);
-    const bound = changed ? most : Math.min(most, LIMITS.decisionsRecentMax);
-    if (list.length > bound) list.splice(0, list.length - bound);
-    if (!changed) return;
+    kept.changes.push(entry);
+    if (kept.changes.length > most) kept.changes.splice(0, kept.changes.length - most);
     kept.serialNext = entry.serial + 1;
     kept.counts.changes += 1;
     for (const listener of [...(this.#listeners.get(key) ?? [])]) listener(entry);
   }
 
-  /** Whether it still waits for its outcome after another decision has seen the demand. */
-  #isPending(key: string, waiting: Pending, { atMs, demand }: Explanation): boolean {
-    const { entry } = waiting;
-    const untilMs = judgedAtMs(entry.explanation);
-    if (atMs <= untilMs) {
-      waiting.peakCpu = Math.max(waiting.peakCpu, demand.cpu);
-      waiting.seen = true;
+  /** Another decision has seen the demand: changes whose time has come get their outcome. */
+  #judge(key: string, kept: Kept, row: Float64Array): void {
+    if (kept.pending.length === 0) return;
+    const atMs = atMsOf(row);
+    let waits = false;
+    for (const waiting of kept.pending) {
+      const { entry } = waiting;
+      const untilMs = judgedAtMs(entry.explanation);
+      if (atMs <= untilMs) {
+        waiting.peakCpu = Math.max(waiting.peakCpu, demandCpuOf(row));
+        waiting.seen = true;
+      }
+      if (atMs < untilMs) {
+        waits = true;
+        continue;
+      }
+      if (!waiting.seen) continue;
+      entry.outcome = outcomeOf(entry.explanation, entry.fate, waiting.peakCpu);
+      this.#unsaved.set(entry, key);
     }
-    if (atMs < untilMs) return true;
-    if (!waiting.seen) return false;
-    entry.outcome = outcomeOf(entry.explanation, entry.fate, waiting.peakCpu);
-    if (entry.changed) this.#unsaved.set(entry, key);
-    return false;
+    if (!waits) kept.pending = [];
+    else kept.pending = kept.pending.filter(({ entry }) => atMs < judgedAtMs(entry.explanation));
   }
+}
+
+/** The outcome of a decision by those that came after it; null as long as its time has not come. */
+function judged({ explanation, fate }: Decision, later: readonly Decision[]): Outcome | null {
+  const untilMs = judgedAtMs(explanation);
+  const seen = later.filter((each) => each.explanation.atMs <= untilMs);
+  const isOver = later.some((each) => each.explanation.atMs >= untilMs);
+  if (!isOver || seen.length === 0) return null;
+  return outcomeOf(explanation, fate, Math.max(...seen.map((each) => each.explanation.demand.cpu)));
+}
+
+function read(row: Float64Array): Pick<Entry, 'explanation'> {
+  const explanation = readRow(row);
+  if (explanation === null) throw new Error('an empty row holds no decision');
+  return { explanation };
 }
 
 function newKept(): Kept {
   const counts = { decisions: 0, changes: 0 };
-  return { changes: [], recent: [], pending: [], last: null, serialNext: 0, counts };
+  return { changes: [], recent: new RecentDecisions(), pending: [], last: newRow(), serialNext: 0, counts };
 }
 
 function keyOf(key: string, serial: number): string {

@@ -22,9 +22,9 @@ export class Figures {
   });
 
   note(steps: readonly Step[]): void {
-    for (const { kind } of steps) {
+    for (const { kind, count } of steps) {
       // What found no room did not move.
-      if (kind !== 'unplaced') this.moves.inc({ kind });
+      if (kind !== 'unplaced') this.moves.inc({ kind }, count);
       if (kind === 'gave-way') this.preemptions.inc();
     }
   }

@@ -87,6 +87,12 @@ export class InstanceDraft {
     this.#hosts.put(instance.host, instance);
   }
 
+  /** Puts `after` in the place of `before`, a record of the same instance that is in the table. */
+  replace(key: string, before: InstanceRecord, after: InstanceRecord): void {
+    this.#components.replace(key, before, after);
+    this.#hosts.replace(before.host, before, after);
+  }
+
   remove(instance: InstanceRecord): void {
     this.#components.remove(componentKey(instance.app, instance.component), instance);
     this.#hosts.remove(instance.host, instance);
@@ -125,6 +131,14 @@ class DraftGroups {
     }
     const at = firstNotBefore(group, instance.id);
     group.splice(at, group[at]?.id === instance.id ? 1 : 0, instance);
+  }
+
+  replace(key: string, before: InstanceRecord, after: InstanceRecord): void {
+    const group = this.#writable(key);
+    const at = group.indexOf(before);
+    if (at < 0 || before.id !== after.id)
+      throw new Error(`${after.id} cannot take the place of ${before.id} in ${key}`);
+    group[at] = after;
   }
 
   remove(key: string, { id }: InstanceRecord): void {

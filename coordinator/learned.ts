@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import { LIMITS } from '../protocol/limits.js';
-import { type ComponentModel, NEW_MODEL } from './brain/component-model.js';
+import { type ComponentModel, newModel } from './brain/component-model.js';
 import { loadDemandForecaster, observeDemand, saveDemandForecaster } from './brain/forecast/index.js';
-import { type ComponentMemory, type PlannerState, restoredMemory } from './planner.js';
+import { PACE } from './planner.js';
+import { type ComponentMemory, newMemory, type PlannerMemory } from './planner-memory.js';
 import type { Store, StoreOperation } from './store/store.js';
 
 /** What has been learned of a component, as it is stored. */
@@ -32,11 +33,11 @@ export class LearnedStore {
   #askedAtMs: number | null = null;
 
   /** What to store now: some of those that are due, and the removal of those that are gone. */
-  operations(memory: PlannerState, nowMs: number, log: Logger): StoreOperation[] {
+  operations(memory: PlannerMemory, nowMs: number, log: Logger): StoreOperation[] {
     const period = LIMITS.learnedPeriodMs;
     const before = this.#askedAtMs ?? nowMs;
     this.#askedAtMs = nowMs;
-    for (const key of Object.keys(memory)) {
+    for (const key of memory.keys()) {
       const phase = phaseOf(key, period);
       if (Math.floor((nowMs - phase) / period) !== Math.floor((before - phase) / period)) this.#due.add(key);
     }
@@ -44,18 +45,18 @@ export class LearnedStore {
   }
 
   /** All of it, for a coordinator that stops. */
-  all(memory: PlannerState, nowMs: number, log: Logger): StoreOperation[] {
-    for (const key of Object.keys(memory)) this.#due.add(key);
+  all(memory: PlannerMemory, nowMs: number, log: Logger): StoreOperation[] {
+    for (const key of memory.keys()) this.#due.add(key);
     return this.#take(memory, nowMs, log, Number.POSITIVE_INFINITY);
   }
 
-  #take(memory: PlannerState, nowMs: number, log: Logger, bytesMax: number): StoreOperation[] {
+  #take(memory: PlannerMemory, nowMs: number, log: Logger, bytesMax: number): StoreOperation[] {
     const batch: StoreOperation[] = [];
     let bytes = 0;
     for (const key of this.#due) {
       if (bytes >= bytesMax) break;
       this.#due.delete(key);
-      const known = Object.hasOwn(memory, key) ? memory[key] : undefined;
+      const known = memory.get(key);
       if (known === undefined) continue;
       const value = recordOf(known, nowMs);
       const size = value.forecaster.length + JSON.stringify(value.model).length;
@@ -68,7 +69,7 @@ export class LearnedStore {
       this.#stored.add(key);
     }
     for (const key of this.#stored) {
-      if (Object.hasOwn(memory, key)) continue;
+      if (memory.has(key)) continue;
       batch.push({ kind: 'delete', key: keyOf(key) });
       this.#stored.delete(key);
     }
@@ -76,15 +77,15 @@ export class LearnedStore {
   }
 
   /** What was stored of the components. What cannot be read is left out, with a line in the log. */
-  async load(store: Store, keys: readonly string[], nowMs: number, log: Logger): Promise<PlannerState> {
-    const memory: Record<string, ComponentMemory> = {};
+  async load(store: Store, keys: readonly string[], nowMs: number, log: Logger): Promise<PlannerMemory> {
+    const memory: PlannerMemory = new Map();
     const missedMax = Math.floor(MISSED_STEPS_MAX / Math.max(1, keys.length));
     for (const key of keys) {
       try {
         const value = (await store.load(keyOf(key))).get(keyOf(key));
         if (value === undefined) continue;
         this.#stored.add(key);
-        memory[key] = memoryOf(value, nowMs, missedMax);
+        memory.set(key, memoryOf(value, nowMs, missedMax));
       } catch (error) {
         log.warn({ err: error, key }, 'what was learned of a component cannot be read and is left out');
       }
@@ -94,7 +95,9 @@ export class LearnedStore {
 }
 
 function recordOf(memory: ComponentMemory, atMs: number): LearnedRecord {
-  const { seasonSeconds, stepSeconds, forecaster, model } = memory;
+  const { seasonSeconds, stepSeconds, forecaster } = memory;
+  // A copy, since the model goes on changing.
+  const model = structuredClone(memory.model);
   return { format: FORMAT, atMs, seasonSeconds, stepSeconds, forecaster: saveDemandForecaster(forecaster), model };
 }
 
@@ -114,8 +117,9 @@ function memoryOf(value: unknown, nowMs: number, missedMax: number): ComponentMe
   const missed = Math.max(0, Math.round((nowMs - atMs) / 1000 / stepSeconds));
   if (missed > missedMax) throw new Error(`it is ${missed} steps old, and at most ${missedMax} can be made up for`);
   for (let i = 0; i < missed; i += 1) forecaster = observeDemand(forecaster, null);
-  if (!isLike(NEW_MODEL, model)) throw new Error('its model is of another shape or version');
-  return restoredMemory({ seasonSeconds, stepSeconds, forecaster, model: model as ComponentModel });
+  if (!isLike(newModel(), model)) throw new Error('its model is of another shape or version');
+  const memory = newMemory(seasonSeconds, { ...PACE, stepSeconds });
+  return { ...memory, forecaster, model: model as ComponentModel };
 }
 
 /** Whether `value` has all that the model at first has, of the same kinds, and no number that is none. */

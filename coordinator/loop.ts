@@ -3,10 +3,20 @@ import { toShoalError } from '../protocol/errors.js';
 import type { AgentEvent, HostInfo, InstanceStatus } from '../protocol/link.js';
 import { type AnnouncedEvent, judgedAtMs } from './brain/decision.js';
 import type { Explanation } from './brain/explanation.js';
+import { readRow } from './brain/explanation-row.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
-import { type ClusterState, componentKey, modeOf, noteSeenIds, own, raiseRevision, type Target } from './cluster.js';
+import {
+  type ClusterState,
+  componentKey,
+  componentsOf,
+  modeOf,
+  noteSeenIds,
+  own,
+  raiseRevision,
+  type Target,
+} from './cluster.js';
 import { DecisionLog, type Told } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
@@ -21,7 +31,8 @@ import {
   takeReport,
 } from './observed.js';
 import { differences, loadCluster } from './persist.js';
-import { noteCalledInVain, type PlannerState, plan, reasonOf } from './planner.js';
+import { plan } from './planner.js';
+import { noteCalledInVain, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import { Refits } from './refit.js';
 import { shiftWeights } from './shift-weights.js';
@@ -35,6 +46,7 @@ export const CALLED_IN_VAIN = 'no-instance';
 /** Why a component gave way is said for so long, and while some of its instances wait for room. */
 const GAVE_WAY_SHOWN_MS = 600_000;
 
+const NOTHING_ANNOUNCED: readonly AnnouncedEvent[] = [];
 const BRAIN: ReconcileBrain = { place, assignShards };
 
 export interface CoordinatorOptions {
@@ -59,7 +71,7 @@ export class Coordinator {
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
   readonly #observed: Observed;
-  #memory: PlannerState = {};
+  #memory: PlannerMemory = new Map();
   #tail: Promise<unknown> = Promise.resolve();
   /** Ids that hosts have begun to report and that the counters of ids do not know of yet. */
   readonly #freshIds = new Set<string>();
@@ -75,7 +87,7 @@ export class Coordinator {
     this.#options = options;
     this.#state = state;
     this.#observed = startObserving(options.clock());
-    this.refits = new Refits({ log: options.log, forecasterOf: (key) => own(this.#memory, key)?.forecaster });
+    this.refits = new Refits({ log: options.log, forecasterOf: (key) => this.#memory.get(key)?.forecaster });
   }
 
   /** Wins leadership, then reads what was committed. */
@@ -94,7 +106,7 @@ export class Coordinator {
   get observed(): Observed {
     return this.#observed;
   }
-  get memory(): PlannerState {
+  get memory(): PlannerMemory {
     return this.#memory;
   }
   /** Component key → what was said of its instances that wait for room. */
@@ -142,8 +154,8 @@ export class Coordinator {
     await this.refits.stop();
     await this.#tail;
     try {
-      const alive = Object.entries(this.#memory).filter(([key]) => Object.hasOwn(this.#state.targets, key));
-      await this.#commitLearned(this.#learned.all(Object.fromEntries(alive), this.now(), this.#options.log));
+      const alive = [...this.#memory].filter(([key]) => Object.hasOwn(this.#state.targets, key));
+      await this.#commitLearned(this.#learned.all(new Map(alive), this.now(), this.#options.log));
     } catch (error) {
       // As when another coordinator leads since; it has what was stored before.
       this.#options.log.warn({ err: error }, 'what was learned last could not be stored');
@@ -157,16 +169,15 @@ export class Coordinator {
     await this.change((state) => {
       const nowMs = this.now();
       const planned = plan(state, this.#observed, this.#memory, nowMs);
-      this.#memory = planned.memory;
-      this.decisions.stage(this.#told(planned.state));
-      const looked = this.#traffic.look(planned.state, this.#observed, nowMs);
-      const shifted = shiftWeights(planned.state, looked, this.#traffic, nowMs);
+      this.decisions.stage(this.#told(planned));
+      const looked = this.#traffic.look(planned, this.#observed, nowMs);
+      const shifted = shiftWeights(planned, looked, this.#traffic, nowMs);
       shifts = shifted.steps;
       return shifted.state;
     });
     ended();
     for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
-    this.refits.ask(Object.keys(this.#memory));
+    this.refits.ask([...this.#memory.keys()]);
     await this.#commitLearned(this.#learned.operations(this.#memory, this.now(), this.#options.log));
   }
 
@@ -195,7 +206,7 @@ export class Coordinator {
     for (const event of events) {
       this.events.append(event);
       if (event.kind !== CALLED_IN_VAIN) continue;
-      this.#memory = noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
+      noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
     }
     if (reconcileIsDue(before, this.#observed.hosts.get(host))) this.#inBackground(this.change((state) => state));
   }
@@ -232,14 +243,21 @@ export class Coordinator {
   }
 
   #told(state: ClusterState): Told[] {
-    return Object.entries(this.#memory).map(([key, { explanation }]) => {
-      const { app, component } = partsOf(key);
-      const observed = modeOf(state, app, component).mode === 'observe';
+    const told: Told[] = [];
+    for (const { app, name, key } of componentsOf(state)) {
+      const row = this.#memory.get(key)?.decision;
+      if (row === undefined) continue;
+      const observed = modeOf(state, app, name).mode === 'observe';
       const fate = observed ? 'observed' : Object.hasOwn(state.overrides, key) ? 'by-hand' : 'done';
       const events = own(state.knownEvents, key);
-      const announced = events === undefined || explanation === null ? [] : announcedAt(events, explanation);
-      return { key, explanation, fate, announced };
-    });
+      told.push({
+        key,
+        row,
+        fate,
+        announced: events === undefined ? NOTHING_ANNOUNCED : announcedAt(events, readRow(row)),
+      });
+    }
+    return told;
   }
 
   async #tickSafely(): Promise<void> {
@@ -270,7 +288,7 @@ export class Coordinator {
     for (const [key, target] of Object.entries(after.targets)) {
       const old = own(before.targets, key);
       if (old === undefined || isSame(old, target)) continue;
-      const message = reasonOf(own(this.#memory, key));
+      const message = reasonOf(this.#memory.get(key));
       this.events.append({ atMs, ...partsOf(key), instance: '', kind: 'reshaped', message });
     }
     for (const { key, explanation } of this.decisions.stagedUndone) {
@@ -288,7 +306,8 @@ export class Coordinator {
       if (step.kind === 'gave-way') {
         this.#gaveWay.set(componentKey(step.app, step.component), { message: step.message, atMs });
       }
-      this.events.append({ atMs, ...step });
+      const { count: _, ...event } = step;
+      this.events.append({ atMs, ...event });
     }
     for (const key of [...this.#waiting.keys()]) if (!waiting.has(key)) this.#waiting.delete(key);
     for (const [key, { atMs: sinceMs }] of this.#gaveWay) {
@@ -308,7 +327,8 @@ function partsOf(key: string): { app: string; component: string } {
 }
 
 /** The known events that a decision looked ahead to. */
-function announcedAt(events: readonly KnownEventRecord[], explanation: Explanation): AnnouncedEvent[] {
+function announcedAt(events: readonly KnownEventRecord[], explanation: Explanation | null): AnnouncedEvent[] {
+  if (explanation === null) return [];
   return occurrences(events, explanation.atMs, judgedAtMs(explanation)).map(
     ({ event: { id, note, effect }, ...span }) => {
       return { id, note, effect, ...span };

@@ -48,10 +48,12 @@ function instanceDifferences(before: InstanceTable, after: InstanceTable): Store
   for (const [key, group] of after.byComponent) {
     const from = before.byComponent.get(key) ?? [];
     if (from === group) continue;
-    const known = new Set(from);
-    for (const each of group) if (!known.has(each)) batch.push({ kind: 'put', key: INSTANCES + each.id, value: each });
-    const kept = new Set(group.map(({ id }) => id));
-    for (const { id } of from) if (!kept.has(id)) batch.push({ kind: 'delete', key: INSTANCES + id });
+    const known = new Map(from.map((each) => [each.id, each]));
+    for (const each of group) {
+      if (known.get(each.id) !== each) batch.push({ kind: 'put', key: INSTANCES + each.id, value: each });
+      known.delete(each.id);
+    }
+    for (const id of known.keys()) batch.push({ kind: 'delete', key: INSTANCES + id });
   }
   for (const [key, group] of before.byComponent) {
     if (after.byComponent.has(key)) continue;

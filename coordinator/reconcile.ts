@@ -50,6 +50,8 @@ export interface Step {
     | 'shards-assigned'
     | 'weight-shifted';
   message: string;
+  /** Instances that took it together, and `instance` is empty; absent: one. */
+  count?: number;
 }
 
 /**
@@ -157,29 +159,27 @@ function wishOf(entry: ComponentEntry, someDrained: boolean, { state, draft }: C
 
 /** Drains, resizes and creates, in this order: what shrinks or goes makes room for the rest. Answers the id counters that rose. */
 function fulfil(wishes: readonly Wish[], context: Context): Counters {
-  const { draft, observed } = context;
-  const rooms = new Rooms(draft, observed);
-  const leavers = new Map(wishes.map((wish) => [wish, new Set<InstanceRecord>()]));
+  const { observed } = context;
+  const leaving = new Set<InstanceRecord>();
+  const shrinking = new Set<Wish>();
   for (const wish of wishes) {
     const { wanted, current, old } = wish;
     // Old ones leave as new ones get ready.
-    const ready = current.filter((each) => isReady(each, observed)).length;
+    const ready = old.length === 0 ? 0 : current.filter((each) => isReady(each, observed)).length;
     const oldLeaving = leavingFirst(old, Math.max(0, old.length - Math.max(0, wanted - ready)), observed);
     const surplus = leavingFirst(current, Math.max(0, current.length - wanted), observed);
     drainOld(oldLeaving, context);
     drain(surplus, `count falls to ${wanted}`, context);
-    for (const each of [...oldLeaving, ...surplus]) leavers.get(wish)?.add(each);
+    for (const each of [...oldLeaving, ...surplus]) leaving.add(each);
+    if (oldLeaving.length + surplus.length > 0) shrinking.add(wish);
   }
   const urgent = wishes.toSorted((a, b) => priorityOf(b.described) - priorityOf(a.described) || compareNames(a, b));
-  const staying = (wish: Wish) =>
-    [...wish.current, ...wish.old].filter((each) => leavers.get(wish)?.has(each) !== true);
-  for (const wish of urgent) for (const each of staying(wish)) shrink(each, wish.size, rooms, context);
-  for (const wish of urgent) for (const each of staying(wish)) grow(each, wish.size, rooms, context);
+  resizeAll(urgent, leaving, context);
   const { counters, waiting } = create(urgent, context);
   for (const { wish } of waiting) {
     // When there is no room for old and new, one at a time makes way; on a drained host that would free no room.
     const replaceable = wish.old.filter((each) => !isDrained(context.state, each.host));
-    const idle = !wish.someDrain && leavers.get(wish)?.size === 0;
+    const idle = !wish.someDrain && !shrinking.has(wish);
     if (idle && replaceable.length > 0) drainOld(leavingFirst(replaceable, 1, observed), context);
   }
   giveWay(waiting, counters, context);
@@ -417,31 +417,57 @@ class Rooms {
 /** Less CPU growth than this is not worth a resize, in cores. */
 const GROWTH_MIN = 0.01;
 
-function shrink(instance: InstanceRecord, size: Size, rooms: Rooms, context: Context): void {
-  const { cpu, memory } = instance.size;
-  resize(instance, { cpu: Math.min(cpu, size.cpu), memory: Math.min(memory, size.memory) }, rooms, context);
+/** Brings those that stay to the sizes wanted. What shrinks makes room for what grows, the most urgent first. */
+function resizeAll(urgent: readonly Wish[], leaving: ReadonlySet<InstanceRecord>, context: Context): void {
+  const rooms = new Rooms(context.draft, context.observed);
+  const plans = urgent.map((wish) => {
+    const staying = [...wish.current, ...wish.old].filter((each) => !leaving.has(each));
+    return { wish, staying, sizes: staying.map((each) => shrunk(each, wish.size, rooms)) };
+  });
+  for (const { wish, staying, sizes } of plans) {
+    for (const [i, { host }] of staying.entries()) sizes[i] = grown(host, sizes[i] as Size, wish.size, rooms);
+  }
+  for (const { wish, staying, sizes } of plans) putSizes(wish, staying, sizes, context);
+}
+
+function shrunk({ host, size: present }: InstanceRecord, wanted: Size, rooms: Rooms): Size {
+  if (wanted.cpu >= present.cpu && wanted.memory >= present.memory) return present;
+  const size = { cpu: Math.min(present.cpu, wanted.cpu), memory: Math.min(present.memory, wanted.memory) };
+  rooms.take(host, present, size);
+  return size;
 }
 
 /** As far as the host has room. */
-function grow(instance: InstanceRecord, size: Size, rooms: Rooms, context: Context): void {
-  const { draft } = context;
-  const present = draft
-    .ofComponent(componentKey(instance.app, instance.component))
-    .find(({ id }) => id === instance.id);
-  if (present === undefined || sameSize(present.size, size)) return;
-  const room = rooms.on(present.host);
-  const most = Math.max(present.size.cpu, Math.min(size.cpu, present.size.cpu + room.cpu));
-  const cpu = most === size.cpu || most - present.size.cpu >= GROWTH_MIN ? most : present.size.cpu;
-  const memory = size.memory <= present.size.memory + room.memory ? size.memory : present.size.memory;
-  resize(present, { cpu, memory }, rooms, context);
+function grown(host: string, present: Size, wanted: Size, rooms: Rooms): Size {
+  if (sameSize(present, wanted)) return wanted;
+  const room = rooms.on(host);
+  const most = Math.max(present.cpu, Math.min(wanted.cpu, present.cpu + room.cpu));
+  const cpu = most === wanted.cpu || most - present.cpu >= GROWTH_MIN ? most : present.cpu;
+  const memory = wanted.memory <= present.memory + room.memory ? wanted.memory : present.memory;
+  const size = { cpu, memory };
+  rooms.take(host, present, size);
+  return size;
 }
 
-function resize(instance: InstanceRecord, size: Size, rooms: Rooms, { draft, steps }: Context): void {
-  if (sameSize(instance.size, size)) return;
-  // Before the change, which the room is reckoned from.
-  rooms.take(instance.host, instance.size, size);
-  draft.put({ ...instance, size });
-  steps.push(stepOf(instance, 'resized', `from ${describeSize(instance.size)} to ${describeSize(size)}`));
+/** One step for all that are resized alike. */
+function putSizes(wish: Wish, staying: readonly InstanceRecord[], sizes: readonly Size[], context: Context): void {
+  const alike: { from: Size; to: Size; ids: string[] }[] = [];
+  for (const [i, instance] of staying.entries()) {
+    const [from, to] = [instance.size, sizes[i] as Size];
+    if (sameSize(from, to)) continue;
+    context.draft.replace(wish.key, instance, { ...instance, size: to });
+    const known = alike.find((each) => sameSize(each.from, from) && sameSize(each.to, to));
+    if (known === undefined) alike.push({ from, to, ids: [instance.id] });
+    else known.ids.push(instance.id);
+  }
+  const { app, component } = wish;
+  for (const { from, to, ids } of alike) {
+    const [first = ''] = ids;
+    const change = `from ${describeSize(from)} to ${describeSize(to)}`;
+    const step = { app, component, kind: 'resized' as const };
+    if (ids.length === 1) context.steps.push({ ...step, instance: first, message: change });
+    else context.steps.push({ ...step, instance: '', message: `${ids.length} instances ${change}`, count: ids.length });
+  }
 }
 
 /** So many of them: those that serve nobody yet first, then the newest. */

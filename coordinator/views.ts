@@ -2,9 +2,11 @@ import type { AppView, ComponentView, DecisionView, HostView, InstanceView, Shar
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
+import { forecastView } from './forecast-view.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
-import { forecastView, type PlannerState, PROVISION_SECONDS, reasonOf } from './planner.js';
+import { PROVISION_SECONDS } from './planner.js';
+import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { MICRO } from './reading.js';
 import type { Measured } from './traffic.js';
 
@@ -12,7 +14,7 @@ import type { Measured } from './traffic.js';
 export interface Knowledge {
   state: ClusterState;
   observed: Observed;
-  memory: PlannerState;
+  memory: PlannerMemory;
   nowMs: number;
   /** Component key → what is said of its instances that found no host. */
   waiting: ReadonlyMap<string, string>;
@@ -34,7 +36,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
   if (component === undefined) return null;
   const key = componentKey(app, name);
   const target = own(state.targets, key);
-  const seen = own(memory, key);
+  const seen = memory.get(key);
   const override = own(state.overrides, key);
   const phases = instancesOf(state, app, name).map((each) => ({
     size: each.size,
@@ -58,7 +60,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     size: target?.size ?? { cpu: component.size.cpu.min, memory: component.size.memory.min },
     override: override === undefined ? null : { count: override },
     mode,
-    wouldBe: acted ? null : (seen?.explanation?.after ?? null),
+    wouldBe: acted ? null : (explanationOf(seen)?.after ?? null),
     demandCpu,
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
     utilisation: allotted > 0 ? demandCpu / allotted : 0,

@@ -5,8 +5,10 @@ import { LIMITS } from '../../protocol/limits.js';
 import type { Manifest } from '../../protocol/manifest.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
 import { applyManifest, componentKey, componentOf, deleteApp, own, setOverride } from '../cluster.js';
+import { forecastIntervals, forecastView } from '../forecast-view.js';
 import type { Coordinator } from '../loop.js';
-import { forecastIntervals, forecastView } from '../planner.js';
+import { PACE } from '../planner.js';
+import { newMemory } from '../planner-memory.js';
 import { appView, componentView, type Knowledge } from '../views.js';
 import { ManifestRefused } from './problem.js';
 import { APP, answers, COMPONENT, FORECAST, listOf, NAME, objectOf } from './schemas.js';
@@ -101,10 +103,10 @@ export async function componentRoutes(server: FastifyInstance, coordinator: Coor
       const { state, memory, nowMs } = know();
       found(componentOf(state, app, component), `component ${app}/${component}`);
       const key = componentKey(app, component);
-      const seen = own(memory, key);
+      const seen = memory.get(key) ?? newMemory(0, PACE);
       const events = own(state.knownEvents, key) ?? [];
       const view = forecastView(seen, horizon, nowMs, events);
-      return seen === undefined ? view : { ...view, intervals: forecastIntervals(seen, horizon, nowMs, events) };
+      return { ...view, intervals: forecastIntervals(seen, horizon, nowMs, events) };
     },
   );
   server.put<{ Params: ComponentParams; Body: { count: number } }>(

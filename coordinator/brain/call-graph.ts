@@ -3,7 +3,8 @@ import type { Component } from '../../protocol/manifest.js';
 /**
  * How many requests a component gets for each request of one of its callers. Learned together for all callers by least
  * squares that forget, on smoothed rates, since what is called arrives a little later than what calls; kept at or above 0
- * by coordinate descent (Franc, Hlaváč & Navara, CAIP 2005), a sweep a tick from the last solution. Plain data.
+ * by coordinate descent (Franc, Hlaváč & Navara, CAIP 2005), a sweep a tick from the last solution. Plain data, changed
+ * in place.
  */
 export interface CallRatios {
   /** Names in order; the lists below go along. */
@@ -17,48 +18,66 @@ export interface CallRatios {
   moment: number[];
 }
 
-export const NO_RATIOS: CallRatios = { callers: [], ratios: [], rates: [], own: 0, gram: [], moment: [] };
+export function newRatios(): CallRatios {
+  return { callers: [], ratios: [], rates: [], own: 0, gram: [], moment: [] };
+}
 
 const SMOOTH_SECONDS = 5;
 const HALF_LIFE_SECONDS = 600;
 
-/** `callers`: requests per second by name. */
+/** `callers`: requests per second by name. What is given is changed; it begins anew when the callers are others. */
 export function learnRatios(
   known: CallRatios,
   arrivedPerSecond: number,
   callers: ReadonlyMap<string, number>,
   seconds: number,
-): CallRatios {
-  if (callers.size === 0) return known.callers.length === 0 ? known : NO_RATIOS;
-  const names = [...callers.keys()].sort();
-  const before = names.length === known.callers.length && names.every((name, i) => name === known.callers[i]);
-  const count = names.length;
-  const zeros = () => new Array<number>(count).fill(0);
-  const start = before ? known : { ...NO_RATIOS, ratios: zeros(), rates: zeros(), moment: zeros(), gram: [] };
+): void {
+  const count = callers.size;
+  if (count === 0 && known.callers.length === 0) return;
+  const before = isOf(known, callers);
+  if (!before) beginAnew(known, callers);
+  const { ratios, rates, moment, gram } = known;
   const share = before ? 1 - Math.exp(-seconds / SMOOTH_SECONDS) : 1;
   const keep = 0.5 ** (seconds / HALF_LIFE_SECONDS);
-  const own = start.own + share * (arrivedPerSecond - start.own);
-  const rates = names.map((name, i) => {
-    const last = start.rates[i] ?? 0;
-    return last + share * ((callers.get(name) ?? 0) - last);
-  });
-  const moment = rates.map((rate, i) => keep * (start.moment[i] ?? 0) + seconds * rate * own);
-  const gram: number[] = [];
+  known.own += share * (arrivedPerSecond - known.own);
   for (let i = 0; i < count; i += 1) {
+    const rate = rates[i] as number;
+    rates[i] = rate + share * ((callers.get(known.callers[i] as string) ?? 0) - rate);
+  }
+  for (let i = 0; i < count; i += 1) {
+    const rate = rates[i] as number;
+    moment[i] = keep * (moment[i] as number) + seconds * rate * known.own;
     for (let j = 0; j < count; j += 1) {
-      const product = (rates[i] ?? 0) * (rates[j] ?? 0);
-      gram.push(keep * (start.gram[i * count + j] ?? 0) + seconds * product);
+      const at = i * count + j;
+      gram[at] = keep * (gram[at] as number) + seconds * rate * (rates[j] as number);
     }
   }
-  const ratios = start.ratios.slice();
   for (let i = 0; i < count; i += 1) {
-    const own = gram[i * count + i] ?? 0;
-    if (!(own > 0)) continue;
-    let rest = moment[i] ?? 0;
-    for (let j = 0; j < count; j += 1) if (j !== i) rest -= (gram[i * count + j] ?? 0) * (ratios[j] ?? 0);
-    ratios[i] = Math.max(0, rest / own);
+    const weight = gram[i * count + i] as number;
+    if (!(weight > 0)) continue;
+    let rest = moment[i] as number;
+    for (let j = 0; j < count; j += 1) if (j !== i) rest -= (gram[i * count + j] as number) * (ratios[j] as number);
+    ratios[i] = Math.max(0, rest / weight);
   }
-  return { callers: names, ratios, rates, own, gram, moment };
+}
+
+function isOf(
+  { callers: names, ratios, rates, moment, gram }: CallRatios,
+  callers: ReadonlyMap<string, number>,
+): boolean {
+  const count = callers.size;
+  const whole = [names, ratios, rates, moment].every(({ length }) => length === count) && gram.length === count ** 2;
+  return whole && names.every((name) => callers.has(name));
+}
+
+function beginAnew(known: CallRatios, callers: ReadonlyMap<string, number>): void {
+  const zeros = (count: number) => new Array<number>(count).fill(0);
+  known.callers = [...callers.keys()].sort();
+  known.ratios = zeros(callers.size);
+  known.rates = zeros(callers.size);
+  known.moment = zeros(callers.size);
+  known.gram = zeros(callers.size ** 2);
+  known.own = 0;
 }
 
 export function ratioOf({ callers, ratios }: CallRatios, caller: string): number {

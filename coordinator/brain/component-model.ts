@@ -1,12 +1,12 @@
-import { type CallRatios, NO_RATIOS } from './call-graph.js';
-import { type CostModel, costsOf, NEW_COST } from './cost-model.js';
-import { type LatencyModel, NEW_LATENCY } from './latency-model.js';
-import { type LeadForecast, NEW_LEAD } from './lead-forecast.js';
-import { NEW_NEXT, type NextDemand } from './next-demand.js';
+import { type CallRatios, newRatios } from './call-graph.js';
+import { type CostModel, costsOf, newCost } from './cost-model.js';
+import { type LatencyModel, newLatency } from './latency-model.js';
+import { type LeadForecast, newLead } from './lead-forecast.js';
+import { type NextDemand, newNext } from './next-demand.js';
 
 /**
- * What has been learned of one component. Plain data that survives JSON and a change of coordinator; it comes into
- * `sense` and `planComponent` and goes out of them changed. Only the modules of the brain look inside.
+ * What has been learned of one component. Plain data that survives JSON and a change of coordinator; `sense`
+ * and `learnForecast` change it in place. Only the modules of the brain look inside.
  */
 export interface ComponentModel {
   /** Of another version: nothing is known. */
@@ -25,16 +25,18 @@ export interface ComponentModel {
 
 export const MODEL_VERSION = 2;
 
-export const NEW_MODEL: ComponentModel = {
-  version: MODEL_VERSION,
-  atMs: 0,
-  cost: NEW_COST,
-  latency: NEW_LATENCY,
-  next: NEW_NEXT,
-  lead: NEW_LEAD,
-  inFlightSeconds: 0,
-  calls: NO_RATIOS,
-};
+export function newModel(): ComponentModel {
+  return {
+    version: MODEL_VERSION,
+    atMs: 0,
+    cost: newCost(),
+    latency: newLatency(),
+    next: newNext(),
+    lead: newLead(),
+    inFlightSeconds: 0,
+    calls: newRatios(),
+  };
+}
 
 /** CPU-seconds of a request (null before it is known) and cores of an idle instance. */
 export function learnedCosts(model: ComponentModel): { costCpu: number | null; idleCpu: number } {

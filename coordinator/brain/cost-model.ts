@@ -1,8 +1,8 @@
-import { type Fit, learnFit, NEW_FIT, type Prior, solveFit } from './robust-fit.js';
+import { type Fit, learnFit, newFit, type Prior, solveFit } from './robust-fit.js';
 
 /**
  * What a request costs and what an instance burns without any: cores used ≈ idle × instances + cost × requests a second.
- * Learned from what finished, not from what arrived, so that it stays true while a component is starved. Plain data.
+ * Learned from what finished, not from what arrived, so that it stays true while a component is starved. Plain data, changed in place.
  */
 export interface CostModel {
   fit: Fit;
@@ -12,7 +12,9 @@ export interface CostModel {
   used: number;
 }
 
-export const NEW_COST: CostModel = { fit: NEW_FIT, instances: 0, finished: 0, used: 0 };
+export function newCost(): CostModel {
+  return { fit: newFit(), instances: 0, finished: 0, used: 0 };
+}
 
 export interface Costs {
   /** CPU-seconds of a request; null before it is known. */
@@ -27,6 +29,7 @@ const KNOWN_SECONDS = 5;
 /** Where instances and requests rise and fall together, the requests get the blame. */
 const PRIOR: Prior = { a: 0, b: 0, pullA: 0.02, pullB: 0 };
 
+/** The model given is changed and returned. */
 export function learnCost(
   model: CostModel,
   seen: { instances: number; finishedPerSecond: number; usedCpu: number },
@@ -35,11 +38,11 @@ export function learnCost(
   if (!(seen.instances > 0) || !(seconds > 0)) return model;
   const first = model.fit.weight === 0 && model.instances === 0;
   const share = first ? 1 : 1 - Math.exp(-seconds / SMOOTH_SECONDS);
-  const smooth = (from: number, to: number) => from + share * (to - from);
-  const instances = smooth(model.instances, seen.instances);
-  const finished = smooth(model.finished, seen.finishedPerSecond);
-  const used = smooth(model.used, seen.usedCpu);
-  return { fit: learnFit(model.fit, instances, finished, used, seconds, PRIOR), instances, finished, used };
+  model.instances += share * (seen.instances - model.instances);
+  model.finished += share * (seen.finishedPerSecond - model.finished);
+  model.used += share * (seen.usedCpu - model.used);
+  learnFit(model.fit, model.instances, model.finished, model.used, seconds, PRIOR);
+  return model;
 }
 
 export function costsOf(model: CostModel): Costs {

@@ -1,12 +1,13 @@
 import type { Objective } from '../../protocol/manifest.js';
 import { timeInSystem, UTILISATION_MAX } from './queueing.js';
-import { type Fit, learnFit, NEW_FIT, type Prior, solveFit } from './robust-fit.js';
+import { type Fit, learnFit, newFit, type Prior, solveFit } from './robust-fit.js';
 
 /**
  * Latency at the objective's percentile as a function of CPU: L ≈ other + cpu × time / speed, in ms. `time` is the
  * time in the system of queueing.ts, `speed` what one server has of a core. For M/M/1 with nothing else to wait for this is
  * exact, with cpu = service time × ln(1/(1 − p)). `other` is time that no CPU shortens: callees, disks, timers. Both are learned
- * from what is observed, starting from the learned cost of a request with exponential service times. Plain data.
+ * from what is observed, starting from the learned cost of a request with exponential service times. Plain data, changed in
+ * place.
  */
 export interface LatencyModel {
   fit: Fit;
@@ -17,7 +18,9 @@ export interface LatencyModel {
   lately: number;
 }
 
-export const NEW_LATENCY: LatencyModel = { fit: NEW_FIT, load: 0, weight: 0, lately: 0 };
+export function newLatency(): LatencyModel {
+  return { fit: newFit(), load: 0, weight: 0, lately: 0 };
+}
 
 export interface LatencyCurve {
   otherMs: number;
@@ -46,6 +49,7 @@ export function stretch({ demandCpu, count, cpu }: Allotment): number {
   return timeInSystem(utilisation, servers) / Math.min(1, Math.max(cpu, 1e-3));
 }
 
+/** The model given is changed and returned. */
 export function learnLatency(
   model: LatencyModel,
   latencyMs: number | null,
@@ -55,17 +59,22 @@ export function learnLatency(
 ): LatencyModel {
   const allotted = allotment.count * allotment.cpu;
   if (!(allotted > 0)) return model;
-  if (allotment.demandCpu / allotted > STEADY_UTILISATION) return { ...model, load: 0, weight: 0 };
+  if (allotment.demandCpu / allotted > STEADY_UTILISATION) {
+    model.load = 0;
+    model.weight = 0;
+    return model;
+  }
   const share = 1 - Math.exp(-seconds / WINDOW_SECONDS);
-  const weight = model.weight + share * (1 - model.weight);
-  const load = model.load + share * (stretch(allotment) - model.load);
+  model.weight += share * (1 - model.weight);
+  model.load += share * (stretch(allotment) - model.load);
   // Until the mean of the load spans the time over which the latency was judged, the two do not belong together.
-  if (latencyMs === null || weight < 0.6) return { ...model, load, weight };
-  const x = load / weight;
+  if (latencyMs === null || model.weight < 0.6) return model;
+  const x = model.load / model.weight;
   const { a, b } = solveFit(model.fit, prior);
   const said = a + b * x;
-  const lately = model.fit.weight > 0 ? model.lately + share * (latencyMs - said - model.lately) : 0;
-  return { fit: learnFit(model.fit, 1, x, latencyMs, seconds, prior), load, weight, lately };
+  model.lately = model.fit.weight > 0 ? model.lately + share * (latencyMs - said - model.lately) : 0;
+  learnFit(model.fit, 1, x, latencyMs, seconds, prior);
+  return model;
 }
 
 /** Null before any latency was seen, and for other objectives. */

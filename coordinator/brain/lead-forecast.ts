@@ -1,8 +1,8 @@
-import { type MarginTracker, marginShare, NEW_MARGIN, trackMargin } from './next-demand.js';
+import { type MarginTracker, marginShare, newMargin, trackMargin } from './next-demand.js';
 
 /**
  * How far the forecast for the time that a new instance needs is believed: in full while it lately erred no more than
- * the rule "as now", not at all once it erred twice as much, and with a margin for its own misses. Plain data.
+ * the rule "as now", not at all once it erred twice as much, and with a margin for its own misses. Plain data, changed in place.
  */
 export interface LeadForecast {
   /** What was said, and what the demand was then, oldest first; as many as there are ticks in the lead. */
@@ -13,7 +13,9 @@ export interface LeadForecast {
   seen: number;
 }
 
-export const NEW_LEAD: LeadForecast = { said: [], forecastError: 0, holdError: 0, margin: NEW_MARGIN, seen: 0 };
+export function newLead(): LeadForecast {
+  return { said: [], forecastError: 0, holdError: 0, margin: newMargin(), seen: 0 };
+}
 
 /** Bounds the list whatever the lead. */
 export const LEAD_TICKS_MAX = 64;
@@ -21,6 +23,7 @@ const ERROR_TICKS = 120;
 /** Before so many forecasts have come true or not, none is believed. */
 const SEEN_MIN = 20;
 
+/** The model given is changed and returned. */
 export function learnLead(
   model: LeadForecast,
   demand: number,
@@ -29,17 +32,17 @@ export function learnLead(
   level: number,
 ): LeadForecast {
   const lead = Math.min(LEAD_TICKS_MAX, Math.max(1, ticks));
-  let { said, forecastError, holdError, margin, seen } = model;
+  const { said, margin } = model;
   const due = said.length >= lead ? said[said.length - lead] : undefined;
   if (due !== undefined) {
-    forecastError += (Math.abs(demand - due.forecast) - forecastError) / ERROR_TICKS;
-    holdError += (Math.abs(demand - due.demand) - holdError) / ERROR_TICKS;
-    margin = trackMargin(margin, due.forecast, demand, level);
-    seen = Math.min(1e9, seen + 1);
+    model.forecastError += (Math.abs(demand - due.forecast) - model.forecastError) / ERROR_TICKS;
+    model.holdError += (Math.abs(demand - due.demand) - model.holdError) / ERROR_TICKS;
+    trackMargin(margin, due.forecast, demand, level);
+    model.seen = Math.min(1e9, model.seen + 1);
   }
-  said = [...said.slice(1 - lead), { forecast, demand }];
-  if (lead === 1) said = said.slice(-1);
-  return { said, forecastError, holdError, margin, seen };
+  if (said.length >= lead) said.splice(0, said.length - lead + 1);
+  said.push({ forecast, demand });
+  return model;
 }
 
 export function trustOf({ forecastError, holdError, seen }: LeadForecast): number {

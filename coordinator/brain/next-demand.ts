@@ -5,7 +5,8 @@ import type { Predictor } from './explanation.js';
  * that covers its misses: a quantile of its errors, tracked online. The quantile of the errors in units of their usual
  * size goes up by a step after each miss and down by a little after each hit, so that misses come to the share aimed at
  * whatever their distribution (conformal quantile tracking: Angelopoulos, Candès & Tibshirani, Conformal PID Control for
- * Time Series Prediction, NeurIPS 2023; Gibbs & Candès, Adaptive Conformal Inference, NeurIPS 2021). Plain data.
+ * Time Series Prediction, NeurIPS 2023; Gibbs & Candès, Adaptive Conformal Inference, NeurIPS 2021). Plain data, changed in
+ * place.
  */
 export interface NextDemand {
   last: number;
@@ -30,18 +31,22 @@ export interface MarginTracker {
   quantile: number;
 }
 
-export const NEW_MARGIN: MarginTracker = { scale: 0.1, quantile: 2.5 };
-export const NEW_NEXT: NextDemand = {
-  last: 0,
-  level: 0,
-  trend: 0,
-  said: { level: 0, last: 0, trend: 0, forecast: 0 },
-  errors: { level: 0, last: 0, trend: 0, forecast: 0 },
-  chosen: 'last',
-  margin: NEW_MARGIN,
-  burst: 0,
-  seen: 0,
-};
+export function newMargin(): MarginTracker {
+  return { scale: 0.1, quantile: 2.5 };
+}
+export function newNext(): NextDemand {
+  return {
+    last: 0,
+    level: 0,
+    trend: 0,
+    said: { level: 0, last: 0, trend: 0, forecast: 0 },
+    errors: { level: 0, last: 0, trend: 0, forecast: 0 },
+    chosen: 'last',
+    margin: newMargin(),
+    burst: 0,
+    seen: 0,
+  };
+}
 
 const PREDICTORS: Predictor[] = ['level', 'last', 'trend', 'forecast'];
 const LEVEL_SECONDS = 8;
@@ -56,51 +61,48 @@ const SCALE_TICKS = 60;
 /** A demand below this is noise in itself. Cores. */
 const LITTLE_CPU = 0.01;
 
+/** The tracker given is changed and returned. */
 export function trackMargin(tracker: MarginTracker, foretold: number, actual: number, level: number): MarginTracker {
   const error = (actual - foretold) / Math.max(foretold, LITTLE_CPU);
   const bounded = Math.min(10, Math.max(-1, error));
   const missed = bounded > tracker.quantile * tracker.scale;
   const step = missed ? STEP_UP * level : -STEP_UP * (1 - level);
-  return {
-    scale: tracker.scale + (Math.abs(bounded) - tracker.scale) / SCALE_TICKS,
-    quantile: Math.min(QUANTILE_MAX, Math.max(0, tracker.quantile + step)),
-  };
+  tracker.scale += (Math.abs(bounded) - tracker.scale) / SCALE_TICKS;
+  tracker.quantile = Math.min(QUANTILE_MAX, Math.max(0, tracker.quantile + step));
+  return tracker;
 }
 
 export function marginShare({ scale, quantile }: MarginTracker): number {
   return scale * quantile;
 }
 
-/** Takes in this tick's demand. `level`: the share of ticks that the margin shall cover. */
+/** Takes in this tick's demand. `level`: the share of ticks that the margin shall cover. The model given is changed and returned. */
 export function learnNext(model: NextDemand, demand: number, seconds: number, level: number): NextDemand {
-  if (model.seen === 0) {
-    const said = { level: demand, last: demand, trend: demand, forecast: demand };
-    return { ...NEW_NEXT, last: demand, level: demand, said, seen: 1 };
-  }
-  const errors = { ...model.errors };
-  for (const each of PREDICTORS) errors[each] += (Math.abs(demand - model.said[each]) - errors[each]) / ERROR_TICKS;
-  const foretold = model.said[model.chosen];
-  const margin = trackMargin(model.margin, foretold, demand, level);
+  const { said, errors, margin } = model;
   const growth = demand - model.last;
-  const beyond = demand > foretold * (1 + marginShare(model.margin)) + LITTLE_CPU;
-  let chosen = model.chosen;
-  for (const each of PREDICTORS) if (errors[each] < BETTER * errors[chosen]) chosen = each;
-  const near = model.level + (1 - Math.exp(-seconds / LEVEL_SECONDS)) * (demand - model.level);
-  const trend = model.trend + (1 - Math.exp(-seconds / TREND_SECONDS)) * (growth - model.trend);
-  return {
-    last: demand,
-    level: near,
-    trend,
-    said: { level: near, last: demand, trend: Math.max(0, demand + trend), forecast: demand },
-    errors,
-    chosen,
-    margin,
-    burst: beyond && growth > 0 ? growth : 0,
-    seen: Math.min(1e9, model.seen + 1),
-  };
+  if (model.seen === 0) {
+    model.level = demand;
+  } else {
+    for (const each of PREDICTORS) errors[each] += (Math.abs(demand - said[each]) - errors[each]) / ERROR_TICKS;
+    const foretold = said[model.chosen];
+    trackMargin(margin, foretold, demand, level);
+    const beyond = demand > foretold * (1 + marginShare(margin)) + LITTLE_CPU;
+    model.burst = beyond && growth > 0 ? growth : 0;
+    for (const each of PREDICTORS) if (errors[each] < BETTER * errors[model.chosen]) model.chosen = each;
+    model.level += (1 - Math.exp(-seconds / LEVEL_SECONDS)) * (demand - model.level);
+    model.trend += (1 - Math.exp(-seconds / TREND_SECONDS)) * (growth - model.trend);
+  }
+  model.last = demand;
+  said.level = model.level;
+  said.last = demand;
+  said.trend = Math.max(0, demand + model.trend);
+  said.forecast = demand;
+  model.seen = Math.min(1e9, model.seen + 1);
+  return model;
 }
 
 /** What a forecast from outside says of the next tick. */
 export function noteForecast(model: NextDemand, nextCpu: number): NextDemand {
-  return { ...model, said: { ...model.said, forecast: nextCpu } };
+  model.said.forecast = nextCpu;
+  return model;
 }

@@ -5,7 +5,7 @@
  * ed. 1999, section 11.2). What lies far off the fit weighs less, as in Huber, Annals of Mathematical Statistics 35
  * (1964) 73. Each coefficient is drawn towards a prior by a share of its own weight (ridge), which settles it where the
  * data cannot tell the two apart and hardly touches it elsewhere. Errors that stay on one side say that the truth has
- * moved: then the past is forgotten faster. Plain data.
+ * moved: then the past is forgotten faster. Plain data, changed in place.
  */
 export interface Fit {
   xx: number;
@@ -29,7 +29,9 @@ export interface Prior {
   pullB: number;
 }
 
-export const NEW_FIT: Fit = { xx: 0, xz: 0, zz: 0, xy: 0, zy: 0, weight: 0, scale: 0, bias: 0 };
+export function newFit(): Fit {
+  return { xx: 0, xz: 0, zz: 0, xy: 0, zy: 0, weight: 0, scale: 0, bias: 0 };
+}
 
 /** Half of what was learned is forgotten in so long; faster once the truth has moved. */
 const HALF_LIFE_SECONDS = 1_200;
@@ -43,7 +45,7 @@ const FARTHEST = 5;
 const MOVED = 0.8;
 const MATTERS = 0.15;
 
-/** `seconds` is the time that the value stands for. */
+/** `seconds` is the time that the value stands for. The fit given is changed and returned. */
 export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: number, prior: Prior): Fit {
   const { a, b } = solveFit(fit, prior);
   const first = fit.weight === 0;
@@ -56,16 +58,15 @@ export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: num
   const keep = 0.5 ** (seconds / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
   const far = Math.abs(error);
   const w = seconds * (far > FAR * scale && far > 0 ? (FAR * scale) / far : 1);
-  return {
-    xx: keep * fit.xx + w * x * x,
-    xz: keep * fit.xz + w * x * z,
-    zz: keep * fit.zz + w * z * z,
-    xy: keep * fit.xy + w * x * y,
-    zy: keep * fit.zy + w * z * y,
-    weight: keep * fit.weight + w,
-    scale,
-    bias,
-  };
+  fit.xx = keep * fit.xx + w * x * x;
+  fit.xz = keep * fit.xz + w * x * z;
+  fit.zz = keep * fit.zz + w * z * z;
+  fit.xy = keep * fit.xy + w * x * y;
+  fit.zy = keep * fit.zy + w * z * y;
+  fit.weight = keep * fit.weight + w;
+  fit.scale = scale;
+  fit.bias = bias;
+  return fit;
 }
 
 /** The prior where nothing has been learned. */

@@ -1,5 +1,5 @@
 import type { Component, Objective } from '../../protocol/manifest.js';
-import { type ComponentModel, MODEL_VERSION, NEW_MODEL } from './component-model.js';
+import type { ComponentModel } from './component-model.js';
 import { costsOf, learnCost } from './cost-model.js';
 import type { DemandBasis } from './explanation.js';
 import { latencyPrior, learnLatency } from './latency-model.js';
@@ -44,16 +44,15 @@ const SERVED_SHARE = 0.9;
 const BACKLOG_SECONDS = 1;
 const IN_FLIGHT_SECONDS = 60;
 
-/** Learns from a tick and says what the demand was. Pure. */
-export function sense(known: ComponentModel, seen: Seen): Sensed {
-  const before = known.version === MODEL_VERSION ? known : NEW_MODEL;
+/** Learns from a tick, which changes the model in place, and says what the demand was. */
+export function sense(model: ComponentModel, seen: Seen): Sensed {
   const { component, stepSeconds, ready } = seen;
   const usedCpu = finite(seen.usedCpu);
   const arrived = finite(seen.arrivedPerSecond);
   const finished = finite(seen.finishedPerSecond);
   const outstanding = finite(seen.outstanding);
   const latencyMs = seen.latencyMs === null ? null : finite(seen.latencyMs);
-  const cost = learnCost(before.cost, { instances: ready.count, finishedPerSecond: finished, usedCpu }, stepSeconds);
+  const cost = learnCost(model.cost, { instances: ready.count, finishedPerSecond: finished, usedCpu }, stepSeconds);
   const { costCpu, idleCpu } = costsOf(cost);
 
   const utilisation = ready.cpu > 0 ? usedCpu / ready.cpu : 0;
@@ -71,34 +70,31 @@ export function sense(known: ComponentModel, seen: Seen): Sensed {
     demandCpu = Math.max(demandCpu, SATURATED_GROWTH * ready.cpu);
     basis = 'saturated';
   }
-  const waiting = outstanding - arrived * before.inFlightSeconds - 2 * Math.sqrt(arrived * before.inFlightSeconds);
-  if (costCpu !== null && utilisation >= BUSY && before.inFlightSeconds > 0 && waiting > 0) {
+  const waiting = outstanding - arrived * model.inFlightSeconds - 2 * Math.sqrt(arrived * model.inFlightSeconds);
+  if (costCpu !== null && utilisation >= BUSY && model.inFlightSeconds > 0 && waiting > 0) {
     backlogCpu = (costCpu * waiting) / Math.max(BACKLOG_SECONDS, stepSeconds);
   }
   // While instances are busy to capacity they work off what waits, which is no demand that comes again.
   if (costCpu !== null && basis === 'used' && backlogCpu > 0) demandCpu = Math.min(usedCpu, Math.max(arriving, 0));
 
-  const inFlightSeconds =
-    utilisation < BUSY && arrived > 0
-      ? before.inFlightSeconds === 0
-        ? outstanding / arrived
-        : before.inFlightSeconds +
-          (1 - Math.exp(-stepSeconds / IN_FLIGHT_SECONDS)) * (outstanding / arrived - before.inFlightSeconds)
-      : before.inFlightSeconds;
+  if (utilisation < BUSY && arrived > 0) {
+    const share = model.inFlightSeconds === 0 ? 1 : 1 - Math.exp(-stepSeconds / IN_FLIGHT_SECONDS);
+    model.inFlightSeconds += share * (outstanding / arrived - model.inFlightSeconds);
+  }
 
-  const percentile = component.objective.kind === 'latency' ? component.objective.percentile : 99;
-  const latency =
-    ready.count === 0 || component.objective.kind !== 'latency'
-      ? before.latency
-      : learnLatency(
-          before.latency,
-          latencyMs,
-          { demandCpu: usedCpu, count: ready.count, cpu: ready.cpu / ready.count },
-          stepSeconds,
-          latencyPrior(percentile, costCpu, latencyMs),
-        );
-  const next = learnNext(before.next, demandCpu, stepSeconds, coveredShare(component.objective));
-  const model = { ...before, atMs: seen.nowMs, cost, latency, next, inFlightSeconds };
+  const { objective } = component;
+  if (ready.count > 0 && objective.kind === 'latency') {
+    const allotment = { demandCpu: usedCpu, count: ready.count, cpu: ready.cpu / ready.count };
+    learnLatency(
+      model.latency,
+      latencyMs,
+      allotment,
+      stepSeconds,
+      latencyPrior(objective.percentile, costCpu, latencyMs),
+    );
+  }
+  learnNext(model.next, demandCpu, stepSeconds, coveredShare(objective));
+  model.atMs = seen.nowMs;
   return { model, demandCpu, basis, backlogCpu, latencyMs };
 }
 

@@ -2,6 +2,7 @@ import type { Size } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
 import { type ComponentModel, learnedCosts } from './component-model.js';
 import type { Explanation, Note, Option } from './explanation.js';
+import { forget, type Held, highestHeld, hold } from './held.js';
 import { latencyAt, learnedCurve } from './latency-model.js';
 import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
 import { type Aim, aimFacts, aimOf, clamp, countFor, cpuFor, type Load, sizeFor } from './need.js';
@@ -11,8 +12,8 @@ import { coveredShare, finite, type Seen, type Sensed } from './sense.js';
 /**
  * Count and size of a component's instances, from what `sense` made of a tick. The size follows the demand of the next
  * tick, since a resize in place is nearly free; the count follows the demand at the time that a new instance takes to
- * serve, and falls only when what it holds has come to cost as much as making it anew would. Pure: everything it
- * remembers is in `history` and `model`, which the caller keeps and passes in again.
+ * serve, and falls only when what it holds has come to cost as much as making it anew would. Pure: what it goes by is
+ * in `history` and the model, which `learnForecast` and `noteNeeds` change in place, once a tick each.
  */
 export interface PlanInput {
   component: Component;
@@ -50,20 +51,22 @@ export interface DemandAhead {
   highestWithin(seconds: number): number;
 }
 
-/** Needs that still hold. Plain data; survives a change of coordinator. */
+/** Needs that still hold. Plain data, changed in place. */
 export interface PlanHistory {
-  /** Highest first; cores in all. */
-  needs: { atMs: number; cpu: number }[];
-  counts: { atMs: number; count: number }[];
-  memory: { atMs: number; bytes: number }[];
+  /** Cores in all. */
+  needs: Held;
+  counts: Held;
+  /** Bytes of one instance. */
+  memory: Held;
 }
-export const EMPTY_HISTORY: PlanHistory = { needs: [], counts: [], memory: [] };
+
+export function newHistory(): PlanHistory {
+  return { needs: [], counts: [], memory: [] };
+}
 
 export interface Plan {
   count: number;
   size: Size;
-  history: PlanHistory;
-  model: ComponentModel;
   /** Cores that this plan foresees beyond the present demand, for those that are called from here. */
   growthCpu: number;
   explanation: Explanation;
@@ -93,14 +96,11 @@ const CONSOLIDATE_AT = 0.9;
 /** A size this little below the present one is not worth a resize. */
 const CPU_DEAD_BAND = 0.05;
 const MEMORY_DEAD_BAND = 0.1;
-/** Bounds the history whatever the rate of calls. */
-const HISTORY_MAX = 512;
-
 export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, seen, sensed, current } = input;
   const { stepSeconds } = seen;
   const { costCpu, idleCpu } = learnedCosts(sensed.model);
-  const model = withForecast(input);
+  const { model } = sensed;
   const { next } = model;
   const demandCpu = sensed.demandCpu;
   const trust = input.forecast === undefined ? 0 : trustOf(model.lead);
@@ -138,13 +138,7 @@ export function planComponent(input: PlanInput): Plan {
   const startCost = input.startSeconds * component.size.cpu.max + finite(input.startCostCpu ?? 0);
   const calmMin = neededCount === 0 ? COUNT_CALM_SECONDS.zero : COUNT_CALM_SECONDS.min;
   const calmSeconds = clamp(startCost / holdCpu, calmMin, COUNT_CALM_SECONDS.max);
-  const counts = remember(
-    input.history.counts,
-    { atMs: nowMs, count: neededCount },
-    nowMs - calmSeconds * 1000,
-    (a, b) => a.count >= b.count,
-  );
-  const heldCount = Math.max(...counts.map((each) => each.count));
+  const heldCount = Math.max(neededCount, highestHeld(input.history.counts, nowMs - calmSeconds * 1000, nowMs));
   const wanted = settle(input, aim, {
     neededCount,
     heldCount,
@@ -160,20 +154,13 @@ export function planComponent(input: PlanInput): Plan {
   // While others start or wait for room, those that serve carry it all.
   const serving = Math.max(1, seen.ready.count > 0 ? Math.min(count, Math.round(seen.ready.count)) : count);
   const needCpu = idle ? 0 : cpuFor(aim, soon, serving);
-  const windowMs = Math.max(CPU_CALM_SECONDS, 2 * stepSeconds) * 1000;
-  const needs = remember(
-    input.history.needs,
-    { atMs: nowMs, cpu: needCpu },
-    nowMs - windowMs,
-    (a, b) => a.cpu >= b.cpu,
-  );
-  const heldCpu = Math.max(...needs.map((one) => one.cpu));
+  const heldCpu = Math.max(needCpu, highestHeld(input.history.needs, nowMs - cpuCalmMs(stepSeconds), nowMs));
   // Whole steps, so that the budget holds after rounding too.
   const affordable = Math.floor(limits.cpu / Math.max(1, count) / CPU_STEP + 1e-6) * CPU_STEP;
   const most = clamp(Math.min(limits.instanceCpu, affordable), component.size.cpu.min, component.size.cpu.max);
   const cpu = planCpu(heldCpu / serving, most, count, input);
   const memory = planMemory(input);
-  const size = { cpu, memory: memory.bytes };
+  const size = { cpu, memory };
 
   const notes: Note[] = [];
   if (idle) notes.push('idle');
@@ -222,19 +209,43 @@ export function planComponent(input: PlanInput): Plan {
     notes,
   };
   const growthCpu = Math.max(0, lead.cpu - demandCpu);
-  return { count, size, history: { needs, counts, memory: memory.history }, model, growthCpu, explanation };
+  return { count, size, growthCpu, explanation };
 }
 
-/** What the forecast said is remembered, to be held against what comes. */
-function withForecast({ sensed, seen, forecast, component, startSeconds }: PlanInput): ComponentModel {
-  const { model } = sensed;
-  if (forecast === undefined) return model;
-  const ticks = Math.ceil(startSeconds / seen.stepSeconds);
-  return {
-    ...model,
-    next: noteForecast(model.next, finite(forecast.nextCpu)),
-    lead: learnLead(model.lead, sensed.demandCpu, finite(forecast.leadCpu), ticks, coveredShare(component.objective)),
-  };
+/** What the forecast says is remembered, to be held against what comes; once a tick, before the plan. */
+export function learnForecast(
+  model: ComponentModel,
+  forecast: DemandAhead,
+  {
+    component,
+    stepSeconds,
+    demandCpu,
+    startSeconds,
+  }: {
+    component: Component;
+    stepSeconds: number;
+    demandCpu: number;
+    startSeconds: number;
+  },
+): void {
+  const ticks = Math.ceil(startSeconds / stepSeconds);
+  noteForecast(model.next, finite(forecast.nextCpu));
+  learnLead(model.lead, demandCpu, finite(forecast.leadCpu), ticks, coveredShare(component.objective));
+}
+
+/** What the plan found to be needed holds for a while; once a tick, of the plan that is gone by. */
+export function noteNeeds(history: PlanHistory, { need }: Explanation, input: PlanInput): void {
+  const { nowMs, seen, memoryUsedMax } = input;
+  hold(history.counts, nowMs, need.count, nowMs - need.calmSeconds * 1000);
+  hold(history.needs, nowMs, need.cpu, nowMs - cpuCalmMs(seen.stepSeconds));
+  const used = finite(memoryUsedMax);
+  const since = nowMs - MEMORY_WINDOW_MS;
+  if (used > 0) hold(history.memory, nowMs, used, since);
+  else forget(history.memory, since);
+}
+
+function cpuCalmMs(stepSeconds: number): number {
+  return Math.max(CPU_CALM_SECONDS, 2 * stepSeconds) * 1000;
 }
 
 function isIdle({ seen, current }: PlanInput, idleCpu: number, expected: number): boolean {
@@ -373,30 +384,13 @@ function fittingSizes(component: Component, instanceCpu: number): Component {
 }
 
 /** From use with headroom; grows at once, shrinks by the long window. Unknown use: as it is, or the largest size. */
-function planMemory(input: PlanInput): { bytes: number; history: PlanHistory['memory'] } {
-  const { min, max } = input.component.size.memory;
-  const since = input.nowMs - MEMORY_WINDOW_MS;
-  const used = finite(input.memoryUsedMax);
-  const history =
-    used === 0
-      ? input.history.memory.filter((one) => one.atMs > since && one.atMs <= input.nowMs)
-      : remember(input.history.memory, { atMs: input.nowMs, bytes: used }, since, (a, b) => a.bytes >= b.bytes);
-  const present = finite(input.current.size.memory);
-  const most = Math.max(0, ...history.map((one) => one.bytes));
-  if (most === 0) return { bytes: present > 0 ? clamp(present, min, max) : max, history };
+function planMemory({ component, nowMs, memoryUsedMax, history, current }: PlanInput): number {
+  const { min, max } = component.size.memory;
+  const most = Math.max(finite(memoryUsedMax), highestHeld(history.memory, nowMs - MEMORY_WINDOW_MS, nowMs));
+  const present = finite(current.size.memory);
+  if (most === 0) return present > 0 ? clamp(present, min, max) : max;
   const roomy = Math.max(most * MEMORY_HEADROOM, most + MEMORY_HEADROOM_BYTES);
   const wanted = clamp(Math.ceil(roomy / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES, min, max);
   const keep = present >= wanted && present <= max && wanted >= present * (1 - MEMORY_DEAD_BAND);
-  return { bytes: keep ? present : wanted, history };
-}
-
-/** Adds `latest`; drops what is too old and what `latest` outdoes, since it can never again be the highest. */
-function remember<T extends { atMs: number }>(
-  list: T[],
-  latest: T,
-  sinceMs: number,
-  outdoes: (a: T, b: T) => boolean,
-): T[] {
-  const kept = list.filter((one) => one.atMs > sinceMs && one.atMs <= latest.atMs && !outdoes(latest, one));
-  return [...kept.slice(1 - HISTORY_MAX), latest];
+  return keep ? present : wanted;
 }

@@ -7,7 +7,8 @@ import { assignShards } from '../brain/shards.js';
 import { applyManifest, type ClusterState, componentKey, EMPTY_CLUSTER, setTargets } from '../cluster.js';
 import type { InstanceRecord } from '../instance-table.js';
 import { hostConnected, hostDisconnected, type Observed, startObserving, takeReport } from '../observed.js';
-import { noteCalledInVain, type PlannerState, plan } from '../planner.js';
+import { plan } from '../planner.js';
+import { noteCalledInVain, type PlannerMemory } from '../planner-memory.js';
 import { reconcile } from '../reconcile.js';
 import type { Allotment } from './count-policy.js';
 import type { GroundInstance, Wanted } from './ground.js';
@@ -51,7 +52,7 @@ export class ShoalPolicy implements Policy {
   readonly #noise: Noise;
   #state: ClusterState;
   #observed: Observed = startObserving(0);
-  #memory: PlannerState = {};
+  readonly #memory: PlannerMemory = new Map();
   #samples: ReadonlyMap<string, Sample>[];
   #askedAt = 0;
   readonly #lists = new WeakMap<readonly InstanceRecord[], readonly Wanted[]>();
@@ -81,9 +82,7 @@ export class ShoalPolicy implements Policy {
     }
     this.#askedAt = now;
     if (now > 0) {
-      const planned = plan(this.#state, this.#observed, this.#memory, nowMs, { stepSeconds: this.periodSeconds });
-      this.#memory = planned.memory;
-      this.#state = planned.state;
+      this.#state = plan(this.#state, this.#observed, this.#memory, nowMs, { stepSeconds: this.periodSeconds });
     }
     this.#state = reconcile(this.#state, this.#observed, BRAIN, nowMs).state;
     return this.#names.map((name) => this.#wanted(name));
@@ -101,7 +100,7 @@ export class ShoalPolicy implements Policy {
     const since = this.#askedAt;
     const serving = view.instances.filter(({ readyAt, leaving }) => readyAt <= now && !leaving);
     if (serving.length === 0 && outstanding > 0) {
-      this.#memory = noteCalledInVain(this.#memory, componentKey(this.#app, component), now * 1000);
+      noteCalledInVain(this.#memory, componentKey(this.#app, component), now * 1000);
     }
     const share = 1 / Math.max(1, serving.length);
     const rise = (total: Float64Array) => ((total[now] as number) - (total[since] as number)) * share;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { type Decision, judgedAtMs, outcomeOf } from '../../coordinator/brain/decision.js';
 import type { Explanation } from '../../coordinator/brain/explanation.js';
+import { newRow, writeRow } from '../../coordinator/brain/explanation-row.js';
 import { DecisionLog, type Told } from '../../coordinator/decisions.js';
 import type { DecisionView, EventView, Problem } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
@@ -155,11 +156,17 @@ t.test('what is wrong is refused by name', async (t) => {
   });
 });
 
+function toldOf(explanation: Explanation): Told {
+  const row = newRow();
+  writeRow(explanation, row);
+  return { key: 'a/b', row, fate: 'done', announced: [] };
+}
+
 /** A log that took these decisions, one a second. */
-function logOf(told: readonly Omit<Told, 'key' | 'announced'>[], key = 'a/b'): DecisionLog {
+function logOf(explanations: readonly Explanation[]): DecisionLog {
   const log = new DecisionLog();
-  for (const each of told) {
-    log.stage([{ key, announced: [], ...each }]);
+  for (const each of explanations) {
+    log.stage([toldOf(each)]);
     log.operations();
     log.committed();
   }
@@ -167,20 +174,20 @@ function logOf(told: readonly Omit<Told, 'key' | 'announced'>[], key = 'a/b'): D
 }
 
 t.test('however many there are, a bounded number is kept, the newest', async (t) => {
-  const told = Array.from({ length: 500 }, (_, i): Omit<Told, 'key' | 'announced'> => {
+  const told = Array.from({ length: 500 }, (_, i) => {
     const after = shape(i % 3 === 0 ? 2 : 1, 0.5);
-    return { explanation: explanation({ atMs: i * 1000, before: shape(1, 0.5), after }), fate: 'done' };
+    return explanation({ atMs: i * 1000, before: shape(1, 0.5), after });
   });
   const kept = logOf(told).of('a/b');
   t.equal(kept.filter(({ changed }) => changed).length, LIMITS.decisionsPerComponentMax);
   t.equal(kept.filter(({ changed }) => !changed).length, LIMITS.decisionsRecentMax);
-  t.equal(kept.at(-1)?.explanation, told.at(-1)?.explanation);
+  t.strictSame(kept.at(-1)?.explanation, told.at(-1));
   t.equal(kept.filter(({ changed }) => changed).at(-1)?.explanation.atMs, 498_000);
 });
 
 t.test('what could not be committed is not said to have been decided', async (t) => {
   const log = new DecisionLog();
-  log.stage([{ key: 'a/b', explanation: explanation({ after: shape(3, 1) }), fate: 'done', announced: [] }]);
+  log.stage([toldOf(explanation({ after: shape(3, 1) }))]);
   t.equal(log.operations().length, 1);
   log.discard();
   log.committed();
@@ -195,10 +202,7 @@ t.test('the verdict is on the highest demand until the decision looked ahead', a
         const one = explanation({ atMs: i * 1000 });
         return { ...one, demand: { ...one.demand, cpu, nextCpu: 0 }, ahead: { seconds: 5, cpu: foretold, trust: 1 } };
       };
-      const told = demands.map(
-        (cpu, i): Omit<Told, 'key' | 'announced'> => ({ explanation: at(i, cpu), fate: 'done' }),
-      );
-      const [first] = logOf(told).of('a/b');
+      const [first] = logOf(demands.map((cpu, i) => at(i, cpu))).of('a/b');
       const peak = Math.max(...demands.slice(1, 6));
       return first?.outcome?.peakCpu === peak && first.outcome.verdict === outcomeOf(at(0, 0), 'done', peak).verdict;
     }),

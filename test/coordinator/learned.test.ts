@@ -1,9 +1,9 @@
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import { NEW_MODEL } from '../../coordinator/brain/component-model.js';
 import { createDemandForecaster, observeDemand } from '../../coordinator/brain/forecast/index.js';
 import { LearnedStore } from '../../coordinator/learned.js';
-import { type PlannerState, restoredMemory } from '../../coordinator/planner.js';
+import { PACE } from '../../coordinator/planner.js';
+import { newMemory, type PlannerMemory } from '../../coordinator/planner-memory.js';
 import type { ForecastView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { CoordinatorRig } from './rig.js';
@@ -33,12 +33,12 @@ const forecastOf = async (rig: CoordinatorRig) =>
 t.test('a coordinator that ended in good order loses nothing of what it learned', async (t) => {
   const rig = await taught(t, 200);
   const before = await forecastOf(rig);
-  const model = rig.coordinator.memory[KEY]?.model;
+  const model = rig.coordinator.memory.get(KEY)?.model;
   await rig.restart('stopped');
   const after = await forecastOf(rig);
   t.strictSame(after.points, before.points);
   t.equal(after.model, before.model);
-  t.strictSame(rig.coordinator.memory[KEY]?.model, model);
+  t.strictSame(rig.coordinator.memory.get(KEY)?.model, model);
 });
 
 t.test('after its death at most the last minute is missing, and decisions go on as before', async (t) => {
@@ -46,7 +46,7 @@ t.test('after its death at most the last minute is missing, and decisions go on 
   const season = (await forecastOf(rig)).points.map(({ mean }) => mean);
   const target = rig.coordinator.state.targets[KEY];
   await rig.restart();
-  const restored = rig.coordinator.memory[KEY];
+  const restored = rig.coordinator.memory.get(KEY);
   // Its last values were not stored: they count as steps of which nothing is known.
   t.equal(restored?.forecaster.ticks, 249, 'it stands at the right place in the season');
   t.ok((restored?.forecaster.known ?? 0) >= 249 - LIMITS.learnedPeriodMs / 1000, `${restored?.forecaster.known} known`);
@@ -81,10 +81,10 @@ t.test('what is damaged is left out with a line in the log; what is gone is remo
     await rig.store.commit([{ kind: 'put', key, value }]);
     rig.log.length = 0;
     await rig.restart();
-    t.equal(rig.coordinator.memory[KEY], undefined, JSON.stringify(value).slice(0, 60));
+    t.equal(rig.coordinator.memory.get(KEY), undefined, JSON.stringify(value).slice(0, 60));
     t.match(rig.log.join(''), /cannot be read and is left out/);
     await rig.coordinator.tick();
-    t.ok(rig.coordinator.memory[KEY], 'and it begins anew');
+    t.ok(rig.coordinator.memory.get(KEY), 'and it begins anew');
   }
   await rig.api.inject({ method: 'DELETE', url: '/v1/apps/shop' });
   await rig.restart('stopped');
@@ -93,11 +93,11 @@ t.test('what is damaged is left out with a line in the log; what is gone is remo
 });
 
 /** So many components that have learned a little. */
-function memoryOf(count: number): PlannerState {
+function memoryOf(count: number): PlannerMemory {
   const forecaster = createDemandForecaster({ seasonSeconds: 0 });
   for (let i = 0; i < 300; i += 1) observeDemand(forecaster, wave(i));
-  const one = restoredMemory({ seasonSeconds: 0, stepSeconds: 1, forecaster, model: NEW_MODEL });
-  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`app-${i % 20}/c-${i}`, one]));
+  const one = { ...newMemory(0, PACE), forecaster };
+  return new Map(Array.from({ length: count }, (_, i) => [`app-${i % 20}/c-${i}`, one]));
 }
 
 t.test('each component is stored once a period, spread evenly over it', async (t) => {

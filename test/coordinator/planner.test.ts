@@ -10,7 +10,8 @@ import {
   instancesOf,
 } from '../../coordinator/cluster.js';
 import { hostConnected, type Observed, startObserving, takeReport } from '../../coordinator/observed.js';
-import { type PlannerState, plan } from '../../coordinator/planner.js';
+import { plan } from '../../coordinator/planner.js';
+import { explanationOf, type PlannerMemory } from '../../coordinator/planner-memory.js';
 import { reconcile } from '../../coordinator/reconcile.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import type { InstanceStatus } from '../../protocol/link.js';
@@ -26,7 +27,7 @@ interface Load {
 /** Plan and reconcile over hosts that do at once what they are told; requests are served as far as the CPU goes. */
 class Rig {
   state: ClusterState = EMPTY_CLUSTER;
-  memory: PlannerState = {};
+  readonly memory: PlannerMemory = new Map();
   observed: Observed = startObserving(0);
   nowMs = 0;
   /** Hosts that say nothing now. */
@@ -57,8 +58,7 @@ class Rig {
       this.observed = takeReport(this.observed, host, desired.revision, statuses, this.nowMs);
     }
     const planned = plan(this.state, this.observed, this.memory, this.nowMs);
-    this.memory = planned.memory;
-    this.state = reconcile(planned.state, this.observed, { place, assignShards }, this.nowMs).state;
+    this.state = reconcile(planned, this.observed, { place, assignShards }, this.nowMs).state;
   }
 
   run(seconds: number, loads: Record<string, Load>): void {
@@ -71,8 +71,8 @@ class Rig {
   }
 
   explanation(component: string) {
-    const explanation = this.memory[componentKey('x', component)]?.explanation;
-    if (explanation == null) throw new Error(`nothing was planned for ${component}`);
+    const explanation = explanationOf(this.memory.get(componentKey('x', component)));
+    if (explanation === null) throw new Error(`nothing was planned for ${component}`);
     return explanation;
   }
 

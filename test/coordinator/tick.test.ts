@@ -23,7 +23,8 @@ import {
   takeReport,
 } from '../../coordinator/observed.js';
 import { differences, loadCluster } from '../../coordinator/persist.js';
-import { type PlannerState, plan } from '../../coordinator/planner.js';
+import { plan } from '../../coordinator/planner.js';
+import type { PlannerMemory } from '../../coordinator/planner-memory.js';
 import { reconcile, type Step } from '../../coordinator/reconcile.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
@@ -77,7 +78,7 @@ class Cluster {
   steps: Step[] = [];
   observed: Observed = startObserving(0);
   nowMs = 0;
-  #memory: PlannerState = {};
+  #memory: PlannerMemory = new Map();
   readonly #apps: Apps;
   readonly #machines: Machine[];
   readonly #used = new Map<string, number>();
@@ -113,8 +114,7 @@ class Cluster {
       this.observed = takeReport(this.observed, name, desired.revision, statuses, this.nowMs);
     }
     const planned = plan(this.state, this.observed, this.#memory, this.nowMs);
-    this.#memory = planned.memory;
-    const { state, steps } = reconcile(planned.state, this.observed, BRAIN, this.nowMs);
+    const { state, steps } = reconcile(planned, this.observed, BRAIN, this.nowMs);
     this.state = state;
     this.steps = steps;
     this.#check();
@@ -133,7 +133,7 @@ class Cluster {
     const loaded = await loadCluster(store);
     if (!isDeepStrictEqual(loaded, this.state)) throw new Error('the stored state is not the state');
     this.state = loaded;
-    this.#memory = await new LearnedStore().load(store, Object.keys(this.#memory), this.nowMs, SILENT);
+    this.#memory = await new LearnedStore().load(store, [...this.#memory.keys()], this.nowMs, SILENT);
     const before = this.observed;
     this.observed = startObserving(this.nowMs);
     for (const [name, { connected }] of before.hosts) if (connected) this.connect(name);

@@ -1,7 +1,9 @@
-import { type ComponentModel, NEW_MODEL } from '../../../coordinator/brain/component-model.js';
+import { type ComponentModel, newModel } from '../../../coordinator/brain/component-model.js';
 import { type Seen, type Sensed, sense } from '../../../coordinator/brain/sense.js';
 import {
-  EMPTY_HISTORY,
+  learnForecast,
+  newHistory,
+  noteNeeds,
   type Plan,
   type PlanHistory,
   type PlanInput,
@@ -33,8 +35,8 @@ export type Sight = Partial<
 export class PlanBench {
   nowMs = 1_000_000;
   current = { count: 1, size: { cpu: 0.1, memory: 64 * MIB } };
-  model: ComponentModel = NEW_MODEL;
-  history: PlanHistory = EMPTY_HISTORY;
+  model: ComponentModel = newModel();
+  history: PlanHistory = newHistory();
   sensed: Sensed | undefined;
   readonly component: Component;
 
@@ -61,7 +63,7 @@ export class PlanBench {
       ready: ready ?? { count: current.count, cpu: current.count * current.size.cpu },
     };
     this.sensed = sense(this.model, seen);
-    const plan = planComponent({
+    const input: PlanInput = {
       component,
       nowMs,
       seen,
@@ -71,9 +73,13 @@ export class PlanBench {
       history: this.history,
       startSeconds: 1,
       ...planning,
-    });
-    this.model = plan.model;
-    this.history = plan.history;
+    };
+    const { forecast, startSeconds } = input;
+    const { demandCpu } = this.sensed;
+    if (forecast !== undefined)
+      learnForecast(this.model, forecast, { component, stepSeconds: 1, demandCpu, startSeconds });
+    const plan = planComponent(input);
+    noteNeeds(this.history, plan.explanation, input);
     this.current = { count: plan.count, size: plan.size };
     return plan;
   }

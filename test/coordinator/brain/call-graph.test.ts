@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { shareBudget } from '../../../coordinator/brain/budget.js';
-import { callersFirst, callersOf, learnRatios, NO_RATIOS, ratioOf } from '../../../coordinator/brain/call-graph.js';
+import { callersFirst, callersOf, learnRatios, newRatios, ratioOf } from '../../../coordinator/brain/call-graph.js';
 import { COMPONENT } from './bench.js';
 
 const graph = (calls: Record<string, string[]>) =>
@@ -33,11 +33,11 @@ t.test('callers of a component, itself left out', async (t) => {
 });
 
 t.test('how often each caller calls is learned from their rates', async (t) => {
-  let known = NO_RATIOS;
+  const known = newRatios();
   for (let i = 0; i < 3_000; i += 1) {
     const web = 100 + 60 * Math.sin(i / 90);
     const api = 50 + 30 * Math.sin(i / 37 + 1);
-    known = learnRatios(
+    learnRatios(
       known,
       3 * web + 0.5 * api,
       new Map([

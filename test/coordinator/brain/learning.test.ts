@@ -1,17 +1,17 @@
 import t from 'tap';
-import { costsOf, learnCost, NEW_COST } from '../../../coordinator/brain/cost-model.js';
+import { costsOf, learnCost, newCost } from '../../../coordinator/brain/cost-model.js';
 import {
   latencyAt,
   latencyPrior,
   learnedCurve,
   learnLatency,
-  NEW_LATENCY,
+  newLatency,
   sizeForLatency,
 } from '../../../coordinator/brain/latency-model.js';
-import { leadMargin, learnLead, NEW_LEAD, trustOf } from '../../../coordinator/brain/lead-forecast.js';
-import { learnNext, marginShare, NEW_NEXT, noteForecast } from '../../../coordinator/brain/next-demand.js';
+import { leadMargin, learnLead, newLead, trustOf } from '../../../coordinator/brain/lead-forecast.js';
+import { learnNext, marginShare, newNext, noteForecast } from '../../../coordinator/brain/next-demand.js';
 import { timeInSystem } from '../../../coordinator/brain/queueing.js';
-import { learnFit, NEW_FIT, solveFit } from '../../../coordinator/brain/robust-fit.js';
+import { learnFit, newFit, solveFit } from '../../../coordinator/brain/robust-fit.js';
 import type { Objective } from '../../../protocol/manifest.js';
 import { dice, normal } from './bench.js';
 
@@ -20,7 +20,7 @@ const near = (found: number, wanted: number, share: number) => Math.abs(found - 
 
 t.test('two coefficients are found through noise and outliers', async (t) => {
   const random = dice(1);
-  let fit = NEW_FIT;
+  let fit = newFit();
   for (let i = 0; i < 2_000; i += 1) {
     const z = 10 + 90 * random();
     const outlier = random() < 0.02 ? 50 : 1;
@@ -32,7 +32,7 @@ t.test('two coefficients are found through noise and outliers', async (t) => {
 });
 
 t.test('a truth that moves is followed within a minute or two, a single outlier is not', async (t) => {
-  let fit = NEW_FIT;
+  let fit = newFit();
   const learn = (y: number) => {
     fit = learnFit(fit, 0, 1, y, 1, NO_PULL);
   };
@@ -44,20 +44,20 @@ t.test('a truth that moves is followed within a minute or two, a single outlier 
 });
 
 t.test('where the data cannot tell, the prior decides; never below zero', async (t) => {
-  let same = NEW_FIT;
+  let same = newFit();
   for (let i = 0; i < 100; i += 1) same = learnFit(same, 2, 10, 1, 1, { ...NO_PULL, pullA: 0.02 });
   const { a, b } = solveFit(same, { ...NO_PULL, pullA: 0.02 });
   t.ok(Math.abs(a) < 1e-6 && near(b, 0.1, 1e-6), `${a} ${b}`);
-  let falling = NEW_FIT;
+  let falling = newFit();
   for (let i = 0; i < 100; i += 1) falling = learnFit(falling, 1, i, 100 - i, 1, NO_PULL);
   t.ok(solveFit(falling, NO_PULL).b === 0);
-  t.strictSame(solveFit(NEW_FIT, { a: 3, b: 4, pullA: 1, pullB: 1 }), { a: 3, b: 4 });
+  t.strictSame(solveFit(newFit(), { a: 3, b: 4, pullA: 1, pullB: 1 }), { a: 3, b: 4 });
 });
 
 t.test('cost of a request and idle CPU, from ticks of any length', async (t) => {
   for (const step of [1, 5, 15]) {
     const random = dice(step);
-    let cost = NEW_COST;
+    let cost = newCost();
     for (let i = 0; i < 3_600 / step; i += 1) {
       const finishedPerSecond = 50 + 45 * Math.sin((i * step) / 300);
       const usedCpu = (3 * 0.03 + finishedPerSecond * 0.008) * (1 + 0.03 * normal(random));
@@ -67,7 +67,7 @@ t.test('cost of a request and idle CPU, from ticks of any length', async (t) => 
     t.ok(near(costCpu ?? 0, 0.008, 0.05), `ticks of ${step} s: ${costCpu}`);
     t.ok(near(idleCpu, 0.03, 0.4), `ticks of ${step} s: ${idleCpu}`);
   }
-  t.equal(costsOf(NEW_COST).costCpu, null);
+  t.equal(costsOf(newCost()).costCpu, null);
 });
 
 t.test('time in a queue: M/M/1, the mean of M/M/2, two choices of many', async (t) => {
@@ -89,7 +89,7 @@ t.test('time in a queue: M/M/1, the mean of M/M/2, two choices of many', async (
 t.test('latency: what CPU stretches is told from what it does not', async (t) => {
   const objective: Objective = { kind: 'latency', percentile: 99, targetMs: 200 };
   const prior = latencyPrior(99, 0.005, null);
-  let model = NEW_LATENCY;
+  let model = newLatency();
   const random = dice(3);
   for (let i = 0; i < 3_600; i += 1) {
     const allotment = { demandCpu: 5.5 + 3.5 * Math.sin(i / 400), count: 10, cpu: 1 };
@@ -130,7 +130,7 @@ t.test('the margin covers the share of ticks that it shall, whatever the noise',
   };
   for (const [name, noise] of Object.entries(noises)) {
     const random = dice(11);
-    let next = NEW_NEXT;
+    let next = newNext();
     let missed = 0;
     for (let i = 0; i < 20_000; i += 1) {
       const foretold = next.said[next.chosen] * (1 + marginShare(next.margin));
@@ -147,13 +147,13 @@ t.test(
   'who foretells best is asked: the level under noise, the trend on a ramp, the forecast that knows',
   async (t) => {
     const random = dice(2);
-    let calm = NEW_NEXT;
+    let calm = newNext();
     for (let i = 0; i < 500; i += 1) calm = learnNext(calm, 10 + normal(random), 1, 0.99);
     t.equal(calm.chosen, 'level');
-    let ramp = NEW_NEXT;
+    let ramp = newNext();
     for (let i = 0; i < 200; i += 1) ramp = learnNext(ramp, 10 + i, 1, 0.99);
     t.equal(ramp.chosen, 'trend');
-    let known = NEW_NEXT;
+    let known = newNext();
     for (let i = 0; i < 500; i += 1) {
       known = noteForecast(learnNext(known, 10 + 5 * (i % 3), 1, 0.99), 10 + 5 * ((i + 1) % 3));
     }
@@ -163,7 +163,7 @@ t.test(
 
 t.test('a rise beyond all that was foretold is a burst, noise is not', async (t) => {
   const random = dice(4);
-  let next = NEW_NEXT;
+  let next = newNext();
   let bursts = 0;
   for (let i = 0; i < 2_000; i += 1) {
     next = learnNext(next, 10 + normal(random), 1, 0.995);
@@ -178,13 +178,13 @@ t.test(
   'trust: in full while the forecast errs no more than "as now", none at twice that, little at first',
   async (t) => {
     const trust = (forecast: (i: number) => number) => {
-      let lead = NEW_LEAD;
+      let lead = newLead();
       for (let i = 0; i < 300; i += 1) lead = learnLead(lead, 10 + (i % 6), forecast(i + 5), 5, 0.99);
       return lead;
     };
     t.equal(trustOf(trust((i) => 10 + (i % 6))), 1);
     t.equal(trustOf(trust(() => 40)), 0);
-    t.equal(trustOf(NEW_LEAD), 0);
+    t.equal(trustOf(newLead()), 0);
     t.ok(leadMargin(trust((i) => 10 + (i % 6))) < 0.05, 'what is always right needs no margin');
     t.ok(trust((i) => i).said.length <= 5);
   },
