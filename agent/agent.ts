@@ -8,7 +8,7 @@ import { componentsOf, emptyDesired, parseDesired } from './desired.js';
 import { Handover } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
 import { Peers } from './peers.js';
-import { Ports } from './ports.js';
+import { Ports, wantedPorts } from './ports.js';
 import { type Action, reconcile } from './reconcile.js';
 import { freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
@@ -226,6 +226,7 @@ export class Agent {
     );
     const dialable = await this.#peers.sync(grants);
     const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
+    const weightOf = (id: string) => weights.get(id) ?? 1;
     const routables: Routable[] = up.map((each) => ({
       id: each.id,
       app: each.app,
@@ -233,26 +234,16 @@ export class Agent {
       serving: each.phase === 'ready' && !each.draining && dialable.has(each.id),
       shards: each.control.shards ?? [],
       frozen: each.control.frozen,
-      weight: weights.get(each.id) ?? 1,
+      weight: weightOf(each.id),
     }));
     for (const instance of instances) {
       const components = componentsOf(this.#desired, instance.app);
       const caller = components[instance.component] ?? instance.made;
       instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, routables));
     }
-    await this.#ports.sync(this.#wantedPorts(up));
+    const serving = up.filter((each) => !each.draining);
+    await this.#ports.sync(wantedPorts(this.#desired.apps, serving, weightOf));
     this.#handOver(instances);
-  }
-
-  #wantedPorts(up: readonly Instance[]) {
-    return Object.entries(this.#desired.apps).flatMap(([app, components]) =>
-      Object.entries(components).flatMap(([component, { ports }]) =>
-        ports.map(({ name, host }) => {
-          const mine = up.filter((each) => each.app === app && each.component === component);
-          return { app, component, name, host, instances: mine.filter((each) => !each.draining) };
-        }),
-      ),
-    );
   }
 
   #handOver(instances: readonly Instance[]): void {

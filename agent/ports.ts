@@ -2,7 +2,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { pickLessLoaded, type Random } from '../protocol/balancer.js';
 import { toShoalError } from '../protocol/errors.js';
+import type { Component } from '../protocol/manifest.js';
 import type { Instance } from './instance.js';
 import type { Paths } from './paths.js';
 import { captureSocket, withSocketPath } from './sockets.js';
@@ -22,15 +24,37 @@ export interface PortEvents {
   failed(app: string, component: string, message: string): void;
 }
 
-/** One host port of a component: each connection is passed on to one of the instances that serve, in turn. */
+/** What a host port needs to know of an instance. */
+export type Reachable = Pick<Instance, 'id' | 'restarts' | 'ids' | 'socket'>;
+
+/** One of those that serve, and its share of the connections beside one of weight 1. */
+export interface Upstream {
+  instance: Reachable;
+  weight: number;
+}
+
+export interface WantedPort {
+  app: string;
+  component: string;
+  name: string;
+  /** The host's port. */
+  host: number;
+  upstreams: readonly Upstream[];
+}
+
+/**
+ * One host port of a component: each connection is passed on to one of the instances that serve, chosen as the callers
+ * of a component choose, by weight and by the connections that are open.
+ */
 class PortForward {
   readonly #server: Server;
-  readonly #open = new Set<Socket>();
-  #turn = 0;
+  readonly #clients = new Set<Socket>();
+  /** Instance id → connections that are passed on to it or dial it. */
+  readonly #open = new Map<string, number>();
   #waiting = 0;
   #retry: NodeJS.Timeout | undefined;
   #failure = '';
-  instances: readonly Instance[] = [];
+  upstreams: readonly Upstream[] = [];
 
   constructor(
     readonly app: string,
@@ -40,6 +64,7 @@ class PortForward {
     private readonly folder: string,
     private readonly events: PortEvents,
     private readonly log: Logger,
+    private readonly random: Random,
   ) {
     // Half-open is passed on as it is: a client may close its side and still read the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => void this.#serve(socket));
@@ -61,7 +86,7 @@ class PortForward {
   close(): void {
     clearTimeout(this.#retry);
     this.#server.close();
-    for (const socket of this.#open) socket.destroy();
+    for (const socket of this.#clients) socket.destroy();
   }
 
   #listen(): void {
@@ -69,8 +94,8 @@ class PortForward {
   }
 
   async #serve(client: Socket): Promise<void> {
-    this.#open.add(client);
-    client.on('close', () => this.#open.delete(client));
+    this.#clients.add(client);
+    client.on('close', () => this.#clients.delete(client));
     client.on('error', () => client.destroy());
     try {
       const upstream = await this.#dial(client);
@@ -93,13 +118,10 @@ class PortForward {
     try {
       const deadline = performance.now() + WAIT_MS_MAX;
       while (!client.destroyed && performance.now() < deadline) {
-        const candidates = this.instances;
-        for (let i = 0; i < candidates.length; i += 1) {
-          const instance = candidates[this.#turn++ % candidates.length] as Instance;
-          const upstream = await this.#connect(instance);
-          if (upstream !== null) return upstream;
-        }
-        if (candidates.length === 0) this.events.wanted(this.app, this.component);
+        const upstream = await this.#dialOne();
+        if (upstream !== null && !client.destroyed) return upstream;
+        upstream?.destroy();
+        if (this.upstreams.length === 0) this.events.wanted(this.app, this.component);
         await new Promise((resolve) => setTimeout(resolve, WAIT_STEP_MS));
       }
       return null;
@@ -108,7 +130,31 @@ class PortForward {
     }
   }
 
-  async #connect(instance: Instance): Promise<Socket | null> {
+  /** A connection to one of the instances; null when none accepts it now. */
+  async #dialOne(): Promise<Socket | null> {
+    let left = this.upstreams;
+    for (;;) {
+      const chosen = pickLessLoaded(left, ({ instance }) => this.#open.get(instance.id) ?? 0, this.random);
+      if (chosen === undefined) return null;
+      const { id } = chosen.instance;
+      this.#count(id, 1);
+      const upstream = await this.#connect(chosen.instance);
+      if (upstream !== null) {
+        upstream.once('close', () => this.#count(id, -1));
+        return upstream;
+      }
+      this.#count(id, -1);
+      left = left.filter((each) => each !== chosen);
+    }
+  }
+
+  #count(id: string, change: 1 | -1): void {
+    const open = (this.#open.get(id) ?? 0) + change;
+    if (open > 0) this.#open.set(id, open);
+    else this.#open.delete(id);
+  }
+
+  async #connect(instance: Reachable): Promise<Socket | null> {
     const link = linkOf(this.folder, this.name, instance.id, instance.restarts);
     try {
       return await withSocketPath(link, dial).catch(async () => {
@@ -131,27 +177,26 @@ export class Ports {
     private readonly paths: Paths,
     private readonly events: PortEvents,
     private readonly log: Logger,
+    private readonly random: Random = Math.random,
   ) {}
 
   /** Listens on the ports that the manifests name, and on no others. */
-  async sync(
-    wanted: readonly { app: string; component: string; name: string; host: number; instances: readonly Instance[] }[],
-  ): Promise<void> {
+  async sync(wanted: readonly WantedPort[]): Promise<void> {
     for (const [host, forward] of [...this.#forwards]) {
       const same = wanted.find((each) => each.host === host);
       if (same?.app === forward.app && same.component === forward.component && same.name === forward.name) continue;
       forward.close();
       this.#forwards.delete(host);
     }
-    for (const { app, component, name, host, instances } of wanted) {
+    for (const { app, component, name, host, upstreams } of wanted) {
       let forward = this.#forwards.get(host);
       if (forward === undefined) {
         const folder = this.paths.ports(app, component);
         await mkdir(folder, { recursive: true, mode: 0o700 });
-        forward = new PortForward(app, component, name, host, folder, this.events, this.log);
+        forward = new PortForward(app, component, name, host, folder, this.events, this.log, this.random);
         this.#forwards.set(host, forward);
       }
-      forward.instances = instances;
+      forward.upstreams = upstreams;
     }
   }
 
@@ -169,6 +214,21 @@ export class Ports {
     for (const forward of this.#forwards.values()) forward.close();
     this.#forwards.clear();
   }
+}
+
+/** The host ports of the components, with those of the instances that serve each. */
+export function wantedPorts(
+  apps: Readonly<Record<string, Readonly<Record<string, Component>>>>,
+  serving: readonly (Reachable & { app: string; component: string })[],
+  weightOf: (id: string) => number,
+): WantedPort[] {
+  return Object.entries(apps).flatMap(([app, components]) =>
+    Object.entries(components).flatMap(([component, { ports }]) => {
+      const mine = serving.filter((each) => each.app === app && each.component === component);
+      const upstreams = mine.map((instance): Upstream => ({ instance, weight: weightOf(instance.id) }));
+      return ports.map(({ name, host }): WantedPort => ({ app, component, name, host, upstreams }));
+    }),
+  );
 }
 
 function linkOf(folder: string, port: string, id: string, process: number): string {

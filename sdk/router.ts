@@ -1,8 +1,8 @@
+import { pickLessLoaded, type Random } from '../protocol/balancer.js';
 import type { Route } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
-import { pickLessLoaded, type Random } from './balancer.js';
 import type { Carrier } from './carrier.js';
 import { NotSent, type OutgoingCall, Overloaded, Peer } from './peer.js';
 

@@ -1,39 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { pickLessLoaded } from '../../sdk/balancer.js';
 import { Rig } from './rig.js';
-
-t.test('of two candidates the less loaded is chosen, and never one that is not there', async (t) => {
-  const loads = fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 2, maxLength: 12 });
-  const draw = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
-  fc.assert(
-    fc.property(loads, draw, draw, (load, first, second) => {
-      const draws = [first, second];
-      const ids = load.map((_, id) => ({ id, weight: 1 }));
-      const chosen = pickLessLoaded(
-        ids,
-        ({ id }) => load[id] as number,
-        () => draws.shift() as number,
-      );
-      const most = Math.max(...load);
-      const alone = load.filter((each) => each === most).length === 1;
-      if (chosen === undefined) return false;
-      t.ok(ids.includes(chosen));
-      t.notOk(alone && load[chosen.id] === most, 'the most loaded loses against any other');
-      return true;
-    }),
-  );
-  t.equal(
-    pickLessLoaded(
-      [],
-      () => 0,
-      () => 0,
-    ),
-    undefined,
-  );
-});
 
 t.test('calls go round an instance that is stuck', async (t) => {
   const rig = await Rig.make();
