@@ -253,8 +253,8 @@ function isHeat(value: unknown): value is ShardHeat[] {
   if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
   return value.every((each) => {
     if (!Array.isArray(each) || each.length !== 3) return false;
-    const [shard, calls, busyMs] = each;
-    return isCount(shard) && shard < LIMITS.shardCount && isCount(calls) && isAmount(busyMs);
+    const [shard, calls, workMs] = each;
+    return isCount(shard) && shard < LIMITS.shardCount && isCount(calls) && isAmount(workMs);
   });
 }
 function areCallees(value: unknown): value is Record<string, number> {

@@ -215,7 +215,7 @@ function learn(
   return learned;
 }
 
-/** The instance's CPU, split by the time that calls spent on each of its shards. */
+/** The instance's CPU, split by the work that calls did on each of its shards. */
 function addHeat(
   before: InstanceTraffic,
   heat: NonNullable<Sample['heat']>,
@@ -224,15 +224,15 @@ function addHeat(
   sums: { heat: Float64Array; calls: Float64Array },
 ): void {
   if (heat.length === 0) return;
-  const known = new Map((before.heat ?? []).map(([shard, calls, busyMs]) => [shard, { calls, busyMs }]));
-  const rises = heat.map(([shard, calls, busyMs]) => {
+  const known = new Map((before.heat ?? []).map(([shard, calls, workMs]) => [shard, { calls, workMs }]));
+  const rises = heat.map(([shard, calls, workMs]) => {
     const was = known.get(shard);
-    return { shard, calls: Math.max(0, calls - (was?.calls ?? 0)), busyMs: Math.max(0, busyMs - (was?.busyMs ?? 0)) };
+    return { shard, calls: Math.max(0, calls - (was?.calls ?? 0)), workMs: Math.max(0, workMs - (was?.workMs ?? 0)) };
   });
-  const total = rises.reduce((sum, { busyMs }) => sum + busyMs, 0);
-  for (const { shard, calls, busyMs } of rises) {
+  const total = rises.reduce((sum, { workMs }) => sum + workMs, 0);
+  for (const { shard, calls, workMs } of rises) {
     sums.calls[shard] = (sums.calls[shard] ?? 0) + calls / seconds;
-    if (total > 0) sums.heat[shard] = (sums.heat[shard] ?? 0) + (cpu * busyMs) / total;
+    if (total > 0) sums.heat[shard] = (sums.heat[shard] ?? 0) + (cpu * workMs) / total;
   }
 }
 

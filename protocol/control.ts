@@ -54,8 +54,11 @@ export interface InstanceStats {
   called?: Record<string, number>;
 }
 
-/** Calls that worked on a state shard and finished, and their share of the time; one on several shards is split evenly. */
-export type ShardHeat = [shard: number, calls: number, busyMs: number];
+/**
+ * Calls that worked on a state shard and finished, and their share of the time that the process worked, waiting for
+ * nothing; a call on several shards is split evenly.
+ */
+export type ShardHeat = [shard: number, calls: number, workMs: number];
 
 /** Fabric frames between two instances (first carrier: Unix sockets). */
 export type FabricRequest =

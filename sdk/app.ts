@@ -109,9 +109,9 @@ export class App {
     if (!PORT_NAME.test(portName)) throw new ShoalError('SHOAL_E_NAME', `${portName} is no name of a port`);
     const path = join(this.identity.socketFolder, `${portName}.sock`);
     server.on('request', (_request: IncomingMessage, response: ServerResponse) => {
-      const end = this.#meter.begin();
+      const counted = this.#meter.begin();
       response.once('close', () => {
-        end(response.writableFinished && response.statusCode < 500);
+        counted.end(response.writableFinished && response.statusCode < 500);
         this.#server.ended();
       });
     });

@@ -109,19 +109,20 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const end = this.#meter.begin(call.shards);
+    const counted = this.#meter.begin(call.shards);
     running.set(id, controller);
     const timer = setTimeout(() => controller.abort(), call.deadlineMs);
     let outcome: Outcome;
     try {
-      outcome = { type: 'result', body: await begun.handler(call.body, this.#context(call, controller.signal)) };
+      const context = this.#context(call, controller.signal);
+      outcome = { type: 'result', body: await counted.turn(() => begun.handler(call.body, context)) };
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
     clearTimeout(timer);
     begun.leave();
     running.delete(id);
-    end(outcome.type === 'result');
+    counted.end(outcome.type === 'result');
     this.#reply(channel, id, outcome);
     this.ended();
   }

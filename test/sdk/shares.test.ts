@@ -1,4 +1,5 @@
 import t from 'tap';
+import { shardOfKey } from '../../protocol/shard.js';
 import { Rig } from './rig.js';
 
 t.test('calls go by the weights of the routes', async (t) => {
@@ -21,29 +22,58 @@ t.test('calls go by the weights of the routes', async (t) => {
   t.same(app.stats.called, { back: 1_000 }, 'the calls are counted by who was called');
 });
 
-t.test('calls and their time are counted by the state shards that they work on', async (t) => {
+/** Works without a break. */
+function work(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+t.test('calls and their work are counted by the state shards that they work on; waiting is no work', async (t) => {
   const rig = await Rig.make();
   t.teardown(() => rig.close());
+  const back = await rig.start('back', 'a-back-0', (app) => app.handle('slow', () => wait(80)));
   const store = await rig.start('store', 'a-store-0', (app) => {
-    app.handle('slow', () => new Promise((resolve) => setTimeout(resolve, 20)));
+    app.handle('ask', () => app.call('back', 'slow', null));
+    app.handle('sleep', () => wait(80));
+    app.handle('work', () => work(10));
+    app.handle('late', async () => {
+      await wait(1);
+      work(10);
+    });
     app.handle('all', () => undefined);
   });
-  for (let shard = 0; shard < 64; shard += 1) await store.control.command('shard-own', shard);
-  store.control.shards = Array.from({ length: 64 }, (_, shard) => shard);
+  await rig.own(
+    store,
+    Array.from({ length: 64 }, (_, shard) => shard),
+  );
   const { app } = await rig.start('front', 'a-front-0');
   rig.publish();
-  for (let i = 0; i < 3; i += 1) await app.call('store', 'slow', null, { key: 'one' });
-  const { heat = [], busyMs = 0 } = store.app.stats;
-  t.equal(heat.length, 1);
-  const [[, calls = 0, ms = 0] = []] = heat;
-  t.equal(calls, 3);
-  t.ok(ms >= 55 && Math.abs(ms - busyMs) < 1e-6, `${ms} of ${busyMs} ms`);
+  const heatOf = (key: string) => {
+    const [, calls = 0, ms = 0] = store.app.stats.heat?.find(([shard]) => shard === shardOfKey(key)) ?? [];
+    return { calls, ms };
+  };
+  const call = (handler: string) => app.call('store', handler, null, { key: handler });
+  t.equal(new Set(['ask', 'sleep', 'work', 'late'].map(shardOfKey)).size, 4);
+  for (let i = 0; i < 5; i += 1) {
+    await Promise.all([call('ask'), call('sleep'), call('work')]);
+    await call('late');
+  }
+  t.same(
+    ['ask', 'sleep', 'work', 'late'].map((key) => heatOf(key).calls),
+    [5, 5, 5, 5],
+  );
+  for (const key of ['work', 'late']) t.ok(heatOf(key).ms >= 49, `${key}: ${heatOf(key).ms} ms`);
+  for (const key of ['ask', 'sleep']) t.ok(heatOf(key).ms < 50, `${key} waited 400 ms, and worked ${heatOf(key).ms}`);
+  t.ok((store.app.stats.busyMs ?? 0) >= 850, 'the time that calls took is counted as it is');
+  t.equal(back.app.stats.finished, 5);
 
   await app.callShards('store', 'all', null);
   const counted = (store.app.stats.heat ?? []).map(([, calls]) => calls);
   t.equal(counted.length, 64);
   t.equal(
     counted.reduce((sum, each) => sum + each, 0),
-    67,
+    84,
   );
 });
