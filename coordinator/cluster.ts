@@ -59,6 +59,8 @@ export interface ShardRecord {
   epoch: number;
   owners: readonly (string | null)[];
   changedAtMs: number;
+  /** The set of owners has changed, and they have not all got their share yet. */
+  filling?: true;
 }
 
 export const EMPTY_CLUSTER: ClusterState = {

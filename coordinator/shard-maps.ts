@@ -13,7 +13,14 @@ import {
 import { type Observed, seenOf } from './observed.js';
 import type { HeatView, Measured } from './traffic.js';
 
-export type AssignShards = (owners: (string | null)[], instances: string[]) => (string | null)[];
+/** Owners for a set of instances; of the shards whose owner stays at most `movesMax` move, all unless told. */
+export type AssignShards = (
+  owners: readonly (string | null)[],
+  instances: readonly string[],
+  movesMax?: number,
+) => (string | null)[];
+
+type Owners = readonly (string | null)[];
 
 /** A handover that has not been reported as done for this long no longer holds up the next one. */
 export const SETTLE_MS_MAX = 2 * LIMITS.handoverMsMax;
@@ -26,6 +33,8 @@ const BUSY_SHARE = 0.25;
 const MOVES_MAX = Math.floor(0.09 * LIMITS.shardCount);
 /** and a round begins so long after the last change. */
 const ROUND_MS = 20_000;
+/** A new owner gets its share in rounds of at most so many shards, an eighth of the keys, one after the other. */
+export const FILL_MOVES_MAX = LIMITS.shardCount / 8;
 
 /** Brings the shard maps of all partitioned components in line with their instances; the rest lose theirs. */
 export function assignAllShards(
@@ -59,14 +68,14 @@ interface Chooser {
   /** For a set of instances other than before. */
   assign: AssignShards;
   /** For the same set. */
-  rebalance(owners: (string | null)[], instances: string[]): (string | null)[];
+  rebalance(owners: Owners, instances: readonly string[]): Owners;
 }
 
 function chooserOf(assign: AssignShards, instances: readonly InstanceRecord[], view: HeatView | null): Chooser {
   if (view === null) return { assign, rebalance: (owners) => owners };
   const { heat, resting } = view;
   return {
-    assign: (owners, ids) => spreadByHeat({ owners, heat, instances: ids }),
+    assign: (owners, ids, movesMax) => spreadByHeat({ owners, heat, instances: ids }, movesMax),
     rebalance: (owners, ids) => {
       const cores = new Map(instances.map(({ id, size }) => [id, size.cpu]));
       const busy = ids.some((id) => {
@@ -96,35 +105,47 @@ function nextRecord(
   };
   const present = new Set(instances.map((each) => each.id));
   const kept = current.owners.map((owner) => (owner !== null && present.has(owner) ? owner : null));
-  const owners = nextOwners(kept, instances, current, observed, choose, nowMs);
-  if (before !== undefined && owners.every((owner, shard) => owner === before.owners[shard])) return before;
-  return { epoch: current.epoch + 1, owners, changedAtMs: nowMs };
+  const { owners, filling } = nextOwners(kept, instances, current, observed, choose, nowMs);
+  const moved = before === undefined || !isSame(owners, before.owners);
+  if (!moved && filling === (before.filling ?? false)) return before;
+  return {
+    epoch: moved ? current.epoch + 1 : current.epoch,
+    owners,
+    changedAtMs: moved ? nowMs : current.changedAtMs,
+    ...(filling ? { filling } : {}),
+  };
+}
+
+function isSame(a: Owners, b: Owners): boolean {
+  return a.every((owner, shard) => owner === b[shard]);
 }
 
 /**
  * At first, when nobody owns anything, all instances that are not leaving share the shards even before they are
  * ready: there is no state to lose, and waiting would only mean handing over later. Afterwards only ready ones take
  * part. One handover at a time: while agents still move shards, only shards without a usable owner are given anew.
- * While the set of owners stays, shards move for their heat alone, a few at a time.
+ * An owner that goes hands over all that it has at once; one that comes gets its share in rounds, so that few shards are
+ * on their way at any time. While the set of owners stays, shards move for their heat alone, a few at a time.
  */
 function nextOwners(
-  owners: (string | null)[],
+  owners: Owners,
   instances: readonly InstanceRecord[],
   current: ShardRecord,
   observed: Observed,
   { assign, rebalance }: Chooser,
   nowMs: number,
-): (string | null)[] {
+): { owners: Owners; filling: boolean } {
+  const filling = current.filling ?? false;
   const staying = instances.filter((each) => each.draining === undefined);
   const phases = new Map(instances.map((each) => [each.id, seenOf(observed, each)?.status.phase]));
   const phaseOf = (id: string) => phases.get(id);
   const broken = (id: string) => phaseOf(id) === 'backoff' || phaseOf(id) === 'failed';
   if (owners.every((owner) => owner === null)) {
     const candidates = staying.filter((each) => !broken(each.id)).map((each) => each.id);
-    return candidates.length === 0 ? owners : assign(owners, candidates);
+    return { owners: candidates.length === 0 ? owners : assign(owners, candidates), filling: false };
   }
   const ready = staying.filter((each) => phaseOf(each.id) === 'ready').map((each) => each.id);
-  if (ready.length === 0) return owners;
+  if (ready.length === 0) return { owners, filling };
   // An owner that only starts (for example again, after its host did) keeps what it has.
   const holding = new Set(owners.filter((owner) => owner !== null && !broken(owner)));
   const candidates = staying.map((each) => each.id).filter((id) => ready.includes(id) || holding.has(id));
@@ -133,15 +154,20 @@ function nextOwners(
     const owning = new Set(owners);
     const same =
       owners.every((owner) => owner !== null && candidates.includes(owner)) && candidates.every((id) => owning.has(id));
-    if (!same) return assign(owners, candidates);
-    return nowMs - current.changedAtMs < ROUND_MS ? owners : rebalance(owners, candidates);
+    if (filling || !same) {
+      const next = assign(owners, candidates, FILL_MOVES_MAX);
+      return { owners: next, filling: !isSame(next, assign(owners, candidates)) };
+    }
+    const rests = nowMs - current.changedAtMs < ROUND_MS;
+    return { owners: rests ? owners : rebalance(owners, candidates), filling };
   }
   const orphaned = owners.some((owner) => owner === null || broken(owner));
-  if (!orphaned) return owners;
+  if (!orphaned) return { owners, filling };
   const rebalanced = assign(owners, candidates);
-  return owners.map((owner, shard) =>
+  const usable = owners.map((owner, shard) =>
     owner === null || broken(owner) ? (rebalanced[shard] ?? ready[shard % ready.length] ?? null) : owner,
   );
+  return { owners: usable, filling: true };
 }
 
 /** Whether every shard has been reported by its owner. */

@@ -71,9 +71,13 @@ export function rebalance(loads: ShardLoads, { imbalanceMax, movesMax }: Rebalan
 
 /**
  * Owners after the set of instances has changed, by heat: shards without an owner go to the coldest, the hottest of them
- * first; then the others are evened out as far as single moves can.
+ * first; then the others are evened out as far as single moves can, with at most `movesMax` of them, the best first.
+ * Called again with what it answered, it goes on.
  */
-export function spreadByHeat({ owners, heat, instances }: ShardLoads): (string | null)[] {
+export function spreadByHeat(
+  { owners, heat, instances }: ShardLoads,
+  movesMax = Number.POSITIVE_INFINITY,
+): (string | null)[] {
   if (instances.length === 0) return owners.map(() => null);
   const total = owners.reduce((sum, _, shard) => sum + at(heat, shard), 0);
   const floor = (HEAT_FLOOR * total) / Math.max(1, owners.length) || 1;
@@ -88,16 +92,17 @@ export function spreadByHeat({ owners, heat, instances }: ShardLoads): (string |
     coldest.load += at(floored, shard);
     result[shard] = coldest.id;
   }
-  const evenly = { imbalanceMax: EVEN, movesMax: owners.length };
-  for (const { shard, to } of rebalance({ owners: result, heat: floored, instances }, evenly)) result[shard] = to;
-  return withoutEmpty(result, floored, instances);
+  const moves = rebalance({ owners: result, heat: floored, instances }, { imbalanceMax: EVEN, movesMax });
+  for (const { shard, to } of moves) result[shard] = to;
+  return withoutEmpty({ owners: result, heat: floored, instances }, movesMax - moves.length);
 }
 
 /** Whoever has got nothing, as beside one very hot shard, takes the coldest shard of the one with the most. */
-function withoutEmpty(owners: readonly (string | null)[], heat: readonly number[], instances: readonly string[]) {
-  const loads = instanceLoads({ owners, heat, instances });
+function withoutEmpty(given: ShardLoads, movesMax: number): (string | null)[] {
+  const { owners, heat } = given;
+  const loads = instanceLoads(given);
   const result = [...owners];
-  for (const empty of loads.filter(({ shards }) => shards.length === 0)) {
+  for (const empty of loads.filter(({ shards }) => shards.length === 0).slice(0, movesMax)) {
     const most = loads.reduce((a, b) => (b.shards.length > a.shards.length ? b : a));
     if (most.shards.length < 2) break;
     const coldest = most.shards.reduce((a, b) => (at(heat, b) < at(heat, a) ? b : a));

@@ -1,8 +1,15 @@
 /**
  * Owners of state shards after the set of instances has changed: balanced to within one shard, with the fewest
  * shards changing hands. Depends on nothing but its input, nor on the order of `instances`.
+ *
+ * Shards whose owner is not among the instances all go at once; of the others at most `movesMax` do. Called again with
+ * what it answered, it comes to the balance in that many fewer moves, and makes none in vain.
  */
-export function assignShards(owners: (string | null)[], instances: string[]): (string | null)[] {
+export function assignShards(
+  owners: readonly (string | null)[],
+  instances: readonly string[],
+  movesMax = Number.POSITIVE_INFINITY,
+): (string | null)[] {
   const alive = [...new Set(instances)].sort(byNumberedName);
   if (alive.length === 0) return owners.map(() => null);
 
@@ -34,7 +41,23 @@ export function assignShards(owners: (string | null)[], instances: string[]): (s
     if (next.room === 0) short.splice(turn % short.length, 1);
     else turn += 1;
   }
-  return result;
+  return withinBudget(owners, result, held, movesMax);
+}
+
+/** The owners wanted, but the shards of those that stay keep their owner once so many have another one. */
+function withinBudget(
+  owners: readonly (string | null)[],
+  wanted: readonly (string | null)[],
+  staying: { has(id: string): boolean },
+  movesMax: number,
+): (string | null)[] {
+  let moves = 0;
+  return wanted.map((next, shard) => {
+    const owner = owners[shard] ?? null;
+    if (owner === null || owner === next || !staying.has(owner)) return next;
+    moves += 1;
+    return moves <= movesMax ? next : owner;
+  });
 }
 
 /** `a-2` before `a-10`. */

@@ -4,6 +4,7 @@ import { assignShards } from '../../coordinator/brain/shards.js';
 import { applyManifest, type ClusterState, EMPTY_CLUSTER, type InstanceRecord } from '../../coordinator/cluster.js';
 import { hostConnected, startObserving, takeReport } from '../../coordinator/observed.js';
 import { reconcile } from '../../coordinator/reconcile.js';
+import { FILL_MOVES_MAX } from '../../coordinator/shard-maps.js';
 import { shiftWeights } from '../../coordinator/shift-weights.js';
 import { Traffic } from '../../coordinator/traffic.js';
 import { LATENCY_BUCKETS, type ShardHeat } from '../../protocol/control.js';
@@ -210,6 +211,34 @@ t.test('another instance takes its share of the heat, not of the number', async 
     Math.min(...counts),
     'the hot one has few others beside it',
   );
+});
+
+t.test('new owners fill up in rounds, by heat or by number; one that goes hands over all at once', async (t) => {
+  for (const known of [true, false]) {
+    const world = new World();
+    world.heat[3] = 0.3;
+    if (known) world.seconds(120);
+    else world.seconds(2);
+    world.scale('cart', 8);
+    let last = world.owners();
+    let rounds = 0;
+    for (let second = 0; second < 20; second += 1) {
+      world.seconds(1);
+      const moved = world.owners().filter((owner, shard) => owner !== last[shard]).length;
+      t.ok(moved <= FILL_MOVES_MAX, `${moved} shards in one round`);
+      if (moved > 0) rounds += 1;
+      last = world.owners();
+    }
+    t.equal(new Set(last).size, 8, 'all have some');
+    t.ok(rounds >= 4 && rounds <= 6, `${rounds} rounds`);
+    const counts = world.instances('cart').map(({ id }) => last.filter((owner) => owner === id).length);
+    if (!known) t.same(new Set(counts), new Set([8]));
+    t.notOk('filling' in (world.state.shards['shop/cart'] ?? {}));
+
+    world.scale('cart', 2);
+    world.seconds(2);
+    t.equal(new Set(world.owners()).size, 2, 'those that leave have none any more');
+  }
 });
 
 t.test('a slow instance gets fewer calls, and all of them again when it has recovered', async (t) => {

@@ -166,6 +166,44 @@ t.test('a changed set: all shards have an owner that is there, as even as single
   );
 });
 
+t.test(
+  'a changed set, with a budget: few move at a time, whoever goes hands over all, and it ends as even',
+  async () => {
+    fc.assert(
+      fc.property(
+        loads,
+        fc.uniqueArray(fc.integer({ min: 0, max: 12 }), { minLength: 1, maxLength: 9 }),
+        fc.integer({ min: 1, max: 12 }),
+        (given, ids, movesMax) => {
+          const instances = ids.map(nameOf);
+          const stays = (owner: string | null) => owner !== null && instances.includes(owner);
+          let { owners } = given;
+          for (let round = 0; ; round += 1) {
+            const next = spreadByHeat({ ...given, owners, instances }, movesMax);
+            const moved = next.filter((owner, shard) => stays(owners[shard] ?? null) && owner !== owners[shard]).length;
+            if (moved > movesMax || !next.every(stays) || round > 2 * SHARDS) return false;
+            owners = next;
+            if (moved === 0 && round > 0) break;
+          }
+          const mean = totalOf(given) / instances.length;
+          const hottestShard = Math.max(...Array.from(given.heat));
+          return peakOf({ ...given, owners, instances }) <= mean + hottestShard + 0.1 * mean + 1e-9;
+        },
+      ),
+      { numRuns: 500 },
+    );
+  },
+);
+
+t.test('a new owner gets the hottest shards first', async (t) => {
+  const owners = Array.from({ length: SHARDS }, () => nameOf(0));
+  const heat = owners.map((_, shard) => (shard < 20 ? 0.2 : 0.1));
+  const after = spreadByHeat({ owners, heat, instances: [nameOf(0), nameOf(1)] }, 8);
+  const moved = after.flatMap((owner, shard) => (owner === nameOf(1) ? [shard] : []));
+  t.equal(moved.length, 8);
+  t.ok(moved.every((shard) => shard < 20));
+});
+
 t.test('without any heat shards are spread by number', async (t) => {
   const owners = Array.from({ length: SHARDS }, () => nameOf(0));
   const after = spreadByHeat({ owners, heat: owners.map(() => 0), instances: [0, 1, 2, 3].map(nameOf) });

@@ -3,8 +3,8 @@ import t from 'tap';
 import { assignShards } from '../../../coordinator/brain/shards.js';
 
 const ids = fc.uniqueArray(fc.integer({ min: 1, max: 12 }), { maxLength: 7 }).map((ns) => ns.map((n) => `app-c-${n}`));
-const ownersOf = (length: number) =>
-  fc.array(fc.option(fc.integer({ min: 1, max: 12 }).map((n) => `app-c-${n}`)), {
+const ownersOf = (length: number, max = 12) =>
+  fc.array(fc.option(fc.integer({ min: 1, max }).map((n) => `app-c-${n}`)), {
     minLength: length,
     maxLength: length,
   });
@@ -66,6 +66,34 @@ t.test('the order of the instances does not matter, and to do it again changes n
       const again = assignShards(after, [...instances, ...instances]);
       return JSON.stringify(after) === JSON.stringify(turned) && JSON.stringify(after) === JSON.stringify(again);
     }),
+  );
+});
+
+t.test('with a budget: whoever goes hands over all, of the others few move at a time, and none in vain', async () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 64 }).chain((length) => ownersOf(length, 3)),
+      ids.filter((list) => list.length > 0),
+      fc.integer({ min: 1, max: 9 }),
+      (before, instances, movesMax) => {
+        let now: (string | null)[] = before;
+        let moves = 0;
+        const stays = (owner: string | null) => owner !== null && instances.includes(owner);
+        for (let round = 0; round <= before.length; round += 1) {
+          const next = assignShards(now, instances, movesMax);
+          const moved = next.filter((owner, shard) => stays(now[shard] ?? null) && owner !== now[shard]).length;
+          if (moved > movesMax || !next.every(stays)) return false;
+          if (moved === 0 && round > 0) break;
+          moves += next.filter((owner, shard) => owner !== before[shard] && owner !== now[shard]).length;
+          now = next;
+        }
+        const atOnce = assignShards(before, instances);
+        const least = atOnce.filter((owner, shard) => owner !== before[shard]).length;
+        const counts = instances.map((id) => countBy(now, id));
+        return Math.max(...counts) - Math.min(...counts) <= 1 && moves === least;
+      },
+    ),
+    { numRuns: 500 },
   );
 });
 
