@@ -53,8 +53,8 @@ class World {
   called: Record<string, number> = { cart: 75, mail: 25 };
   readonly kinds: string[] = [];
 
-  constructor() {
-    this.state = applyManifest(EMPTY_CLUSTER, manifestOf(MANIFEST));
+  constructor(manifest = MANIFEST) {
+    this.state = applyManifest(EMPTY_CLUSTER, manifestOf(manifest));
     hostConnected(this.#observed, HOST, this.nowMs);
     takeReport(this.#observed, HOST.name, 0, [], this.nowMs);
     this.#reconcile();
@@ -256,4 +256,33 @@ t.test('a slow instance gets fewer calls, and all of them again when it has reco
   world.seconds(200);
   t.same(weights(), [1, 1, 1]);
   t.notOk('weight' in (world.instances('web')[1] ?? {}), 'a weight of 1 is not written down');
+});
+
+t.test('a component that is only observed keeps its weights and its shards, unless an owner goes', async (t) => {
+  const world = new World(
+    MANIFEST.replace('calls: [cart, mail, stock]', '$&\n    mode: observe').replace(
+      'state: partitioned',
+      '$&\n    mode: observe',
+    ),
+  );
+  world.seconds(60);
+  const before = world.owners();
+  const [victim] = before;
+  for (const [shard, owner] of before.entries()) if (owner === victim) world.heat[shard] = 0.1;
+  const slow = world.instances('web')[1]?.id ?? '';
+  world.latencyOf = (id) => (id === slow ? 40 : 10);
+  world.seconds(300);
+  t.equal(world.owners(), before, 'the hot ones stay together');
+  t.ok((world.traffic.heatOf('shop/cart')?.heat[0] ?? 0) > 0.05, 'though it is known that they are hot');
+  t.same(
+    world.instances('web').map(({ weight = 1 }) => weight),
+    [1, 1, 1],
+  );
+  t.notOk(world.kinds.includes('weight-shifted'));
+
+  world.scale('cart', 3);
+  world.seconds(3);
+  const owners = new Set(world.owners());
+  t.equal(owners.size, 3);
+  t.notOk(owners.has(null), 'whoever goes hands over, watched or not');
 });
