@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { CpuProfilerHandle } from '../native/index.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Desired, InstanceStatus } from '../protocol/link.js';
+import type { AgentEvent, Desired, ToCoordinator } from '../protocol/link.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
@@ -14,6 +14,8 @@ import { freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
 
 export type AgentTools = Omit<InstanceTools, 'changed' | 'event' | 'cgroupMade' | 'cgroupGone' | 'gone' | 'wanted'>;
+
+type Report = Extract<ToCoordinator, { type: 'report' }>;
 
 const EVENTS_MAX = 1_000;
 /** Calls in vain are told at most so often for each component. */
@@ -55,6 +57,7 @@ export class Agent {
       {
         wanted: (app, component) => this.#wanted(app, component),
         failed: (app, component, message) => this.#push(app, component, '', 'port-failed', message),
+        listening: () => this.#tell(),
       },
       tools.log,
     );
@@ -122,8 +125,8 @@ export class Agent {
     await this.#sync();
   }
 
-  /** Statuses of all instances, with a fresh sample each. */
-  async report(): Promise<{ instances: InstanceStatus[]; events: AgentEvent[] }> {
+  /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
+  async report(): Promise<Pick<Report, 'instances' | 'events' | 'ports'>> {
     const cpu = this.#profiler?.read();
     const instances = [...this.#instances.values()];
     await Promise.all(
@@ -135,7 +138,7 @@ export class Agent {
     );
     const events = this.#events;
     this.#events = [];
-    return { instances: instances.map((each) => each.status()), events };
+    return { instances: instances.map((each) => each.status()), events, ports: this.#ports.listening() };
   }
 
   /** Events that could not be delivered come first next time. */
@@ -184,7 +187,7 @@ export class Agent {
       } catch (error) {
         this.#tools.log.error({ err: error }, 'cannot bring the host to the desired state');
       }
-      for (const listener of [...this.#listeners]) listener();
+      this.#tell();
     });
     return this.#working;
   }
@@ -291,6 +294,11 @@ export class Agent {
     if (componentsOf(this.#desired, app)[component] === undefined) return;
     this.#wantedMs.set(key, now);
     this.#push(app, component, '', 'no-instance', 'is called but has no instance that serves');
+    this.#tell();
+  }
+
+  /** A report would say something new. */
+  #tell(): void {
     for (const listener of [...this.#listeners]) listener();
   }
 

@@ -116,13 +116,14 @@ export class Link {
     if (this.#reporting) return this.#reportSoon();
     this.#reporting = true;
     try {
-      const { instances, events } = await this.#agent.report();
+      const { instances, events, ports = [] } = await this.#agent.report();
       const report: ToCoordinator = {
         type: 'report',
         atMs: Date.now(),
         revision: this.#agent.applied,
         instances,
         events,
+        ports,
       };
       if (!this.#welcome) this.#agent.keep(events);
       else this.#send(report);

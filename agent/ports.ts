@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { pickLessLoaded, type Random } from '../protocol/balancer.js';
 import { toShoalError } from '../protocol/errors.js';
+import type { ListeningPort } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
 import type { Instance } from './instance.js';
 import type { Paths } from './paths.js';
@@ -22,6 +23,8 @@ export interface PortEvents {
   /** A connection came and no instance serves it. */
   wanted(app: string, component: string): void;
   failed(app: string, component: string, message: string): void;
+  /** A port takes connections now. */
+  listening(): void;
 }
 
 /** What a host port needs to know of an instance. */
@@ -71,6 +74,7 @@ class PortForward {
     this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.on('listening', () => {
       this.#failure = '';
+      this.events.listening();
     });
     this.#server.on('error', (error) => {
       // Tried every second, told once.
@@ -81,6 +85,10 @@ class PortForward {
       this.#retry = setTimeout(() => this.#listen(), RETRY_MS);
     });
     this.#listen();
+  }
+
+  get listening(): boolean {
+    return this.#server.listening;
   }
 
   close(): void {
@@ -198,6 +206,12 @@ export class Ports {
       }
       forward.upstreams = upstreams;
     }
+  }
+
+  /** Those that take connections. */
+  listening(): ListeningPort[] {
+    const open = [...this.#forwards.values()].filter(({ listening }) => listening);
+    return open.map(({ app, component, host }) => ({ app, component, host }));
   }
 
   /** Removes the links to an instance that is gone. */

@@ -8,6 +8,7 @@ import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
 const INSTANCES_MAX = 10_000;
 const EVENTS_MAX = LIMITS.eventsKeptMax;
+const PORTS_MAX = 65_535;
 /** Longer texts of events and exits are refused; shown ones are cut to EVENT_TEXT_MAX. */
 const TEXT_MAX = 64 * 1024;
 const EVENT_TEXT_MAX = 2_000;
@@ -107,13 +108,23 @@ const event = object({
   message: text,
 });
 
-const report = object({
-  type: { const: 'report' },
-  atMs: amount,
-  revision: count,
-  instances: list(status, INSTANCES_MAX),
-  events: list(event, EVENTS_MAX),
+const port = object({
+  app: name,
+  component: name,
+  host: { type: 'integer', minimum: 1, maximum: PORTS_MAX },
 });
+
+const report = object(
+  {
+    type: { const: 'report' },
+    atMs: amount,
+    revision: count,
+    instances: list(status, INSTANCES_MAX),
+    events: list(event, EVENTS_MAX),
+    ports: list(port, PORTS_MAX),
+  },
+  ['ports'],
+);
 
 type Hello = Extract<ToCoordinator, { type: 'hello' }>;
 type Report = Extract<ToCoordinator, { type: 'report' }>;

@@ -164,8 +164,8 @@ class AgentLink {
     else this.#early.push(message);
   }
 
-  #report(host: string, { revision, instances, events }: Report): void {
-    this.#options.coordinator.report(host, revision, instances, events);
+  #report(host: string, { revision, instances, events, ports }: Report): void {
+    this.#options.coordinator.report(host, revision, instances, events, ports);
   }
 
   async #join(hello: Hello): Promise<void> {

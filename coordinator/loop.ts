@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
-import type { AgentEvent, HostInfo, InstanceStatus } from '../protocol/link.js';
+import type { AgentEvent, HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
 import { type AnnouncedEvent, judgedAtMs } from './brain/decision.js';
 import type { Explanation } from './brain/explanation.js';
 import { readRow } from './brain/explanation-row.js';
@@ -198,9 +198,15 @@ export class Coordinator {
   }
 
   /** Takes a report, which has been validated. */
-  report(host: string, revision: number, instances: InstanceStatus[], events: AgentEvent[]): void {
+  report(
+    host: string,
+    revision: number,
+    instances: InstanceStatus[],
+    events: AgentEvent[],
+    ports: readonly ListeningPort[] = [],
+  ): void {
     const before = this.#observed.hosts.get(host);
-    takeReport(this.#observed, host, revision, instances, this.now());
+    takeReport(this.#observed, host, revision, instances, this.now(), ports);
     const known = before?.statuses;
     for (const { id } of instances) if (known?.has(id) !== true) this.#freshIds.add(id);
     for (const event of events) {

@@ -1,4 +1,4 @@
-import type { HostInfo, InstanceStatus } from '../protocol/link.js';
+import type { HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
 import { ComponentSums } from './component-sums.js';
 import { componentKey } from './instance-table.js';
 import { nextReading, type Reading } from './reading.js';
@@ -24,6 +24,8 @@ export interface HostState {
   lastHeardMs: number;
   /** Revision that the agent had applied at its last report of this connection; null before the first. */
   appliedRevision: number | null;
+  /** Host ports that take connections. */
+  ports: readonly ListeningPort[];
   /** By instance id. */
   statuses: ReadonlyMap<string, Seen>;
   /** Instance id → since when the reports no longer name it. */
@@ -56,6 +58,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number)
     changedAtMs: nowMs,
     lastHeardMs: nowMs,
     appliedRevision: null,
+    ports: [],
     statuses: before?.statuses ?? new Map(),
     absentSinceMs: before?.absentSinceMs ?? new Map(),
   });
@@ -74,6 +77,7 @@ export function takeReport(
   revision: number,
   instances: readonly InstanceStatus[],
   nowMs: number,
+  ports: readonly ListeningPort[] = [],
 ): Observed {
   const host = observed.hosts.get(name);
   if (host === undefined || !host.connected) return observed;
@@ -97,7 +101,7 @@ export function takeReport(
     uncount(observed, seen);
     if (!absentSinceMs.has(id)) absentSinceMs.set(id, nowMs);
   }
-  return withHost(observed, { ...host, lastHeardMs: nowMs, appliedRevision: revision, statuses, absentSinceMs });
+  return withHost(observed, { ...host, lastHeardMs: nowMs, appliedRevision: revision, ports, statuses, absentSinceMs });
 }
 
 /** Of a host that has been away for so long that its instances are made elsewhere: what they did no longer counts. */

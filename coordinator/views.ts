@@ -67,6 +67,11 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     latencyMs: seen?.latencyMs ?? null,
     forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs, own(state.knownEvents, key)),
     reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),
+    ports: component.ports.map(({ name: port, host }) => ({
+      name: port,
+      host,
+      missingOn: without(observed, key, host),
+    })),
     shards: shardViews(known, key),
   };
 }
@@ -82,6 +87,18 @@ function gaveWayText({ gaveWay, nowMs }: Knowledge, key: string): string | undef
   const found = gaveWay.get(key);
   if (found === undefined) return undefined;
   return `${found.message} (${Math.max(0, Math.round((nowMs - found.atMs) / 1_000))} s ago)`;
+}
+
+/** Connected hosts on which the component's host port takes no connections. */
+function without(observed: Observed, key: string, port: number): string[] {
+  return [...observed.hosts.values()]
+    .filter(({ connected, ports }) => {
+      return (
+        connected && !ports.some(({ app, component, host }) => host === port && componentKey(app, component) === key)
+      );
+    })
+    .map(({ info }) => info.name)
+    .sort(compare);
 }
 
 /** Null for components without state shards. */

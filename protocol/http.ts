@@ -25,6 +25,8 @@ export interface ComponentView {
   latencyMs: { p50: number; p99: number } | null;
   forecast: ForecastView | null;
   reason: string;
+  /** Host ports; every host listens on them. `missingOn`: connected hosts that do not yet, or cannot. */
+  ports: { name: string; host: number; missingOn: string[] }[];
   /** In the order of their numbers; null for components without state shards. */
   shards: ShardView[] | null;
 }

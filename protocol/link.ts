@@ -102,8 +102,23 @@ export interface AgentEvent {
   message: string;
 }
 
+/** A host port of a component that takes connections. */
+export interface ListeningPort {
+  app: string;
+  component: string;
+  host: number;
+}
+
 export type ToCoordinator =
   | { type: 'hello'; version: number; host: HostInfo; revision: number }
-  | { type: 'report'; atMs: number; revision: number; instances: InstanceStatus[]; events: AgentEvent[] };
+  | {
+      type: 'report';
+      atMs: number;
+      revision: number;
+      instances: InstanceStatus[];
+      events: AgentEvent[];
+      /** Absent: none. */
+      ports?: ListeningPort[];
+    };
 
 export type ToAgent = { type: 'welcome'; version: number } | { type: 'desired'; desired: Desired };

@@ -29,7 +29,10 @@ export function addApply(program: Command, open: OpenSession): void {
     .summary('create or change an app')
     .description('Check a manifest here, then hand it to the coordinator, which makes the app so.')
     .requiredOption('-f, --file <file>', 'manifest in YAML or JSON; - reads standard input')
-    .option('--wait [seconds]', `wait until every component has its instances ready (default ${WAIT_SECONDS_DEFAULT})`)
+    .option(
+      '--wait [seconds]',
+      `wait until instances are ready and host ports listen (default ${WAIT_SECONDS_DEFAULT})`,
+    )
     .addHelpText(
       'after',
       examples([

@@ -43,10 +43,16 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
         ? 'none yet'
         : `at most ${formatCores(upper)} cores in ${forecast.horizonSeconds} s (${forecast.model})`,
     ],
+    ...view.ports.map((port) => ['port', portText(port)] as const),
     ['why', view.reason],
     ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
   ];
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
+}
+
+function portText({ name, host, missingOn }: ComponentView['ports'][number]): string {
+  const where = missingOn.length === 0 ? 'listens' : `does not listen on ${missingOn.join(', ')}`;
+  return `${host} to ${name}, ${where}`;
 }
 
 /** Of so many of the hottest shards more is said. */

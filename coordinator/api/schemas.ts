@@ -48,6 +48,10 @@ export const COMPONENT = object({
   latencyMs: { type: ['object', 'null'], additionalProperties: true },
   forecast: { type: ['object', 'null'], additionalProperties: true },
   reason: text,
+  ports: {
+    ...list(object({ name: text, host: number, missingOn: list(text) })),
+    description: 'host ports, with the connected hosts on which nothing listens on them',
+  },
   shards: {
     ...list(object({ shard: number, owner: { type: ['string', 'null'] }, cpu: number, callsPerSecond: number })),
     type: ['array', 'null'],

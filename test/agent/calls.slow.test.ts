@@ -27,6 +27,7 @@ t.test('components call what their manifest grants, through a host port, and not
     shards: { 't/store': shardMap(1, ['t-store-0']) },
   }));
   await rig.until('all are ready', () => names.every((name) => rig.status(`t-${name}-0`)?.phase === 'ready'));
+  await rig.until('the host port listens', () => rig.ports.some(({ host }) => host === port));
   await rig.until('the shards are owned', () => rig.status('t-store-0')?.shards.length === 64);
 
   for (let i = 0; i < 100; i += 1) await ask(`/store/set?key=k${i}&value=v${i}`);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { Paths } from '../../agent/paths.js';
-import { Ports, type Upstream, wantedPorts } from '../../agent/ports.js';
+import { type PortEvents, Ports, type Upstream, wantedPorts } from '../../agent/ports.js';
 import { randomFrom } from '../random.js';
 import { component } from './rig.js';
 
@@ -26,13 +26,21 @@ t.test('a host port in use is told once, tried again, and taken when it is free'
       return listen.apply(this, words);
     },
   });
-  const events = { wanted() {}, failed: (_app: string, _component: string, message: string) => told.push(message) };
+  let listening = 0;
+  const events: PortEvents = {
+    wanted() {},
+    failed: (_app, _component, message) => told.push(message),
+    listening: () => {
+      listening += 1;
+    },
+  };
   const ports = new Ports(new Paths(folder), events, pino({ level: 'silent' }));
   t.teardown(() => ports.close());
   await ports.sync([{ app: 'a', component: 'web', name: 'http', host, upstreams: [] }]);
   while (tried < 3) await new Promise((resolve) => setTimeout(resolve, 20));
   t.match(told, [/cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/]);
   t.equal(told.length, 1);
+  t.same([listening, ports.listening()], [0, []]);
 
   await new Promise((resolve) => other.close(resolve));
   const accepted = () =>
@@ -43,6 +51,9 @@ t.test('a host port in use is told once, tried again, and taken when it is free'
     });
   while (!(await accepted())) await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(told.length, 1);
+  t.same([listening, ports.listening()], [1, [{ app: 'a', component: 'web', host }]]);
+  await ports.sync([]);
+  t.same(ports.listening(), []);
 });
 
 /** A component whose connections are served by sockets of this process; each says its number and then does as it likes. */
@@ -55,7 +66,7 @@ class Served {
   private constructor(folder: string, host: number) {
     this.#folder = folder;
     this.host = host;
-    const events = { wanted() {}, failed() {} };
+    const events = { wanted() {}, failed() {}, listening() {} };
     this.ports = new Ports(new Paths(folder), events, pino({ level: 'silent' }), randomFrom(7));
   }
 

@@ -11,6 +11,7 @@ import {
   type DesiredInstance,
   type InstanceStatus,
   LINK_VERSION,
+  type ListeningPort,
   type ToCoordinator,
 } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
@@ -24,6 +25,7 @@ const MIB = 2 ** 20;
 export class AgentRig {
   readonly events: AgentEvent[] = [];
   statuses: InstanceStatus[] = [];
+  ports: ListeningPort[] = [];
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
   agent: ChildProcess | undefined;
@@ -131,6 +133,7 @@ export class AgentRig {
     } else {
       this.applied = message.revision;
       this.statuses = message.instances;
+      this.ports = message.ports ?? [];
       this.events.push(...message.events);
     }
     this.#changed();

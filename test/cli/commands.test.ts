@@ -294,6 +294,17 @@ t.test('apply --wait waits for ready instances, and says what is wrong when they
   const good = await shoal('apply', '-f', file, '--wait', '30');
   t.match(good, { code: 0, out: /search is ready\n$/, err: 'waiting for web 0/2\nwaiting for web 1/2\n' });
 
+  asked = 0;
+  fake.on('GET /v1/apps/search/components', (_, response) => {
+    asked += 1;
+    const missingOn = ['rack1', 'rack2'].slice(asked - 1);
+    response.end(JSON.stringify([componentView({ ports: [{ name: 'http', host: 8080, missingOn }] })]));
+  });
+  t.match(await shoal('apply', '-f', file, '--wait'), {
+    code: 0,
+    err: 'waiting for port 8080 of web on rack1, rack2\nwaiting for port 8080 of web on rack2\n',
+  });
+
   fake
     .json('GET /v1/apps/search/components', [componentView({ count: { ...count, ready: 1 } })])
     .json('GET /v1/instances', [

@@ -105,6 +105,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
       ],
     },
     reason: 'forecast 0.55 cores at 70%',
+    ports: [],
     shards: null,
     ...more,
   };

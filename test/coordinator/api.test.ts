@@ -300,3 +300,21 @@ t.test('a component that waits for room says so', async (t) => {
   const view = (await api.inject('/v1/apps/shop/components/web')).json<ComponentView>();
   t.match(view.reason, /1 instances wait for room: no host has disk=ssd/);
 });
+
+t.test('a component tells on which hosts its host ports do not listen yet', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  for (const host of ['h1', 'h2', 'away']) await rig.addHost(host);
+  rig.coordinator.disconnect('away', 'gone');
+  const payload = 'app: shop\ncomponents: {web: {rootfs: host, command: [x], ports: [{ name: http, host: 8080 }]}}';
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: { 'content-type': 'text/yaml' }, payload });
+  const ports = async () => (await rig.api.inject('/v1/apps/shop/components/web')).json<ComponentView>().ports;
+  t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: ['h1', 'h2'] }]);
+  const { revision } = rig.coordinator.state;
+  const web = { app: 'shop', component: 'web', host: 8080 };
+  rig.coordinator.report('h2', revision, [], [], [web]);
+  rig.coordinator.report('h1', revision, [], [], [{ ...web, app: 'another' }]);
+  t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: ['h1'] }]);
+  rig.coordinator.report('h1', revision, [], [], [web]);
+  t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: [] }]);
+});

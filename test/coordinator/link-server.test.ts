@@ -79,6 +79,11 @@ t.test('an agent is welcomed, told what its host shall be, and told again when t
   const wants = (each: ToAgent) => each.type === 'desired' && each.desired.instances.length === 2;
   await agent.until((messages) => messages.some(wants));
   t.equal((await rig.api.inject('/v1/hosts')).json()[0].connected, true);
+  const ports = [{ app: 'shop', component: 'web', host: 8080 }];
+  agent.send({ type: 'report', atMs: 2, revision: 0, instances: [], events: [], ports });
+  const known = () => rig.coordinator.observed.hosts.get(HOST.name)?.ports;
+  while (known()?.length !== 1) await new Promise((resolve) => setImmediate(resolve));
+  t.same(known(), ports);
   agent.end();
 });
 
@@ -100,6 +105,11 @@ t.test('who breaks the protocol is disconnected and disturbs no other', async (t
     (agent) => {
       agent.hello('twice');
       agent.hello('twice');
+    },
+    (agent) => {
+      agent.hello('portless');
+      const ports = [{ app: 'a', component: 'web', host: 0 }];
+      agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [], ports });
     },
     (agent) => {
       agent.hello('liar');
