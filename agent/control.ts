@@ -14,6 +14,7 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { withSocketPath } from './sockets.js';
+import { TokenBucket } from './token-bucket.js';
 
 export interface ControlEvents {
   hello(): void;
@@ -21,6 +22,8 @@ export interface ControlEvents {
   stats(stats: InstanceStats): void;
   /** The instance wants to call a component of its app that has no instance. */
   wanted(component: string): void;
+  /** The process says more than it may, and is read more slowly; called each time that it has to wait. */
+  flooded(): void;
   /** The process broke the protocol or hung up; it may dial again. */
   closed(why: string): void;
 }
@@ -36,15 +39,27 @@ export type ShardCommand = 'shard-own' | 'shard-freeze' | 'shard-install' | 'sha
 /** Four state shards may be on their way at once, each of up to one frame. */
 const QUEUED_BYTES_MAX = 5 * LIMITS.frameBytesMax;
 
+/** So many bytes count as a message of their own. */
+const COUNTED_BYTES = 64 * 1024;
+/** What the process may say for one command: that it is done, with what the shard holds, and its numbers. */
+const COMMAND_CREDIT = 2 + Math.ceil(LIMITS.frameBytesMax / COUNTED_BYTES);
+
+function newRate(): TokenBucket {
+  return new TokenBucket(LIMITS.controlMessagesPerSecondMax, LIMITS.controlMessagesBurstMax);
+}
+
 /**
  * The agent's end of the control connection with the process inside one instance, which is not trusted: what breaks
- * the protocol is disconnected and harms nothing else. The last process to dial is the one that is talked to.
+ * the protocol is disconnected and harms nothing else. The last process to dial is the one that is talked to. One that
+ * says too much, by messages or bytes, is not read until that has been waited off, also when it dials again.
  */
 export class Control {
   readonly #id: string;
   readonly #events: ControlEvents;
   #server: Server | undefined;
   #socket: Socket | undefined;
+  #rate = newRate();
+  #paused: NodeJS.Timeout | undefined;
   #lastRoutes: Buffer | undefined;
   readonly #pending = new Map<number, Pending>();
   #nextRequest = 1;
@@ -96,6 +111,7 @@ export class Control {
     const message: ToInstance =
       type === 'shard-install' ? { type, shard, requestId, entries } : { type, shard, requestId };
     const frame = encodeFrame(message);
+    this.#rate.give(COMMAND_CREDIT);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#pending.delete(requestId);
@@ -119,27 +135,56 @@ export class Control {
     this.#disconnect('the process ended');
     this.shards = null;
     this.frozen = [];
+    this.#resume();
+    this.#rate = newRate();
   }
 
   close(): void {
+    this.#resume();
     this.#server?.close();
     this.#server = undefined;
     this.#disconnect('the agent closed the connection');
   }
 
   #accept(socket: Socket): void {
+    if (this.#rate.debtMs() > 0) {
+      socket.destroy();
+      this.#events.flooded();
+      return;
+    }
+    this.#rate.take(1);
     this.#disconnect('another connection took its place');
     this.#socket = socket;
     const reader = new FrameReader();
     socket.on('data', (chunk: Buffer) => {
       try {
-        for (const message of reader.push(chunk)) this.#take(parseFromInstance(message));
+        const messages = reader.push(chunk);
+        this.#rate.take(messages.length + chunk.length / COUNTED_BYTES);
+        for (const message of messages) this.#take(parseFromInstance(message));
+        this.#slowDown(socket);
       } catch (error) {
         this.#lost(socket, toShoalError(error).message);
       }
     });
     socket.on('error', (error) => this.#lost(socket, error.message));
     socket.on('close', () => this.#lost(socket, 'the process closed its connection'));
+  }
+
+  /** What comes waits in the socket, and then in the process itself, until the debt is waited off. */
+  #slowDown(socket: Socket): void {
+    const waitMs = this.#rate.debtMs();
+    if (waitMs === 0 || this.#paused !== undefined) return;
+    socket.pause();
+    this.#paused = setTimeout(() => {
+      this.#resume();
+      socket.resume();
+    }, waitMs);
+    this.#events.flooded();
+  }
+
+  #resume(): void {
+    clearTimeout(this.#paused);
+    this.#paused = undefined;
   }
 
   #lost(socket: Socket, why: string): void {

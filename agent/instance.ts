@@ -34,6 +34,8 @@ const SIGTERM = 15;
 const PROBE_MS = 25;
 /** A process without SDK and ports counts as ready when it has run for so long. */
 const PLAIN_READY_MS = 1_000;
+/** That a process says too much is told at most so often. */
+const FLOOD_TOLD_MS = 60_000;
 
 /**
  * One micro-instance from its creation to its removal: starts it, starts it again when it ends unasked, notices that it
@@ -59,6 +61,7 @@ export class Instance {
   #killedFor: string | undefined;
   /** Why the last resize was not carried out; null when it was. */
   #resizeRefused: string | null = null;
+  #floodToldMs = Number.NEGATIVE_INFINITY;
   #stats: InstanceStats | undefined;
   #sample: Sample | undefined;
   #timers = new Set<NodeJS.Timeout>();
@@ -76,6 +79,7 @@ export class Instance {
       ready: () => this.#becomeReady(),
       stats: (stats) => this.#takeStats(stats),
       wanted: (component) => tools.wanted(this, component),
+      flooded: () => this.#flooded(),
       closed: () => tools.changed(),
     });
   }
@@ -397,6 +401,14 @@ export class Instance {
     const shardsChanged = String(stats.shards) !== String(this.#stats?.shards);
     this.#stats = stats;
     if (shardsChanged) this.#tools.changed();
+  }
+
+  #flooded(): void {
+    const now = this.#tools.clock();
+    if (now - this.#floodToldMs < FLOOD_TOLD_MS) return;
+    this.#floodToldMs = now;
+    const most = `${LIMITS.controlMessagesPerSecondMax} messages/s`;
+    this.#tools.event(this, 'control-flood', `says more to the agent than ${most}, and is read no faster than that`);
   }
 
   async #remove(): Promise<void> {

@@ -23,6 +23,9 @@ export const LIMITS = {
   drainMsMax: 5_000,
   stopMsMax: 5_000,
   handoverMsMax: 10_000,
+  /** What an instance may say to its agent unasked: messages each second, and in a burst. */
+  controlMessagesPerSecondMax: 200,
+  controlMessagesBurstMax: 1_000,
   logFileBytesMax: 4 * 1024 * 1024,
   logFilesMax: 3,
   eventsKeptMax: 2_000,

@@ -28,6 +28,7 @@ t.test('a process that does not read what the agent tells it is cut off', async 
     ready() {},
     stats() {},
     wanted() {},
+    flooded() {},
     closed: (why) => {
       closed = why;
     },

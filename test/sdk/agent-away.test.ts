@@ -11,7 +11,14 @@ async function newAgent(id: string, folder: string): Promise<Control> {
   const told = new Promise<void>((resolve) => {
     both = resolve;
   });
-  const control = new Control(id, { hello() {}, ready: () => both(), stats() {}, wanted() {}, closed() {} });
+  const control = new Control(id, {
+    hello() {},
+    ready: () => both(),
+    stats() {},
+    wanted() {},
+    flooded() {},
+    closed() {},
+  });
   await control.listen(folder, process.geteuid?.() ?? 0);
   await told;
   return control;

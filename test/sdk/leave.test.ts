@@ -25,7 +25,14 @@ async function startChild(rig: Rig, id: string): Promise<Child> {
   const isReady = new Promise<void>((resolve) => {
     ready = resolve;
   });
-  const control = new Control(id, { hello() {}, ready: () => ready(), stats() {}, wanted() {}, closed() {} });
+  const control = new Control(id, {
+    hello() {},
+    ready: () => ready(),
+    stats() {},
+    wanted() {},
+    flooded() {},
+    closed() {},
+  });
   await control.listen(folder, process.geteuid?.() ?? 0);
   const env = { SHOAL_APP: 'a', SHOAL_COMPONENT: 'back', SHOAL_INSTANCE: id };
   const child = fork(SCRIPT, {

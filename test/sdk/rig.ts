@@ -17,6 +17,8 @@ export interface Member {
 export class Rig {
   readonly members: Member[] = [];
   readonly wanted: string[] = [];
+  /** Instances that said more to the agent than they may. */
+  readonly flooded: string[] = [];
   private constructor(readonly folder: string) {}
 
   static async make(): Promise<Rig> {
@@ -37,6 +39,7 @@ export class Rig {
       ready: () => becameReady(),
       stats() {},
       wanted: (name) => this.wanted.push(name),
+      flooded: () => this.flooded.push(id),
       closed() {},
     });
     await control.listen(socketFolder, process.geteuid?.() ?? 0);
