@@ -1,9 +1,7 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander';
-import { ShoalError, toShoalError } from '../protocol/errors.js';
-import { type Io, reportError } from './io.js';
-import { createProgram } from './program.js';
+import type { Io } from './io.js';
 import { choosePaint } from './render/paint.js';
+import { runCommand } from './run.js';
 
 const EXIT_BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
 const SIZE_WITHOUT_TERMINAL = { width: 120, height: 50 };
@@ -37,32 +35,7 @@ const io: Io = {
       : SIZE_WITHOUT_TERMINAL,
 };
 
-const words = process.argv.slice(2);
-const program = createProgram(io, interrupted.signal);
-try {
-  await program.parseAsync(words, { from: 'user' });
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
-}
-
-function exitCodeOf(error: unknown): number {
-  const json = words.includes('--json');
-  if (error instanceof CommanderError) {
-    // Help and version come as errors too, with exit code 0.
-    if (error.exitCode === 0) return 0;
-    if (error.code === 'commander.help' && !json) io.err(`${program.helpInformation()}\n`);
-    return reportError(io, new ShoalError('SHOAL_E_USAGE', usageText(error)), json);
-  }
-  // The user knows that he interrupted it. A command that runs until interrupted returns without an error.
-  if (exitBySignal !== 0 && toShoalError(error).code === 'SHOAL_E_CANCELLED') return exitBySignal;
-  return reportError(io, error, json);
-}
-
-function usageText(error: CommanderError): string {
-  if (error.code === 'commander.help') return 'say what to do; `shoal help` lists the commands';
-  const text = error.message
-    .replace(/^error: /, '')
-    .replaceAll('\n', ' ')
-    .replace(/\.$/, '');
-  return `${text}; see \`shoal help\``;
-}
+process.exitCode = await runCommand(process.argv.slice(2), io, {
+  signal: interrupted.signal,
+  exitCode: () => exitBySignal,
+});

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { Io } from '../../cli/io.js';
+import { choosePaint } from '../../cli/render/paint.js';
+import { runCommand } from '../../cli/run.js';
 
 const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
@@ -25,11 +28,16 @@ export interface CliOptions {
   cwd?: string;
 }
 
+/** The environment of this process, without what the command would go by. */
+function inherited(): NodeJS.ProcessEnv {
+  const { SHOAL_SERVER: _server, SHOAL_TOKEN_FILE: _file, NO_COLOR: _color, ...rest } = process.env;
+  return rest;
+}
+
 /** Starts the compiled command with nothing of Shoal in its environment but what is given. */
 export function startCli(words: readonly string[], { env = {}, input, cwd }: CliOptions = {}): RunningCli {
-  const { SHOAL_SERVER: _server, SHOAL_TOKEN_FILE: _file, NO_COLOR: _color, ...inherited } = process.env;
   const child = spawn(process.execPath, [MAIN, ...words], {
-    env: { ...inherited, ...env },
+    env: { ...inherited(), ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
   });
@@ -59,6 +67,33 @@ export function startCli(words: readonly string[], { env = {}, input, cwd }: Cli
   return { child, out: () => text.out, err: () => text.err, printed, ended };
 }
 
-export function runCli(words: readonly string[], options: CliOptions = {}): Promise<Outcome> {
-  return startCli(words, options).ended;
+/**
+ * Runs the command to its end: within this process, without what takes most of its time, the start of another one. Not
+ * two at once. With an input it is a process of its own.
+ */
+export async function runCli(words: readonly string[], options: CliOptions = {}): Promise<Outcome> {
+  if (options.input !== undefined) return startCli(words, options).ended;
+  const { env = {}, cwd } = options;
+  const text = { out: '', err: '' };
+  const all = { ...inherited(), ...env };
+  const io: Io = {
+    out: (more) => {
+      text.out += more;
+    },
+    err: (more) => {
+      text.err += more;
+    },
+    env: all,
+    terminal: false,
+    paint: choosePaint(false, all),
+    size: () => ({ width: 120, height: 50 }),
+  };
+  const before = process.cwd();
+  if (cwd !== undefined) process.chdir(cwd);
+  try {
+    const code = await runCommand(words, io, { signal: new AbortController().signal, exitCode: () => 1 });
+    return { code, ...text };
+  } finally {
+    process.chdir(before);
+  }
 }
