@@ -17,27 +17,31 @@
  *   const [next] = forecastDemand(forecaster, 5);
  */
 import { factorAt, type KnownEvent } from './events.js';
-import { createRing, newest, push, type Ring, valueAt } from './history.js';
+import { createHistory, createRing, type History, newest, push, type Ring, tell, valueAt } from './history.js';
 import {
+  type Constants,
+  constantsOf,
   expectLevels,
   FITTED_AT_FIRST,
   holdLevels,
   LEVELS,
   LEVELS_STATE,
+  type Levels,
   learnLevels,
   levelName,
-  MULTIPLES,
-  multiplesByHorizon,
+  multiplesAt,
+  noMultiples,
   oneMore,
   type Smoothing,
 } from './levels.js';
-import { normalQuantile } from './random.js';
 import { type RefitJob, type RefitResult, SEASON_STEPS_MAX, startSeasonal } from './refit.js';
 import {
   cleaned,
   expectTick,
+  factorOf,
   learnSlot,
   longest,
+  offsetOf,
   rowAfter,
   type SeasonalModel,
   seasonAgo,
@@ -45,16 +49,18 @@ import {
   seasonalModel,
   seasonalName,
   without,
-  withSeason,
 } from './seasonal.js';
 import {
   compare,
   comparisonsOf,
   createTrackRecord,
+  EACH_STEP,
   errorOf,
-  errorQuantile,
+  errorQuantiles,
   forecastFor,
   horizonDue,
+  type QuantilePlace,
+  quantilePlace,
   rearranged,
   type TrackRecord,
   TURNS,
@@ -62,6 +68,7 @@ import {
   weighted,
   weightOf,
   writeDown,
+  writtenDown,
 } from './track-record.js';
 import type { Forecast } from './types.js';
 
@@ -80,18 +87,18 @@ export interface DemandForecaster {
   /** A refit is due at this tick. */
   refitAt: number;
   fitted: Smoothing;
-  /** Of `fitted`; see multiplesByHorizon. */
-  multiples: Float64Array;
-  /** The shortest step first, which is a single tick. */
-  readonly history: readonly Ring[];
+  /** Derived from `fitted`. */
+  constants: Constants;
+  readonly history: History;
   /** Without season first. */
   views: View[];
+  /** Of the views, LEVELS_STATE numbers each. */
+  levels: Levels;
   record: TrackRecord;
 }
 
 /** The family of levels over the values as they are, or without the season of a model. */
 export interface View {
-  readonly levels: Float64Array;
   readonly seasonal: SeasonalModel | null;
   /** Cycles in a row at whose end the season was of no help. */
   idleCycles: number;
@@ -148,6 +155,10 @@ const IDLE_CYCLES_MAX = 3;
 const COMPARISONS_MIN = 16;
 /** For the name, and for whether a season helps: more than the tick itself. */
 const SHARE = 0.95;
+/** Of the usual bounds. */
+const PLACES = [quantilePlace(1 - SHARE), quantilePlace(SHARE)];
+/** Bounds of one path, at most. */
+const PLACES_MAX = 16;
 
 export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: DemandForecasterOptions): DemandForecaster {
   if (!(stepSeconds >= STEP_SECONDS_MIN && stepSeconds <= DAY_SECONDS)) {
@@ -164,9 +175,10 @@ export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: Deman
     outliers: 0,
     refitAt: REFIT_FIRST,
     fitted: FITTED_AT_FIRST,
-    multiples: multiplesByHorizon(horizons, FITTED_AT_FIRST),
-    history: ringsFor(stepSeconds, season),
+    constants: constantsOf(FITTED_AT_FIRST, horizons),
+    history: createHistory(ringsFor(stepSeconds, season)),
     views: [newView(null)],
+    levels: new Float64Array(LEVELS_STATE),
     record: createTrackRecord(LEVELS, horizons),
   };
 }
@@ -184,13 +196,20 @@ export function observeDemand(forecaster: DemandForecaster, value: number | null
   learn(forecaster, y, tick);
   forecaster.ticks = tick + 1;
   pass(forecaster, y);
-  for (let turn = 0; turn < TURNS; turn++) {
-    const horizon = horizonDue(forecaster.record, tick, turn);
-    if (horizon < 0) continue;
-    expectAll(forecaster, tick + 2 ** horizon, forecaster.multiples, horizon * MULTIPLES);
-    writeDown(forecaster.record, horizon, tick, expected, forecaster.typical);
-  }
+  writeAll(forecaster, tick, TURNS);
   return forecaster;
+}
+
+/** Writes down what is expected at the first so many of the horizons that are due at a tick, the last one. */
+function writeAll(forecaster: DemandForecaster, tick: number, turns: number): void {
+  const { record, constants, typical } = forecaster;
+  for (let turn = 0; turn < turns; turn++) {
+    const horizon = horizonDue(record, tick, turn);
+    if (horizon < 0) continue;
+    multiplesAt(horizon, constants, multiples);
+    expectAll(forecaster, tick + (1 << horizon));
+    writeDown(record, horizon, tick, expected, typical);
+  }
 }
 
 /** The steps that begin within the next `seconds`, nearest first. Zeros before the first value. */
@@ -199,17 +218,15 @@ export function forecastDemand(
   seconds: number,
   options: DemandForecastOptions = {},
 ): ForecastPoint[] {
-  const share = options.share ?? SHARE;
-  const deviate = normalQuantile(share);
+  const { share } = options;
   const points: ForecastPoint[] = [];
-  walk(forecaster, stepsIn(forecaster, seconds), (mean, quantile, ahead) => {
+  const places = share === undefined || share === SHARE ? PLACES : [quantilePlace(1 - share), quantilePlace(share)];
+  walk(forecaster, stepsIn(forecaster, seconds), places, (mean, errors, ahead) => {
     const by = factorAhead(forecaster, options, ahead);
-    const lower = quantile(1 - share, -deviate);
-    const upper = quantile(share, deviate);
     points.push({
       mean: bounded(by * mean),
-      lower: bounded(by * Math.min(mean, mean + lower)),
-      upper: bounded(by * Math.max(mean, mean + upper)),
+      lower: bounded(by * lowerOf(mean, errors[0] as number)),
+      upper: bounded(by * upperOf(mean, errors[1] as number)),
     });
   });
   return points;
@@ -223,17 +240,26 @@ export function forecastPath(
   options: DemandForecastOptions = {},
 ): Forecast {
   const path: Forecast = { model: demandModelName(forecaster), mean: [], intervals: [] };
-  const shares = levels.map((level) => ({ level, share: 0.5 + level / 2, deviate: normalQuantile(0.5 + level / 2) }));
   path.intervals = levels.map((level) => ({ level, lower: [], upper: [] }));
-  walk(forecaster, stepsIn(forecaster, seconds), (mean, quantile, ahead) => {
+  const places = levels.flatMap((level) => [quantilePlace(0.5 - level / 2), quantilePlace(0.5 + level / 2)]);
+  walk(forecaster, stepsIn(forecaster, seconds), places, (mean, errors, ahead) => {
     const by = factorAhead(forecaster, options, ahead);
     path.mean.push(bounded(by * mean));
-    for (const [i, { share, deviate }] of shares.entries()) {
-      path.intervals[i]?.lower.push(bounded(by * Math.min(mean, mean + quantile(1 - share, -deviate))));
-      path.intervals[i]?.upper.push(bounded(by * Math.max(mean, mean + quantile(share, deviate))));
+    for (const [i, { lower, upper }] of path.intervals.entries()) {
+      lower.push(bounded(by * lowerOf(mean, errors[2 * i] as number)));
+      upper.push(bounded(by * upperOf(mean, errors[2 * i + 1] as number)));
     }
   });
   return path;
+}
+
+/** Bounds never change sides. */
+function lowerOf(mean: number, error: number): number {
+  return error < 0 ? mean + error : mean;
+}
+
+function upperOf(mean: number, error: number): number {
+  return error > 0 ? mean + error : mean;
 }
 
 /** For people: which model weighs most now, over all horizons. */
@@ -254,7 +280,7 @@ export function demandModelName({ ticks, views, record, history, stepSeconds }: 
       if (own > member.weight) member = { weight: own, index: k - from };
     }
     if (weight <= best.weight) continue;
-    const slotSeconds = ((history[seasonal?.ring ?? 0] as Ring).ticks ?? 1) * stepSeconds;
+    const slotSeconds = (history.rings[seasonal?.ring ?? 0] as Ring).ticks * stepSeconds;
     best = { weight, name: seasonal === null ? levelName(member.index) : seasonalName(seasonal, slotSeconds) };
   }
   return best.name;
@@ -266,7 +292,7 @@ export function refitJob(forecaster: DemandForecaster): RefitJob | null {
   const { ticks, history, stepSeconds, seasonSeconds } = forecaster;
   // At 128 steps, at 256, 512 … and then each day.
   forecaster.refitAt = ticks + Math.min(ticks, Math.max(RING_STEPS, Math.round(DAY_SECONDS / stepSeconds)));
-  const rings = history.map((ring) => ({ ticks: ring.ticks, count: ring.count, values: newest(ring) }));
+  const rings = history.rings.map((ring) => ({ ticks: ring.ticks, count: ring.count, values: newest(ring) }));
   return { tick: ticks, mark: markAt(forecaster, ticks), seasonTicks: seasonSeconds / stepSeconds, rings };
 }
 
@@ -275,19 +301,21 @@ export function applyRefit(forecaster: DemandForecaster, result: RefitResult): b
   if (result.tick > forecaster.ticks || !Object.is(markAt(forecaster, result.tick), result.mark)) return false;
   const models: { model: SeasonalModel; gains: readonly number[] }[] = [];
   for (const fitted of result.seasonal) {
-    const ring = forecaster.history[fitted.ring];
+    const ring = forecaster.history.rings[fitted.ring];
     if (ring === undefined || ring.count - fitted.count > ring.values.length) return false;
-    const model = seasonalModel(fitted);
+    const model = seasonalModel(fitted, fitted.count);
     let tame = true;
     // What has come since.
-    for (let slot = fitted.count; slot < ring.count && tame; slot++) tame = learnSlot(model, valueAt(ring, slot));
+    for (let slot = fitted.count; slot < ring.count && tame; slot++) tame = learnSlot(model, valueAt(ring, slot), slot);
     if (tame) models.push({ model, gains: fitted.gains });
   }
   if (result.fitted !== null) {
     forecaster.fitted = result.fitted;
-    forecaster.multiples = multiplesByHorizon(forecaster.record.horizons, result.fitted);
+    forecaster.constants = constantsOf(result.fitted, forecaster.record.horizons);
   }
   setModels(forecaster, models);
+  // What the new ones expect counts from now on.
+  writeAll(forecaster, forecaster.ticks - 1, EACH_STEP);
   return true;
 }
 
@@ -320,9 +348,9 @@ function dividing(season: number): number {
 
 /** Compares and learns the value of a tick, before time goes on. */
 function learn(forecaster: DemandForecaster, y: number, tick: number): void {
-  const { record, views, history, fitted } = forecaster;
+  const { record, views, levels, history, constants } = forecaster;
   if (Number.isNaN(y)) {
-    for (const { levels } of views) holdLevels(levels, fitted);
+    for (let v = 0; v < views.length; v++) holdLevels(levels, v * LEVELS_STATE, 1, constants);
     return;
   }
   const forecast = forecastFor(record, tick);
@@ -338,10 +366,12 @@ function learn(forecaster: DemandForecaster, y: number, tick: number): void {
     const horizon = horizonDue(record, tick, turn);
     if (horizon >= 0) compare(record, horizon, tick, y);
   }
-  for (const { levels, seasonal } of views) {
-    const season = seasonal === null ? 0 : seasonAt(seasonal, history[seasonal.ring] as Ring, tick);
+  for (let v = 0; v < views.length; v++) {
+    const { seasonal } = views[v] as View;
+    const season = seasonal === null ? 0 : seasonAt(seasonal, history.rings[seasonal.ring] as Ring, tick);
     const raw = plainValue(seasonal, season, nearly);
-    learnLevels(levels, raw, learnt === nearly ? raw : plainValue(seasonal, season, learnt), forecaster.known, fitted);
+    const value = learnt === nearly ? raw : plainValue(seasonal, season, learnt);
+    learnLevels(levels, v * LEVELS_STATE, raw, value, forecaster.known, constants);
   }
   forecaster.known += 1;
   forecaster.typical += Math.max(TYPICAL_SHARE, 1 / forecaster.known) * (y - forecaster.typical);
@@ -350,18 +380,13 @@ function learn(forecaster: DemandForecaster, y: number, tick: number): void {
 /** Time goes on by a tick: the rings, and the seasonal models on them. */
 function pass(forecaster: DemandForecaster, y: number): void {
   const { history } = forecaster;
+  const { rings } = history;
+  const told = push(history, y);
+  if (told) tell(history);
   let wild = false;
-  for (let index = 0; index < history.length; index++) {
-    const ring = history[index] as Ring;
-    if (!push(ring, y)) continue;
-    let used = false;
-    for (const view of forecaster.views) {
-      if (view.seasonal?.ring !== index) continue;
-      used = true;
-      if (!learnSlot(view.seasonal, valueAt(ring, ring.count - 1)) || isIdle(forecaster, view, ring)) wild = true;
-      if (wild) view.idleCycles = IDLE_CYCLES_MAX;
-    }
-    if (!used) startNamed(forecaster, ring, index);
+  for (let index = 0; index < (told ? rings.length : 1); index++) {
+    const ring = rings[index] as Ring;
+    if (ring.passed === 0 && passSlot(forecaster, ring, index)) wild = true;
   }
   if (!wild) return;
   const kept = forecaster.views.filter(({ idleCycles }) => idleCycles < IDLE_CYCLES_MAX);
@@ -371,10 +396,27 @@ function pass(forecaster: DemandForecaster, y: number): void {
   );
 }
 
+/** A ring has completed a slot. Answers whether the seasonal model on it is to be dropped, and marks it. */
+function passSlot(forecaster: DemandForecaster, ring: Ring, index: number): boolean {
+  const { views } = forecaster;
+  const slot = ring.count - 1;
+  for (let v = 1; v < views.length; v++) {
+    const view = views[v] as View;
+    if (view.seasonal?.ring !== index) continue;
+    const value = valueAt(ring, slot);
+    if (learnSlot(view.seasonal, value, slot) && !isIdle(forecaster, v, ring)) return false;
+    view.idleCycles = IDLE_CYCLES_MAX;
+    return true;
+  }
+  startNamed(forecaster, ring, index);
+  return false;
+}
+
 /** At the end of a cycle: whether the season has been of no help, over all horizons, for some cycles. */
-function isIdle({ record, views }: DemandForecaster, view: View, ring: Ring): boolean {
+function isIdle({ record, views }: DemandForecaster, v: number, ring: Ring): boolean {
+  const view = views[v] as View;
   if (ring.count % longest(view.seasonal as SeasonalModel) !== 0) return false;
-  const from = candidateAt(views.indexOf(view));
+  const from = candidateAt(v);
   const best = (at: number, count: number, horizon: number): number => {
     let least = Number.POSITIVE_INFINITY;
     for (let k = at; k < at + count; k++) least = Math.min(least, errorOf(record, horizon, k));
@@ -402,7 +444,7 @@ function startNamed(forecaster: DemandForecaster, ring: Ring, index: number): vo
   const others = forecaster.views.flatMap(({ seasonal }) =>
     seasonal === null ? [] : [{ model: seasonal, gains: [] }],
   );
-  setModels(forecaster, [...others, { model: seasonalModel(started), gains: started.gains }]);
+  setModels(forecaster, [...others, { model: seasonalModel(started, ring.count), gains: started.gains }]);
 }
 
 /** Replaces the seasonal models. Views of a ring that had one keep their record; new ones begin with the gains given. */
@@ -410,7 +452,7 @@ function setModels(
   forecaster: DemandForecaster,
   models: readonly { model: SeasonalModel; gains: readonly number[] }[],
 ): void {
-  const { views, record, history } = forecaster;
+  const { views, record, history, levels } = forecaster;
   const next = [views[0] as View];
   const places = Array.from({ length: LEVELS }, (_, k) => k);
   const gains: (readonly number[])[] = [];
@@ -423,13 +465,18 @@ function setModels(
   }
   forecaster.record = rearranged(record, places, (horizon, k) => {
     const v = Math.floor((k - LEVELS) / (LEVELS + 2));
-    const ring = history[(models[v] as { model: SeasonalModel }).model.ring] as Ring;
+    const ring = history.rings[(models[v] as { model: SeasonalModel }).model.ring] as Ring;
     let best = Number.POSITIVE_INFINITY;
     for (let i = 0; i < LEVELS; i++) best = Math.min(best, errorOf(record, horizon, i));
     return best * gainAt(gains[v] ?? [], 2 ** horizon / ring.ticks);
   });
   forecaster.views = next;
-  for (const view of next) if (view.seasonal !== null && !views.includes(view)) replay(forecaster, view);
+  forecaster.levels = new Float64Array(next.length * LEVELS_STATE);
+  for (const [v, view] of next.entries()) {
+    const old = views.indexOf(view) * LEVELS_STATE;
+    if (old < 0) replay(forecaster, v);
+    else forecaster.levels.set(levels.subarray(old, old + LEVELS_STATE), v * LEVELS_STATE);
+  }
 }
 
 /** Within a step a season helps less and less; beyond what was tried, as at the last that was. */
@@ -440,22 +487,24 @@ function gainAt(gains: readonly number[], steps: number): number {
 }
 
 /** Gives a new view the levels that it would have. */
-function replay({ history, fitted, ticks }: DemandForecaster, { levels, seasonal }: View): void {
-  const ring = history[0] as Ring;
+function replay({ history, views, levels, constants, ticks }: DemandForecaster, v: number): void {
+  const { seasonal } = views[v] as View;
+  const ring = history.rings[0] as Ring;
+  const at = v * LEVELS_STATE;
   let learnt = 0;
   for (let tick = Math.max(0, ticks - ring.values.length); tick < ticks; tick++) {
     const value = valueAt(ring, tick);
-    if (Number.isNaN(value)) holdLevels(levels, fitted);
+    if (Number.isNaN(value)) holdLevels(levels, at, 1, constants);
     else {
-      const season = seasonal === null ? 0 : seasonAt(seasonal, history[seasonal.ring] as Ring, tick);
+      const season = seasonal === null ? 0 : seasonAt(seasonal, history.rings[seasonal.ring] as Ring, tick);
       const plain = plainValue(seasonal, season, value);
-      learnLevels(levels, plain, plain, learnt++, fitted);
+      learnLevels(levels, at, plain, plain, learnt++, constants);
     }
   }
 }
 
 function newView(seasonal: SeasonalModel | null): View {
-  return { levels: new Float64Array(LEVELS_STATE), seasonal, idleCycles: 0 };
+  return { seasonal, idleCycles: 0 };
 }
 
 /** A value as a view sees it. */
@@ -473,65 +522,75 @@ function candidateAt(view: number): number {
   return view === 0 ? 0 : LEVELS + (view - 1) * (LEVELS + 2);
 }
 
-/** What each candidate expects; used again and again, since this runs for every series each step. */
+/** What each candidate expects, and for how far ahead; used again and again, since this runs for every series each step. */
 const expected = new Float64Array(3 * LEVELS + 4);
+const multiples = noMultiples();
 
-/** Fills `expected` for a tick that is still to come. */
-function expectAll({ views, history }: DemandForecaster, tick: number, multiples: Float64Array, from: number): void {
-  let at = 0;
-  for (const { levels, seasonal } of views) {
-    expectLevels(levels, multiples, from, expected, at);
-    if (seasonal !== null) {
-      const ring = history[seasonal.ring] as Ring;
-      const season = seasonAt(seasonal, ring, tick);
-      for (let k = at; k < at + LEVELS; k++) expected[k] = withSeason(seasonal, season, expected[k] as number);
-      at += LEVELS;
-      const own = expectTick(seasonal, ring, tick, season);
-      expected[at++] = own;
-      const ago = seasonAgo(seasonal, ring, tick);
-      expected[at++] = Number.isNaN(ago) ? own : ago;
-    } else {
-      at += LEVELS;
-    }
+/** Fills `expected` for a tick that is still to come; `multiples` are those of its distance. */
+function expectAll({ views, levels, history }: DemandForecaster, tick: number): void {
+  expectLevels(levels, 0, multiples, 1, 0, expected, 0);
+  let to = LEVELS;
+  for (let v = 1; v < views.length; v++) {
+    const seasonal = (views[v] as View).seasonal as SeasonalModel;
+    const ring = history.rings[seasonal.ring] as Ring;
+    const season = seasonAt(seasonal, ring, tick);
+    const factor = factorOf(seasonal, season);
+    const offset = offsetOf(seasonal, season);
+    expectLevels(levels, v * LEVELS_STATE, multiples, factor, offset, expected, to);
+    const own = expectTick(seasonal, ring, tick, factor, offset);
+    const ago = seasonAgo(seasonal, ring, tick);
+    expected[to + LEVELS] = Math.max(own, 0);
+    expected[to + LEVELS + 1] = Number.isNaN(ago) ? (expected[to + LEVELS] as number) : ago;
+    to += LEVELS + 2;
   }
-  for (let k = 0; k < at; k++) if ((expected[k] as number) < 0) expected[k] = 0;
 }
 
-/** For path after path, as above. */
-const multiplesAhead = new Float64Array(MULTIPLES);
+/** `errors`: their quantiles at the places asked for; good until it returns. */
+type Visit = (mean: number, errors: Float64Array, ahead: number) => void;
 
-type Quantile = (share: number, deviate: number) => number;
+/** Used again and again, as above: of the horizons around a step, and of the step. */
+const lowErrors = new Float64Array(PLACES_MAX);
+const highErrors = new Float64Array(PLACES_MAX);
+const errors = new Float64Array(PLACES_MAX);
 
-/** Calls `visit` for each of the next steps with the mean and a function of the error's quantiles. */
-function walk(
-  forecaster: DemandForecaster,
-  steps: number,
-  visit: (mean: number, quantile: Quantile, ahead: number) => void,
-): void {
-  const { record, ticks, typical, fitted } = forecaster;
-  let mean = 0;
-  let above = 0;
-  let between = 0;
-  multiplesAhead.fill(0);
+/** Calls `visit` for each of the next steps with the mean and the quantiles of its error. */
+function walk(forecaster: DemandForecaster, steps: number, places: readonly QuantilePlace[], visit: Visit): void {
+  if (places.length > PLACES_MAX) throw new RangeError(`at most ${PLACES_MAX} bounds`);
+  const { record, ticks, typical, constants } = forecaster;
   const last = record.horizons - 1;
-  const quantile: Quantile = (share, deviate) => {
-    const high = errorQuantile(record, above, share, deviate);
-    const low = above === 0 ? high : errorQuantile(record, above - 1, share, deviate);
-    return (Math.abs(mean) + typical) * (low + between * (high - low));
-  };
+  multiples.fill(0);
+  let above = 0;
+  errorQuantiles(record, 0, places, highErrors);
+  lowErrors.set(highErrors);
   for (let ahead = 1; ahead <= steps; ahead++) {
     if (ticks === 0) {
-      visit(0, () => 0, ahead);
+      visit(0, errors.fill(0), ahead);
       continue;
     }
-    while (above < last && 2 ** above < ahead) above += 1;
+    while (above < last && 1 << above < ahead) {
+      above += 1;
+      lowErrors.set(highErrors);
+      errorQuantiles(record, above, places, highErrors);
+    }
     // Beyond the last horizon it goes on as between the last two, whose difference stays.
-    between = above === 0 ? 1 : Math.min(1, Math.max(0, Math.log2(ahead) - above + 1));
-    oneMore(multiplesAhead, ahead - 1, fitted);
-    expectAll(forecaster, ticks - 1 + ahead, multiplesAhead, 0);
-    mean = weighted(record, above, expected);
-    visit(mean, quantile, ahead);
+    const between = ahead === 1 << above ? 1 : Math.min(1, Math.log2(ahead) - above + 1);
+    oneMore(multiples, ahead - 1, constants);
+    const mean = expectedIn(forecaster, ahead, above);
+    const scale = Math.abs(mean) + typical;
+    for (let i = 0; i < places.length; i++) {
+      const from = lowErrors[i] as number;
+      errors[i] = scale * (from + between * ((highErrors[i] as number) - from));
+    }
+    visit(mean, errors, ahead);
   }
+}
+
+/** Of the step so many ahead, with the weights of a horizon; `multiples` are those of its distance. */
+function expectedIn(forecaster: DemandForecaster, ahead: number, horizon: number): number {
+  const { record, ticks } = forecaster;
+  if (horizon < EACH_STEP && ahead === 1 << horizon) return writtenDown(record, horizon, ticks - 1);
+  expectAll(forecaster, ticks - 1 + ahead);
+  return weighted(record, horizon, expected);
 }
 
 function stepsIn({ stepSeconds }: DemandForecaster, seconds: number): number {
@@ -549,7 +608,7 @@ function factorAhead(
 
 /** Something that another forecaster is most unlikely to share: what the newest values were. */
 function markAt({ history }: DemandForecaster, tick: number): number {
-  const ring = history[0] as Ring;
+  const ring = history.rings[0] as Ring;
   let mark = 0;
   for (let i = 1; i <= 8; i++) {
     const value = valueAt(ring, tick - i);

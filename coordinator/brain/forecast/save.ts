@@ -1,9 +1,9 @@
 import type { DemandForecaster, View } from './demand-forecast.js';
 import { candidatesOf, createDemandForecaster } from './demand-forecast.js';
-import type { Ring } from './history.js';
+import { createHistory, type Ring, tell } from './history.js';
 import type { Form, Parameters, State } from './holt-winters.js';
-import { LEVELS_STATE, multiplesByHorizon, type Smoothing } from './levels.js';
-import { type SeasonalModel, seasonalModel } from './seasonal.js';
+import { constantsOf, LEVELS_STATE, type Levels, type Smoothing } from './levels.js';
+import { partsOf, type SeasonalModel, seasonalModel } from './seasonal.js';
 import { createTrackRecord, type TrackRecord } from './track-record.js';
 
 /**
@@ -13,15 +13,16 @@ import { createTrackRecord, type TrackRecord } from './track-record.js';
 const VERSION = 1;
 
 export function saveDemandForecaster(forecaster: DemandForecaster): string {
-  const { history, views, record, multiples: _derived, ...rest } = forecaster;
+  tell(forecaster.history);
+  const { history, views, levels, record, constants: _derived, ...rest } = forecaster;
   return JSON.stringify({
     version: VERSION,
     ...rest,
-    history: history.map((ring) => ({ ...ring, values: text(ring.values) })),
-    views: views.map(({ levels, seasonal, idleCycles }) => ({
-      levels: text(levels),
+    history: history.rings.map((ring) => ({ ...ring, values: text(ring.values) })),
+    views: views.map(({ seasonal, idleCycles }, v) => ({
+      levels: text(levels.subarray(v * LEVELS_STATE, (v + 1) * LEVELS_STATE)),
       idleCycles,
-      seasonal: seasonal === null ? null : { ...seasonal, multiples: undefined, state: savedState(seasonal.state) },
+      seasonal: seasonal === null ? null : savedSeasonal(seasonal, history.rings[seasonal.ring]?.count ?? 0),
     })),
     record: text(record.numbers),
   });
@@ -43,13 +44,16 @@ function read(saved: unknown): DemandForecaster {
   const stepSeconds = number(from, 'stepSeconds');
   const made = createDemandForecaster({ seasonSeconds: number(from, 'seasonSeconds'), stepSeconds });
   const rings = list(from, 'history');
-  if (rings.length !== made.history.length) throw new RangeError('other rings than the steps ask for');
-  const history = made.history.map((ring, i) => readRing(ring, fields(rings[i], 'ring')));
+  if (rings.length !== made.history.rings.length) throw new RangeError('other rings than the steps ask for');
+  const history = made.history.rings.map((ring, i) => readRing(ring, fields(rings[i], 'ring')));
   const ticks = count(from, 'ticks');
   if (history.some((ring) => ring.count !== Math.floor(ticks / ring.ticks) || ring.passed !== ticks % ring.ticks))
     throw new RangeError('rings of another age');
-  const views = list(from, 'views').map((view, i) => readView(history, fields(view, 'view'), i === 0));
-  if (views.length < 1 || views.length > 3) throw new RangeError(`${views.length} views`);
+  const parts = list(from, 'views').map((view) => fields(view, 'view'));
+  if (parts.length < 1 || parts.length > 3) throw new RangeError(`${parts.length} views`);
+  const views = parts.map((view, i) => readView(history, view, i === 0));
+  const levels = new Float64Array(views.length * LEVELS_STATE);
+  for (const [i, view] of parts.entries()) levels.set(readLevels(view), i * LEVELS_STATE);
   const fitted = readSmoothing(fields(from.fitted, 'fitted'));
   return {
     ...made,
@@ -59,9 +63,10 @@ function read(saved: unknown): DemandForecaster {
     outliers: number(from, 'outliers'),
     refitAt: count(from, 'refitAt'),
     fitted,
-    multiples: multiplesByHorizon(made.record.horizons, fitted),
-    history,
+    constants: constantsOf(fitted, made.record.horizons),
+    history: createHistory(history),
     views,
+    levels,
     record: readRecord(createTrackRecord(candidatesOf(views), made.record.horizons), string(from, 'record')),
   };
 }
@@ -82,17 +87,22 @@ function readRing(made: Ring, from: Fields): Ring {
   };
 }
 
-function readView(history: readonly Ring[], from: Fields, first: boolean): View {
+function readLevels(from: Fields): Levels {
   const levels = floats64(string(from, 'levels'));
   if (levels.length !== LEVELS_STATE) throw new RangeError(`${levels.length} levels`);
+  return levels;
+}
+
+function readView(history: readonly Ring[], from: Fields, first: boolean): View {
   if (first !== (from.seasonal === null)) throw new RangeError('the first view alone is without season');
   const seasonal = first ? null : readSeasonal(history, fields(from.seasonal, 'seasonal'));
-  return { levels, seasonal, idleCycles: count(from, 'idleCycles') };
+  return { seasonal, idleCycles: count(from, 'idleCycles') };
 }
 
 function readSeasonal(history: readonly Ring[], from: Fields): SeasonalModel {
   const ring = count(from, 'ring');
-  if (history[ring] === undefined) throw new RangeError(`no ring ${ring}`);
+  const slots = history[ring]?.count;
+  if (slots === undefined) throw new RangeError(`no ring ${ring}`);
   const form = readForm(fields(from.form, 'form'));
   const constants = fields(from.parameters, 'parameters');
   const gammas = list(constants, 'gammas').map((gamma) => finite(gamma, 'gamma'));
@@ -104,7 +114,8 @@ function readSeasonal(history: readonly Ring[], from: Fields): SeasonalModel {
   });
   if (!fits || gammas.length !== form.seasons.length || state.seasons.length !== form.seasons.length)
     throw new RangeError('seasons of another length than the form says');
-  return seasonalModel({ ring, form, parameters, state, error: number(from, 'error') }, number(from, 'outliers'));
+  const error = number(from, 'error');
+  return seasonalModel({ ring, form, parameters, state, error }, slots, number(from, 'outliers'));
 }
 
 function readForm(from: Fields): Form {
@@ -116,8 +127,10 @@ function readForm(from: Fields): Form {
   return { trend, seasonal, seasons, ...(correction === true && { correction }) };
 }
 
-function savedState({ seasons, ...rest }: State): object {
-  return { ...rest, seasons: seasons.map((season) => text(Float64Array.from(season))) };
+function savedSeasonal(model: SeasonalModel, nextSlot: number): object {
+  const { state, ...rest } = partsOf(model, nextSlot);
+  const seasons = state.seasons.map((season) => text(Float64Array.from(season)));
+  return { ...rest, state: { ...state, seasons }, outliers: model.outliers };
 }
 
 function readState(from: Fields): State {

@@ -1,5 +1,18 @@
 import { type Ring, valueAt } from './history.js';
-import { type Form, type Parameters, type State, step } from './holt-winters.js';
+import type { Form, Parameters, State } from './holt-winters.js';
+import {
+  createKernel,
+  ERROR,
+  type Kernel,
+  LEVEL,
+  OWN as MEAN_ERROR,
+  PHI,
+  RHO,
+  seasonOf,
+  stateOf,
+  stepKernel,
+  TREND,
+} from './kernel.js';
 import { dampedSum } from './levels.js';
 
 /**
@@ -12,13 +25,24 @@ export interface SeasonalModel {
   readonly ring: number;
   readonly form: Form;
   readonly parameters: Parameters;
-  readonly state: State;
-  /** Of `parameters`; see multiplesOf. */
+  /** The model's state, and the mean absolute error of one slot, of what was learnt. */
+  readonly kernel: Kernel;
+  /** The places of slot 0 in the seasons. */
+  readonly firstFrom: number;
+  readonly secondFrom: number;
+  /** What trend and last error count for some slots ahead; see multiplesOf. */
   readonly multiples: Float64Array;
-  /** Mean absolute error of one slot, of what was learnt. */
-  error: number;
   /** Outliers in a row, negative for those below; see cleaned. */
   outliers: number;
+}
+
+/** All there is to a model; the state's phases are those of the next slot. */
+export interface SeasonalParts {
+  ring: number;
+  form: Form;
+  parameters: Parameters;
+  state: State;
+  error: number;
 }
 
 /** A factor is taken as this at least when divided by. */
@@ -56,13 +80,29 @@ export function rowAfter(value: number, forecast: number, meanError: number, row
   return error > 0 ? Math.max(0, row) + 1 : Math.min(0, row) - 1;
 }
 
-/** A model that goes on from a state. */
-export function seasonalModel(
-  from: Pick<SeasonalModel, 'ring' | 'form' | 'parameters' | 'state' | 'error'>,
-  outliers = 0,
-): SeasonalModel {
+/** A model that goes on from a state; the next slot has the number given. */
+export function seasonalModel(from: SeasonalParts, nextSlot: number, outliers = 0): SeasonalModel {
   const { ring, form, parameters, state, error } = from;
-  return { ring, form, parameters, state, multiples: multiplesOf(form, parameters), error, outliers };
+  const kernel = createKernel(form, parameters, state);
+  kernel.numbers[MEAN_ERROR] = error;
+  return {
+    ring,
+    form,
+    parameters,
+    kernel,
+    firstFrom: remainder((state.phases[0] ?? 0) - nextSlot, kernel.first),
+    secondFrom: remainder((state.phases[1] ?? 0) - nextSlot, kernel.second),
+    multiples: multiplesOf(form, parameters),
+    outliers,
+  };
+}
+
+/** The way back. */
+export function partsOf(model: SeasonalModel, nextSlot: number): SeasonalParts {
+  const { ring, form, parameters, kernel, firstFrom, secondFrom } = model;
+  const phases = [remainder(nextSlot + firstFrom, kernel.first), remainder(nextSlot + secondFrom, kernel.second)];
+  const state = stateOf(kernel, form.seasons.length, phases);
+  return { ring, form, parameters, state, error: kernel.numbers[MEAN_ERROR] as number };
 }
 
 /** What trend and last error count for 0, 1, 2, … slots ahead, in turns, since powers cost more than all the rest. */
@@ -79,62 +119,72 @@ function trendMultiple({ trend }: Form, { phi }: Parameters, slots: number): num
   return trend === 'none' ? 0 : dampedSum(trend === 'damped' ? phi : 1, slots);
 }
 
-/** Takes in the slot that its ring has just completed. Answers false when the model has gone wild and is to be dropped. */
-export function learnSlot(model: SeasonalModel, value: number): boolean {
-  const { form, parameters, state } = model;
+/** Takes in a slot that its ring has just completed. Answers false when the model has gone wild and is to be dropped. */
+export function learnSlot(model: SeasonalModel, value: number, slot: number): boolean {
+  const { kernel, firstFrom, secondFrom } = model;
+  const { numbers } = kernel;
+  const i = remainder(slot + firstFrom, kernel.first);
+  const j = kernel.second === 1 ? 0 : remainder(slot + secondFrom, kernel.second);
   if (Number.isNaN(value)) {
-    step(form, parameters, state, null);
+    stepKernel(kernel, i, j, value);
   } else {
-    const base = state.level + (form.trend === 'none' ? 0 : parameters.phi * state.trend);
-    const season = seasonOfSlot(model, 0);
-    const forecast = (form.seasonal === 'additive' ? base + season : base * season) + parameters.rho * state.error;
-    const bound = Math.max(model.error, 0.002 * Math.abs(forecast));
+    const base = (numbers[LEVEL] as number) + (numbers[PHI] as number) * (numbers[TREND] as number);
+    const season = seasonOf(kernel, i, j);
+    const correction = (numbers[RHO] as number) * (numbers[ERROR] as number);
+    const forecast = (kernel.additive ? base + season : base * season) + correction;
+    const meanError = numbers[MEAN_ERROR] as number;
+    const bound = Math.max(meanError, 0.002 * Math.abs(forecast));
     const learnt = cleaned(value, forecast, bound, model.outliers);
     model.outliers = rowAfter(value, forecast, bound, model.outliers);
-    step(form, parameters, state, learnt);
-    model.error += ERROR_SHARE * (Math.abs(learnt - forecast) - model.error);
+    stepKernel(kernel, i, j, learnt);
+    numbers[MEAN_ERROR] = meanError + ERROR_SHARE * (Math.abs(learnt - forecast) - meanError);
   }
-  return Math.abs(state.level) < LEVEL_MAX && Math.abs(state.trend) < LEVEL_MAX;
+  return Math.abs(numbers[LEVEL] as number) < LEVEL_MAX && Math.abs(numbers[TREND] as number) < LEVEL_MAX;
 }
 
 /** Offset or factor of the season at a tick, numbered from the beginning of the series. */
-export function seasonAt(model: SeasonalModel, ring: Ring, tick: number): number {
-  if (ring.ticks === 1) return seasonOfSlot(model, tick - ring.count);
-  const place = (tick + 0.5) / ring.ticks - 0.5;
+export function seasonAt(model: SeasonalModel, { ticks }: Ring, tick: number): number {
+  if (ticks === 1) return seasonOfSlot(model, tick);
+  const place = (tick + 0.5) / ticks - 0.5;
   const slot = Math.floor(place);
-  const before = seasonOfSlot(model, slot - ring.count);
-  return before + (place - slot) * (seasonOfSlot(model, slot + 1 - ring.count) - before);
+  const before = seasonOfSlot(model, slot);
+  return before + (place - slot) * (seasonOfSlot(model, slot + 1) - before);
 }
 
-/** A value of a tick without its season, and back. */
-export function without(model: SeasonalModel, season: number, value: number): number {
-  return model.form.seasonal === 'additive' ? value - season : value / Math.max(FACTOR_MIN, season);
+/** A value of a tick without its season; the other way it is times `factorOf` plus `offsetOf`. */
+export function without({ kernel }: SeasonalModel, season: number, value: number): number {
+  return kernel.additive ? value - season : value / Math.max(FACTOR_MIN, season);
 }
 
-export function withSeason(model: SeasonalModel, season: number, value: number): number {
-  return model.form.seasonal === 'additive' ? value + season : value * Math.max(FACTOR_MIN, season);
+export function factorOf({ kernel }: SeasonalModel, season: number): number {
+  return kernel.additive ? 1 : Math.max(FACTOR_MIN, season);
 }
 
-/** What the model expects of a tick. */
-export function expectTick(model: SeasonalModel, ring: Ring, tick: number, season: number): number {
-  const { form, parameters, state, multiples } = model;
-  const slots = Math.max(1, Math.floor(tick / ring.ticks) - ring.count + 1);
+export function offsetOf({ kernel }: SeasonalModel, season: number): number {
+  return kernel.additive ? season : 0;
+}
+
+/** What the model expects of a tick, of whose season `factor` and `offset` are. */
+export function expectTick(model: SeasonalModel, ring: Ring, tick: number, factor: number, offset: number): number {
+  const { numbers } = model.kernel;
+  const slots = Math.max(1, slotOf(ring, tick) - ring.count + 1);
   const kept = slots < SLOTS_KEPT;
-  const trend = kept ? (multiples[2 * slots] as number) : trendMultiple(form, parameters, slots);
-  const correction = kept ? (multiples[2 * slots + 1] as number) : parameters.rho ** slots;
-  return withSeason(model, season, state.level + trend * state.trend) + correction * state.error;
+  const trend = kept ? (model.multiples[2 * slots] as number) : trendMultiple(model.form, model.parameters, slots);
+  const correction = kept ? (model.multiples[2 * slots + 1] as number) : model.parameters.rho ** slots;
+  const level = (numbers[LEVEL] as number) + trend * (numbers[TREND] as number);
+  return level * factor + offset + correction * (numbers[ERROR] as number);
 }
 
 /** The value one season before a tick, or as many as it takes to be in the past; NaN if unknown. */
 export function seasonAgo(model: SeasonalModel, ring: Ring, tick: number): number {
   const length = longest(model);
-  const slot = Math.floor(tick / ring.ticks);
-  const cycles = Math.max(1, Math.ceil((slot - ring.count + 1) / length));
+  const slot = slotOf(ring, tick);
+  const cycles = slot < ring.count + length ? 1 : Math.ceil((slot - ring.count + 1) / length);
   return valueAt(ring, slot - cycles * length);
 }
 
-export function longest(model: SeasonalModel): number {
-  return model.form.seasons.at(-1) ?? 1;
+export function longest({ kernel }: SeasonalModel): number {
+  return kernel.second === 1 ? kernel.first : kernel.second;
 }
 
 /** For people: `multiplicative Holt-Winters, seasons 86400 s and 604800 s`. */
@@ -143,16 +193,18 @@ export function seasonalName({ form }: SeasonalModel, slotSeconds: number): stri
   return `${form.seasonal} Holt-Winters, season${seasons.length > 1 ? 's' : ''} ${seasons.join(' and ')}`;
 }
 
-/** Of the slot so many after the next one to come; negative for the past. */
-function seasonOfSlot({ form, state }: SeasonalModel, ahead: number): number {
-  const additive = form.seasonal === 'additive';
-  let value = additive ? 0 : 1;
-  for (let i = 0; i < state.seasons.length; i++) {
-    const season = state.seasons[i] as number[];
-    const { length } = season;
-    let at = ((state.phases[i] as number) + ahead) % length;
-    if (at < 0) at += length;
-    value = additive ? value + (season[at] as number) : value * (season[at] as number);
-  }
-  return value;
+/** Of a slot, numbered from the beginning of the series. */
+function seasonOfSlot({ kernel, firstFrom, secondFrom }: SeasonalModel, slot: number): number {
+  const j = kernel.second === 1 ? 0 : remainder(slot + secondFrom, kernel.second);
+  return seasonOf(kernel, remainder(slot + firstFrom, kernel.first), j);
+}
+
+function slotOf({ ticks }: Ring, tick: number): number {
+  return ticks === 1 ? tick : Math.floor(tick / ticks);
+}
+
+/** Never negative; of whole numbers. */
+function remainder(of: number, by: number): number {
+  const left = of % by;
+  return left < 0 ? left + by : left;
 }

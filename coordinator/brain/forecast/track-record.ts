@@ -1,3 +1,5 @@
+import { normalQuantile } from './random.js';
+
 /**
  * What the forecasts of several candidates were worth, honestly: each is written down when it is made and compared once
  * its time has come, for horizons of 1, 2, 4, … steps. Of each horizon it knows the candidates' mean absolute errors, which
@@ -25,6 +27,8 @@ const DEVIATES = [-1.959964, -1.281552, 1.281552, 1.644854, 1.959964, 2.326348];
 const EXTREME = 2.6;
 /** Of a normal error: standard deviations in a mean absolute error. */
 const MEAN_ABSOLUTE = 0.797885;
+/** So many horizons are looked at each step. */
+export const EACH_STEP = 3;
 /** Forecasts of a longer horizon that are under way at a time. */
 const PENDING = 4;
 /** Of each horizon, in this order: comparisons made; the mean absolute error of the weighted forecast, relative; quantiles … */
@@ -45,6 +49,8 @@ const QUANTILE_STEP = 0.06;
 const ERROR_MAX = 12;
 /** Before so many comparisons a horizon goes by the one before it. */
 const COMPARISONS_MIN = 6;
+/** They are counted no further. */
+const COUNT_MAX = 1e6;
 /** What the error grows by from a horizon to its double as long as nothing is known: that of a random walk. */
 const GROWTH = Math.SQRT2;
 
@@ -63,12 +69,12 @@ export function createTrackRecord(candidates: number, horizons: number): TrackRe
 
 /** The horizons whose turn it is at a step, smallest first: the three shortest, and one of the others in fair turns. */
 export function horizonDue(record: TrackRecord, step: number, turn: number): number {
-  if (turn < 3) return turn < record.horizons ? turn : -1;
+  if (turn < EACH_STEP) return turn < record.horizons ? turn : -1;
   // Trailing zeros of the step: each number of them comes half as often as the one before.
   const horizon = step === 0 ? record.horizons : 34 - Math.clz32(step & -step);
   return horizon < record.horizons ? horizon : -1;
 }
-export const TURNS = 4;
+export const TURNS = EACH_STEP + 1;
 
 /** Compares what was forecast for this step. */
 export function compare(record: TrackRecord, horizon: number, step: number, value: number): void {
@@ -80,18 +86,18 @@ export function compare(record: TrackRecord, horizon: number, step: number, valu
   const unit = numbers[pending + candidates + 1] as number;
   const scale = numbers[pending + candidates + 2] as number;
   const count = (numbers[at + COUNT] as number) + 1;
-  numbers[at + COUNT] = Math.min(count, 1e6);
+  numbers[at + COUNT] = Math.min(count, COUNT_MAX);
 
   const share = Math.max(ERROR_SHARE, 1 / count);
   const most = count > COMPARISONS_MIN ? ERROR_MAX * unit + 1e-3 * scale : Number.POSITIVE_INFINITY;
+  const errors = at + ERRORS;
   let best = Number.POSITIVE_INFINITY;
   for (let k = 0; k < candidates; k++) {
-    const size = Math.min(Math.abs(value - (numbers[pending + k] as number)), most);
-    const place = at + ERRORS + k;
-    const known = numbers[place] as number;
+    const size = Math.abs(value - (numbers[pending + k] as number));
+    const known = numbers[errors + k] as number;
     // Not a number where the candidate is younger than the forecast.
-    const error = Number.isNaN(size) ? known : known + share * (size - known);
-    numbers[place] = error;
+    const error = Number.isNaN(size) ? known : known + share * (Math.min(size, most) - known);
+    numbers[errors + k] = error;
     if (error < best) best = error;
   }
   weigh(record, horizon, best, 1e-6 * scale + Number.MIN_VALUE);
@@ -110,7 +116,7 @@ export function compare(record: TrackRecord, horizon: number, step: number, valu
   }
 }
 
-/** Writes down what the candidates expect at a horizon from this step. `scale` is the size that errors are relative to. */
+/** Writes down what the candidates expect at a horizon from this step. `typical` is the size that errors are relative to. */
 export function writeDown(
   record: TrackRecord,
   horizon: number,
@@ -128,6 +134,11 @@ export function writeDown(
   numbers[pending + candidates + 2] = scale;
 }
 
+/** What was written down at a step for one of the shortest horizons, as `weighted` said it. */
+export function writtenDown({ candidates, numbers }: TrackRecord, horizon: number, step: number): number {
+  return numbers[pendingAt(candidates, horizon, step) + candidates] as number;
+}
+
 /** The weighted mean of what the candidates expect at a horizon. */
 export function weighted(record: TrackRecord, horizon: number, expected: Float64Array): number {
   const { candidates, numbers } = record;
@@ -139,7 +150,6 @@ export function weighted(record: TrackRecord, horizon: number, expected: Float64
     sum += weight * (expected[k] as number);
     weights += weight;
   }
-  // They are 1 but for rounding, which would make a constant uncertain.
   return sum / weights;
 }
 
@@ -160,28 +170,58 @@ export function usualError({ candidates, numbers }: TrackRecord): number {
   return (numbers[at + UNIT] as number) * Math.max(1, (extreme * MEAN_ABSOLUTE) / EXTREME);
 }
 
-/** The quantile of the error at a horizon, relative, at a share such as 0.95; between the tracked ones as a normal one. */
-export function errorQuantile(record: TrackRecord, horizon: number, share: number, deviate: number): number {
-  const at = offsetOf(record.candidates, experienced(record, horizon)) + QUANTILES;
-  let i = SHARES.findIndex((tracked) => tracked >= share - 1e-9);
-  i = i < 0 ? SHARES.length - 1 : Math.max(1, i);
-  const [low, high] = [record.numbers[at + i - 1] as number, record.numbers[at + i] as number];
-  const [from, to] = [DEVIATES[i - 1] as number, DEVIATES[i] as number];
-  return unitOf(record, horizon) * (low + ((Math.max(low, high) - low) * (deviate - from)) / (to - from));
+/** A quantile of the error: between which of the tracked ones it lies, and how far from the lower to the upper. */
+export interface QuantilePlace {
+  above: number;
+  between: number;
 }
 
-/** The last value taken off as an outlier is judged by this: the forecast of one step made for `step`; NaN if none was. */
+/** Of a share such as 0.95; those that are not tracked lie as those of a normal error. */
+export function quantilePlace(share: number): QuantilePlace {
+  const found = SHARES.findIndex((tracked) => tracked >= share - 1e-9);
+  const above = found < 0 ? SHARES.length - 1 : Math.max(1, found);
+  for (const [i, each] of [above - 1, above].entries()) {
+    if (Math.abs((SHARES[each] as number) - share) < 1e-9) return { above, between: i };
+  }
+  const [from, to] = [DEVIATES[above - 1] as number, DEVIATES[above] as number];
+  return { above, between: (normalQuantile(share) - from) / (to - from) };
+}
+
+/** Writes the quantiles of the error at a horizon, relative. */
+export function errorQuantiles(
+  record: TrackRecord,
+  horizon: number,
+  places: readonly QuantilePlace[],
+  out: Float64Array,
+): void {
+  const { candidates, numbers } = record;
+  const at = offsetOf(candidates, experienced(record, horizon)) + QUANTILES;
+  const unit = unitOf(record, horizon);
+  for (let i = 0; i < places.length; i++) {
+    const { above, between } = places[i] as QuantilePlace;
+    const low = numbers[at + above - 1] as number;
+    const high = numbers[at + above] as number;
+    out[i] = unit * (low + (high > low ? high - low : 0) * between);
+  }
+}
+
+/** What was forecast one step before for a step that is now; NaN if nothing was. */
 export function forecastFor(record: TrackRecord, step: number): number {
-  return record.numbers[pendingAt(record.candidates, 0, step) + record.candidates] as number;
+  // There is one place for all steps.
+  return writtenDown(record, 0, step);
 }
 
 export function errorOf(record: TrackRecord, horizon: number, candidate: number): number {
   return record.numbers[offsetOf(record.candidates, horizon) + ERRORS + candidate] as number;
 }
 
+/** As a share of all of them. */
 export function weightOf(record: TrackRecord, horizon: number, candidate: number): number {
   const { candidates, numbers } = record;
-  return numbers[offsetOf(candidates, horizon) + ERRORS + candidates + candidate] as number;
+  const at = offsetOf(candidates, horizon) + ERRORS + candidates;
+  let sum = 0;
+  for (let k = 0; k < candidates; k++) sum += numbers[at + k] as number;
+  return (numbers[at + candidate] as number) / sum;
 }
 
 export function comparisonsOf(record: TrackRecord, horizon: number): number {
@@ -211,7 +251,7 @@ export function rearranged(
     }
     if (comparisonsOf(old, horizon) > 0) weigh(record, horizon, best, 1e-6 * best + Number.MIN_VALUE);
     const [stride, strideOld] = [places.length + 3, old.candidates + 3];
-    for (let slot = 0; slot < Math.min(PENDING, 2 ** horizon); slot++) {
+    for (let slot = 0; slot < slotsOf(horizon); slot++) {
       const pending = here + ERRORS + 2 * places.length + slot * stride;
       const pendingOld = at + ERRORS + 2 * old.candidates + slot * strideOld;
       for (const [k, place] of places.entries()) {
@@ -223,42 +263,44 @@ export function rearranged(
   return record;
 }
 
-/** Weights by the sixth power of the inverse errors: near equals share, who is twice as bad has a sixty-fourth. */
+/**
+ * Weights by the sixth power of the inverse errors, the best one's being about 1: near equals share, who is twice as bad has
+ * a sixty-fourth.
+ */
 function weigh({ candidates, numbers }: TrackRecord, horizon: number, best: number, floor: number): void {
   const at = offsetOf(candidates, horizon) + ERRORS;
-  let sum = 0;
-  for (let k = 0; k < candidates; k++) {
-    const ratio = (best + floor) / ((numbers[at + k] as number) + floor);
+  const least = best + floor;
+  for (let k = at; k < at + candidates; k++) {
+    const ratio = least / ((numbers[k] as number) + floor);
     const square = ratio * ratio;
-    const weight = square * square * square;
-    numbers[at + candidates + k] = weight;
-    sum += weight;
-  }
-  for (let k = 0; k < candidates; k++) {
-    numbers[at + candidates + k] = (numbers[at + candidates + k] as number) / sum;
+    numbers[k + candidates] = square * square * square;
   }
 }
 
 /** The longest horizon up to this one that has been compared often enough. */
-function experienced(record: TrackRecord, horizon: number): number {
+function experienced({ candidates, numbers }: TrackRecord, horizon: number): number {
   let from = horizon;
-  while (from > 0 && comparisonsOf(record, from) < COMPARISONS_MIN) from -= 1;
+  while (from > 0 && (numbers[offsetOf(candidates, from) + COUNT] as number) < COMPARISONS_MIN) from -= 1;
   return from;
 }
 
 function pendingAt(candidates: number, horizon: number, step: number): number {
-  const every = horizon < 3 ? 1 : 2 ** (horizon - 2);
-  const slots = horizon < 3 ? 2 ** horizon : PENDING;
-  const slot = Math.floor(step / every) % slots;
+  // The longer ones come at every so many steps, which turns their slots once each length.
+  const slot = (step >>> Math.max(0, horizon - 2)) & (slotsOf(horizon) - 1);
   return offsetOf(candidates, horizon) + ERRORS + 2 * candidates + slot * (candidates + 3);
 }
 
+/** Pending forecasts of a horizon. */
+function slotsOf(horizon: number): number {
+  return horizon < 2 ? 1 << horizon : PENDING;
+}
+
 function sizeOf(candidates: number, horizon: number): number {
-  return ERRORS + 2 * candidates + Math.min(PENDING, 2 ** horizon) * (candidates + 3);
+  return ERRORS + 2 * candidates + slotsOf(horizon) * (candidates + 3);
 }
 
 /** Sizes of the horizons before it, added up: those with one, two, and then four pending forecasts. */
 function offsetOf(candidates: number, horizon: number): number {
-  const pending = horizon < 3 ? 2 ** horizon - 1 : 3 + PENDING * (horizon - 2);
+  const pending = horizon < 2 ? horizon : 3 + PENDING * (horizon - 2);
   return horizon * (ERRORS + 2 * candidates) + pending * (candidates + 3);
 }

@@ -17,6 +17,7 @@ import { readTraces, type Trace } from './traces.js';
 const SERIES = 10_000;
 const STEPS = 200;
 const WARM_STEPS = 50;
+const SEASON_SECONDS = 60;
 const AHEAD_SECONDS = 5;
 const LONG_RUN_DAYS = 16;
 const DAY_SECONDS = 86_400;
@@ -41,40 +42,64 @@ export async function benchBrainOnline(folder = process.env.SHOAL_TRACES): Promi
 }
 
 function speed(): Row[] {
-  const random = randomFrom(7);
-  const before = process.memoryUsage();
-  const all = Array.from({ length: SERIES }, () => createDemandForecaster({ seasonSeconds: 0 }));
-  const phases = all.map(() => random());
-  const observedMs: number[] = [];
-  const withForecastMs: number[] = [];
-  let highest = 0;
-  for (let step = 0; step < STEPS; step++) {
-    const values = phases.map((phase) => 10 + 3 * Math.sin(2 * Math.PI * (step / 60 + phase)) + random());
-    const asked = step % 2 === 1;
-    const start = performance.now();
-    for (let i = 0; i < SERIES; i++) {
-      const forecaster = observeDemand(all[i] as DemandForecaster, values[i] as number);
-      if (asked) for (const { upper } of forecastDemand(forecaster, AHEAD_SECONDS)) highest = Math.max(highest, upper);
-    }
-    if (step >= WARM_STEPS) (asked ? withForecastMs : observedMs).push(performance.now() - start);
-  }
-  if (!(highest > 0)) throw new Error('nothing was forecast');
-  const after = process.memoryUsage();
-  const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
+  const random = randomFrom(8);
   const aged = createDemandForecaster({ seasonSeconds: 0 });
   for (let second = 0; second < LONG_RUN_DAYS * DAY_SECONDS; second++) observeDemand(aged, 10 + random());
   return [
-    alone(`${SERIES} series take in a value, p50`, 'ms', quantile(observedMs, 0.5)),
-    alone(`and forecast ${AHEAD_SECONDS} steps, p50`, 'ms', quantile(withForecastMs, 0.5)),
-    alone(`and forecast ${AHEAD_SECONDS} steps, least`, 'ms', Math.min(...withForecastMs)),
-    alone(`memory of a series after ${STEPS} s`, 'KiB', bytes / SERIES / 1024),
+    ...speedOf(`${SERIES} series`, 0, WARM_STEPS),
+    ...speedOf(`${SERIES} series with a season`, SEASON_SECONDS, 2 * SEASON_SECONDS + 5),
     alone(`arrays of a series after ${LONG_RUN_DAYS} days of seconds`, 'KiB', arrayBytes(aged) / 1024),
     alone('the same, saved as text', 'KiB', saveDemandForecaster(aged).length / 1024),
   ];
 }
 
-function arrayBytes({ history, views, record, multiples }: DemandForecaster): number {
-  const sum = [...history.map(({ values }) => values), ...views.map(({ levels }) => levels), record.numbers, multiples];
+/** Half of the steps ask for a forecast of all series as well. CPU time is that of this process, means. */
+function speedOf(name: string, seasonSeconds: number, warmSteps: number): Row[] {
+  const random = randomFrom(7);
+  const before = process.memoryUsage();
+  const all = Array.from({ length: SERIES }, () => createDemandForecaster({ seasonSeconds }));
+  const phases = all.map(() => random());
+  const [observed, withForecast] = [newTimes(), newTimes()];
+  let highest = 0;
+  for (let step = 0; step < warmSteps + STEPS; step++) {
+    const values = phases.map((phase) => 10 + 3 * Math.sin(2 * Math.PI * (step / SEASON_SECONDS + phase)) + random());
+    const asked = step % 2 === 1;
+    const start = performance.now();
+    const cpu = process.cpuUsage();
+    for (let i = 0; i < SERIES; i++) {
+      const forecaster = observeDemand(all[i] as DemandForecaster, values[i] as number);
+      if (asked) for (const { upper } of forecastDemand(forecaster, AHEAD_SECONDS)) highest = Math.max(highest, upper);
+    }
+    if (step < warmSteps) continue;
+    const times = asked ? withForecast : observed;
+    times.wallMs.push(performance.now() - start);
+    times.cpuMs += process.cpuUsage(cpu).user / 1000;
+  }
+  const inUse = all.every(({ views }) => views.length > 1);
+  if (!(highest > 0) || inUse !== seasonSeconds > 0) throw new Error('not what was to be measured');
+  const after = process.memoryUsage();
+  const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
+  const rowsOf = (what: string, { wallMs, cpuMs }: Times) => [
+    alone(`${name} ${what}, p50`, 'ms', quantile(wallMs, 0.5)),
+    alone(`${name} ${what}, least`, 'ms', Math.min(...wallMs)),
+    alone(`${name} ${what}, CPU time`, 'ms', cpuMs / wallMs.length),
+  ];
+  return [
+    ...rowsOf('take in a value', observed),
+    ...rowsOf(`take in a value and forecast ${AHEAD_SECONDS} steps`, withForecast),
+    alone(`${name}, memory of one after ${warmSteps + STEPS} s`, 'KiB', bytes / SERIES / 1024),
+  ];
+}
+
+interface Times {
+  wallMs: number[];
+  cpuMs: number;
+}
+
+const newTimes = (): Times => ({ wallMs: [], cpuMs: 0 });
+
+function arrayBytes({ history, levels, record, constants }: DemandForecaster): number {
+  const sum = [...history.rings.map(({ values }) => values), levels, record.numbers, constants];
   return sum.reduce((bytes, array) => bytes + array.byteLength, 0);
 }
 
