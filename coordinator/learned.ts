@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { LIMITS } from '../protocol/limits.js';
 import { type ComponentModel, newModel } from './brain/component-model.js';
-import { loadDemandForecaster, observeDemand, saveDemandForecaster } from './brain/forecast/index.js';
+import { loadDemandForecaster, saveDemandForecaster, skipDemand } from './brain/forecast/index.js';
 import { PACE } from './planner.js';
 import { type ComponentMemory, newMemory, type PlannerMemory } from './planner-memory.js';
 import type { Store, StoreOperation } from './store/store.js';
@@ -19,8 +19,9 @@ interface LearnedRecord {
 
 const PREFIX = 'learned/';
 const FORMAT = 1;
-/** Steps that were missed are told to forecasters one by one; so many in all, or it would take too long. */
-const MISSED_STEPS_MAX = 5_000_000;
+/** What is older is forgotten: it is twice the past that a forecaster keeps. */
+const DAY_MS = 86_400_000;
+const AGE_MS_MAX = 32 * DAY_MS;
 
 /**
  * Keeps what was learned in the store: each component about once a minute, spread over the minute, so many bytes a tick at
@@ -79,13 +80,12 @@ export class LearnedStore {
   /** What was stored of the components. What cannot be read is left out, with a line in the log. */
   async load(store: Store, keys: readonly string[], nowMs: number, log: Logger): Promise<PlannerMemory> {
     const memory: PlannerMemory = new Map();
-    const missedMax = Math.floor(MISSED_STEPS_MAX / Math.max(1, keys.length));
     for (const key of keys) {
       try {
         const value = (await store.load(keyOf(key))).get(keyOf(key));
         if (value === undefined) continue;
         this.#stored.add(key);
-        memory.set(key, memoryOf(value, nowMs, missedMax));
+        memory.set(key, memoryOf(value, nowMs));
       } catch (error) {
         log.warn({ err: error, key }, 'what was learned of a component cannot be read and is left out');
       }
@@ -101,7 +101,7 @@ function recordOf(memory: ComponentMemory, atMs: number): LearnedRecord {
   return { format: FORMAT, atMs, seasonSeconds, stepSeconds, forecaster: saveDemandForecaster(forecaster), model };
 }
 
-function memoryOf(value: unknown, nowMs: number, missedMax: number): ComponentMemory {
+function memoryOf(value: unknown, nowMs: number): ComponentMemory {
   const record: Partial<LearnedRecord> = typeof value === 'object' && value !== null ? value : {};
   const { format, atMs, seasonSeconds, stepSeconds, forecaster: text, model } = record;
   if (format !== FORMAT) throw new Error(`its format is ${String(format)}, not ${FORMAT}`);
@@ -110,13 +110,14 @@ function memoryOf(value: unknown, nowMs: number, missedMax: number): ComponentMe
   }
   const loaded = loadDemandForecaster(String(text));
   if (loaded instanceof Error) throw loaded;
-  let forecaster = loaded;
-  if (forecaster.seasonSeconds !== seasonSeconds || forecaster.stepSeconds !== stepSeconds) {
+  if (loaded.seasonSeconds !== seasonSeconds || loaded.stepSeconds !== stepSeconds) {
     throw new Error('its forecaster is of another season or step');
   }
-  const missed = Math.max(0, Math.round((nowMs - atMs) / 1000 / stepSeconds));
-  if (missed > missedMax) throw new Error(`it is ${missed} steps old, and at most ${missedMax} can be made up for`);
-  for (let i = 0; i < missed; i += 1) forecaster = observeDemand(forecaster, null);
+  const ageMs = Math.max(0, nowMs - atMs);
+  if (ageMs > AGE_MS_MAX)
+    throw new Error(`it is ${Math.floor(ageMs / DAY_MS)} days old, and at most ${AGE_MS_MAX / DAY_MS} are made up for`);
+  // What was missed counts as steps of which nothing is known.
+  const forecaster = skipDemand(loaded, Math.round(ageMs / 1000 / stepSeconds));
   if (!isLike(newModel(), model)) throw new Error('its model is of another shape or version');
   const memory = newMemory(seasonSeconds, { ...PACE, stepSeconds });
   return { ...memory, forecaster, model: model as ComponentModel };

@@ -76,6 +76,8 @@ export interface DemandForecaster {
   readonly stepSeconds: number;
   /** As it was named; 0 if none was. */
   readonly seasonSeconds: number;
+  /** The ring on which that season lives, and its length there. */
+  readonly named: { readonly ring: number; readonly length: number } | null;
   /** Steps since the first value, which is the first of them; 0 before it. */
   ticks: number;
   /** Steps with a value. */
@@ -165,10 +167,12 @@ export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: Deman
     throw new RangeError(`stepSeconds must be from ${STEP_SECONDS_MIN} to ${DAY_SECONDS}, not ${stepSeconds}`);
   }
   const season = seasonSeconds > 0 && seasonSeconds <= SEASON_SECONDS_MAX ? seasonSeconds : 0;
+  const rings = ringsFor(stepSeconds, season);
   const horizons = Math.max(HORIZONS_MIN, Math.ceil(Math.log2(HORIZON_SECONDS / stepSeconds)) + 1);
   return {
     stepSeconds,
     seasonSeconds: season,
+    named: namedOn(rings, season / stepSeconds),
     ticks: 0,
     known: 0,
     typical: 0,
@@ -176,7 +180,7 @@ export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: Deman
     refitAt: REFIT_FIRST,
     fitted: FITTED_AT_FIRST,
     constants: constantsOf(FITTED_AT_FIRST, horizons),
-    history: createHistory(ringsFor(stepSeconds, season)),
+    history: createHistory(rings),
     views: [newView(null)],
     levels: new Float64Array(LEVELS_STATE),
     record: createTrackRecord(LEVELS, horizons),
@@ -337,6 +341,13 @@ function ringsFor(stepSeconds: number, seasonSeconds: number): Ring[] {
   });
 }
 
+function namedOn(rings: readonly Ring[], season: number): DemandForecaster['named'] {
+  const step = season > SEASON_STEPS_MAX ? dividing(season) : 1;
+  const ring = rings.findIndex(({ ticks }) => ticks === step);
+  const length = Math.round(season / step);
+  return ring >= 0 && length >= 2 ? { ring, length } : null;
+}
+
 /** The step that cuts a long season into at most SEASON_STEPS_MAX equal ones with the least left over. */
 function dividing(season: number): number {
   const least = Math.ceil(season / SEASON_STEPS_MAX);
@@ -404,7 +415,8 @@ function passSlot(forecaster: DemandForecaster, ring: Ring, index: number): bool
     const view = views[v] as View;
     if (view.seasonal?.ring !== index) continue;
     const value = valueAt(ring, slot);
-    if (learnSlot(view.seasonal, value, slot) && !isIdle(forecaster, v, ring)) return false;
+    // A gap says nothing about the worth of a season.
+    if (learnSlot(view.seasonal, value, slot) && (Number.isNaN(value) || !isIdle(forecaster, v, ring))) return false;
     view.idleCycles = IDLE_CYCLES_MAX;
     return true;
   }
@@ -435,10 +447,9 @@ function isIdle({ record, views }: DemandForecaster, v: number, ring: Ring): boo
 
 /** A season that was named is used as soon as two cycles of it have been seen. */
 function startNamed(forecaster: DemandForecaster, ring: Ring, index: number): void {
-  const season = forecaster.seasonSeconds / forecaster.stepSeconds;
-  if (season === 0 || ring.ticks !== (season > SEASON_STEPS_MAX ? dividing(season) : 1)) return;
-  const length = Math.round(season / ring.ticks);
-  if (length < 2 || ring.count !== 2 * length) return;
+  const { named } = forecaster;
+  if (index !== named?.ring || ring.count !== 2 * named.length) return;
+  const { length } = named;
   const started = startSeasonal({ ticks: ring.ticks, count: ring.count, values: newest(ring) }, index, length);
   if (started === null) return;
   const others = forecaster.views.flatMap(({ seasonal }) =>

@@ -15,6 +15,7 @@ export {
 } from './demand-forecast.js';
 export { factorAt, type KnownEvent } from './events.js';
 export { type FitOptions, fit, given, type Model, offsetFor, refusal } from './fit.js';
+export { skipDemand } from './gap.js';
 export { type Form, type Parameters, project, type Run, run, type State, step } from './holt-winters.js';
 export { nameOf, type PredictOptions, predict, quantile } from './predict.js';
 export { type RefitJob, type RefitResult, runRefit } from './refit.js';

@@ -14,7 +14,7 @@ const VERSION = 1;
 
 export function saveDemandForecaster(forecaster: DemandForecaster): string {
   tell(forecaster.history);
-  const { history, views, levels, record, constants: _derived, ...rest } = forecaster;
+  const { history, views, levels, record, constants: _constants, named: _named, ...rest } = forecaster;
   return JSON.stringify({
     version: VERSION,
     ...rest,

@@ -3,6 +3,7 @@ import type { Form, Parameters, State } from './holt-winters.js';
 import {
   createKernel,
   ERROR,
+  holdKernel,
   type Kernel,
   LEVEL,
   OWN as MEAN_ERROR,
@@ -140,6 +141,11 @@ export function learnSlot(model: SeasonalModel, value: number, slot: number): bo
     numbers[MEAN_ERROR] = meanError + ERROR_SHARE * (Math.abs(learnt - forecast) - meanError);
   }
   return Math.abs(numbers[LEVEL] as number) < LEVEL_MAX && Math.abs(numbers[TREND] as number) < LEVEL_MAX;
+}
+
+/** So many slots of which nothing is known. */
+export function holdSlots({ kernel }: SeasonalModel, slots: number): void {
+  holdKernel(kernel, slots);
 }
 
 /** Offset or factor of the season at a tick, numbered from the beginning of the series. */

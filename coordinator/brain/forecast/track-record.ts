@@ -76,6 +76,18 @@ export function horizonDue(record: TrackRecord, step: number, turn: number): num
 }
 export const TURNS = EACH_STEP + 1;
 
+/** The steps before `end` whose forecasts are pending then; some of them may come more than once. */
+export function lastDue({ horizons }: TrackRecord, end: number): number[] {
+  const steps = Array.from({ length: PENDING }, (_, i) => end - 1 - i);
+  for (let horizon = EACH_STEP; horizon < horizons; horizon++) {
+    // The one of `horizonDue`, each a quarter of the horizon's length after the last.
+    const every = 2 ** (horizon - 2);
+    const last = end - 1 - ((((end - 1 - every / 2) % every) + every) % every);
+    for (let i = 0; i < PENDING; i++) steps.push(last - i * every);
+  }
+  return steps;
+}
+
 /** Compares what was forecast for this step. */
 export function compare(record: TrackRecord, horizon: number, step: number, value: number): void {
   const { candidates, numbers } = record;
