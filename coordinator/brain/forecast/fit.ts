@@ -1,4 +1,5 @@
 import { copyState, type Form, type Parameters, run, type State } from './holt-winters.js';
+import { createKernel, type Kernel, reset as resetKernel, runKernel } from './kernel.js';
 import { solve } from './linear.js';
 import { type Bounds, minimise } from './optimise.js';
 import { mean, startState } from './start.js';
@@ -166,6 +167,7 @@ function search(
     upper: places.map((place) => (place === 'phi' ? PHI.upper : 1)),
   };
   const base = { gamma: 0, ...STARTS[0], ...fixed };
+  const errorsOf = errorsFrom(values, form, initial);
   const read = (at: readonly number[]): Parameters => {
     const parameters = {
       alpha: base.alpha ?? 0,
@@ -178,12 +180,22 @@ function search(
       if (typeof place === 'number') parameters.gammas[place] = at[i] as number;
       else parameters[place] = at[i] as number;
     }
-    if (form.correction === true && fixed.rho === undefined) {
-      parameters.rho = rhoOf(run(form, parameters, initial, values).errors);
-    }
     return parameters;
   };
-  const loss = (at: readonly number[]): number => lossOf(form, read(at), initial, values, options);
+  const finish = (parameters: Parameters): Parameters =>
+    form.correction === true && fixed.rho === undefined
+      ? { ...parameters, rho: rhoOf(errorsOf({ ...parameters, rho: 0 })) }
+      : parameters;
+  const plain = options.criterion !== 'likelihood' || form.errors !== 'multiplicative';
+  const loss = (at: readonly number[]): number => {
+    const parameters = read(at);
+    if (!plain) return lossOf(form, finish(parameters), initial, values, options);
+    // States do not depend on ρ, so one run gives the errors with any.
+    const errors = errorsOf(parameters);
+    const fits = form.correction === true && fixed.rho === undefined;
+    correct(errors, fits ? rhoOf(errors) : parameters.rho, initial.error);
+    return options.robust === true ? huberLoss(errors) : squaresLoss(errors);
+  };
   const starts = from === null ? STARTS.map(({ gamma, ...rest }) => ({ ...rest, gammas: [gamma, gamma] })) : [from];
   const vectors = starts.map((start) =>
     places.map((place) => (typeof place === 'number' ? (start.gammas[place] ?? 0) : start[place])),
@@ -191,13 +203,48 @@ function search(
   const ranked = vectors.map((at) => ({ at, value: loss(at) })).toSorted((a, b) => a.value - b.value);
   const each = Math.floor((options.evaluationsMax ?? 500) / FOLLOWED);
   const minima = ranked.slice(0, FOLLOWED).map(({ at }) => minimise(loss, at, bounds, each));
-  return read(minima.reduce((best, one) => (one.value < best.value ? one : best)).at);
+  return finish(read(minima.reduce((best, one) => (one.value < best.value ? one : best)).at));
 }
 
 /**
- * ρ of least squares for errors made without correction. States do not depend on ρ, so it need not be searched.
+ * One-step errors before correction for any parameters, NaN at gaps, in an array that is used again the next time. Fast where
+ * it can be: a search asks for them some hundred times.
  */
-function rhoOf(errors: readonly number[]): number {
+function errorsFrom(
+  values: readonly (number | null)[],
+  form: Form,
+  initial: State,
+): (parameters: Parameters) => Float64Array {
+  const errors = new Float64Array(values.length);
+  if (form.seasonFrom === 'new-level') {
+    return (parameters) => {
+      errors.set(run(form, { ...parameters, rho: 0 }, initial, values).errors);
+      return errors;
+    };
+  }
+  const known = Float64Array.from(values, (value) => value ?? Number.NaN);
+  let kernel: Kernel | null = null;
+  return (parameters) => {
+    if (kernel === null) kernel = createKernel(form, parameters, initial);
+    else resetKernel(kernel, form, parameters, initial);
+    runKernel(kernel, known, errors);
+    return errors;
+  };
+}
+
+/** Takes off the share ρ of the error before, in place; `first` is the one before the first. */
+function correct(errors: Float64Array, rho: number, first: number): void {
+  if (rho === 0) return;
+  let before = first;
+  for (let i = 0; i < errors.length; i++) {
+    const error = errors[i] as number;
+    errors[i] = error - rho * before;
+    before = Number.isNaN(error) ? 0 : error;
+  }
+}
+
+/** ρ of least squares for errors made without correction. States do not depend on ρ, so it need not be searched. */
+function rhoOf(errors: Float64Array): number {
   let products = 0;
   let squares = 0;
   for (let i = 1; i < errors.length; i++) {
@@ -219,7 +266,10 @@ function lossOf(
 ): number {
   const { errors, fitted } = run(form, parameters, initial, values);
   if (options.criterion === 'likelihood' && form.errors === 'multiplicative') return likelihoodLoss(errors, fitted);
-  if (options.robust === true) return huberLoss(errors);
+  return options.robust === true ? huberLoss(Float64Array.from(errors)) : squaresLoss(errors);
+}
+
+function squaresLoss(errors: Iterable<number>): number {
   let sum = 0;
   let count = 0;
   for (const error of errors) {
@@ -246,15 +296,42 @@ function likelihoodLoss(errors: readonly number[], fitted: readonly number[]): n
   return Math.log(Math.max(squares, Number.MIN_VALUE)) + (2 * logs) / Math.max(1, count);
 }
 
-/** Mean of Huber's ρ with the scale from the median absolute error. */
-function huberLoss(errors: readonly number[]): number {
-  const sizes = errors.flatMap((error) => (Number.isNaN(error) ? [] : [Math.abs(error)])).toSorted((a, b) => a - b);
-  const scale = 1.4826 * (sizes[Math.floor(sizes.length / 2)] ?? 0);
-  const bend = HUBER * scale;
+/** Mean of Huber's ρ with the scale from the median absolute error; changes `errors`. */
+function huberLoss(errors: Float64Array): number {
+  let count = 0;
+  for (let i = 0; i < errors.length; i++) {
+    const error = errors[i] as number;
+    if (!Number.isNaN(error)) errors[count++] = Math.abs(error);
+  }
+  const sizes = errors.subarray(0, count);
+  const bend = HUBER * 1.4826 * (count === 0 ? 0 : select(sizes, Math.floor(count / 2)));
   let sum = 0;
-  for (const size of sizes) sum += size <= bend ? size * size : bend * (2 * size - bend);
+  for (let i = 0; i < count; i++) {
+    const size = sizes[i] as number;
+    sum += size <= bend ? size * size : bend * (2 * size - bend);
+  }
   // τ-scale: the robust mean square times the scale, so that shrinking the scale alone wins nothing.
-  return sum / Math.max(1, sizes.length);
+  return sum / Math.max(1, count);
+}
+
+/** The value of a rank from 0, which is put there: FIND of Hoare, Commun. ACM 4 (1961) 321. Rearranges `values`. */
+function select(values: Float64Array, rank: number): number {
+  let [from, to] = [0, values.length - 1];
+  while (from < to) {
+    const middle = values[rank] as number;
+    let [i, j] = [from, to];
+    while (i <= j) {
+      while ((values[i] as number) < middle) i += 1;
+      while (middle < (values[j] as number)) j -= 1;
+      if (i > j) break;
+      const left = values[i] as number;
+      values[i++] = values[j] as number;
+      values[j--] = left;
+    }
+    if (j < rank) from = i;
+    if (rank < i) to = j;
+  }
+  return values[rank] as number;
 }
 
 /**

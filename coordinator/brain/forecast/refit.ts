@@ -98,6 +98,7 @@ function bestSeasonal(job: RefitJob, ring: RefitRing, index: number): FittedSeas
   const values = gapsOf(ring.values);
   const lengths = [[length], ...(values.length >= 2.5 * WEEK * length ? [[length, WEEK * length]] : [])];
   const horizons = horizonsFor(length);
+  const plainFrom = new Map<number, number[]>();
   let best: { form: Form; parameters: Parameters; gains: number[] } | null = null;
   for (const seasons of lengths) {
     const longest = seasons.at(-1) ?? length;
@@ -108,7 +109,8 @@ function bestSeasonal(job: RefitJob, ring: RefitRing, index: number): FittedSeas
     );
     if (heldOut < Math.min(length / 2, VALUES_MIN)) continue;
     const split = values.length - heldOut;
-    const plain = plainErrors(values, split, horizons);
+    const plain = plainFrom.get(split) ?? plainErrors(values, split, horizons);
+    plainFrom.set(split, plain);
     for (const seasonal of ['additive', 'multiplicative'] as const) {
       const form: Form = { trend: 'damped', seasonal, seasons, correction: true };
       const head = values.slice(0, split);

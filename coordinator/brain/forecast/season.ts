@@ -1,3 +1,5 @@
+import { laggedProducts } from './autocorrelation.js';
+
 /** Finds the season of a series by autocorrelation. */
 export interface Season {
   /** Length in steps. */
@@ -14,7 +16,7 @@ const VALUES_MAX = 10_080;
 
 /**
  * The season of the newest values, or null when there is none. Two whole cycles are needed. Gaps (null) are bridged
- * by a line. `stepsMax` bounds the work, which is values × stepsMax.
+ * by a line.
  */
 export function findSeason(values: (number | null)[], stepsMax = 2_016): Season | null {
   const series = detrend(bridge(values.slice(-VALUES_MAX)));
@@ -23,15 +25,10 @@ export function findSeason(values: (number | null)[], stepsMax = 2_016): Season 
   if (lagMax < STEPS_MIN) return null;
   const power = series.reduce((sum, x) => sum + x * x, 0) / n;
   // A constant leaves only rounding after detrending.
-  const scale = Math.max(...values.map((value) => Math.abs(value ?? 0)));
+  const scale = values.reduce<number>((most, value) => Math.max(most, Math.abs(value ?? 0)), 0);
   if (!(power > (scale * 1e-9) ** 2)) return null;
 
-  const correlation: number[] = [];
-  for (let lag = 0; lag <= lagMax; lag++) {
-    let sum = 0;
-    for (let i = lag; i < n; i++) sum += (series[i] ?? 0) * (series[i - lag] ?? 0);
-    correlation.push(sum / (n - lag) / power);
-  }
+  const correlation = Array.from(laggedProducts(series, lagMax), (sum, lag) => sum / (n - lag) / power);
   const peaks = findPeaks(correlation, lagMax, n);
   const best = Math.max(...peaks.map((peak) => peak.strength));
   return peaks.find((peak) => peak.strength >= NEAR_BEST * best) ?? null;

@@ -1,3 +1,4 @@
+import { laggedProducts } from './autocorrelation.js';
 import { quantile } from './predict.js';
 import { fitProfile, movingMean } from './profile.js';
 import { bridge, mean } from './start.js';
@@ -93,11 +94,8 @@ function autocorrelation(values: readonly number[], lagMax: number): number[] {
   const n = values.length;
   const middle = mean(values);
   const whole = power(values);
-  return Array.from({ length: lagMax + 1 }, (_, lag) => {
-    let sum = 0;
-    for (let i = lag; i < n; i++) sum += ((values[i] as number) - middle) * ((values[i - lag] as number) - middle);
-    return whole > 0 && lag < n ? sum / n / whole : 0;
-  });
+  const centred = values.map((value) => value - middle);
+  return Array.from(laggedProducts(centred, lagMax), (sum) => (whole > 0 ? sum / n / whole : 0));
 }
 
 /** Values far beyond the usual range are cut to it: one alone would hide every season. */
