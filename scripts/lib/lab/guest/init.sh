@@ -1,0 +1,21 @@
+#!/bin/busybox sh
+# The first program of a machine, in its initramfs: puts a writable layer in memory over the root file system of the
+# host, which QEMU shares read-only, and goes on there. Any failure ends it, and with it the machine.
+set -e
+for module in /modules/*; do /bin/busybox insmod "$module"; done
+/bin/busybox mount -t devtmpfs dev /dev
+if [ "$LAB_PROBE" = 1 ]; then
+  echo 'lab: up' >/dev/ttyS0
+  /bin/busybox poweroff -f
+fi
+options=trans=virtio,version=9p2000.L,msize=512000
+/bin/busybox mount -t 9p -o "$options,ro,cache=loose" root /lower
+/bin/busybox mount -t tmpfs -o size=75% upper /upper
+/bin/busybox mkdir /upper/files /upper/work
+/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
+/bin/busybox mount --move /dev /new/dev
+/bin/busybox mount -t tmpfs -o mode=755 run /new/run
+/bin/busybox mkdir /new/run/lab
+# Without a cache: the host sees what is written as it is written.
+/bin/busybox mount -t 9p -o "$options,cache=none" share /new/run/lab
+exec /bin/busybox switch_root /new /bin/sh /run/lab/guest/start.sh
