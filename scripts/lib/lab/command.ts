@@ -67,7 +67,10 @@ export class Command {
       const done = machine.said('done', id);
       machine.say('run', id);
       const code = await within(timeMs, done);
-      if (code !== undefined) return { code: Number(code), ...(await follower.end()) };
+      if (code !== undefined) {
+        await writeFile(join(folder, 'code'), `${code}\n`);
+        return { code: Number(code), ...(await follower.end()) };
+      }
       await within(KILL_MS_MAX, Promise.all([this.kill('SIGKILL'), done]));
       throw this.#late(timeMs, await follower.end());
     } finally {

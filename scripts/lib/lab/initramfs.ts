@@ -11,7 +11,10 @@ const BUSYBOX = '/bin/busybox';
 
 /** The initramfs for the kernel: busybox, the first modules and guest/init.sh. Made once for each content. */
 export async function makeInitramfs(kernel: Kernel, init: string): Promise<string> {
-  const digest = createHash('sha256').update(await readFile(init)).update(MODULES.join()).digest('hex');
+  const digest = createHash('sha256')
+    .update(await readFile(init))
+    .update(MODULES.join())
+    .digest('hex');
   const path = join(cacheFolder(), `initramfs-${kernel.version}-${digest.slice(0, 16)}`);
   if ((await stat(path).catch(() => null)) !== null) return path;
   const folder = await mkdtemp(join(cacheFolder(), 'initramfs-'));
@@ -39,6 +42,7 @@ async function withDependencies(kernel: Kernel, names: string[]): Promise<string
 async function addModule(module: string, index: number, folder: string): Promise<void> {
   const name = `${String(index).padStart(2, '0')}-${basename(module)}`;
   // Debian compresses modules from version 13 on, which busybox's insmod cannot read.
-  if (module.endsWith('.xz')) await tool('sh', ['-c', 'xz -dc "$1" >"$2"', 'sh', module, join(folder, name.slice(0, -3))]);
+  if (module.endsWith('.xz'))
+    await tool('sh', ['-c', 'xz -dc "$1" >"$2"', 'sh', module, join(folder, name.slice(0, -3))]);
   else await copyFile(module, join(folder, name));
 }

@@ -3,13 +3,16 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { LabError } from './errors.js';
 import { tool } from './tool.js';
+import { unpackKernel } from './vmlinux.js';
 
+const VMLINUX = 'boot/vmlinux';
 const FETCH_MS_MAX = 10 * 60_000;
 
 /** Debian's stock kernel, unpacked and not installed. */
 export interface Kernel {
   version: string;
-  vmlinuz: string;
+  /** Uncompressed: QEMU boots it by its PVH entry. */
+  vmlinux: string;
   /** The folder that holds the package's lib/modules. */
   root: string;
 }
@@ -27,11 +30,14 @@ export async function findKernel(): Promise<Kernel> {
 }
 
 async function cachedKernel(cache: string): Promise<Kernel | null> {
-  const name = (await readdir(cache)).filter((each) => each.startsWith('linux-')).sort().at(-1);
+  const name = (await readdir(cache))
+    .filter((each) => each.startsWith('linux-'))
+    .sort()
+    .at(-1);
   if (name === undefined) return null;
   const root = join(cache, name);
   const version = name.slice('linux-'.length);
-  return { version, root, vmlinuz: join(root, `boot/vmlinuz-${version}`) };
+  return { version, root, vmlinux: join(root, VMLINUX) };
 }
 
 async function fetchKernel(cache: string): Promise<Kernel> {
@@ -44,6 +50,7 @@ async function fetchKernel(cache: string): Promise<Kernel> {
     const root = join(folder, 'root');
     await tool('dpkg', ['-x', join(folder, archive), root], { timeout: FETCH_MS_MAX });
     await tool('depmod', ['-b', root, version], { timeout: FETCH_MS_MAX });
+    await unpackKernel(join(root, `boot/vmlinuz-${version}`), join(root, VMLINUX));
     await rename(root, join(cache, `linux-${version}`)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOTEMPTY') throw error;
     });
@@ -57,11 +64,13 @@ async function fetchKernel(cache: string): Promise<Kernel> {
 
 /** The package that Debian's linux-image-amd64 stands for. The cloud kernel has neither 9p nor soft-RoCE. */
 async function kernelPackage(): Promise<string> {
-  const find = async () => /Depends: (linux-image-\d\S*)/.exec(await tool('apt-cache', ['depends', 'linux-image-amd64']))?.[1];
+  const find = async () =>
+    /Depends: (linux-image-\d\S*)/.exec(await tool('apt-cache', ['depends', 'linux-image-amd64']))?.[1];
   const known = await find().catch(() => undefined);
   if (known !== undefined) return known;
   await tool('apt-get', ['update', '-qq'], { timeout: FETCH_MS_MAX });
   const found = await find();
-  if (found === undefined) throw new LabError('boot', 'apt-cache knows no package linux-image-amd64: the lab needs Debian on amd64');
+  if (found === undefined)
+    throw new LabError('boot', 'apt-cache knows no package linux-image-amd64: the lab needs Debian on amd64');
   return found;
 }

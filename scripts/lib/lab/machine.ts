@@ -17,12 +17,12 @@ export interface MachineOptions {
   cpus: number;
   memoryMib: number;
   boot: Boot;
-  /** Holds sockets and the console's text. */
-  folder: string;
   /** What the machine sees as /run/lab. */
   share: string;
   /** The Unix socket of its port of the switch. */
   network: string;
+  /** The Unix socket to make for its serial line. */
+  line: string;
 }
 
 interface Events {
@@ -56,12 +56,11 @@ export class Machine extends EventEmitter<Events> {
 
   /** Boots; resolves when the machine takes commands. */
   async boot(): Promise<void> {
-    const { folder, boot, name } = this.options;
-    const path = join(folder, `${name}.line`);
+    const { line, boot, name } = this.options;
     this.#server = createServer((socket) => this.#take(socket));
-    await new Promise<void>((resolve, reject) => this.#server?.once('error', reject).listen(path, resolve));
+    await new Promise<void>((resolve, reject) => this.#server?.once('error', reject).listen(line, resolve));
     const ready = this.said('ready');
-    this.#qemu = startQemu(boot, this.#console, this.#devices(path), { LAB_HOST: name });
+    this.#qemu = startQemu(boot, this.#console, this.#devices(), { LAB_HOST: name });
     this.#qemu.stderr?.on('data', (chunk: Buffer) => {
       this.#errors += chunk.toString();
     });
@@ -108,11 +107,11 @@ export class Machine extends EventEmitter<Events> {
   }
 
   get #console(): string {
-    return join(this.options.folder, `${this.name}.console`);
+    return join(this.options.share, this.name, 'console');
   }
 
-  #devices(line: string): string[] {
-    const { cpus, memoryMib, name, number, network, share } = this.options;
+  #devices(): string[] {
+    const { cpus, memoryMib, name, number, network, share, line } = this.options;
     return [
       ['-name', name, '-smp', String(cpus), '-m', String(memoryMib)],
       ['-fsdev', 'local,id=root,path=/,readonly=on,security_model=none,multidevs=remap'],

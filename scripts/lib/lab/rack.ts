@@ -14,7 +14,7 @@ import { Switch } from './switch.js';
 export const CHECKOUT = resolve(fileURLToPath(import.meta.url), '../../../../..');
 const GUEST = join(CHECKOUT, 'scripts/lib/lab/guest');
 export const HOSTS_MAX = 4;
-const BOOT_MS_MAX = 120_000;
+const BOOT_MS_MAX = 180_000;
 /** Exit code when a command could not be run at all. */
 export const LAB_FAILED = 125;
 
@@ -27,9 +27,11 @@ export interface RackOptions {
   memoryMib?: number;
   /** systemd as the first program instead of a small script. */
   systemd?: boolean;
-  /** An empty folder for output, consoles and core dumps; one under /tmp unless said, which stop() removes. */
+  /** A folder for output, consoles and core dumps; one under /tmp unless said, which stop() removes. */
   folder?: string;
   bootMs?: number;
+  /** Ends the machines. */
+  signal?: AbortSignal;
 }
 
 /** Boots the machines; resolves when all take commands, rejects with a LabError when one does not. */
@@ -39,9 +41,10 @@ export async function bootRack(options: RackOptions = {}): Promise<Rack> {
   const kernel = await findKernel();
   const initramfs = await makeInitramfs(kernel, join(GUEST, 'init.sh'));
   const boot: Boot = { kernel, initramfs, acceleration: await findAcceleration(kernel, initramfs) };
-  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'shoal-lab-')));
-  const rack = new Rack(boot, folder, options);
+  const work = await mkdtemp(join(tmpdir(), 'shoal-lab-'));
+  const rack = new Rack(boot, work, options);
   const timer = setTimeout(() => void rack.halt(), bootMs);
+  options.signal?.addEventListener('abort', () => void rack.halt());
   try {
     await rack.boot();
     return rack;
@@ -56,28 +59,36 @@ export async function bootRack(options: RackOptions = {}): Promise<Rack> {
 /** Machines that run. */
 export class Rack {
   readonly hosts: readonly string[];
+  /** What the machines see as /run/lab: for each command HOST/NUMBER/ with stdout, stderr and code; HOST/console; cores/. */
+  readonly folder: string;
   readonly #machines = new Map<string, Machine>();
   readonly #switch = new Switch();
-  readonly #share: string;
   #commands = 0;
 
   /** Use bootRack(). */
   constructor(
     private readonly bootOf: Boot,
-    readonly folder: string,
+    private readonly work: string,
     private readonly options: RackOptions,
   ) {
-    this.#share = join(folder, 'share');
+    this.folder = options.folder ?? work;
     this.hosts = Array.from({ length: options.hosts ?? 1 }, (_, index) => `h${index + 1}`);
   }
 
   async boot(): Promise<void> {
     await this.#fillShare();
     for (const [index, name] of this.hosts.entries()) {
-      const network = join(this.folder, `${name}.network`);
+      const network = join(this.work, `${name}.network`);
       await this.#switch.open(index + 1, network);
       const machine = new Machine({
-        ...{ name, number: index + 1, network, folder: this.folder, share: this.#share, boot: this.bootOf },
+        ...{
+          name,
+          number: index + 1,
+          boot: this.bootOf,
+          share: this.folder,
+          network,
+          line: join(this.work, `${name}.line`),
+        },
         ...{ cpus: this.options.cpus ?? 2, memoryMib: this.options.memoryMib ?? 1024 },
       });
       machine.on('line', ([what, request = '']) => what === 'ask' && void this.#answer(machine, request));
@@ -93,7 +104,7 @@ export class Rack {
     if (argv.length === 0) throw new RangeError('no command');
     this.#commands += 1;
     const id = String(this.#commands);
-    return new Command({ machine, id, folder: join(this.#share, host, id) }, argv, { cwd: CHECKOUT, ...options });
+    return new Command({ machine, id, folder: join(this.folder, host, id) }, argv, { cwd: CHECKOUT, ...options });
   }
 
   /** Runs a command to its end, whatever its exit code. */
@@ -103,7 +114,7 @@ export class Rack {
 
   /** Paths of core dumps, HOST-PROGRAM-PID each. */
   async cores(): Promise<string[]> {
-    const folder = join(this.#share, 'cores');
+    const folder = join(this.folder, 'cores');
     return (await readdir(folder)).map((name) => join(folder, name));
   }
 
@@ -116,24 +127,23 @@ export class Rack {
   /** Ends all machines at once, and removes the folder unless it was given. */
   async stop(): Promise<void> {
     await this.halt();
-    if (this.options.folder === undefined) await rm(this.folder, { recursive: true, force: true });
+    await rm(this.work, { recursive: true, force: true });
   }
 
-  /** What the machines see as /run/lab. */
   async #fillShare(): Promise<void> {
-    for (const each of ['asks', 'cores', ...this.hosts]) await mkdir(join(this.#share, each), { recursive: true });
-    await cp(GUEST, join(this.#share, 'guest'), { recursive: true });
+    for (const each of ['asks', 'cores', ...this.hosts]) await mkdir(join(this.folder, each), { recursive: true });
+    await cp(GUEST, join(this.folder, 'guest'), { recursive: true });
     const { root, version } = this.bootOf.kernel;
     const env = { LAB_MODULES: join(root, 'lib/modules', version), LAB_SYSTEMD: this.options.systemd ? '1' : '0' };
     const lines = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}\n`);
-    await writeFile(join(this.#share, 'rack.env'), lines.join(''));
+    await writeFile(join(this.folder, 'rack.env'), lines.join(''));
     const names = this.hosts.map((name, index) => `10.0.0.${index + 1} ${name}\n`);
-    await writeFile(join(this.#share, 'hosts'), `127.0.0.1 localhost\n::1 localhost\n${names.join('')}`);
+    await writeFile(join(this.folder, 'hosts'), `127.0.0.1 localhost\n::1 localhost\n${names.join('')}`);
   }
 
   /** `on HOST COMMAND…` in a machine: its words are in a file, output goes to files, the exit code ends the waiting. */
   async #answer(asker: Machine, request: string): Promise<void> {
-    const file = join(this.#share, 'asks', request);
+    const file = join(this.folder, 'asks', request);
     const [host = '', ...argv] = (await readFile(file, 'utf8')).split('\0').slice(0, -1);
     const failed = (error: Error) => ({ code: LAB_FAILED, stdout: '', stderr: `on: ${error.message}\n` });
     const asked = async () => this.run(host, argv);

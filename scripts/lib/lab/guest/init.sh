@@ -14,6 +14,16 @@ options=trans=virtio,version=9p2000.L,msize=512000
 /bin/busybox mkdir /upper/files /upper/work
 /bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
 /bin/busybox mount --move /dev /new/dev
+/bin/busybox mkdir -p /new/dev/pts /new/dev/shm /new/dev/mqueue
+/bin/busybox mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /new/dev/pts
+/bin/busybox mount -t tmpfs -o mode=1777 shm /new/dev/shm
+/bin/busybox mount -t mqueue mqueue /new/dev/mqueue
+/bin/busybox mount -t proc proc /new/proc
+/bin/busybox mount -t sysfs sysfs /new/sys
+# Pure cgroup v2, mounted as systemd mounts it.
+/bin/busybox mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /new/sys/fs/cgroup
+/bin/busybox mount -t bpf bpf /new/sys/fs/bpf
+/bin/busybox mount -t tracefs tracefs /new/sys/kernel/tracing
 /bin/busybox mount -t tmpfs -o mode=755 run /new/run
 /bin/busybox mkdir /new/run/lab
 # Without a cache: the host sees what is written as it is written.

@@ -1,17 +1,8 @@
-# Makes the machine a plain host: kernel file systems, pure cgroup v2, network with names, soft-RoCE. Then serves commands.
+# Goes on in the host's root file system: host name, network with names, soft-RoCE. Then serves commands.
 set -e
 . /run/lab/rack.env
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mkdir -p /dev/pts /dev/shm /dev/mqueue
-mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
-mount -t tmpfs -o mode=1777 shm /dev/shm
-mount -t mqueue mqueue /dev/mqueue
-mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
-mount -t bpf bpf /sys/fs/bpf
-mount -t tracefs tracefs /sys/kernel/tracing
 ln -s /proc/self/fd /dev/fd
 
 echo "$LAB_HOST" >/etc/hostname
