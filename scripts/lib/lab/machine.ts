@@ -8,7 +8,7 @@ import { LabError } from './errors.js';
 import { type Boot, startQemu } from './qemu.js';
 import { macOf } from './switch.js';
 
-const CONSOLE_CHARS_SHOWN = 2_000;
+const CONSOLE_CHARS_SHOWN = 4_000;
 
 export interface MachineOptions {
   /** h1, h2, … */
@@ -38,6 +38,7 @@ export class Machine extends EventEmitter<Events> {
   #line: Socket | undefined;
   #server: Server | undefined;
   #ended = false;
+  #stopped = false;
   #errors = '';
 
   constructor(readonly options: MachineOptions) {
@@ -50,15 +51,12 @@ export class Machine extends EventEmitter<Events> {
     return this.options.name;
   }
 
-  get ended(): boolean {
-    return this.#ended;
-  }
-
   /** Boots; resolves when the machine takes commands. */
   async boot(): Promise<void> {
     const { line, boot, name } = this.options;
     this.#server = createServer((socket) => this.#take(socket));
     await new Promise<void>((resolve, reject) => this.#server?.once('error', reject).listen(line, resolve));
+    if (this.#stopped) throw await this.#failure('ready');
     const ready = this.said('ready');
     this.#qemu = startQemu(boot, this.#console, this.#devices(), { LAB_HOST: name });
     this.#qemu.stderr?.on('data', (chunk: Buffer) => {
@@ -79,6 +77,7 @@ export class Machine extends EventEmitter<Events> {
       };
       const lost = () => void this.#failure(what).then(reject);
       this.on('line', look).once('ended', lost);
+      if (this.#ended) lost();
     });
   }
 
@@ -89,6 +88,7 @@ export class Machine extends EventEmitter<Events> {
 
   /** Ends the machine at once; nothing in it matters any more. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#server?.close();
     if (this.#qemu !== undefined && !this.#ended) {
       this.#qemu.kill('SIGKILL');
@@ -127,8 +127,10 @@ export class Machine extends EventEmitter<Events> {
 
   #take(socket: Socket): void {
     this.#line = socket;
-    socket.on('error', () => socket.destroy());
-    createInterface({ input: socket }).on('line', (text) => this.emit('line', text.split(' ')));
+    const lines = createInterface({ input: socket });
+    lines.on('line', (text) => this.emit('line', text.split(' ')));
+    // It breaks when QEMU ends, which is noticed by itself.
+    lines.on('error', () => socket.destroy());
   }
 
   #end(message: string): void {

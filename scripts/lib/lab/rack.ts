@@ -73,27 +73,20 @@ export class Rack {
   ) {
     this.folder = options.folder ?? work;
     this.hosts = Array.from({ length: options.hosts ?? 1 }, (_, index) => `h${index + 1}`);
-  }
-
-  async boot(): Promise<void> {
-    await this.#fillShare();
     for (const [index, name] of this.hosts.entries()) {
-      const network = join(this.work, `${name}.network`);
-      await this.#switch.open(index + 1, network);
       const machine = new Machine({
-        ...{
-          name,
-          number: index + 1,
-          boot: this.bootOf,
-          share: this.folder,
-          network,
-          line: join(this.work, `${name}.line`),
-        },
-        ...{ cpus: this.options.cpus ?? 2, memoryMib: this.options.memoryMib ?? 1024 },
+        ...{ name, number: index + 1, boot: bootOf, share: this.folder },
+        ...{ network: join(work, `${name}.network`), line: join(work, `${name}.line`) },
+        ...{ cpus: options.cpus ?? 2, memoryMib: options.memoryMib ?? 1024 },
       });
       machine.on('line', ([what, request = '']) => what === 'ask' && void this.#answer(machine, request));
       this.#machines.set(name, machine);
     }
+  }
+
+  async boot(): Promise<void> {
+    await this.#fillShare();
+    for (const { options } of this.#machines.values()) await this.#switch.open(options.number, options.network);
     await Promise.all([...this.#machines.values()].map((machine) => machine.boot()));
   }
 
