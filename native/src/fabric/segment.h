@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/unique_fd.h"
+#include "fabric/ring.h"
+
+namespace shoal::fabric {
+
+/** The shared memory of one channel: maps it, and unmaps it again. */
+class Segment {
+ public:
+  Segment(Segment&& other) noexcept;
+  Segment& operator=(Segment&& other) noexcept;
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  ~Segment();
+
+  /**
+   * A new one with two empty rings of `ringBytes` each, a power of two. All its memory is there from the start and its
+   * size is sealed, so that no end can take pages away under the other. Huge pages are used when asked and available.
+   */
+  static std::optional<Segment> create(uint32_t ringBytes, bool hugePages, std::string& problem);
+
+  /** Maps what a peer or the agent sent, after checking that its size can neither shrink nor differ from what it says.
+   */
+  static std::optional<Segment> map(UniqueFd fd, std::string& problem);
+
+  Ring ring(int index) const;
+  uint32_t ringBytes() const { return ringBytes_; }
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  int fd() const { return fd_.get(); }
+
+ private:
+  explicit Segment(UniqueFd fd) : fd_(std::move(fd)) {}
+  bool mapAll(size_t bytes, std::string& problem);
+  SegmentHeader* header() const { return reinterpret_cast<SegmentHeader*>(data_); }
+
+  UniqueFd fd_;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+  uint32_t ringBytes_ = 0;
+};
+
+}  // namespace shoal::fabric

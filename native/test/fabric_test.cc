@@ -1,0 +1,370 @@
+/** Tests of rings, segments and channels. Built twice: under ASan and UBSan, and under TSan. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "fabric/channel.h"
+#include "pattern.h"
+
+using namespace shoal::fabric;
+using shoal::UniqueFd;
+using shoal::test::fillPattern;
+using shoal::test::isPattern;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr uint32_t kBytes = kRingBytesMin;
+
+/** A ring in memory of exactly its size, so that ASan sees an access beyond it. */
+struct TestRing {
+  explicit TestRing(uint32_t position = 0) {
+    control->tail.store(position);
+    control->head.store(position);
+  }
+  Ring ring() { return {control.get(), reinterpret_cast<std::byte*>(data.get()), kBytes}; }
+  uint64_t& word(uint32_t position) { return data[position % (kBytes / kWordBytes)]; }
+
+  std::unique_ptr<RingControl<SharedWord>> control = std::make_unique<RingControl<SharedWord>>();
+  std::unique_ptr<uint64_t[]> data = std::make_unique<uint64_t[]>(kBytes / kWordBytes);
+};
+
+bool send(Producer& producer, uint32_t number, uint32_t length, bool more = false) {
+  std::byte* place = producer.loan(length);
+  if (place == nullptr) return false;
+  fillPattern(place, length, number);
+  producer.commit(length, more);
+  return true;
+}
+
+void expect(Consumer& consumer, uint32_t number, uint32_t length, bool more = false) {
+  Record record;
+  CHECK(consumer.next(record) == Take::record);
+  CHECK(record.length == length && record.more == more);
+  CHECK(reinterpret_cast<uintptr_t>(record.data) % kWordBytes == 0);
+  CHECK(isPattern(record.data, length, number));
+}
+
+void testRecordsOfEveryLength() {
+  // Positions pass 2^32 on the way.
+  TestRing memory(0xffffff00u);
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  Record record;
+  for (uint32_t length = 0; length <= producer.lengthMax(); ++length) {
+    CHECK(send(producer, length, length, length % 3 == 0));
+    CHECK(consumer.next(record) == Take::empty);
+    CHECK(!producer.publish());
+    expect(consumer, length, length, length % 3 == 0);
+    CHECK(consumer.next(record) == Take::empty);
+    CHECK(!consumer.release());
+  }
+  CHECK(producer.corruption() == Corruption::none && consumer.corruption() == Corruption::none);
+}
+
+void testBatchesAndFullRing() {
+  TestRing memory;
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  Record record;
+  uint32_t sent = 0;
+  for (; send(producer, sent, 56); ++sent) {
+  }
+  CHECK(sent == kBytes / 64);
+  CHECK(consumer.next(record) == Take::empty);
+  CHECK(!producer.publish() && !producer.publish());
+  for (uint32_t i = 0; i < sent; ++i) expect(consumer, i, 56);
+  CHECK(!send(producer, 0, 0));  // borrowed until release()
+  CHECK(!consumer.release());
+  CHECK(send(producer, 0, 0));
+}
+
+void testLoanMayShrinkOrBeDropped() {
+  TestRing memory;
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  CHECK(producer.loan(producer.lengthMax()) != nullptr);
+  CHECK(!producer.publish());
+  std::byte* place = producer.loan(100);
+  fillPattern(place, 7, 1);
+  producer.commit(7);
+  CHECK(!producer.publish());
+  expect(consumer, 1, 7);
+}
+
+void testFlagsAskForTheBellOnce() {
+  TestRing memory;
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  CHECK(consumer.announceSleep());
+  CHECK(send(producer, 0, 8) && producer.publish());
+  CHECK(send(producer, 1, 8) && !producer.publish());
+  CHECK(!consumer.announceSleep());
+  expect(consumer, 0, 8);
+  expect(consumer, 1, 8);
+  CHECK(!consumer.release());
+  uint32_t sent = 0;
+  while (send(producer, sent, 56)) sent += 1;
+  CHECK(!producer.publish());
+  CHECK(producer.announceWait(56));
+  uint32_t taken = 0;
+  for (bool struck = false; !struck; ++taken) {
+    expect(consumer, taken, 56);
+    struck = consumer.release();
+  }
+  CHECK(taken >= sent / 2 && taken < sent);
+  CHECK(!producer.announceWait(56));
+}
+
+/** What a scribbling producer does to the consumer: an error with its reason, for good. */
+void testHostileProducer() {
+  struct Case {
+    uint64_t header;
+    uint32_t tail;
+    Corruption expected;
+  };
+  const uint32_t words = kBytes / kWordBytes;
+  const Case cases[] = {{8, 2, Corruption::none},
+                        {8, 1, Corruption::length},  // longer than what is published
+                        {recordBytesMax(kBytes) + 1, words, Corruption::length},
+                        {0xffffffffu, words, Corruption::length},
+                        {8 | uint64_t{3} << 32, 2, Corruption::flags},
+                        {8 | uint64_t{1} << 63, 2, Corruption::flags},
+                        {8 | uint64_t{kFlagPadding} << 32, 2, Corruption::length},  // does not end where the ring does
+                        {8, words + 1, Corruption::position},
+                        {8, 0xffffffffu, Corruption::position}};
+  for (const Case& test : cases) {
+    TestRing memory;
+    Consumer consumer(memory.ring());
+    memory.word(0) = test.header;
+    memory.control->tail.store(test.tail);
+    Record record;
+    CHECK(consumer.next(record) == (test.expected == Corruption::none ? Take::record : Take::corrupt));
+    CHECK(consumer.corruption() == test.expected);
+    if (test.expected == Corruption::none) continue;
+    memory.word(0) = 8;
+    memory.control->tail.store(2);
+    CHECK(consumer.next(record) == Take::corrupt);
+    CHECK(!consumer.announceSleep());
+  }
+  TestRing memory;
+  Consumer consumer(memory.ring());
+  memory.control->tail.store(4);
+  Record record;
+  CHECK(consumer.next(record) == Take::record);
+  memory.control->tail.store(3);  // back behind what it said before
+  while (consumer.next(record) == Take::record) {
+  }
+  CHECK(consumer.corruption() == Corruption::position);
+}
+
+void testRecordMustNotWrap() {
+  const uint32_t words = kBytes / kWordBytes;
+  TestRing memory(words - 1);
+  Consumer consumer(memory.ring());
+  memory.word(words - 1) = 8;
+  memory.control->tail.store(words + 1);
+  Record record;
+  CHECK(consumer.next(record) == Take::corrupt);
+  CHECK(consumer.corruption() == Corruption::length);
+}
+
+void testHostileConsumer() {
+  for (const uint32_t head : {1u, 0x80000000u, 0xffffffffu}) {
+    TestRing memory;
+    Producer producer(memory.ring());
+    while (send(producer, 0, 56)) {
+    }
+    // Gives back what was not published yet, or what was never written.
+    memory.control->head.store(head);
+    CHECK(producer.loan(8) == nullptr);
+    CHECK(producer.corruption() == Corruption::position);
+    CHECK(!producer.publish());
+    CHECK(!producer.announceWait(8));
+  }
+  TestRing memory;
+  memory.control->tail.store(kBytes);
+  CHECK(Producer(memory.ring()).corruption() == Corruption::position);
+}
+
+/** Both ends at work while a third party writes at random everywhere: no crash, no access outside, and an end. */
+void testScribbling(unsigned seed) {
+  TestRing memory;
+  std::atomic<bool> done = false;
+  std::thread scribbler([&] {
+    std::mt19937 random(seed);
+    while (!done) {
+      SharedWord* const words[] = {&memory.control->tail, &memory.control->head};
+      if (random() % 16 == 0) words[random() % 2]->store(random() % 2 == 0 ? random() : random() % 1024);
+      std::atomic_ref<uint64_t>(memory.word(random())).store(random() % 512 | uint64_t{random() % 4} << 32);
+    }
+  });
+  std::mt19937 random(seed + 1);
+  for (int i = 0; i < 200; ++i) {
+    Producer producer(memory.ring());
+    Consumer consumer(memory.ring());
+    Record record;
+    for (int step = 0; step < 100; ++step) {
+      const uint32_t length = random() % (producer.lengthMax() + 1);
+      if (std::byte* place = producer.loan(length)) {
+        std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(place)).store(step);
+        producer.commit(length);
+      }
+      (void)producer.publish();
+      while (consumer.next(record) == Take::record) {
+        CHECK(record.data >= memory.ring().data);
+        CHECK(record.data + record.length <= memory.ring().data + kBytes);
+        if (random() % 4 == 0) (void)consumer.release();
+      }
+      (void)consumer.release();
+    }
+  }
+  done = true;
+  scribbler.join();
+}
+
+void testSegment() {
+  std::string problem;
+  std::optional<Segment> segment = Segment::create(kBytes, false, problem);
+  CHECK(segment && segment->bytes() == segmentBytes(kBytes));
+  CHECK(ftruncate(segment->fd(), 0) != 0 && ftruncate(segment->fd(), 1 << 20) != 0);
+  CHECK(fcntl(segment->fd(), F_ADD_SEALS, F_SEAL_WRITE) != 0);
+  CHECK(Segment::create(kBytes, true, problem));  // whether or not there are huge pages
+
+  std::optional<Segment> other = Segment::map(UniqueFd(dup(segment->fd())), problem);
+  CHECK(other && other->ringBytes() == kBytes);
+  Producer producer(segment->ring(1));
+  Consumer consumer(other->ring(1));
+  CHECK(send(producer, 1, 100) && !producer.publish());
+  expect(consumer, 1, 100);
+
+  for (const uint32_t bytes : {0u, kBytes - 1, kBytes + 8, 2 * kBytes, 0x80000000u, 0xffffffffu}) {
+    reinterpret_cast<SegmentHeader*>(segment->data())->stamp.ringBytes = bytes;
+    CHECK(!Segment::map(UniqueFd(dup(segment->fd())), problem));
+    CHECK(problem == "not a channel of this version");
+  }
+  CHECK(!Segment::map(UniqueFd(memfd_create("unsealed", MFD_ALLOW_SEALING)), problem));
+  CHECK(!Segment::map(UniqueFd(open("/dev/null", O_RDWR)), problem));
+  CHECK(!Segment::map(UniqueFd(), problem));
+  CHECK(problem == "not a sealed memory file");
+}
+
+struct Ends {
+  std::optional<ChannelEnd> side[2];
+};
+
+Ends makeEnds(uint32_t ringBytes = kBytes) {
+  ChannelFds fds[2];
+  std::string problem;
+  CHECK(makeChannel(ringBytes, false, fds, problem));
+  Ends ends;
+  for (int i = 0; i < 2; ++i) ends.side[i] = ChannelEnd::open(std::move(fds[i]), i, problem);
+  CHECK(ends.side[0] && ends.side[1]);
+  return ends;
+}
+
+void testPeerGone() {
+  Ends ends = makeEnds();
+  ChannelEnd& end = *ends.side[0];
+  Spin spin(1us);
+  CHECK(waitForRecord(end.in, end.bell, spin, 0) == Wait::timeout);
+  CHECK(send(ends.side[1]->out, 5, 50) && ends.side[1]->out.publish() == false);
+  ends.side[1].reset();
+  CHECK(waitForRecord(end.in, end.bell, spin, -1) == Wait::ready);  // what it sent before is there
+  expect(end.in, 5, 50);
+  CHECK(!end.in.release());
+  CHECK(waitForRecord(end.in, end.bell, spin, -1) == Wait::peerGone);
+  end.bell.strike();
+  while (send(end.out, 0, 100)) {
+  }
+  CHECK(!end.out.publish());
+  CHECK(waitForRoom(end.out, end.bell, spin, 100, -1) == Wait::peerGone);
+}
+
+/** A bell that nobody listens to fills up; striking it must not block even then. */
+void testBellNeverBlocks() {
+  Ends ends = makeEnds();
+  for (int i = 0; i < 100'000; ++i) ends.side[0]->bell.strike();
+  CHECK(ends.side[1]->bell.listen(0) == Wait::ready);
+}
+
+/**
+ * Two threads, records of all lengths, and each waits for the other now and then. Both work on one mapping: only then
+ * does TSan know that it is the same memory.
+ */
+void testTraffic(std::chrono::nanoseconds spinMost, uint32_t records) {
+  TestRing memory;
+  UniqueFd strike[2];
+  UniqueFd listen[2];
+  CHECK(makeBells(strike, listen));
+  std::thread sender([&] {
+    Producer producer(memory.ring());
+    Bell bell(std::move(strike[0]), std::move(listen[0]));
+    Spin spin(spinMost);
+    std::mt19937 random(1);
+    for (uint32_t i = 0; i < records; ++i) {
+      const uint32_t length = random() % 8 == 0 ? random() % producer.lengthMax() : random() % 64;
+      while (!send(producer, i, length)) {
+        if (producer.publish()) bell.strike();
+        CHECK(waitForRoom(producer, bell, spin, length, -1) == Wait::ready);
+      }
+      if (random() % 4 == 0 && producer.publish()) bell.strike();
+    }
+    if (producer.publish()) bell.strike();
+  });
+  Consumer consumer(memory.ring());
+  Bell bell(std::move(strike[1]), std::move(listen[1]));
+  Spin spin(spinMost);
+  Record record;
+  for (uint32_t i = 0; i < records;) {
+    const Take taken = consumer.next(record);
+    CHECK(taken != Take::corrupt);
+    if (taken == Take::record) CHECK(isPattern(record.data, record.length, i++));
+    if ((taken == Take::empty || i % 4 == 0) && consumer.release()) bell.strike();
+    if (taken == Take::empty) CHECK(waitForRecord(consumer, bell, spin, -1) == Wait::ready);
+  }
+  sender.join();
+}
+
+/** A number that grows with every descriptor that is not closed. */
+size_t openDescriptors() {
+  DIR* folder = opendir("/proc/self/fd");
+  CHECK(folder != nullptr);
+  size_t count = 0;
+  while (readdir(folder) != nullptr) count += 1;
+  closedir(folder);
+  return count;
+}
+
+}  // namespace
+
+int main() {
+  std::signal(SIGPIPE, SIG_IGN);
+  const size_t descriptors = openDescriptors();
+  testRecordsOfEveryLength();
+  testBatchesAndFullRing();
+  testLoanMayShrinkOrBeDropped();
+  testFlagsAskForTheBellOnce();
+  testHostileProducer();
+  testRecordMustNotWrap();
+  testHostileConsumer();
+  for (unsigned seed = 0; seed < 10; ++seed) testScribbling(seed);
+  testSegment();
+  testPeerGone();
+  testBellNeverBlocks();
+  testTraffic(0us, 50'000);
+  testTraffic(20us, 50'000);
+  CHECK(openDescriptors() == descriptors);
+  std::puts("fabric_test: all passed");
+}
