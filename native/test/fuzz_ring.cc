@@ -47,14 +47,20 @@ class ScribbledWord {
   uint32_t load() const;
   uint32_t loadAcquire() const { return load(); }
   void store(uint32_t value);
+  void storeRelease(uint32_t value) { store(value); }
   uint32_t exchange(uint32_t value);
   uint32_t value = 0;
+};
+
+struct Cell {
+  ScribbledWord header;
+  uint32_t rest = 0;
 };
 
 struct Shared {
   Input input;
   RingControl<ScribbledWord> control = {};
-  std::unique_ptr<uint64_t[]> data = std::make_unique<uint64_t[]>(kRingBytes / kWordBytes);
+  std::unique_ptr<Cell[]> data = std::make_unique<Cell[]>(kRingBytes / sizeof(Cell));
 
   BasicRing<ScribbledWord> ring() { return {&control, reinterpret_cast<std::byte*>(data.get()), kRingBytes}; }
 
@@ -69,7 +75,8 @@ struct Shared {
         (place & 1 ? control.tail : control.head).value += place >> 1;
         break;
       case 3:
-        data[place % (kRingBytes / kWordBytes)] = input.take<uint16_t>() | uint64_t{input.take<uint8_t>()} << 32;
+        data[place % (kRingBytes / sizeof(Cell))].header.value =
+            input.take<uint16_t>() | uint32_t{input.take<uint8_t>()} << 24;
         break;
       default:
         break;

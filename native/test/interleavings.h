@@ -2,12 +2,14 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -61,10 +63,8 @@ class Interleavings {
     return search;
   }
 
-  size_t addWord() {
-    memory_.push_back(0);
-    return memory_.size() - 1;
-  }
+  /** The word at an address: 0 at first. The same in each run, because the world is at the same place in each. */
+  size_t wordAt(const void* address) { return words_.try_emplace(address, words_.size()).first->second; }
   size_t addBell() {
     strikes_.push_back(0);
     return strikes_.size() - 1;
@@ -115,7 +115,7 @@ class Interleavings {
   static void remember(Thread& thread, uint32_t value) { thread.history = (thread.history ^ value) * 1099511628211u; }
 
   void run(const std::function<Threads()>& setUp) {
-    memory_.clear();
+    std::fill(memory_.begin(), memory_.end(), 0);
     strikes_.clear();
     running_ = nullptr;
     const Threads bodies = setUp();
@@ -207,6 +207,7 @@ class Interleavings {
   }
 
   uint32_t apply(const Operation& operation, Thread* thread) {
+    if (memory_.size() < words_.size()) memory_.resize(words_.size());
     switch (operation.kind) {
       case Operation::load:
       case Operation::loadAcquire:
@@ -255,6 +256,7 @@ class Interleavings {
   ucontext_t scheduler_ = {};
   Thread* running_ = nullptr;
   std::vector<Thread> threads_;
+  std::unordered_map<const void*, size_t> words_;
   std::vector<uint32_t> memory_;
   std::vector<uint32_t> strikes_;
   std::vector<Choice> path_;
@@ -265,14 +267,17 @@ class Interleavings {
 /** Takes the place of fabric::SharedWord. */
 class ModelWord {
  public:
-  uint32_t load() const { return perform({Operation::load, index_}); }
-  uint32_t loadAcquire() const { return perform({Operation::loadAcquire, index_}); }
-  void store(uint32_t value) { perform({Operation::store, index_, value}); }
-  uint32_t exchange(uint32_t value) { return perform({Operation::exchange, index_, value}); }
+  uint32_t load() const { return perform(Operation::load); }
+  uint32_t loadAcquire() const { return perform(Operation::loadAcquire); }
+  void storeRelease(uint32_t value) { perform(Operation::store, value); }
+  void store(uint32_t value) { perform(Operation::store, value); }
+  uint32_t exchange(uint32_t value) { return perform(Operation::exchange, value); }
 
  private:
-  static uint32_t perform(Operation operation) { return Interleavings::current()->perform(operation); }
-  size_t index_ = Interleavings::current()->addWord();
+  uint32_t perform(Operation::Kind kind, uint32_t value = 0) const {
+    Interleavings& search = *Interleavings::current();
+    return search.perform({kind, search.wordAt(this), value});
+  }
 };
 
 /** Takes the place of fabric::Bell; one for each end, which strikes the other's. */

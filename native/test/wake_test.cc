@@ -86,7 +86,7 @@ class HastyWord : public ModelWord {
 int main() {
   const Scenario scenarios[] = {{"few records, room for all", 3, 1},
                                 {"more records than room", 6, 1},
-                                {"in batches", 8, 2},
+                                {"in batches", 6, 2},
                                 {"in batches, with a rest", 7, 3}};
   for (const Scenario& scenario : scenarios) {
     const Interleavings::Result result = explore<ModelWord>(scenario);

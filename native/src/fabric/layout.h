@@ -29,7 +29,7 @@ inline constexpr size_t kLineBytes = 128;
 /** What the two ends of one ring tell each other. Each word has one line and one writer, except for clearing a flag. */
 template <class Word>
 struct RingControl {
-  /** Words published so far; the producer's. */
+  /** Words published so far; the producer's. Who looks for records does not need it: their headers tell. */
   alignas(kLineBytes) Word tail;
   /** Words given back so far; the consumer's. */
   alignas(kLineBytes) Word head;
@@ -55,19 +55,24 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == 9 * kLineBytes && sizeof(SegmentHeader) <= kHeaderBytes);
 static_assert(offsetof(SegmentHeader, rings) == kLineBytes);
 
-/** Precedes the bytes of each record, at a multiple of 8 bytes. */
+/**
+ * Precedes the bytes of each record, at a multiple of 8 bytes. The first word is 0 as long as there is no record, and
+ * the length with these flags when there is one; the second is unused, so that the bytes are aligned.
+ */
 struct RecordHeader {
-  /** Of the bytes that follow, without what rounds them up to words. */
-  uint32_t length;
-  uint32_t flags;
+  uint32_t state;
+  uint32_t unused;
 };
 
+inline constexpr uint32_t kFlagPresent = 1u << 31;
 /** The message goes on in the next record. */
-inline constexpr uint32_t kFlagMore = 1;
-/** No record: fills the ring up to its end, because a record never wraps. Goes with no other flag. */
-inline constexpr uint32_t kFlagPadding = 2;
+inline constexpr uint32_t kFlagMore = 1u << 30;
+/** No record: fills the ring up to its end, because a record never wraps. */
+inline constexpr uint32_t kFlagPadding = 1u << 29;
+/** Of the bytes that follow, without what rounds them up to words. */
+inline constexpr uint32_t kLengthMask = kFlagPadding - 1;
 
-static_assert(sizeof(RecordHeader) == kWordBytes);
+static_assert(sizeof(RecordHeader) == kWordBytes && kRingBytesMax / 4 <= kLengthMask);
 
 /** Words that a record of so many bytes takes with its header. */
 constexpr uint32_t recordWords(uint32_t length) { return 1 + length / kWordBytes + (length % kWordBytes != 0 ? 1 : 0); }

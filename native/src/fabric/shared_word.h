@@ -13,6 +13,7 @@ class SharedWord {
  public:
   uint32_t load() const { return value_.load(std::memory_order_seq_cst); }
   uint32_t loadAcquire() const { return value_.load(std::memory_order_acquire); }
+  void storeRelease(uint32_t value) { value_.store(value, std::memory_order_release); }
   void store(uint32_t value) { value_.store(value, std::memory_order_seq_cst); }
   uint32_t exchange(uint32_t value) { return value_.exchange(value, std::memory_order_seq_cst); }
 

@@ -27,26 +27,26 @@ class Spin {
   Wait wait(Ready ready, Sleep sleep) {
     if (ready()) return Wait::ready;
     const Clock::time_point began = Clock::now();
-    const Wait result = average_ < most_ && spin(ready, began) ? Wait::ready : sleep();
-    // A long idle time counts as four times the bound, so that a busy time after it is noticed soon.
-    const auto took = std::min<std::chrono::nanoseconds>(Clock::now() - began, 4 * most_);
-    average_ += (took - average_) / 8;
+    // After a spin the last look at the clock will do: another would cost as much as the message.
+    for (Clock::time_point now = began; average_ < most_ && now - began < most_; now = Clock::now()) {
+      for (int i = 0; i < kLooksPerClock; ++i) {
+        if (ready()) {
+          remember(now - began);
+          return Wait::ready;
+        }
+        relax();
+      }
+    }
+    const Wait result = sleep();
+    remember(Clock::now() - began);
     return result;
   }
 
  private:
   static constexpr int kLooksPerClock = 64;
 
-  template <class Ready>
-  bool spin(Ready ready, Clock::time_point began) const {
-    do {
-      for (int i = 0; i < kLooksPerClock; ++i) {
-        if (ready()) return true;
-        relax();
-      }
-    } while (Clock::now() - began < most_);
-    return false;
-  }
+  /** A long idle time counts as four times the bound, so that a busy time after it is noticed soon. */
+  void remember(std::chrono::nanoseconds took) { average_ += (std::min(took, 4 * most_) - average_) / 8; }
 
   /** Tells the processor that this is a spin. */
   static void relax() {
@@ -70,8 +70,9 @@ Wait sleepUntilRecord(Consumer& consumer, Bell& bell, int timeoutMs) {
     heard = bell.listen(timeoutMs);
     consumer.cancelSleep();
     if (consumer.ready()) return Wait::ready;
+    if (consumer.ready()) return Wait::ready;
   }
-  return consumer.corruption() == Corruption::none ? heard : Wait::ready;
+  return heard;
 }
 
 /** Sleeps until a loan of `length` bytes succeeds. All that was committed must have been published. */
@@ -89,10 +90,7 @@ Wait sleepUntilRoom(Producer& producer, Bell& bell, uint32_t length, int timeout
 /** Until next() has something to look at. Whatever was taken must have been released. */
 template <class Consumer, class Bell>
 Wait waitForRecord(Consumer& consumer, Bell& bell, Spin& spin, int timeoutMs) {
-  const auto look = [&consumer] {
-    consumer.prefetch();
-    return consumer.ready();
-  };
+  const auto look = [&consumer] { return consumer.ready(); };
   return spin.wait(look, [&] { return sleepUntilRecord(consumer, bell, timeoutMs); });
 }
 
