@@ -9,6 +9,7 @@ import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
+import { benchFabric } from './lib/bench/fabric.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
@@ -22,6 +23,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
+  fabric: () => benchFabric(),
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
