@@ -133,11 +133,11 @@ t.test('an outage of days is made up for, however many components there are', as
   const rig = await taught(t, 200);
   const before = (await forecastOf(rig)).points.map(({ mean }) => mean);
   await rig.restart('stopped');
-  const ticks = rig.coordinator.memory[KEY]?.forecaster.ticks ?? 0;
+  const ticks = rig.coordinator.memory.get(KEY)?.forecaster.ticks ?? 0;
   // A day of whole seasons later.
   rig.nowMs += 1_440 * 60_000;
   await rig.restart();
-  t.equal(rig.coordinator.memory[KEY]?.forecaster.ticks, ticks + 86_400);
+  t.equal(rig.coordinator.memory.get(KEY)?.forecaster.ticks, ticks + 86_400);
   const again = (await forecastOf(rig)).points.map(({ mean }) => mean);
   const error = again.reduce((sum, mean, i) => sum + Math.abs(mean - (before[i] ?? 0)), 0) / again.length;
   t.ok(error < 0.3, `the season is foretold as before: ${error} cores of 0.5 to 3.5`);
