@@ -24,10 +24,22 @@ components:
 
 t.test('simulate prints a table, JSON and a page', { timeout: 200_000 }, async (t) => {
   const folder = t.testdir({ 'load.csv': TRACE });
-  const table = await runCli(['simulate', '--trace', 'load.csv', '--compare', '--scale', '4'], { cwd: folder });
+  const all = ['simulate', '--trace', 'load.csv', '--compare', '--scale', '4', '--engine', 'flow'];
+  const table = await runCli(all, { cwd: folder });
   t.match(table, { code: 0, err: '' });
   for (const policy of ['shoal', 'hpa', 'kpa', 'static', 'oracle']) t.match(table.out, `\n${policy} `);
-  const words = ['simulate', '--trace', 'load.csv', '--policy', 'hpa,kpa', '--html', 'page.html', '--json'];
+  const words = [
+    'simulate',
+    '--trace',
+    'load.csv',
+    '--scale',
+    '3',
+    '--policy',
+    'hpa,kpa',
+    '--html',
+    'page.html',
+    '--json',
+  ];
   const json = await runCli(words, { cwd: folder });
   const runs = JSON.parse(json.out);
   t.match(runs, [
@@ -98,7 +110,7 @@ t.test('wrong input is refused with what, where and remedy', { timeout: 200_000 
     [['--trace', 'load.csv', '--fail-host-at', '5:moon'], 'there is no host moon'],
     [['--trace', 'load.csv', '--fail-host-at', '1:2:3'], 'is not SECONDS or SECONDS:HOST'],
     [['--trace', 'load.csv', '--from', '700'], '--from must be a number'],
-    [['--trace', 'load.csv', '--html', '/nowhere/x'], 'cannot write /nowhere/x'],
+    [['--trace', 'load.csv', '--policy', 'static', '--html', '/nowhere/x'], 'cannot write /nowhere/x'],
     [[], '--trace'],
   ] as const) {
     const { code, out, err } = await runCli(['simulate', ...words], { cwd: folder });
