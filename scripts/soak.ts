@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { randomFrom } from '../coordinator/brain/forecast/random.js';
 import { quantile } from './lib/demo/recorder.js';
-import { seeded, soak, VICTIMS } from './lib/soak/soak.js';
+import { soak, VICTIMS } from './lib/soak/soak.js';
 
 const USAGE = `usage: scripts/soak [--kills N] [--seed N]
 Kills agent, coordinator, instances, their shims and crun by SIGKILL in the middle of reshaping, and checks after each
@@ -25,7 +26,7 @@ if (values.help) {
   if (!Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed)) throw new Error(USAGE);
   say(`soak: ${kills} kills, seed ${seed}`);
   const dist = resolve(fileURLToPath(import.meta.url), '../..');
-  const done = await soak({ dist, kills, random: seeded(seed), said: say });
+  const done = await soak({ dist, kills, random: randomFrom(seed), said: say });
   for (const victim of VICTIMS) {
     const times = done.filter((each) => each.victim === victim).map((each) => each.convergedMs);
     if (times.length === 0) continue;

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { seeded, soak } from '../../scripts/lib/soak/soak.js';
+import { randomFrom } from '../../coordinator/brain/forecast/random.js';
+import { soak } from '../../scripts/lib/soak/soak.js';
 
 t.test(
   'whatever is killed in the middle of reshaping, the host becomes what was asked for',
@@ -10,7 +11,7 @@ t.test(
     const dist = resolve(fileURLToPath(import.meta.url), '../../..');
     const seed = Date.now() % 1_000_000;
     t.comment(`seed ${seed}`);
-    const done = await soak({ dist, kills: 15, random: seeded(seed), said: (line) => t.comment(line) });
+    const done = await soak({ dist, kills: 15, random: randomFrom(seed), said: (line) => t.comment(line) });
     t.equal(done.length, 15);
   },
 );

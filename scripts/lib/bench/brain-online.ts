@@ -4,13 +4,16 @@ import {
   type DemandForecaster,
   forecastDemand,
   forecastPath,
+  loadDemandForecaster,
   observeDemand,
   refitJob,
   runRefit,
   saveDemandForecaster,
+  skipDemand,
 } from '../../../coordinator/brain/forecast/index.js';
 import { randomFrom } from '../../../coordinator/brain/forecast/random.js';
 import { quantile } from '../demo/recorder.js';
+import { combinedRows } from './brain-combined.js';
 import { alone, type Row } from './rows.js';
 import { readTraces, type Trace } from './traces.js';
 
@@ -20,6 +23,7 @@ const WARM_STEPS = 50;
 const SEASON_SECONDS = 60;
 const AHEAD_SECONDS = 5;
 const LONG_RUN_DAYS = 16;
+const LONG_GAP_DAYS = 30;
 const DAY_SECONDS = 86_400;
 /** Of a trace, left to learn from before anything is counted. */
 const LEARN_SHARE = 0.3;
@@ -32,12 +36,12 @@ const RULE_DAYS = 7;
 /**
  * The online forecaster: its speed and memory with many series, then on each trace its errors and coverage one step to
  * one hour ahead beside naive and seasonal naive, and what it would provision beside the maximum of the same time on the
- * last days plus a margin. It is told neither seasons nor anything else of the traces.
+ * last days plus a margin; and the offline combination on the same traces. It is told neither seasons nor anything else of the traces.
  */
 export async function benchBrainOnline(folder = process.env.SHOAL_TRACES): Promise<Row[]> {
   const traces = readTraces(folder);
   const rows = speed();
-  for (const trace of traces) rows.push(...accuracy(trace));
+  for (const trace of traces) rows.push(...accuracy(trace), ...combinedRows(trace));
   return rows;
 }
 
@@ -48,9 +52,19 @@ function speed(): Row[] {
   return [
     ...speedOf(`${SERIES} series`, 0, WARM_STEPS),
     ...speedOf(`${SERIES} series with a season`, SEASON_SECONDS, 2 * SEASON_SECONDS + 5),
+    alone(`${LONG_GAP_DAYS} days without values made up for, CPU time`, 'ms', gapMs(aged)),
     alone(`arrays of a series after ${LONG_RUN_DAYS} days of seconds`, 'KiB', arrayBytes(aged) / 1024),
     alone('the same, saved as text', 'KiB', saveDemandForecaster(aged).length / 1024),
   ];
+}
+
+/** Of one series. */
+function gapMs(forecaster: DemandForecaster): number {
+  const copy = loadDemandForecaster(saveDemandForecaster(forecaster));
+  if (copy instanceof Error) throw copy;
+  const cpu = process.cpuUsage();
+  skipDemand(copy, LONG_GAP_DAYS * DAY_SECONDS);
+  return process.cpuUsage(cpu).user / 1000;
 }
 
 /** Half of the steps ask for a forecast of all series as well. CPU time is that of this process, means. */
@@ -133,9 +147,9 @@ function accuracy({ name, stepSeconds, values }: Trace): Row[] {
     last = value ?? last;
     const job = refitJob(forecaster);
     if (job !== null) {
-      const start = performance.now();
+      const cpu = process.cpuUsage();
       applyRefit(forecaster, runRefit(job));
-      refitMs += performance.now() - start;
+      refitMs += process.cpuUsage(cpu).user / 1000;
       refits += 1;
     }
     if (i < LEARN_SHARE * values.length || i % every > 0) continue;
@@ -164,7 +178,7 @@ function accuracy({ name, stepSeconds, values }: Trace): Row[] {
   const rows = steps.flatMap((ahead, j) => rowsOf(`${name}, ${spoken(ahead * stepSeconds)} ahead`, seen[j] as Seen[]));
   const provisioned = steps.findIndex((ahead) => ahead * stepSeconds >= PROVISION_SECONDS);
   rows.push(...provisioning(name, seen[Math.max(0, provisioned)] as Seen[]));
-  rows.push(alone(`${name}, one refit`, 'ms', refitMs / Math.max(1, refits)));
+  rows.push(alone(`${name}, CPU time of one refit`, 'ms', refitMs / Math.max(1, refits)));
   return rows;
 }
 

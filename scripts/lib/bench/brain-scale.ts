@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { randomFrom } from '../../../coordinator/brain/forecast/random.js';
 import { place } from '../../../coordinator/brain/placement.js';
 import { assignShards } from '../../../coordinator/brain/shards.js';
 import { applyManifest, type ClusterState, EMPTY_CLUSTER } from '../../../coordinator/cluster.js';
@@ -240,15 +241,6 @@ function slopeOf(points: readonly (readonly [number, number])[]): number {
   const [x, y] = [mean(0), mean(1)];
   const over = points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0);
   return over / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
-}
-
-/** Numbers in [0, 1) from a seed: a linear congruential generator (Numerical Recipes, 2nd ed., p. 284). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 const [size] = process.argv.slice(2);

@@ -161,14 +161,3 @@ async function retry(what: string, ms: number, attempt: () => Promise<unknown>):
     }
   }
 }
-
-/** Numbers in [0, 1) that depend on the seed alone (mulberry32, a public-domain generator by T. Ettinger). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -154,6 +154,30 @@ t.test('intervals cover what they promise, one step and some steps ahead', async
   }
 });
 
+t.test('bursts as long as the horizon, of all sizes: bounds an hour ahead become wide enough', async (t) => {
+  let [all, within] = [0, 0];
+  for (let seed = 1; seed <= 3; seed++) {
+    const random = randomFrom(seed);
+    let [left, height] = [0, 0];
+    const values = Array.from({ length: 12_000 }, () => {
+      left -= 1;
+      if (left < 0) height = 0;
+      if (left < 0 && random() < 1 / 200) [left, height] = [60, 25 * Math.exp(normalFrom(random))];
+      return Math.max(0, 10 + height + normalFrom(random));
+    });
+    const forecaster = createDemandForecaster({ stepSeconds: 60, seasonSeconds: 0 });
+    for (const [i, value] of values.entries()) {
+      observeDemand(forecaster, value);
+      const actual = values[i + 60];
+      if (i < 4_000 || i % 3 > 0 || actual === undefined) continue;
+      const bound = forecastPath(forecaster, HOUR, [0.95]).intervals[0];
+      all += 1;
+      if (actual >= (bound?.lower.at(-1) ?? 0) && actual <= (bound?.upper.at(-1) ?? 0)) within += 1;
+    }
+  }
+  t.ok(within / all > 0.895, `${within} of ${all}`);
+});
+
 t.test('a higher share makes a higher bound', async (t) => {
   const forecaster = after({ seasonSeconds: 24 }, noisySine(3, 400, 24));
   const bounds = [0.6, 0.8, 0.9, 0.95, 0.99, 0.999].map(
