@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ShoalError } from '../protocol/errors.js';
 import type { CpuProfilerHandle, NativeHost } from './types.js';
 
-export type { CpuProfilerHandle, NativeHost, PidWatch } from './types.js';
+export type { ChannelFds, ChannelHandle, CpuProfilerHandle, NativeHost, PidWatch } from './types.js';
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
 type Addon = Omit<NativeHost, 'createProfiler' | 'shimPath'> & { CpuProfiler: new () => AddonProfiler };
@@ -46,6 +46,8 @@ export const native: NativeHost = {
   unmount: addon.unmount,
   mountCgroup2: addon.mountCgroup2,
   sdNotify: addon.sdNotify,
+  createChannel: addon.createChannel,
+  openChannel: addon.openChannel,
   createProfiler() {
     const profiler = new addon.CpuProfiler();
     return {

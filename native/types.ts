@@ -14,9 +14,29 @@ export interface NativeHost {
   mountCgroup2(path: string): void;
   /** Tells systemd; false when not started by it. */
   sdNotify(state: string): boolean;
+  /** Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. */
+  createChannel(ringBytes: number, hugePages: boolean): [ChannelFds, ChannelFds];
+  /** Takes the descriptors over. `onBell` is called when the peer has struck, and once with true when it is gone. */
+  openChannel(fds: ChannelFds, onBell: (gone: boolean) => void): ChannelHandle;
   createProfiler(): CpuProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
   shimPath(): string;
+}
+
+/** Descriptors: of the shared memory, and of the pipes that wake the peer and us. */
+export interface ChannelFds {
+  memory: number;
+  strike: number;
+  listen: number;
+}
+
+export interface ChannelHandle {
+  /** The shared memory; empty after close(). */
+  readonly buffer: ArrayBuffer;
+  readonly ringBytes: number;
+  /** Wakes the peer. */
+  strike(): void;
+  close(): void;
 }
 
 export interface PidWatch {

@@ -1,6 +1,7 @@
 /** shoal.node: what the agent needs of the host that Node cannot do. The TypeScript side is native/index.ts. */
 #include <napi.h>
 
+#include "fabric/channel_binding.h"
 #include "host/lock.h"
 #include "host/mount.h"
 #include "host/process.h"
@@ -18,6 +19,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("unmount", Napi::Function::New(env, host::unmount, "unmount"));
   exports.Set("mountCgroup2", Napi::Function::New(env, host::mountCgroup2, "mountCgroup2"));
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
+  exports.Set("createChannel", Napi::Function::New(env, fabric::createChannel, "createChannel"));
+  exports.Set("openChannel", Napi::Function::New(env, fabric::openChannel, "openChannel"));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
   return exports;
 }

@@ -1,0 +1,165 @@
+import { native } from '../native/index.js';
+import type { ChannelFds, ChannelHandle } from '../native/types.js';
+import { type ShoalError, toShoalError } from '../protocol/errors.js';
+import { Ring, RingConsumer, RingProducer } from './ring.js';
+
+/** How long a spin may last: a few times what a wake-up through the kernel takes. */
+export const SPIN_MS_MAX = 0.02;
+const LOOKS_PER_CLOCK = 32;
+/** Records taken before their room is given back and promises have their turn. */
+const RECORDS_PER_TURN = 64;
+/** Turns before timers and sockets have theirs. */
+const TURNS_PER_LOOP = 64;
+
+export interface RingLinkEvents {
+  /** A record at `bytes[offset]`; borrowed until this returns. What it throws closes the link. */
+  onRecord(bytes: Uint8Array, offset: number, length: number, more: boolean): void;
+  /** There is room again after send() said that there was none. */
+  onRoom(): void;
+  /** Once: the peer is gone (no error), or broke the ring. */
+  onClose(error: ShoalError | undefined): void;
+}
+
+/**
+ * One end of a channel on the event loop. Awake, it takes records without a native call; it stays awake, spinning, while
+ * the next one has been coming sooner than a wake-up would take (as native/src/fabric/wait.h does), and else sleeps until
+ * the bell is struck.
+ */
+export class RingLink {
+  readonly lengthMax: number;
+  readonly #events: RingLinkEvents;
+  readonly #handle: ChannelHandle;
+  readonly #out: RingProducer;
+  readonly #in: RingConsumer;
+  readonly #spinMsMax: number;
+  readonly #turn = () => this.#takeTurn();
+  /** Moving average of how long there was nothing to do. */
+  #waitMs = 0;
+  #waitBegan = 0;
+  #turns = 0;
+  #asleep = false;
+  #wanted = -1;
+  #gone = false;
+  #closed = false;
+
+  /** Takes the descriptors over. `side` 0 sends on ring 0, side 1 on ring 1. */
+  constructor(fds: ChannelFds, side: 0 | 1, events: RingLinkEvents, spinMsMax = SPIN_MS_MAX) {
+    this.#events = events;
+    this.#spinMsMax = spinMsMax;
+    this.#handle = native.openChannel(fds, (gone) => this.#onBell(gone));
+    const { buffer, ringBytes } = this.#handle;
+    this.#out = new RingProducer(new Ring(buffer, ringBytes, side));
+    this.#in = new RingConsumer(new Ring(buffer, ringBytes, side === 0 ? 1 : 0));
+    this.lengthMax = this.#out.lengthMax;
+    queueMicrotask(this.#turn);
+  }
+
+  /** Sends a copy; false when there is no room: then onRoom() follows. Nothing is sent after the end. */
+  send(record: Uint8Array, more = false): boolean {
+    if (this.#closed) return false;
+    try {
+      const offset = this.#out.loan(record.length);
+      if (offset < 0) return this.#waitForRoom(record.length) ? false : this.send(record, more);
+      this.#out.bytes.set(record, offset);
+      this.#out.commit(record.length, more);
+      if (this.#out.publish()) this.#handle.strike();
+      return true;
+    } catch (error) {
+      if (error instanceof RangeError) throw error;
+      this.#end(toShoalError(error));
+      return false;
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#handle.close();
+  }
+
+  #waitForRoom(length: number): boolean {
+    if (!this.#out.announceWait(length)) return false;
+    this.#wanted = length;
+    return true;
+  }
+
+  #onBell(gone: boolean): void {
+    this.#gone = this.#gone || gone;
+    if (this.#closed) return;
+    if (this.#wanted >= 0 && !gone) this.#tellRoom();
+    if (!this.#asleep || this.#closed) return;
+    this.#asleep = false;
+    this.#remember(performance.now() - this.#waitBegan);
+    this.#in.cancelSleep();
+    this.#takeTurn();
+  }
+
+  #tellRoom(): void {
+    const wanted = this.#wanted;
+    this.#wanted = -1;
+    try {
+      if (this.#waitForRoom(wanted)) return;
+      this.#events.onRoom();
+    } catch (error) {
+      this.#end(toShoalError(error));
+    }
+  }
+
+  /** Runs in the event loop or as a microtask: promises that a record resolved have run before the next turn. */
+  #takeTurn(): void {
+    if (this.#closed) return;
+    try {
+      if (!this.#in.ready() && !this.#spin()) {
+        if (this.#gone) {
+          this.#end(undefined);
+          return;
+        }
+        if (this.#in.announceSleep()) {
+          this.#asleep = true;
+          this.#turns = 0;
+          return;
+        }
+      }
+      this.#take();
+    } catch (error) {
+      this.#end(toShoalError(error));
+      return;
+    }
+    this.#turns += 1;
+    if (this.#turns % TURNS_PER_LOOP === 0) setImmediate(this.#turn);
+    else queueMicrotask(this.#turn);
+  }
+
+  #take(): void {
+    const records = this.#in;
+    for (let i = 0; i < RECORDS_PER_TURN && !this.#closed && records.next(); i += 1)
+      this.#events.onRecord(records.bytes, records.offset, records.length, records.more);
+    if (!this.#closed && records.release()) this.#handle.strike();
+  }
+
+  /** True as soon as there is a record; false when it takes too long, or has been doing so. */
+  #spin(): boolean {
+    const began = performance.now();
+    this.#waitBegan = began;
+    if (this.#gone) return false;
+    for (let now = began; this.#waitMs < this.#spinMsMax && now - began < this.#spinMsMax; now = performance.now()) {
+      for (let i = 0; i < LOOKS_PER_CLOCK; i += 1) {
+        if (!this.#in.ready()) continue;
+        this.#remember(now - began);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** A long idle time counts as four times the bound, so that a busy time after it is noticed soon. */
+  #remember(ms: number): void {
+    this.#waitMs += (Math.min(ms, 4 * this.#spinMsMax) - this.#waitMs) / 8;
+  }
+
+  #end(error: ShoalError | undefined): void {
+    if (this.#closed) return;
+    this.close();
+    this.#events.onClose(error);
+  }
+}
