@@ -32,7 +32,8 @@ export function makePolicy(name: PolicyName, scenario: Scenario, options: Policy
   const starts = needsAt(scenario, scenario.expected[0] ?? 0);
   if (name === 'shoal') {
     const { tickSeconds } = options;
-    return new ShoalPolicy({ manifest, names, hosts, starts, noise: noiseOf('all'), tickSeconds });
+    const calls = stream(seed, 'calls seen');
+    return new ShoalPolicy({ manifest, names, hosts, starts, noise: noiseOf('all'), calls, tickSeconds });
   }
   if (name === 'static') {
     const peak = scenario.arrived.reduce((most, requests) => Math.max(most, requests), 0);

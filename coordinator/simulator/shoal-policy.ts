@@ -18,6 +18,7 @@ import type { Noise } from './scalers.js';
 
 const BRAIN = { place, assignShards };
 const MEMORY_BYTES = 40 * 2 ** 20;
+const NONE: number[] = [];
 const NO_SAMPLE: Sample = {
   cpuSeconds: 0,
   memoryBytes: MEMORY_BYTES,
@@ -37,6 +38,8 @@ export interface ShoalOptions {
   hosts: readonly HostInfo[];
   starts: readonly Allotment[];
   noise: Noise;
+  /** Draws which fraction of a call counts as a whole one. */
+  calls: () => number;
   tickSeconds: number;
 }
 
@@ -50,6 +53,7 @@ export class ShoalPolicy implements Policy {
   readonly #names: readonly string[];
   readonly #hosts: Set<string>;
   readonly #noise: Noise;
+  readonly #calls: () => number;
   #state: ClusterState;
   #observed: Observed = startObserving(0);
   readonly #memory: PlannerMemory = new Map();
@@ -57,12 +61,13 @@ export class ShoalPolicy implements Policy {
   #askedAt = 0;
   readonly #lists = new WeakMap<readonly InstanceRecord[], readonly Wanted[]>();
 
-  constructor({ manifest, names, hosts, starts, noise, tickSeconds }: ShoalOptions) {
+  constructor({ manifest, names, hosts, starts, noise, calls, tickSeconds }: ShoalOptions) {
     this.periodSeconds = tickSeconds;
     this.#app = manifest.app;
     this.#names = names;
     this.#hosts = new Set(hosts.map(({ name }) => name));
     this.#noise = noise;
+    this.#calls = calls;
     this.#samples = names.map(() => new Map());
     for (const info of hosts) this.#observed = hostConnected(this.#observed, info, 0);
     const targets = names.map((component, index) => {
@@ -109,25 +114,29 @@ export class ShoalPolicy implements Policy {
     const arrived = rise(totals.arrived);
     const finished = rise(totals.finished);
     const failed = rise(totals.failed);
-    const buckets = bucketsOf(recent, share);
+    const calls = callsOf(recent, this.#calls);
     const before = this.#samples[index] as ReadonlyMap<string, Sample>;
     const samples = new Map<string, Sample>();
+    let nth = 0;
     for (const instance of view.instances) {
       const { id, host } = instance;
       if (!this.#hosts.has(host)) continue;
       const known = before.get(id) ?? NO_SAMPLE;
-      const sample =
-        instance.readyAt > now || instance.leaving
-          ? { ...known, outstanding: 0 }
-          : {
-              ...known,
-              cpuSeconds: known.cpuSeconds + cpu,
-              arrived: known.arrived + arrived,
-              finished: known.finished + finished,
-              failed: known.failed + failed,
-              outstanding: outstanding * share,
-              latencyBuckets: known.latencyBuckets.map((count, bucket) => count + (buckets[bucket] as number)),
-            };
+      const serves = instance.readyAt <= now && !instance.leaving;
+      const [from, to] = [nth * share, (nth + 1) * share];
+      if (serves) nth += 1;
+      // All of it written out: that is far faster than spreading `known`, and there may be hundreds each second.
+      const sample: Sample = {
+        cpuSeconds: serves ? known.cpuSeconds + cpu : known.cpuSeconds,
+        memoryBytes: MEMORY_BYTES,
+        ioReadBytes: 0,
+        ioWriteBytes: 0,
+        arrived: serves ? known.arrived + arrived : known.arrived,
+        finished: serves ? known.finished + finished : known.finished,
+        failed: serves ? known.failed + failed : known.failed,
+        outstanding: serves ? outstanding * share : 0,
+        latencyBuckets: serves ? withPart(known.latencyBuckets, calls, from, to) : known.latencyBuckets,
+      };
       samples.set(id, sample);
       statuses.get(host)?.push(this.#status(now, component, instance, sample));
     }
@@ -135,12 +144,14 @@ export class ShoalPolicy implements Policy {
   }
 
   #status(now: number, component: string, instance: GroundInstance, sample: Sample): InstanceStatus {
-    const { id, readyAt, leaving, cpu } = instance;
+    const { id, readyAt, createdAt, leaving, cpu } = instance;
     const phase = leaving ? 'draining' : readyAt <= now ? 'ready' : 'starting';
-    const status = { id, app: this.#app, component, phase, restarts: 0, shards: [] } as const;
-    const whole: InstanceStatus = { ...status, shards: [], size: { cpu, memory: MEMORY_BYTES } };
+    const size = { cpu, memory: MEMORY_BYTES };
+    const startMs = (readyAt - createdAt) * 1000;
+    const status: InstanceStatus = { id, app: this.#app, component, phase, size, restarts: 0, startMs, shards: NONE };
     // Before it serves it has nothing to say.
-    return phase === 'starting' ? whole : { ...whole, sample };
+    if (phase !== 'starting') status.sample = sample;
+    return status;
   }
 
   #wanted(name: string): readonly Wanted[] {
@@ -156,11 +167,33 @@ export class ShoalPolicy implements Policy {
   }
 }
 
-function bucketsOf(book: LatencyBook, share: number): Float64Array {
+/** Whole calls by bucket, as an agent counts them; fractions of them, which the engine `flow` has, become one at random. */
+function callsOf(book: LatencyBook, random: () => number): Calls[] {
   const buckets = new Float64Array(LATENCY_BUCKETS);
   const perBucket = BINS / LATENCY_BUCKETS;
-  for (let bin = 0; bin < BINS; bin += 1) {
-    (buckets[Math.floor(bin / perBucket)] as number) += share * (book.bins[bin] as number);
+  for (let bin = book.low; bin <= book.high; bin += 1) {
+    (buckets[Math.floor(bin / perBucket)] as number) += book.bins[bin] as number;
+  }
+  const list: Calls[] = [];
+  for (const [bucket, calls] of buckets.entries()) {
+    const whole = Math.floor(calls);
+    const count = calls > whole && random() < calls - whole ? whole + 1 : whole;
+    if (count > 0) list.push({ bucket, count });
+  }
+  return list;
+}
+
+interface Calls {
+  bucket: number;
+  count: number;
+}
+
+/** With what falls to one of several, who get the shares from `from` to `to`, so that no call is split or lost. */
+function withPart(known: readonly number[], calls: readonly Calls[], from: number, to: number): number[] {
+  const buckets = known.slice();
+  for (const { bucket, count } of calls) {
+    const part = Math.floor(count * to + 1e-9) - Math.floor(count * from + 1e-9);
+    if (part > 0) buckets[bucket] = (buckets[bucket] as number) + part;
   }
   return buckets;
 }

@@ -130,6 +130,12 @@ t.test('Shoal: what the live loop decides; sizes change in place; a lost host is
   }
 });
 
+t.test('a handful of calls a second: their latencies are seen as they are, and the objective is kept', async (t) => {
+  const few = scenarioOf(traceOf(Array.from({ length: 61 }, (_, i) => (i === 0 ? 100 : 1))), { scale: 4 });
+  const [shoal] = play('shoal', few).components;
+  t.ok((shoal?.missedMinutes ?? 60) <= 6, `${shoal?.missedMinutes} of 60 minutes missed`);
+});
+
 t.test('every request is accounted for', async () => {
   fc.assert(
     fc.property(
