@@ -21,8 +21,12 @@ import { alone, type Row } from './rows.js';
 
 const DAY = 86_400;
 const NOISE = 0.02;
-/** Shoal's tick here; it is a second when it runs live. A longer one makes it react later. */
-const TICK_SECONDS = 5;
+/**
+ * Shoal plans each second, as it does live. At hundreds of instances that takes hours to play, so that it plans more
+ * rarely there, and reacts as much later.
+ */
+const TICK_SECONDS = { few: 1, many: 5 };
+const MANY = 100;
 /** HPA and KPA remember no more than minutes, and need no longer to be in their stride. */
 const STRIDE_SECONDS = 3600;
 
@@ -34,7 +38,8 @@ interface Extent {
   days: number;
   learnDays: number;
 }
-const WHOLE: Extent = { scales: [2, 20, 200], seeds: 1, days: 5, learnDays: 7 };
+/** Some 40 minutes of CPU with ten traces, on as many processes as there are cores. */
+const WHOLE: Extent = { scales: [2, 20, 200], seeds: 1, days: 2, learnDays: 3 };
 const QUICK: Extent = { scales: [20], seeds: 1, days: 1, learnDays: 2 };
 
 interface Job {
@@ -92,8 +97,8 @@ export async function benchBrainScaling(
     .filter((name) => name.endsWith('.csv') && isTrace(join(traces, name)))
     .sort();
   if (files.length === 0) throw new Error(`brain-scaling: no file of ${traces} has rows "time,value"`);
-  // The dear ones first, so that none is left over at the end.
-  const jobs = extent.scales.toReversed().flatMap((scale) =>
+  // The cheap ones first: a run that is cut short has then said the most.
+  const jobs = extent.scales.flatMap((scale) =>
     files.map((name, index): Job => {
       const seeds = Array.from({ length: extent.seeds }, (_, i) => 1 + i + 100 * index + scale);
       return { file: join(traces, name), scale, seeds, extent };
@@ -157,7 +162,7 @@ function judge({ file, scale, seeds, extent }: Job): Verdict {
     }
     return tally;
   };
-  const shoal = run('shoal', { tickSeconds: TICK_SECONDS }, learning);
+  const shoal = run('shoal', { tickSeconds: scale < MANY ? TICK_SECONDS.few : TICK_SECONDS.many }, learning);
   const tuned = (name: 'hpa' | 'kpa', grid: readonly Partial<PolicyOptions>[]): Tally => {
     const limit = shoal.cpuHours / seeds.length;
     const tries = grid.map((options) => ({ options, ...run(name, options, stride.slice(0, 1)) }));
@@ -217,43 +222,59 @@ const PEERS = [
   ['static', 'the peak'],
 ] as const;
 
-/** For each trace, its scales summed; then all, with the spread of the traces. */
+const FIGURES = [
+  ['missed', 'minutes', 'objective missed'],
+  ['cpuHours', 'CPU hours', 'allotted'],
+] as const;
+
+/** Each trace at each scale; then each scale, and all, with the spread of the traces. */
 function rowsOf(verdicts: readonly Verdict[], traces: readonly string[]): Row[] {
-  const rows: Row[] = [];
-  const sum = (of: readonly Verdict[], who: keyof Verdict['tallies'], what: 'missed' | 'cpuHours') =>
-    of.reduce((total, { tallies }) => total + tallies[who][what], 0);
-  const ratiosBy = new Map<string, number[]>();
-  for (const trace of traces) {
-    const of = verdicts.filter((each) => each.trace === trace);
-    for (const [who, name] of PEERS) {
-      for (const [what, unit] of [
-        ['missed', 'minutes'],
-        ['cpuHours', 'CPU hours'],
-      ] as const) {
-        const [value, peerValue] = [sum(of, 'shoal', what), sum(of, who, what)];
-        const ratio = value / peerValue;
-        const key = `${what} ${who}`;
-        ratiosBy.set(key, [...(ratiosBy.get(key) ?? []), ratio]);
-        const metric = `${trace}: ${what === 'missed' ? 'objective missed' : 'allotted'}`;
-        rows.push({ metric, unit, value, peer: name, peerValue, ratio });
-      }
-    }
+  const scales = [...new Set(verdicts.map(({ scale }) => scale))].sort((a, b) => a - b);
+  const rows = scales.flatMap((scale) =>
+    traces.flatMap((trace) => {
+      const of = verdicts.filter((each) => each.trace === trace && each.scale === scale);
+      return compared(`${trace}, ${scale} instances`, of);
+    }),
+  );
+  for (const scale of scales) {
+    const of = verdicts.filter((each) => each.scale === scale);
+    rows.push(...withSpread(compared(`all traces, ${scale} instances`, of), of));
   }
-  const minutes = verdicts.reduce((total, each) => total + each.minutes, 0);
-  for (const [who, name] of PEERS) {
-    for (const [what, unit, metric] of [
-      ['missed', 'minutes', `all traces: objective missed, of ${minutes}`],
-      ['cpuHours', 'CPU hours', 'all traces: allotted'],
-    ] as const) {
-      const [value, peerValue] = [sum(verdicts, 'shoal', what), sum(verdicts, who, what)];
-      const ratios = (ratiosBy.get(`${what} ${who}`) ?? []).filter(Number.isFinite);
-      const row = { metric, unit, value, peer: name, peerValue, ratio: value / peerValue };
-      rows.push(ratios.length === 0 ? row : { ...row, spread: [Math.min(...ratios), Math.max(...ratios)] });
-    }
-  }
-  const needed = verdicts.reduce((total, { tallies }) => total + tallies.shoal.neededCpuHours, 0);
+  if (scales.length > 1) rows.push(...withSpread(compared('all traces', verdicts), verdicts));
+  rows.push(
+    alone(
+      'all traces: judged',
+      'minutes',
+      totalOf(verdicts, ({ minutes }) => minutes),
+    ),
+  );
+  const needed = totalOf(verdicts, ({ tallies }) => tallies.shoal.neededCpuHours);
   rows.push(alone('all traces: needed by the model', 'CPU hours', needed));
   return rows;
+}
+
+function totalOf(verdicts: readonly Verdict[], of: (verdict: Verdict) => number): number {
+  return verdicts.reduce((total, each) => total + of(each), 0);
+}
+
+/** Shoal beside each peer, summed over the verdicts. */
+function compared(what: string, verdicts: readonly Verdict[]): Row[] {
+  return PEERS.flatMap(([who, peer]) =>
+    FIGURES.map(([figure, unit, name]): Row => {
+      const value = totalOf(verdicts, ({ tallies }) => tallies.shoal[figure]);
+      const peerValue = totalOf(verdicts, ({ tallies }) => tallies[who][figure]);
+      return { metric: `${what}: ${name}`, unit, value, peer, peerValue, ratio: value / peerValue };
+    }),
+  );
+}
+
+/** With the least and the greatest ratio of a single verdict. Rows are in the order of `compared`. */
+function withSpread(rows: readonly Row[], verdicts: readonly Verdict[]): Row[] {
+  const each = verdicts.map((verdict) => compared('', [verdict]));
+  return rows.map((row, index) => {
+    const ratios = each.map((list) => list[index]?.ratio ?? Number.NaN).filter(Number.isFinite);
+    return ratios.length === 0 ? row : { ...row, spread: [Math.min(...ratios), Math.max(...ratios)] };
+  });
 }
 
 const [job] = process.argv.slice(2);
