@@ -4,6 +4,20 @@ import type { Demand } from './brain/demand.js';
 import { finite } from './brain/sense.js';
 import { MICRO, type Reading } from './reading.js';
 
+/** An instance that has got ready, as its host said. */
+export interface Started {
+  id: string;
+  host: string;
+  /** When that was heard, and since when its host has been connected. Ms since the epoch. */
+  heardMs: number;
+  connectedMs: number;
+  /** What its agent took from the order until then; null if it does not say. */
+  startMs: number | null;
+}
+
+/** So many tell enough of one tick. */
+const STARTED_MAX = 32;
+
 /**
  * What the instances of one component do, added up as their hosts report, so that the planning tick need not look at
  * each. Rates are whole millionths like a reading's, which makes adding and taking away exact. Changed in place.
@@ -26,6 +40,8 @@ export class ComponentSums {
   memoryBytes = 0;
   /** Calls that ended since the last tick, by bucket; null until a component has any. */
   latency: Float64Array | null = null;
+  /** Instances that got ready since the last tick, at the first try; null without any. */
+  started: Started[] | null = null;
 
   add(status: InstanceStatus, reading: Reading | null, before: Reading | null): void {
     this.instances += 1;
@@ -42,6 +58,11 @@ export class ComponentSums {
       const bucket = latency[i] as number;
       this.latency[bucket] = (this.latency[bucket] as number) + (latency[i + 1] as number);
     }
+  }
+
+  noteStarted(started: Started): void {
+    this.started ??= [];
+    if (this.started.length < STARTED_MAX) this.started.push(started);
   }
 
   /** Takes away what was added, save what happened since the last tick, which remains true. */
@@ -68,6 +89,7 @@ export class ComponentSums {
     this.fresh = 0;
     this.memoryBytes = 0;
     this.latency?.fill(0);
+    this.started = null;
   }
 
   #count({ phase, size }: InstanceStatus, reading: Reading, sign: 1 | -1): void {

@@ -88,6 +88,10 @@ export function takeReport(
     const sums = sumsFor(observed, status, before);
     const reading = nextReading(before?.reading ?? null, before !== undefined && serves(before.status), status, nowMs);
     sums.add(status, reading, before?.reading ?? null);
+    if (hasStarted(status, before)) {
+      const { id, startMs = null } = status;
+      sums.noteStarted({ id, host: name, heardMs: nowMs, connectedMs: host.changedAtMs, startMs });
+    }
     // What is named twice counts once.
     uncount(observed, statuses.get(status.id) ?? before);
     statuses.set(status.id, { status, atMs: nowMs, phaseSinceMs, reading, sums });
@@ -133,6 +137,10 @@ function uncount(observed: Observed, seen: Seen | undefined): void {
   const { status, reading, sums } = seen;
   sums.remove(status, reading);
   if (sums.instances === 0) observed.components.delete(componentKey(status.app, status.component));
+}
+
+function hasStarted({ phase, restarts }: InstanceStatus, before: Seen | undefined): boolean {
+  return phase === 'ready' && restarts === 0 && (before === undefined || before.status.phase === 'starting');
 }
 
 function serves({ phase }: InstanceStatus): boolean {

@@ -6,7 +6,8 @@ import { summary } from './brain/explanation-words.js';
 import { createDemandForecaster, type DemandForecaster } from './brain/forecast/index.js';
 import { type ForecastAccuracy, newAccuracy } from './brain/forecast-accuracy.js';
 import type { LatencyWindow } from './brain/latency-window.js';
-import { newHistory, type PlanHistory } from './brain/sharding.js';
+import { leadSecondsOf, newHistory, type PlanHistory } from './brain/sharding.js';
+import { NEW_STARTS, startAhead } from './brain/start-time.js';
 import { createLatencyWindow } from './intake.js';
 
 /**
@@ -35,20 +36,18 @@ export interface ComponentMemory {
   shortTicks: number;
 }
 
-/** How the planner's clock goes, and how far ahead it has to look. */
+/** How the planner's clock goes. */
 export interface Pace {
   /** Length of a tick. */
   stepSeconds: number;
-  /** Seconds from a decision until a new instance serves. */
-  startSeconds: number;
 }
 
-export function newMemory(seasonSeconds: number, { stepSeconds, startSeconds }: Pace): ComponentMemory {
+export function newMemory(seasonSeconds: number, { stepSeconds }: Pace): ComponentMemory {
   return {
     seasonSeconds,
     stepSeconds,
     forecaster: createDemandForecaster({ seasonSeconds, stepSeconds }),
-    accuracy: newAccuracy(Math.ceil(startSeconds / stepSeconds)),
+    accuracy: newAccuracy(Math.ceil(leadSecondsOf(startAhead(NEW_STARTS, 0), stepSeconds) / stepSeconds)),
     history: newHistory(),
     model: newModel(),
     decision: newRow(),

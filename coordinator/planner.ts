@@ -7,12 +7,13 @@ import { type ComponentModel, learnedCosts } from './brain/component-model.js';
 import { type Demand, NO_DEMAND } from './brain/demand.js';
 import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
 import { type DemandForecaster, type ForecastPoint, forecastDemand, observeDemand } from './brain/forecast/index.js';
-import { noteAccuracy } from './brain/forecast-accuracy.js';
-import { latencyOf, percentileMs } from './brain/latency.js';
+import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
+import { latencyOf, tailMs } from './brain/latency.js';
 import { CPU_OVERCOMMIT } from './brain/placement.js';
 import { type Seen, sense } from './brain/sense.js';
 import {
   type DemandAhead,
+  leadSecondsOf,
   learnForecast,
   newHistory,
   noteNeeds,
@@ -21,6 +22,7 @@ import {
   type PlanInput,
   planComponent,
 } from './brain/sharding.js';
+import { startAhead } from './brain/start-time.js';
 import {
   type ClusterState,
   componentKey,
@@ -35,12 +37,11 @@ import type { ComponentSums } from './component-sums.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
 import { isUsable, type Observed } from './observed.js';
 import { type ComponentMemory, keepPace, newMemory, type Pace, type PlannerMemory } from './planner-memory.js';
+import { learnStarts } from './starts-seen.js';
 
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
-/** A new instance serves within this time; the forecast is provisioned for so far ahead. */
-export const PROVISION_SECONDS = 5;
 /** Of the live loop. Whoever drives `plan` on another clock says so. */
-export const PACE: Pace = { stepSeconds: STEP_SECONDS, startSeconds: PROVISION_SECONDS };
+export const PACE: Pace = { stepSeconds: STEP_SECONDS };
 /** Handing over the state shards of an instance is worth so many seconds of all of its CPU. */
 const HANDOVER_SECONDS = 30;
 /** Instances that have less than this share of the planned size for so many ticks will not get it soon. */
@@ -94,7 +95,7 @@ interface Tick extends Pace {
   observed: Observed;
   memory: PlannerMemory;
   nowMs: number;
-  capacity: { cpu: number; instanceCpu: number } | null;
+  capacity: { cpu: number; instanceCpu: number; hosts: number } | null;
   silent: ReadonlySet<ComponentSums>;
 }
 
@@ -143,9 +144,11 @@ function decide(
   calling: ReadonlyMap<string, Calling>,
   tick: Tick,
 ): Decision {
-  const { state, observed, nowMs, stepSeconds, startSeconds, capacity } = tick;
+  const { state, observed, nowMs, stepSeconds, capacity } = tick;
   const { model, forecaster } = memory;
-  const taken = takeIn(observed.components.get(key), memory.latencies, tick.silent);
+  const sums = observed.components.get(key);
+  model.starts = learnStarts(model.starts, sums, instancesOf(state, app, name), observed);
+  const taken = takeIn(sums, memory.latencies, tick.silent);
   const ready = taken.ready?.count === 0 ? null : taken.ready;
   if (ready !== null) {
     memory.demand = taken.demand;
@@ -176,14 +179,16 @@ function decide(
     ready: ready ?? NOBODY,
   };
   const sensed = sense(model, seen);
-  const leadSeconds = Math.max(startSeconds, stepSeconds);
+  const start = startAhead(model.starts, capacity?.hosts ?? 0);
+  const leadSeconds = leadSecondsOf(start, stepSeconds);
   const announced = announcedIn(own(state.knownEvents, key), nowMs, nowMs + leadSeconds * 1000);
   const learnt = learnable(sensed.demandCpu, announced, nowMs);
   observeDemand(forecaster, learnt.value, learnt.factor);
   const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs });
+  leadOver(memory.accuracy, near.length);
   noteAccuracy(memory.accuracy, sensed.demandCpu, near);
   const forecast = aheadOf(forecaster, near, announced, nowMs);
-  learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, startSeconds });
+  learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
   const before = shapeBefore(state, app, name, target, memory);
@@ -197,7 +202,7 @@ function decide(
     current: before,
     memoryUsedMax: demand.memoryBytes,
     history: memory.history,
-    startSeconds,
+    start,
     forecast,
     // What is announced is believed as what callers are about to ask for.
     calledForCpu: Math.max(calledFor(callers, calling, model), readyFor - sensed.demandCpu),
@@ -300,12 +305,14 @@ function withinBudget(
 function capacityOf(observed: Observed): Tick['capacity'] {
   let cpu = 0;
   let instanceCpu = 0;
+  let hosts = 0;
   for (const host of observed.hosts.values()) {
     if (!isUsable(host)) continue;
+    hosts += 1;
     cpu += host.info.cores * CPU_OVERCOMMIT;
     instanceCpu = Math.max(instanceCpu, host.info.cores);
   }
-  return cpu > 0 ? { cpu, instanceCpu } : null;
+  return cpu > 0 ? { cpu, instanceCpu, hosts } : null;
 }
 
 /** A component of an app's call graph. */
@@ -344,11 +351,11 @@ function graphOf(manifest: Manifest): readonly Node[] {
 function holding({ count, size }: Target, nowMs: number): PlanHistory {
   if (count === 0) return newHistory();
   const atMs = nowMs - 1;
-  return { needs: [{ atMs, value: count * size.cpu }], counts: [{ atMs, value: count }], memory: [] };
+  return { needs: [{ atMs, value: count * size.cpu }], counts: [{ atMs, value: count }], memory: [], workedAtMs: atMs };
 }
 
 /** At the percentile of the objective. */
 function latencyFor({ objective }: Component, { latencyMs, latencies }: ComponentMemory): number | null {
   if (objective.kind !== 'latency') return latencyMs?.p99 ?? null;
-  return latencyMs === null ? null : percentileMs(latencies.sum, objective.percentile);
+  return latencyMs === null ? null : tailMs(latencies.sum, objective.percentile);
 }

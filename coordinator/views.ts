@@ -1,11 +1,11 @@
 import type { AppView, ComponentView, DecisionView, HostView, InstanceView, ShardView } from '../protocol/http.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
+import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { forecastView } from './forecast-view.js';
 import { eachInstance } from './instance-table.js';
-import { type Observed, seenOf } from './observed.js';
-import { PROVISION_SECONDS } from './planner.js';
+import { isUsable, type Observed, seenOf } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { MICRO } from './reading.js';
 import type { Measured } from './traffic.js';
@@ -65,7 +65,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
-    forecast: seen === undefined ? null : forecastView(seen, PROVISION_SECONDS, nowMs, own(state.knownEvents, key)),
+    forecast: seen === undefined ? null : forecastView(seen, START_SECONDS, nowMs, own(state.knownEvents, key)),
+    start: startAhead(seen?.model.starts ?? NEW_STARTS, usableHosts(observed)),
     reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),
     ports: component.ports.map(({ name: port, host }) => ({
       name: port,
@@ -74,6 +75,12 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     })),
     shards: shardViews(known, key),
   };
+}
+
+function usableHosts({ hosts }: Observed): number {
+  let count = 0;
+  for (const host of hosts.values()) if (isUsable(host)) count += 1;
+  return count;
 }
 
 export function decisionView(decision: Decision): DecisionView {

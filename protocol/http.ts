@@ -24,6 +24,8 @@ export interface ComponentView {
   utilisation: number;
   latencyMs: { p50: number; p99: number } | null;
   forecast: ForecastView | null;
+  /** Until a new instance serves, by so many starts seen; on a host new to the component (`cold`), or another (`warm`). */
+  start: { seconds: number; kind: 'assumed' | 'warm' | 'cold'; seen: number };
   reason: string;
   /** Host ports; every host listens on them. `missingOn`: connected hosts that do not yet, or cannot. */
   ports: { name: string; host: number; missingOn: string[] }[];

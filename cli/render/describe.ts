@@ -44,6 +44,7 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
         : `at most ${formatCores(upper)} cores in ${forecast.horizonSeconds} s (${forecast.model})`,
     ],
     ...view.ports.map((port) => ['port', portText(port)] as const),
+    ['starts', startText(view)],
     ['why', view.reason],
     ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
   ];
@@ -65,6 +66,13 @@ function heatText(shards: readonly ShardView[]): string {
     return `${shard} on ${owner ?? 'nobody'} ${formatCores(cpu)} cores ${formatRate(callsPerSecond)} calls/s`;
   });
   return `${shards.length}, the hottest: ${each.join('; ')}`;
+}
+
+const STARTS = { warm: 'warm starts', cold: 'starts on a host new to it' };
+
+function startText({ start: { seconds, kind, seen } }: ComponentView): string {
+  const within = `within ${seconds.toFixed(1)} s`;
+  return kind === 'assumed' ? `${within}, assumed: none seen yet` : `${within}, by the last ${seen} ${STARTS[kind]}`;
 }
 
 function sizeText({ cpu, memory }: ComponentView['size']): string {

@@ -47,6 +47,10 @@ export const COMPONENT = object({
   utilisation: { ...number, description: 'share of the allotted CPU' },
   latencyMs: { type: ['object', 'null'], additionalProperties: true },
   forecast: { type: ['object', 'null'], additionalProperties: true },
+  start: {
+    ...object({ seconds: number, kind: { type: 'string', enum: ['assumed', 'warm', 'cold'] }, seen: number }),
+    description: 'time until a new instance serves, and by how many starts that is known',
+  },
   reason: text,
   ports: {
     ...list(object({ name: text, host: number, missingOn: list(text) })),

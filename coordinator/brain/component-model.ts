@@ -3,6 +3,7 @@ import { type CostModel, costsOf, newCost } from './cost-model.js';
 import { type LatencyModel, newLatency } from './latency-model.js';
 import { type LeadForecast, newLead } from './lead-forecast.js';
 import { type NextDemand, newNext } from './next-demand.js';
+import { NEW_STARTS, type StartTimes } from './start-time.js';
 
 /**
  * What has been learned of one component. Plain data that survives JSON and a change of coordinator; `sense`
@@ -21,9 +22,10 @@ export interface ComponentModel {
   inFlightSeconds: number;
   /** What callers make of their requests here. */
   calls: CallRatios;
+  starts: StartTimes;
 }
 
-export const MODEL_VERSION = 2;
+export const MODEL_VERSION = 3;
 
 export function newModel(): ComponentModel {
   return {
@@ -35,6 +37,7 @@ export function newModel(): ComponentModel {
     lead: newLead(),
     inFlightSeconds: 0,
     calls: newRatios(),
+    starts: NEW_STARTS,
   };
 }
 

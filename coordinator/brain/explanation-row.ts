@@ -1,15 +1,17 @@
 import type { AimBasis, AimFacts, DemandBasis, Explanation, Note, Predictor } from './explanation.js';
+import type { StartKind } from './start-time.js';
 
 /**
  * An explanation as a row of numbers. A tick makes one for each component and most are never asked for: as rows in an
  * array that is used again they cost the garbage collector nothing.
  */
-export const ROW_LENGTH = 49;
+export const ROW_LENGTH = 52;
 
 const OPTIONS_MAX = 3;
 const DEMAND_BASES: readonly DemandBasis[] = ['used', 'arrivals', 'saturated', 'unknown'];
 const PREDICTORS: readonly Predictor[] = ['level', 'last', 'trend', 'forecast'];
 const AIM_BASES: readonly AimBasis[] = ['target', 'queue', 'learned', 'unknown', 'missed', 'not-cpu'];
+const START_KINDS: readonly StartKind[] = ['assumed', 'warm', 'cold'];
 const OBJECTIVES: readonly AimFacts['objective']['kind'][] = ['utilisation', 'queue', 'latency'];
 const NOTES: readonly Note[] = [
   'idle',
@@ -54,6 +56,9 @@ export function writeRow(explanation: Explanation, row: Float64Array, start = 0)
   row[i++] = learned.costCpu ?? Number.NaN;
   row[i++] = learned.idleCpu;
   row[i++] = learned.unqueuedMs ?? Number.NaN;
+  row[i++] = learned.start?.seconds ?? Number.NaN;
+  row[i++] = learned.start === undefined ? Number.NaN : codeOf(START_KINDS, learned.start.kind);
+  row[i++] = learned.start?.seen ?? Number.NaN;
   row[i++] = codeOf(DEMAND_BASES, demand.basis);
   row[i++] = demand.backlogCpu;
   row[i++] = demand.nextCpu;
@@ -97,7 +102,9 @@ export function readRow(row: Float64Array, start = 0): Explanation | null {
     outstanding: next(),
     latencyMs: nextOrNull(),
   };
-  const learned = { costCpu: nextOrNull(), idleCpu: next(), unqueuedMs: nextOrNull() };
+  const learned: Explanation['learned'] = { costCpu: nextOrNull(), idleCpu: next(), unqueuedMs: nextOrNull() };
+  const [seconds, kindOfStart, starts] = [next(), next(), next()];
+  if (!Number.isNaN(seconds)) learned.start = { seconds, kind: ofCode(START_KINDS, kindOfStart), seen: starts };
   const demand = {
     cpu: row[start + DEMAND_CPU] as number,
     basis: ofCode(DEMAND_BASES, next()),

@@ -114,6 +114,8 @@ const PREDICTOR_WORDS: { [predictor in Predictor]: string } = {
   forecast: 'by the forecast',
 };
 
+const START_WORDS = { warm: '', cold: ' on a host where it has not run before' };
+
 function sawWords({ seen, before, aim, demand, ...rest }: Explanation): string {
   const explanation = { seen, before, aim, demand, ...rest };
   const text = [
@@ -131,12 +133,15 @@ function sawWords({ seen, before, aim, demand, ...rest }: Explanation): string {
   return `${text.join(' ')}${BASIS_WORDS[demand.basis](explanation)}`;
 }
 
-function knewWords({ learned: { costCpu, idleCpu, unqueuedMs }, aim }: Explanation): string {
+function knewWords({ learned: { costCpu, idleCpu, unqueuedMs, start }, aim }: Explanation): string {
   const text: string[] = [];
   if (costCpu !== null) text.push(`one request costs ${ms(costCpu * 1000)} of CPU`);
   if (idleCpu >= 0.001) text.push(`an instance burns ${cores(idleCpu)} cores without any work`);
   if (unqueuedMs !== null && aim.objective.kind === 'latency') {
     text.push(`without waiting for CPU ${aim.objective.percentile} % of requests would take at most ${ms(unqueuedMs)}`);
+  }
+  if (start !== undefined && start.kind !== 'assumed') {
+    text.push(`a new instance serves within ${seconds(start.seconds)}${START_WORDS[start.kind]}`);
   }
   return text.length === 0 ? '' : sentence(`from experience: ${text.join('; ')}`);
 }

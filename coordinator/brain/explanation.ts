@@ -1,4 +1,5 @@
 import type { Size } from '../../protocol/link.js';
+import type { StartAhead } from './start-time.js';
 
 /**
  * Why a component got the count and size that it got: numbers and codes only, so that a tick may make thousands of them.
@@ -40,6 +41,8 @@ export interface LearnedFacts {
   idleCpu: number;
   /** Latency at the objective's percentile without any waiting for CPU; null before it is known. */
   unqueuedMs: number | null;
+  /** How long a new instance takes until it serves; absent where decisions are older than that it is learned. */
+  start?: StartAhead;
 }
 
 /** Where the demand was read from. `saturated`: all that is allotted is used, so the true demand is unknown. */

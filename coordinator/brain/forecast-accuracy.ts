@@ -5,7 +5,8 @@ import type { ForecastPoint } from './forecast/index.js';
  * needs. Owned and changed in place. CPU in cores.
  */
 export interface ForecastAccuracy {
-  step: HorizonAccuracy;
+  readonly step: HorizonAccuracy;
+  /** Begins anew when a new instance needs another time. */
   lead: HorizonAccuracy;
 }
 
@@ -25,10 +26,16 @@ export interface HorizonAccuracy {
 const RECENT = 600;
 
 export function newAccuracy(leadSteps: number): ForecastAccuracy {
-  const horizon = (steps: number): HorizonAccuracy => {
-    return { steps, pending: [], compared: 0, errorCpu: 0, demandCpu: 0, covered: 0 };
-  };
-  return { step: horizon(1), lead: horizon(Math.max(1, leadSteps)) };
+  return { step: newHorizon(1), lead: newHorizon(Math.max(1, leadSteps)) };
+}
+
+function newHorizon(steps: number): HorizonAccuracy {
+  return { steps, pending: [], compared: 0, errorCpu: 0, demandCpu: 0, covered: 0 };
+}
+
+/** From now on a new instance needs so many steps. */
+export function leadOver(accuracy: ForecastAccuracy, steps: number): void {
+  if (accuracy.lead.steps !== steps) accuracy.lead = newHorizon(steps);
 }
 
 /** Compares the demand of a step, null if unknown, with what was forecast for it, and notes the forecast made now. */

@@ -31,6 +31,28 @@ export function percentileMs(buckets: ArrayLike<number>, percentile: number): nu
   return bucketBounds(last).upper; // Only rounding of the sum leads here.
 }
 
+/** What few calls do not show of their tail is made up for at most so far. */
+const STRETCH_MAX = 2;
+
+/**
+ * The percentile, as what is seen of it says on average: the slowest of few calls is mostly faster than it. As of
+ * exponential times, whose highest of n is 1 + 1/2 + … + 1/n on average, what lies between the median and the slowest is
+ * stretched as far as the percentile is beyond that. Null without any call.
+ */
+export function tailMs(buckets: ArrayLike<number>, percentile: number): number | null {
+  const measured = percentileMs(buckets, percentile);
+  const median = percentileMs(buckets, 50);
+  if (measured === null || median === null) return null;
+  const tail = Math.log(1 / (1 - Math.min(99.99, percentile) / 100));
+  if (tail <= Math.LN2) return measured;
+  let calls = 0;
+  for (let i = 0; i < buckets.length; i += 1) calls += countOf(buckets, i);
+  let highest = 1;
+  for (let n = 2; n <= calls && highest < tail; n += 1) highest += 1 / n;
+  if (highest >= tail) return measured;
+  return median + (measured - median) * Math.min(STRETCH_MAX, (tail - Math.LN2) / (highest - Math.LN2));
+}
+
 function countOf(buckets: ArrayLike<number>, i: number): number {
   const count = buckets[i] as number;
   return count > 0 && Number.isFinite(count) ? count : 0;

@@ -51,6 +51,6 @@ export function trustOf({ forecastError, holdError, seen }: LeadForecast): numbe
   return Math.max(0, 2 - forecastError / Math.max(holdError, 1e-9));
 }
 
-export function leadMargin({ margin }: LeadForecast): number {
-  return marginShare(margin);
+export function leadMargin({ margin }: LeadForecast, foretold: number): number {
+  return marginShare(margin, foretold);
 }

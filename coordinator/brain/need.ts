@@ -16,7 +16,7 @@ export interface Load {
 /** Why and how the objective is turned into cores; made once a tick for a component. */
 export interface Aim {
   component: Component;
-  /** Null unless the objective is a latency that CPU can keep. */
+  /** Null unless the objective is a latency, and one was seen. */
   curve: LatencyCurve | null;
   basis: AimFacts['basis'];
   /** Utilisation aimed at where there is no curve. */
@@ -28,6 +28,8 @@ export interface Aim {
 const QUEUE_UTILISATION = 0.8;
 const UNKNOWN_UTILISATION = 0.6;
 const UNREACHED_STRETCH = 2;
+/** Where CPU is not what is short, waiting for it shall not take longer than this share of all else. */
+const OTHER_SHARE = 0.25;
 /** A latency objective is aimed at with so much to spare. */
 const BOUND_SHARE = 0.95;
 /** More instances than so many times the fewest are not looked at: they would not help. */
@@ -42,27 +44,34 @@ export function aimOf(component: Component, curve: LatencyCurve | null, latencyM
   if (objective.kind === 'queue') return { component, curve: null, basis: 'queue', utilisation: QUEUE_UTILISATION };
   if (curve === null) return { component, curve: null, basis: 'unknown', utilisation: UNKNOWN_UTILISATION };
   const aimed = objective.targetMs * BOUND_SHARE;
-  if (curve.otherMs >= aimed) {
-    return { component, curve: null, basis: 'not-cpu', utilisation: UNKNOWN_UTILISATION };
-  }
   // A bound that the largest size without any queue just misses: waiting is held at as long as the work itself.
   const speed = Math.min(1, size.cpu.max);
   const reachable = curve.otherMs + (UNREACHED_STRETCH * curve.cpuMs) / speed;
+  if (curve.otherMs >= aimed) {
+    // More CPU would not do, but far less would make it worse still, and look like another reason than CPU for ever.
+    const boundMs = Math.max(reachable, curve.otherMs * (1 + OTHER_SHARE));
+    return { component, curve, basis: 'not-cpu', utilisation: UNKNOWN_UTILISATION, boundMs };
+  }
   const beyond = latencyAt(curve, { demandCpu: 0, count: 1, cpu: size.cpu.max }) >= aimed;
   const missed = latencyMs !== null && latencyMs > objective.targetMs;
   const basis = missed ? 'missed' : 'learned';
   return { component, curve, basis, utilisation: UNKNOWN_UTILISATION, boundMs: beyond ? reachable : aimed };
 }
 
+/** Cores without which it does not keep up, or is busier than it shall be where no curve says how busy it may be. */
+function leastCpu({ curve, basis, utilisation }: Aim, { cpu, upperCpu, floorCpu }: Load): number {
+  const byCurve = curve !== null && basis !== 'not-cpu';
+  return Math.max(floorCpu, upperCpu / SATURATED, byCurve ? 0 : cpu / utilisation);
+}
+
 /** Cores that each of `count` instances needs; null when the largest size does not suffice. */
 export function sizeFor(aim: Aim, load: Load, count: number): number | null {
-  const { component, curve, utilisation } = aim;
+  const { component, curve } = aim;
   const { min, max } = component.size.cpu;
-  const floor = Math.max(load.floorCpu, load.upperCpu / SATURATED) / count;
+  const floor = leastCpu(aim, load) / count;
   if (floor > max + 1e-9) return null;
   if (component.objective.kind !== 'latency' || curve === null) {
-    const size = Math.max(floor, load.cpu / utilisation / count);
-    return size > max + 1e-9 ? null : clamp(size, min, max);
+    return clamp(floor, min, max);
   }
   const bound = aim.boundMs ?? component.objective.targetMs * BOUND_SHARE;
   const size = sizeForLatency(curve, bound, load.cpu, count, { min: clamp(floor, min, max), max });
@@ -73,18 +82,17 @@ export function sizeFor(aim: Aim, load: Load, count: number): number | null {
 export function cpuFor(aim: Aim, load: Load, count: number): number {
   const size = sizeFor(aim, load, count);
   if (size !== null) return size * count;
-  const { component, curve, utilisation } = aim;
-  const least = Math.max(load.floorCpu, load.upperCpu / SATURATED);
-  if (curve === null) return Math.max(least, load.cpu / utilisation);
+  const { component, curve } = aim;
+  const least = leastCpu(aim, load);
+  if (curve === null) return least;
   return Math.max(least, countFor(aim, load) * component.size.cpu.max);
 }
 
 /** The fewest instances that carry the load, whatever the manifest allows. */
 export function countFor(aim: Aim, load: Load): number {
-  const { component, curve, utilisation } = aim;
+  const { component, curve } = aim;
   const { max } = component.size.cpu;
-  const least = Math.max(load.floorCpu, load.upperCpu / SATURATED, curve === null ? load.cpu / utilisation : 0);
-  let count = Math.max(1, Math.ceil(least / max - 1e-9));
+  let count = Math.max(1, Math.ceil(leastCpu(aim, load) / max - 1e-9));
   if (curve === null) return count;
   for (let i = 0; i < COUNT_STEPS_MAX && sizeFor(aim, load, count) === null; i += 1) count += Math.ceil(count * 0.05);
   return count;

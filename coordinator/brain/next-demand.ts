@@ -23,16 +23,18 @@ export interface NextDemand {
   seen: number;
 }
 
-/** Errors are shares of what was foretold. */
+/** How far what is foretold is off, and the quantile of that. */
 export interface MarginTracker {
-  /** Usual absolute error. */
+  /** Usual absolute error, as a share of what was foretold. */
   scale: number;
+  /** The same in cores; negative before any error was seen. */
+  cores: number;
   /** The quantile, in usual errors. */
   quantile: number;
 }
 
 export function newMargin(): MarginTracker {
-  return { scale: 0.1, quantile: 2.5 };
+  return { scale: 0.1, cores: -1, quantile: 2.5 };
 }
 export function newNext(): NextDemand {
   return {
@@ -58,22 +60,37 @@ const BETTER = 0.95;
 const STEP_UP = 0.5;
 const QUANTILE_MAX = 60;
 const SCALE_TICKS = 60;
+/** A fall is not taken to go on below this share: what nearly stops rarely ends at nothing. */
+const FALL_MIN = 0.5;
 /** A demand below this is noise in itself. Cores. */
 const LITTLE_CPU = 0.01;
 
-/** The tracker given is changed and returned. */
-export function trackMargin(tracker: MarginTracker, foretold: number, actual: number, level: number): MarginTracker {
-  const error = (actual - foretold) / Math.max(foretold, LITTLE_CPU);
-  const bounded = Math.min(10, Math.max(-1, error));
-  const missed = bounded > tracker.quantile * tracker.scale;
+/** `spare`: cores that were ready beside the margin. The tracker given is changed and returned. */
+export function trackMargin(
+  tracker: MarginTracker,
+  foretold: number,
+  actual: number,
+  level: number,
+  spare = 0,
+): MarginTracker {
+  const most = Math.max(foretold, LITTLE_CPU);
+  const error = Math.min(10, Math.max(-1, (actual - foretold) / most));
+  const missed = error > marginShare(tracker, foretold) + spare / most;
   const step = missed ? STEP_UP * level : -STEP_UP * (1 - level);
-  tracker.scale += (Math.abs(bounded) - tracker.scale) / SCALE_TICKS;
+  if (tracker.cores < 0) tracker.cores = tracker.scale * most;
+  else tracker.cores += (Math.abs(error) * most - tracker.cores) / SCALE_TICKS;
+  tracker.scale += (Math.abs(error) - tracker.scale) / SCALE_TICKS;
   tracker.quantile = Math.min(QUANTILE_MAX, Math.max(0, tracker.quantile + step));
   return tracker;
 }
 
-export function marginShare({ scale, quantile }: MarginTracker): number {
-  return scale * quantile;
+/**
+ * What is added to what was foretold, as a share of it. Jumps from next to nothing are large shares of little, and those of
+ * noise large amounts of much: an error is not taken to be usual beyond either measure.
+ */
+export function marginShare({ scale, cores, quantile }: MarginTracker, foretold: number): number {
+  const share = cores < 0 ? scale : Math.min(scale, cores / Math.max(foretold, LITTLE_CPU));
+  return share * quantile;
 }
 
 /** Takes in this tick's demand. `level`: the share of ticks that the margin shall cover. The model given is changed and returned. */
@@ -85,8 +102,8 @@ export function learnNext(model: NextDemand, demand: number, seconds: number, le
   } else {
     for (const each of PREDICTORS) errors[each] += (Math.abs(demand - said[each]) - errors[each]) / ERROR_TICKS;
     const foretold = said[model.chosen];
-    trackMargin(margin, foretold, demand, level);
-    const beyond = demand > foretold * (1 + marginShare(margin)) + LITTLE_CPU;
+    trackMargin(margin, foretold, demand, level, model.burst);
+    const beyond = demand > foretold * (1 + marginShare(margin, foretold)) + LITTLE_CPU;
     model.burst = beyond && growth > 0 ? growth : 0;
     for (const each of PREDICTORS) if (errors[each] < BETTER * errors[model.chosen]) model.chosen = each;
     model.level += (1 - Math.exp(-seconds / LEVEL_SECONDS)) * (demand - model.level);
@@ -95,7 +112,7 @@ export function learnNext(model: NextDemand, demand: number, seconds: number, le
   model.last = demand;
   said.level = model.level;
   said.last = demand;
-  said.trend = Math.max(0, demand + model.trend);
+  said.trend = Math.max(FALL_MIN * demand, demand + model.trend);
   said.forecast = demand;
   model.seen = Math.min(1e9, model.seen + 1);
   return model;

@@ -8,6 +8,7 @@ import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
 import { type Aim, aimFacts, aimOf, clamp, countFor, cpuFor, type Load, sizeFor } from './need.js';
 import { marginShare, noteForecast } from './next-demand.js';
 import { coveredShare, finite, type Seen, type Sensed } from './sense.js';
+import type { StartAhead } from './start-time.js';
 
 /**
  * Count and size of a component's instances, from what `sense` made of a tick. The size follows the demand of the next
@@ -25,8 +26,8 @@ export interface PlanInput {
   /** Bytes: the largest use of any instance now; 0 when unknown. */
   memoryUsedMax: number;
   history: PlanHistory;
-  /** Seconds from a decision until a new instance serves. */
-  startSeconds: number;
+  /** Until a new instance serves. */
+  start: StartAhead;
   /** Absent: there is no forecast. */
   forecast?: DemandAhead;
   /** Cores more than now that callers, which are about to grow, will ask for. */
@@ -58,10 +59,12 @@ export interface PlanHistory {
   counts: Held;
   /** Bytes of one instance. */
   memory: Held;
+  /** When it was last not idle; 0: never. */
+  workedAtMs: number;
 }
 
 export function newHistory(): PlanHistory {
-  return { needs: [], counts: [], memory: [] };
+  return { needs: [], counts: [], memory: [], workedAtMs: 0 };
 }
 
 export interface Plan {
@@ -74,6 +77,9 @@ export interface Plan {
 
 /** The highest need of CPU of so long ago holds. Sizes grow again within a tick, so that little calm is enough. */
 const CPU_CALM_SECONDS = 5;
+/** A call that comes after so long without any may find the smallest size; the objective is judged by the minute. */
+const IDLE_CALM_SECONDS = 60;
+const NO_LOAD: Load = { cpu: 0, upperCpu: 0, floorCpu: 0 };
 /** Instances are held at least and at most for so long; the last one at least for longer, since the next call would wait. */
 const COUNT_CALM_SECONDS = { min: 10, max: 600, zero: 30 };
 /** Memory shrinks far more slowly: a wrong guess kills. */
@@ -99,15 +105,16 @@ const MEMORY_DEAD_BAND = 0.1;
 export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, seen, sensed, current } = input;
   const { stepSeconds } = seen;
+  const leadSeconds = leadSecondsOf(input.start, stepSeconds);
   const { costCpu, idleCpu } = learnedCosts(sensed.model);
   const { model } = sensed;
   const { next } = model;
   const demandCpu = sensed.demandCpu;
   const trust = input.forecast === undefined ? 0 : trustOf(model.lead);
-  const marginAhead = marginShare(next.margin);
 
   // The next tick, and the time at which an instance made now would serve.
   const expected = next.said[next.chosen];
+  const marginAhead = marginShare(next.margin, expected);
   const calledFor = finite(input.calledForCpu ?? 0);
   const burst = next.burst;
   const soon: Load = {
@@ -119,7 +126,7 @@ export function planComponent(input: PlanInput): Plan {
   const leadCpu = Math.max(expected, demandCpu + trust * Math.max(0, foretold - demandCpu));
   const lead: Load = {
     cpu: Math.max(leadCpu, demandCpu + calledFor),
-    upperCpu: Math.max(soon.upperCpu, leadCpu * (1 + trust * leadMargin(model.lead))),
+    upperCpu: Math.max(soon.upperCpu, leadCpu * (1 + trust * leadMargin(model.lead, leadCpu))),
     floorCpu: soon.floorCpu,
   };
 
@@ -135,7 +142,7 @@ export function planComponent(input: PlanInput): Plan {
   // Instances: up at once, down when holding has cost as much as making anew.
   const holdCpu =
     Math.max(IDLE_CPU / 2, idleCpu) + current.size.memory / BYTES_PER_CORE + wasteOf(input, aim, soon, neededCount);
-  const startCost = input.startSeconds * component.size.cpu.max + finite(input.startCostCpu ?? 0);
+  const startCost = input.start.seconds * component.size.cpu.max + finite(input.startCostCpu ?? 0);
   const calmMin = neededCount === 0 ? COUNT_CALM_SECONDS.zero : COUNT_CALM_SECONDS.min;
   const calmSeconds = clamp(startCost / holdCpu, calmMin, COUNT_CALM_SECONDS.max);
   const heldCount = Math.max(neededCount, highestHeld(input.history.counts, nowMs - calmSeconds * 1000, nowMs));
@@ -153,7 +160,8 @@ export function planComponent(input: PlanInput): Plan {
   // Size: of the next tick, for those instances that serve in it.
   // While others start or wait for room, those that serve carry it all.
   const serving = Math.max(1, seen.ready.count > 0 ? Math.min(count, Math.round(seen.ready.count)) : count);
-  const needCpu = idle ? 0 : cpuFor(aim, soon, serving);
+  const nextMayCome = nowMs - input.history.workedAtMs < IDLE_CALM_SECONDS * 1000;
+  const needCpu = idle ? (nextMayCome ? cpuFor(aim, NO_LOAD, serving) : 0) : cpuFor(aim, soon, serving);
   const heldCpu = Math.max(needCpu, highestHeld(input.history.needs, nowMs - cpuCalmMs(stepSeconds), nowMs));
   // Whole steps, so that the budget holds after rounding too.
   const affordable = Math.floor(limits.cpu / Math.max(1, count) / CPU_STEP + 1e-6) * CPU_STEP;
@@ -189,6 +197,7 @@ export function planComponent(input: PlanInput): Plan {
     learned: {
       costCpu,
       idleCpu,
+      start: input.start,
       unqueuedMs:
         aim.curve === null ? null : latencyAt(aim.curve, { demandCpu: 0, count: 1, cpu: component.size.cpu.max }),
     },
@@ -200,7 +209,7 @@ export function planComponent(input: PlanInput): Plan {
       predictor: next.chosen,
       marginShare: marginAhead,
     },
-    ahead: input.forecast === undefined ? null : { seconds: input.startSeconds, cpu: lead.upperCpu, trust },
+    ahead: input.forecast === undefined ? null : { seconds: leadSeconds, cpu: lead.upperCpu, trust },
     aim: aimFacts(aim, soon, needCpu),
     need: { cpu: needCpu, count: neededCount, heldCpu, calmSeconds },
     ...weighed(input, aim, soon, { count, cpu, neededCount }, holdCpu, startCost / calmSeconds),
@@ -212,6 +221,11 @@ export function planComponent(input: PlanInput): Plan {
   return { count, size, growthCpu, explanation };
 }
 
+/** A plan has to do until what the next one starts will serve. */
+export function leadSecondsOf(start: StartAhead, stepSeconds: number): number {
+  return start.seconds + stepSeconds;
+}
+
 /** What the forecast says is remembered, to be held against what comes; once a tick, before the plan. */
 export function learnForecast(
   model: ComponentModel,
@@ -220,22 +234,23 @@ export function learnForecast(
     component,
     stepSeconds,
     demandCpu,
-    startSeconds,
+    leadSeconds,
   }: {
     component: Component;
     stepSeconds: number;
     demandCpu: number;
-    startSeconds: number;
+    leadSeconds: number;
   },
 ): void {
-  const ticks = Math.ceil(startSeconds / stepSeconds);
+  const ticks = Math.ceil(leadSeconds / stepSeconds);
   noteForecast(model.next, finite(forecast.nextCpu));
   learnLead(model.lead, demandCpu, finite(forecast.leadCpu), ticks, coveredShare(component.objective));
 }
 
 /** What the plan found to be needed holds for a while; once a tick, of the plan that is gone by. */
-export function noteNeeds(history: PlanHistory, { need }: Explanation, input: PlanInput): void {
+export function noteNeeds(history: PlanHistory, { need, notes }: Explanation, input: PlanInput): void {
   const { nowMs, seen, memoryUsedMax } = input;
+  if (!notes.includes('idle')) history.workedAtMs = nowMs;
   hold(history.counts, nowMs, need.count, nowMs - need.calmSeconds * 1000);
   hold(history.needs, nowMs, need.cpu, nowMs - cpuCalmMs(seen.stepSeconds));
   const used = finite(memoryUsedMax);

@@ -104,6 +104,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
         { atMs: 31_000, mean: 0.4, lower: 0.3, upper: 0.55 },
       ],
     },
+    start: { seconds: 0.2, kind: 'warm', seen: 12 },
     reason: 'forecast 0.55 cores at 70%',
     ports: [],
     shards: null,

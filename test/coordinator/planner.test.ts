@@ -32,9 +32,12 @@ class Rig {
   nowMs = 0;
   /** Hosts that say nothing now. */
   readonly silent = new Set<string>();
+  /** What a start takes, on a host that is new to the component and on others. */
+  startSeconds = { cold: 0.1, warm: 0.1 };
   /** No instance gets more, whatever it is told: resizes fail. */
   stuckCpu = Number.POSITIVE_INFINITY;
   readonly #hosts: string[];
+  readonly #started = new Map<string, number>();
   readonly #counters = new Map<string, { cpuSeconds: number; arrived: number; finished: number }>();
   readonly #manifest: Manifest;
 
@@ -42,11 +45,16 @@ class Rig {
     const described = Object.entries(components).map(([name, each]) => [name, { ...COMPONENT, ...each }]);
     this.#manifest = { app: 'x', components: Object.fromEntries(described), ...rest };
     this.#hosts = hosts;
-    for (const name of hosts) {
-      const info = { name, cores: 32, memoryBytes: 2 ** 37, kernel: '6', degraded: [] };
-      this.observed = hostConnected(this.observed, info, 0);
-    }
+    this.dial();
     this.state = applyManifest(this.state, this.#manifest);
+  }
+
+  /** The hosts connect. */
+  dial(): void {
+    for (const name of this.#hosts) {
+      const info = { name, cores: 32, memoryBytes: 2 ** 37, kernel: '6', degraded: [] };
+      this.observed = hostConnected(this.observed, info, this.nowMs);
+    }
   }
 
   tick(loads: Record<string, Load>): void {
@@ -54,7 +62,7 @@ class Rig {
     for (const host of this.#hosts) {
       if (this.silent.has(host)) continue;
       const desired = desiredFor(this.state, host);
-      const statuses = desired.instances.map((each) => this.#status(each.component, each, loads[each.component]));
+      const statuses = desired.instances.map((each) => this.#status(host, each.component, each, loads[each.component]));
       this.observed = takeReport(this.observed, host, desired.revision, statuses, this.nowMs);
     }
     const planned = plan(this.state, this.observed, this.memory, this.nowMs);
@@ -76,7 +84,22 @@ class Rig {
     return explanation;
   }
 
-  #status(component: string, each: { id: string; size: { cpu: number; memory: number } }, load?: Load): InstanceStatus {
+  /** Seconds that the instance takes to start. */
+  #startOf(host: string, component: string, id: string): number {
+    const known = this.#started.get(id);
+    if (known !== undefined) return known;
+    const place = `${host} ${component}`;
+    const seconds = this.#started.has(place) ? this.startSeconds.warm : this.startSeconds.cold;
+    this.#started.set(place, 0).set(id, seconds);
+    return seconds;
+  }
+
+  #status(
+    host: string,
+    component: string,
+    each: { id: string; size: { cpu: number; memory: number } },
+    load?: Load,
+  ): InstanceStatus {
     const staying = instancesOf(this.state, 'x', component).filter(({ draining }) => draining === undefined).length;
     const arrived = (load?.perSecond ?? 0) / Math.max(1, staying);
     const costCpu = load?.costCpu ?? 0;
@@ -92,7 +115,11 @@ class Rig {
     const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
     const rest = { memoryBytes: 2 ** 20, ioReadBytes: 0, ioWriteBytes: 0, failed: 0, outstanding: 0, latencyBuckets };
     const sample = { ...counters, ...rest };
-    return { id: each.id, app: 'x', component, phase: 'ready', size, restarts: 0, shards: [], sample };
+    const seconds = this.#startOf(host, component, each.id);
+    const since = instancesOf(this.state, 'x', component).find(({ id }) => id === each.id)?.createdAtMs ?? 0;
+    const status = { id: each.id, app: 'x', component, size, restarts: 0, shards: [] };
+    if (this.nowMs - since < seconds * 1000) return { ...status, phase: 'starting' };
+    return { ...status, phase: 'ready', startMs: seconds * 1000, sample };
   }
 }
 
@@ -188,4 +215,32 @@ t.test('resizes that fail end nothing: the plan goes on with the size that there
   const now = instancesOf(rig.state, 'x', 'a');
   t.ok(ids.every((id) => now.some((each) => each.id === id && each.draining === undefined)));
   t.ok(now.length * 0.5 >= 3, `${now.length} instances of half a core for 3 cores`);
+});
+
+t.test('how long starting takes is learned: cold on a new host, warm after it, and stored with all else', async (t) => {
+  const rig = new Rig({ a: { count: { min: 1, max: 50 } } }, {}, ['h1']);
+  rig.startSeconds = { cold: 20, warm: 0.3 };
+  const start = () => rig.explanation('a').learned.start;
+  rig.run(30, { a: { perSecond: 50, costCpu: 0.01 } });
+  t.match(start(), { seconds: 40, kind: 'cold', seen: 1 }, 'one alone is taken for more');
+  t.equal(rig.explanation('a').ahead?.seconds, 41, 'planned so far ahead');
+  for (let i = 0; i < 12; i += 1) {
+    rig.run(20, { a: { perSecond: 100 + 100 * i, costCpu: 0.01 } });
+  }
+  t.match(start(), { kind: 'warm' });
+  t.ok((start()?.seconds ?? 9) < 0.4, `${start()?.seconds} s`);
+  t.equal(rig.explanation('a').ahead?.seconds, 1 + (start()?.seconds ?? 9), 'and until the next plan');
+});
+
+t.test('what was there before the coordinator or its host dialled tells nothing of starting', async (t) => {
+  const rig = new Rig({ a: { count: { min: 1, max: 50 } } });
+  rig.run(1, { a: { perSecond: 50, costCpu: 0.01 } });
+  const before = rig.state;
+  rig.nowMs += 3_600_000;
+  rig.observed = startObserving(rig.nowMs);
+  rig.dial();
+  rig.memory.clear();
+  rig.run(3, { a: { perSecond: 50, costCpu: 0.01 } });
+  t.equal(rig.state.instances.byComponent.get('x/a')?.[0]?.id, before.instances.byComponent.get('x/a')?.[0]?.id);
+  t.equal(rig.explanation('a').learned.start?.kind, 'assumed');
 });

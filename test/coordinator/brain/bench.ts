@@ -1,6 +1,7 @@
 import { type ComponentModel, newModel } from '../../../coordinator/brain/component-model.js';
 import { type Seen, type Sensed, sense } from '../../../coordinator/brain/sense.js';
 import {
+  leadSecondsOf,
   learnForecast,
   newHistory,
   noteNeeds,
@@ -29,7 +30,10 @@ export const COMPONENT: Component = {
 export type Sight = Partial<
   Pick<Seen, 'usedCpu' | 'arrivedPerSecond' | 'finishedPerSecond' | 'outstanding' | 'latencyMs'>
 > &
-  Partial<Omit<PlanInput, 'seen' | 'sensed' | 'component' | 'history'>> & { ready?: { count: number; cpu: number } };
+  Partial<Omit<PlanInput, 'seen' | 'sensed' | 'component' | 'history' | 'start'>> & {
+    ready?: { count: number; cpu: number };
+    startSeconds?: number;
+  };
 
 /** One component, planned once a second, each plan carried out at once unless told otherwise. */
 export class PlanBench {
@@ -49,7 +53,7 @@ export class PlanBench {
   tick(sight: Sight = {}): Plan {
     this.nowMs += 1_000;
     const { usedCpu = 0, outstanding = 0, latencyMs = null, arrivedPerSecond = 1, ...rest } = sight;
-    const { finishedPerSecond = arrivedPerSecond, ready, ...planning } = rest;
+    const { finishedPerSecond = arrivedPerSecond, ready, startSeconds = 1, ...planning } = rest;
     const { component, nowMs, current } = this;
     const seen: Seen = {
       component,
@@ -71,13 +75,15 @@ export class PlanBench {
       current,
       memoryUsedMax: 0,
       history: this.history,
-      startSeconds: 1,
+      start: { seconds: startSeconds, kind: 'warm', seen: 10 },
       ...planning,
     };
-    const { forecast, startSeconds } = input;
+    const { forecast } = input;
     const { demandCpu } = this.sensed;
-    if (forecast !== undefined)
-      learnForecast(this.model, forecast, { component, stepSeconds: 1, demandCpu, startSeconds });
+    if (forecast !== undefined) {
+      const leadSeconds = leadSecondsOf(input.start, 1);
+      learnForecast(this.model, forecast, { component, stepSeconds: 1, demandCpu, leadSeconds });
+    }
     const plan = planComponent(input);
     noteNeeds(this.history, plan.explanation, input);
     this.current = { count: plan.count, size: plan.size };

@@ -18,7 +18,15 @@ const someExplanation: fc.Arbitrary<Explanation> = fc.record({
     outstanding: amount,
     latencyMs: orNull,
   }),
-  learned: fc.record({ costCpu: orNull, idleCpu: amount, unqueuedMs: orNull }),
+  learned: fc.record(
+    {
+      costCpu: orNull,
+      idleCpu: amount,
+      unqueuedMs: orNull,
+      start: fc.record({ seconds: amount, kind: fc.constantFrom('assumed', 'warm', 'cold'), seen: fc.nat() }),
+    },
+    { requiredKeys: ['costCpu', 'idleCpu', 'unqueuedMs'] },
+  ),
   demand: fc.record({
     cpu: amount,
     basis: fc.constantFrom('used', 'arrivals', 'saturated', 'unknown'),

@@ -118,7 +118,15 @@ t.test('every code has words, and no number is told that is none', async (t) => 
       predictor: fc.constantFrom(...predictorNames),
       marginShare: amount,
     }),
-    learned: fc.record({ costCpu: fc.option(amount), idleCpu: amount, unqueuedMs: fc.option(amount) }),
+    learned: fc.record(
+      {
+        costCpu: fc.option(amount),
+        idleCpu: amount,
+        unqueuedMs: fc.option(amount),
+        start: fc.record({ seconds: amount, kind: fc.constantFrom('assumed', 'warm', 'cold'), seen: fc.nat() }),
+      },
+      { requiredKeys: ['costCpu', 'idleCpu', 'unqueuedMs'] },
+    ),
     ahead: fc.option(fc.record({ seconds: amount, cpu: amount, trust: fc.double({ min: 0, max: 1, noNaN: true }) })),
     before: forms.map(({ count, cpu }) => shape(count, cpu)),
     after: forms.map(({ count, cpu }) => shape(count, cpu)),

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { bucketBounds, latencyOf, percentileMs } from '../../../coordinator/brain/latency.js';
+import { bucketBounds, latencyOf, percentileMs, tailMs } from '../../../coordinator/brain/latency.js';
 import { LatencyWindow } from '../../../coordinator/brain/latency-window.js';
 import { LATENCY_BUCKETS, latencyBucket } from '../../../protocol/control.js';
+import { dice } from './bench.js';
 
 t.test('bounds of buckets agree with the function that fills them', async () => {
   fc.assert(
@@ -27,8 +28,34 @@ t.test('a percentile is off by no more than its bucket is wide', async () => {
   );
 });
 
+t.test(
+  'few calls show less than their tail: what they say of it is not too little on average, and little too much',
+  async (t) => {
+    const random = dice(8);
+    const mean = (calls: number, of: (buckets: number[]) => number | null) => {
+      let sum = 0;
+      for (let trial = 0; trial < 1_000; trial += 1) {
+        const buckets = Array<number>(LATENCY_BUCKETS).fill(0);
+        for (let i = 0; i < calls; i += 1) {
+          const bucket = latencyBucket(5 - 10 * Math.log(1 - random()));
+          buckets[bucket] = (buckets[bucket] ?? 0) + 1;
+        }
+        sum += (of(buckets) ?? 0) / 1_000;
+      }
+      return sum;
+    };
+    const exact = 5 + 10 * Math.log(100);
+    for (const calls of [8, 12, 20, 40, 100, 400]) {
+      const found = mean(calls, (buckets) => tailMs(buckets, 99));
+      t.ok(found > 0.98 * exact && found < 1.25 * exact, `${calls} calls: ${found} ms, exactly ${exact}`);
+    }
+    t.ok(mean(8, (buckets) => percentileMs(buckets, 99)) < 0.9 * exact, 'the slowest of eight is no 99th percentile');
+  },
+);
+
 t.test('without calls there is no latency', async (t) => {
   t.equal(latencyOf([]), null);
+  t.equal(tailMs([], 99), null);
   t.equal(latencyOf([0, Number.NaN, -3]), null);
   t.strictSame(latencyOf([100]), { p50: 0.05, p99: 0.099 });
 });

@@ -133,7 +133,7 @@ t.test('the margin covers the share of ticks that it shall, whatever the noise',
     let next = newNext();
     let missed = 0;
     for (let i = 0; i < 20_000; i += 1) {
-      const foretold = next.said[next.chosen] * (1 + marginShare(next.margin));
+      const foretold = next.said[next.chosen] * (1 + marginShare(next.margin, next.said[next.chosen]));
       const demand = 10 * noise(random);
       if (i >= 2_000 && demand > foretold) missed += 1;
       next = learnNext(next, demand, 1, 0.99);
@@ -141,6 +141,25 @@ t.test('the margin covers the share of ticks that it shall, whatever the noise',
     const share = missed / 18_000;
     t.ok(share > 0.004 && share < 0.016, `${name}: ${(share * 100).toFixed(2)} % missed`);
   }
+});
+
+t.test('jumps from next to nothing do not make the margin on much as large a share of it', async (t) => {
+  const random = dice(3);
+  let next = newNext();
+  let missed = 0;
+  const ticks = 20_000;
+  let spare = 0;
+  for (let i = 0; i < ticks; i += 1) {
+    // Now and then some seconds of a hundred times as much, which no margin covers.
+    const demand = (i % 110 < 100 ? 0.05 : 5) * (1 + 0.05 * normal(random));
+    const foretold = next.said[next.chosen];
+    const upper = foretold * (1 + marginShare(next.margin, foretold));
+    if (demand > upper) missed += 1;
+    if (i % 110 > 101) spare += upper / demand / (ticks * (8 / 110));
+    next = learnNext(next, demand, 1, 0.995);
+  }
+  t.ok(missed / ticks < 0.012, `${((100 * missed) / ticks).toFixed(2)} % missed`);
+  t.ok(spare < 2, `${spare.toFixed(1)} times the demand at the top`);
 });
 
 t.test(
@@ -160,6 +179,12 @@ t.test(
     t.equal(known.chosen, 'forecast');
   },
 );
+
+t.test('a fall that ends is not taken for one to nothing', async (t) => {
+  let next = newNext();
+  for (const demand of [10, 8, 5, 0.4]) next = learnNext(next, demand, 1, 0.99);
+  t.ok(next.said.trend >= 0.2, `${next.said.trend} after 0.4 cores`);
+});
 
 t.test('a rise beyond all that was foretold is a burst, noise is not', async (t) => {
   const random = dice(4);
@@ -185,7 +210,8 @@ t.test(
     t.equal(trustOf(trust((i) => 10 + (i % 6))), 1);
     t.equal(trustOf(trust(() => 40)), 0);
     t.equal(trustOf(newLead()), 0);
-    t.ok(leadMargin(trust((i) => 10 + (i % 6))) < 0.05, 'what is always right needs no margin');
+    const right = trust((i) => 10 + (i % 6));
+    t.ok(leadMargin(right, 10) < 0.05, 'what is always right needs no margin');
     t.ok(trust((i) => i).said.length <= 5);
   },
 );

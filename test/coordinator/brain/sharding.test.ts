@@ -133,6 +133,34 @@ t.test('idle: zero when the minimum allows, after the calm', async (t) => {
   t.equal(last(new PlanBench().run(200, () => ({ arrivedPerSecond: 0 }))).count, 1, 'a minimum of 1 stays');
 });
 
+t.test('between rare calls the size that the next one needs is kept, for a minute', async (t) => {
+  const objective = { kind: 'latency', percentile: 99, targetMs: 50 } as const;
+  const bench = new PlanBench({ count: { min: 1, max: 10 }, objective });
+  // 5 ms of CPU each, exponential: at less than half a core one in a hundred takes longer than the objective.
+  const rest = bench.run(400, (second) => {
+    if (second >= 300) return { arrivedPerSecond: 0 };
+    return { usedCpu: 0.05, arrivedPerSecond: 10, latencyMs: (5 * Math.log(100)) / bench.current.size.cpu };
+  });
+  const cores = (second: number) => rest[second]?.size.cpu ?? 0;
+  t.ok(cores(299) > 0.3, `${cores(299)} cores with calls`);
+  t.ok(cores(350) > 0.8 * cores(299), `${cores(350)} cores after 50 s without`);
+  t.equal(cores(390), 0.1);
+});
+
+t.test('a small size is not taken for another reason than CPU: it comes out of that by itself', async (t) => {
+  const objective = { kind: 'latency', percentile: 99, targetMs: 50 } as const;
+  const bench = new PlanBench({ count: { min: 1, max: 10 }, objective });
+  const plans = bench.run(600, (second) => {
+    // Five minutes of a slow disk, of which nothing remains.
+    const otherMs = second < 300 ? 60 : 0;
+    return { usedCpu: 0.005, arrivedPerSecond: 1, latencyMs: otherMs + (5 * Math.log(100)) / bench.current.size.cpu };
+  });
+  const slow = plans[290];
+  t.equal(slow?.explanation.aim.basis, 'not-cpu');
+  t.ok((slow?.size.cpu ?? 0) >= 0.3, `${slow?.size.cpu} cores`);
+  t.equal(last(plans).explanation.aim.basis, 'learned');
+});
+
 t.test('from zero: a call that waits wakes it, at the largest size, for it has a start to make', async (t) => {
   const asleep = () => new PlanBench({ count: { min: 0, max: 10 } }, { count: 0, cpu: 0.1 });
   t.equal(asleep().tick({ arrivedPerSecond: 0 }).count, 0);
