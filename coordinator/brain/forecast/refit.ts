@@ -124,7 +124,9 @@ function bestSeasonal(job: RefitJob, ring: RefitRing, index: number): FittedSeas
       if (best === null || mean(gains) < mean(best.gains)) best = { form, parameters, gains };
     }
   }
-  if (best === null || Math.min(...best.gains) > GAIN_MIN) return null;
+  // A season that was named stays in use until there is enough to judge it by.
+  if (best === null) return job.seasonTicks > 0 ? startSeasonal(ring, index, length) : null;
+  if (Math.min(...best.gains) > GAIN_MIN) return null;
   return modelOf(ring, index, best.form, best.parameters, values, best.gains);
 }
 

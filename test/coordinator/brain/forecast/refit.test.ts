@@ -65,6 +65,13 @@ t.test('noise shows no season', async (t) => {
   t.equal(forecaster.views.length, 1, demandModelName(forecaster));
 });
 
+t.test('a season that was named is used from its second cycle on, whatever a refit cannot judge yet', async (t) => {
+  const forecaster = createDemandForecaster({ seasonSeconds: 60 });
+  const value = noisy(3, (step) => 40 + 20 * sine(step, 60));
+  t.equal(run(forecaster, 130, value), 1);
+  t.equal(forecaster.views.length, 2, 'after a refit that had two cycles to go by');
+});
+
 t.test('a season that was named and is not there is refused by the backtest', async (t) => {
   const forecaster = createDemandForecaster({ seasonSeconds: 50 });
   run(
