@@ -26,9 +26,13 @@ Wait Bell::listen(int timeoutMs) {
   do {
     ready = poll(&waited, 1, timeoutMs);
   } while (ready < 0 && errno == EINTR);
-  if (ready == 0) return Wait::timeout;
+  return ready == 0 ? Wait::timeout : hear();
+}
+
+Wait Bell::hear() {
   char strikes[kStrikesMax];
   const ssize_t heard = read(listen_.get(), strikes, sizeof strikes);
+  if (heard < 0) return Wait::timeout;
   return heard == 0 ? Wait::peerGone : Wait::ready;
 }
 

@@ -21,6 +21,8 @@ class Bell {
   void strike();
   /** Until the peer strikes, is gone, or the time is over; -1 for ever. */
   Wait listen(int timeoutMs);
+  /** listen() without waiting, for who knows that there is something to hear. */
+  Wait hear();
 
   int strikeFd() const { return strike_.get(); }
   int listenFd() const { return listen_.get(); }

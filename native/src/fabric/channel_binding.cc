@@ -61,7 +61,7 @@ class OpenChannel {
 
   static void onReadable(uv_poll_t* poll, int, int) {
     auto* channel = static_cast<OpenChannel*>(poll->data);
-    const Wait heard = channel->bell_.listen(0);
+    const Wait heard = channel->bell_.hear();
     if (heard == Wait::timeout) return;
     if (heard == Wait::peerGone) uv_poll_stop(poll);
     const Napi::HandleScope scope(channel->env_);

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { packageRoot } from '../../../native/index.js';
+import { benchFabricJs } from './fabric-js.js';
 import { compare, type Row } from './rows.js';
 import { until } from './wait.js';
 
@@ -27,7 +28,7 @@ interface Rate {
   perSecond: number;
 }
 
-/** Rings between two processes: native beside what they are made from. */
+/** Rings between two processes: native beside what they are made from, then between two Node processes. */
 export async function benchFabric(): Promise<Row[]> {
   const { latencies, rates } = await measureNative();
   const ucx = await measureUcx();
@@ -60,6 +61,7 @@ export async function benchFabric(): Promise<Row[]> {
     ...['eventfd', 'futex', 'unix socket'].flatMap((peer) => latency('ring, sleeping', peer)),
     rate('64 B records, in batches of 32', '1/s', 1, 'ring, 64 B', 'unix socket, 64 B'),
     rate('64 KiB records', 'GB/s', LARGE_BYTES / 1e9, 'ring, 64 KiB', 'memcpy, 64 KiB'),
+    ...(await benchFabricJs()),
   ];
 }
 
