@@ -26,6 +26,7 @@
 
 #include "check.h"
 #include "fabric/channel.h"
+#include "fabric/copy.h"
 
 using namespace shoal::fabric;
 using namespace std::chrono_literals;
@@ -125,14 +126,17 @@ Ends makeEnds(uint32_t ringBytes) {
   return ends;
 }
 
-void send(ChannelEnd& end, Spin& spin, const void* bytes, uint32_t length) {
+void copyPlain(std::byte* to, const void* from, size_t length) { std::memcpy(to, from, length); }
+
+template <class Copy = decltype(copyPlain)>
+void send(ChannelEnd& end, Spin& spin, const void* bytes, uint32_t length, Copy copy = copyPlain) {
   std::byte* place = end.out.loan(length);
   while (place == nullptr) {
     if (end.out.publish()) end.bell.strike();
     CHECK(waitForRoom(end.out, end.bell, spin, length, -1) == Wait::ready);
     place = end.out.loan(length);
   }
-  std::memcpy(place, bytes, length);
+  copy(place, bytes, length);
   end.out.commit(length);
 }
 
@@ -276,7 +280,8 @@ void socketLatency(double scale) {
 }
 
 /** Records a second from one process to the other, which looks at all of them and copies none. */
-double ringRate(uint32_t records, uint32_t length, uint32_t batch) {
+template <class Copy>
+double ringRate(uint32_t records, uint32_t length, uint32_t batch, Copy copy) {
   Ends ends = makeEnds(kRingBytes);
   double seconds = 0;
   const auto consume = [&](ChannelEnd& end) {
@@ -301,7 +306,7 @@ double ringRate(uint32_t records, uint32_t length, uint32_t batch) {
     Spin spin(kAlwaysSpin);
     seconds = secondsOf([&] {
       for (uint32_t sent = 1; sent <= records; ++sent) {
-        send(end, spin, bytes.data(), length);
+        send(end, spin, bytes.data(), length, copy);
         if (sent % batch == 0) flush(end);
       }
       flush(end);
@@ -360,9 +365,10 @@ int main(int count, char** words) {
     eventfdLatency(scale);
     futexLatency(scale);
     socketLatency(scale);
-    reportRate("ring, 64 B", ringRate(kSmallRecords, kSmall, kBatch));
+    reportRate("ring, 64 B", ringRate(kSmallRecords, kSmall, kBatch, copyPlain));
     reportRate("unix socket, 64 B", socketRate());
-    reportRate("ring, 64 KiB", ringRate(kLargeRecords, kLarge, 1));
+    reportRate("ring, 64 KiB", ringRate(kLargeRecords, kLarge, 1, copyPlain));
+    reportRate("ring, 64 KiB, streamed", ringRate(kLargeRecords, kLarge, 1, copyStreaming));
     reportRate("memcpy, 64 KiB", memcpyRate());
   }
 }

@@ -15,6 +15,7 @@
 
 #include "check.h"
 #include "fabric/channel.h"
+#include "fabric/copy.h"
 #include "pattern.h"
 
 using namespace shoal::fabric;
@@ -73,6 +74,20 @@ void testRecordsOfEveryLength() {
     CHECK(!consumer.release());
   }
   CHECK(producer.corruption() == Corruption::none && consumer.corruption() == Corruption::none);
+}
+
+void testStreamingCopy() {
+  alignas(16) std::byte to[320];
+  std::byte from[256];
+  for (uint32_t length = 0; length <= sizeof from; ++length) {
+    for (uint32_t offset = 0; offset <= 16; offset += kWordBytes) {
+      fillPattern(from, length, length + offset);
+      std::memset(to, 0xa5, sizeof to);
+      copyStreaming(to + offset, from, length);
+      CHECK(isPattern(to + offset, length, length + offset));
+      CHECK(to[offset + length] == std::byte{0xa5});
+    }
+  }
 }
 
 void testBatchesAndFullRing() {
@@ -349,6 +364,7 @@ int main() {
   std::signal(SIGPIPE, SIG_IGN);
   const size_t descriptors = openDescriptors();
   testRecordsOfEveryLength();
+  testStreamingCopy();
   testBatchesAndFullRing();
   testLoanMayShrinkOrBeDropped();
   testFlagsAskForTheBellOnce();
