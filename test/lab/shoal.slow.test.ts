@@ -1,25 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { bootRack, CHECKOUT, type Rack } from '../../scripts/lib/lab/rack.js';
-
-const SHOAL = ['node', join(CHECKOUT, 'dist/cli/main.js')];
-/** Emulated on a busy machine all is slow; no test waits so long when all is well. */
-const STEP_MS_MAX = 240_000;
-
-/** An app that always wants more CPU than it may have. */
-function manifest(cores: number, mebibytes: number): string {
-  return `
-app: lab
-components:
-  busy:
-    rootfs: host
-    directory: ${CHECKOUT}/examples
-    command: [sh, -c, 'while :; do :; done']
-    count: 1
-    size: { cpu: ${cores}, memory: ${mebibytes}Mi }
-`;
-}
+import { bootRack, type Rack } from '../../scripts/lib/lab/rack.js';
+import { busyApp, STEP_MS_MAX, shoal, succeed } from './guest.js';
 
 t.test('Shoal on a host with pure cgroup v2', async (t) => {
   const rack = await bootRack();
@@ -27,7 +10,7 @@ t.test('Shoal on a host with pure cgroup v2', async (t) => {
   const inside = (...argv: string[]) => succeed(rack, argv);
   const apply = async (text: string) => {
     await writeFile(join(rack.folder, 'shoal.yaml'), text);
-    await inside(...SHOAL, 'apply', '-f', '/run/lab/shoal.yaml', '--wait', '200');
+    await inside(...shoal('apply', '-f', '/run/lab/shoal.yaml', '--wait', '200'));
   };
   const cgroup = async () => {
     const files = ['cpu.max', 'memory.high', 'memory.max', 'pids.max', 'cgroup.procs'];
@@ -35,7 +18,7 @@ t.test('Shoal on a host with pure cgroup v2', async (t) => {
     return values.trim().split('\n');
   };
 
-  const doctor = JSON.parse(await inside(...SHOAL, 'doctor', '--json')) as { id: string; met: boolean }[];
+  const doctor = JSON.parse(await inside(...shoal('doctor', '--json'))) as { id: string; met: boolean }[];
   t.ok(doctor.length > 10);
   t.same(
     doctor.filter((each) => !each.met).map((each) => each.id),
@@ -44,15 +27,17 @@ t.test('Shoal on a host with pure cgroup v2', async (t) => {
   );
 
   const up = await startShoal(rack);
-  await apply(manifest(0.2, 64));
-  const small = await cgroup();
-  t.same(small.slice(0, 4), ['20000 100000', '63750144', '67108864', '512'], 'cpu.max, memory.high and more are set');
-  t.match(await inside('sh', '-c', 'cat /sys/fs/cgroup/shoal/*/lab-busy-0/cpu.stat'), /^nr_throttled [1-9]/m);
-
-  await apply(manifest(0.3, 96));
+  await apply(busyApp(1, 96));
   const big = await cgroup();
-  t.same(big.slice(0, 4), ['30000 100000', '95629312', '100663296', '512'], 'they follow a new size');
-  t.same(big.slice(4), small.slice(4), 'in place: the same process goes on');
+  t.same(big.slice(0, 4), ['100000 100000', '95629312', '100663296', '512'], 'cpu.max, memory.high and more are set');
+
+  await apply(busyApp(0.5, 64));
+  const small = await cgroup();
+  t.same(small.slice(0, 4), ['50000 100000', '63750144', '67108864', '512'], 'they follow a new size');
+  t.same(small.slice(4), big.slice(4), 'in place: the same process goes on');
+  const throttled =
+    'until grep -q "^nr_throttled [1-9]" /sys/fs/cgroup/shoal/*/lab-busy-0/cpu.stat; do sleep 0.2; done';
+  await inside('sh', '-c', throttled);
 
   await up.kill('SIGINT');
   const { code, stderr } = await up.result;
@@ -67,7 +52,7 @@ async function startShoal(rack: Rack) {
   const said = new Promise<void>((resolve) => {
     isUp = resolve;
   });
-  const up = rack.start('h1', [...SHOAL, 'up', '--down', '--data', '/run/data'], {
+  const up = rack.start('h1', shoal('up', '--down', '--data', '/run/data'), {
     timeMs: 2 * STEP_MS_MAX,
     onOutput: (_stream, text) => text.includes('shoal is up at') && isUp(),
   });
@@ -77,10 +62,4 @@ async function startShoal(rack: Rack) {
   await Promise.race([said, ended]);
   ended.catch(() => undefined);
   return up;
-}
-
-async function succeed(rack: Rack, argv: string[]): Promise<string> {
-  const { code, stdout, stderr } = await rack.run('h1', argv, { timeMs: STEP_MS_MAX });
-  if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}\n${stdout}${stderr}`);
-  return stdout;
 }

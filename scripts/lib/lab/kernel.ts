@@ -52,7 +52,7 @@ async function fetchKernel(cache: string): Promise<Kernel> {
     await tool('depmod', ['-b', root, version], { timeout: FETCH_MS_MAX });
     await unpackKernel(join(root, `boot/vmlinuz-${version}`), join(root, VMLINUX));
     await rename(root, join(cache, `linux-${version}`)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOTEMPTY') throw error;
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
     });
   } finally {
     await rm(folder, { recursive: true, force: true });
