@@ -147,7 +147,7 @@ function decide(
   const { state, observed, nowMs, stepSeconds, capacity } = tick;
   const { model, forecaster } = memory;
   const sums = observed.components.get(key);
-  model.starts = learnStarts(model.starts, sums, instancesOf(state, app, name), observed);
+  model.starts = learnStarts(model.starts, sums, state.instances.byComponent.get(key), observed);
   const taken = takeIn(sums, memory.latencies, tick.silent);
   const ready = taken.ready?.count === 0 ? null : taken.ready;
   if (ready !== null) {

@@ -11,12 +11,13 @@ import type { Observed } from './observed.js';
 export function learnStarts(
   known: StartTimes,
   sums: ComponentSums | undefined,
-  instances: readonly InstanceRecord[],
+  instances: readonly InstanceRecord[] | undefined,
   observed: Observed,
 ): StartTimes {
+  if (sums === undefined || sums.started === null) return known;
   let starts = known;
-  for (const { id, host, heardMs, connectedMs, startMs } of sums?.started ?? []) {
-    const instance = instances.find((each) => each.id === id);
+  for (const { id, host, heardMs, connectedMs, startMs } of sums.started) {
+    const instance = instances?.find((each) => each.id === id);
     if (instance === undefined || instance.createdAtMs < connectedMs) continue;
     const seconds = (startMs ?? heardMs - instance.createdAtMs) / 1000;
     const { generation } = instance;

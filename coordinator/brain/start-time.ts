@@ -9,6 +9,8 @@ export interface StartTimes {
   /** Seconds of the last starts, the latest last. */
   warm: number[];
   cold: number[];
+  /** What an instance made now will hardly exceed: worked out when a start is seen, since it is asked for each second. */
+  upper: { warm: number; cold: number };
   /** Where it has been ready, the latest last. */
   hosts: string[];
 }
@@ -31,9 +33,15 @@ export interface StartAhead {
 
 export type StartKind = 'assumed' | 'warm' | 'cold';
 
-export const NEW_STARTS: StartTimes = { generation: 0, warm: [], cold: [], hosts: [] };
 /** Before any start was seen. */
 export const START_SECONDS = 5;
+export const NEW_STARTS: StartTimes = {
+  generation: 0,
+  warm: [],
+  cold: [],
+  upper: { warm: START_SECONDS, cold: START_SECONDS },
+  hosts: [],
+};
 const SECONDS = { min: 0.2, max: 120 };
 const SHARE = 0.9;
 const KEPT_MAX = 32;
@@ -49,28 +57,31 @@ export function learnStart(known: StartTimes, start: SeenStart, isThere: (host: 
   const before = generation === known.generation ? known : ofAnother(known, generation);
   const kind = before.hosts.includes(host) ? 'warm' : 'cold';
   const hosts = before.hosts.filter((each) => each !== host && isThere(each));
+  const list = [...before[kind], Math.min(SECONDS.max, seconds)].slice(-KEPT_MAX);
   return {
     ...before,
-    [kind]: [...before[kind], Math.min(SECONDS.max, seconds)].slice(-KEPT_MAX),
+    [kind]: list,
+    upper: { ...before.upper, [kind]: upperOf(list) },
     hosts: [...hosts, host].slice(-HOSTS_MAX),
   };
 }
 
-function ofAnother({ warm, cold }: StartTimes, generation: number): StartTimes {
-  return { generation, warm: warm.slice(-KEPT_OF_ANOTHER), cold: cold.slice(-KEPT_OF_ANOTHER), hosts: [] };
+function ofAnother(known: StartTimes, generation: number): StartTimes {
+  const [warm, cold] = [known.warm.slice(-KEPT_OF_ANOTHER), known.cold.slice(-KEPT_OF_ANOTHER)];
+  return { generation, warm, cold, upper: { warm: upperOf(warm), cold: upperOf(cold) }, hosts: [] };
 }
 
 /** Of an instance made now. Placement spreads a component first, so where there is a host that is new to it, it goes there. */
-export function startAhead({ warm, cold, hosts }: StartTimes, hostCount: number): StartAhead {
+export function startAhead({ warm, cold, upper, hosts }: StartTimes, hostCount: number): StartAhead {
   const expected = hostCount > hosts.length ? 'cold' : 'warm';
   const kind = expected === 'cold' ? (cold.length > 0 ? 'cold' : 'warm') : warm.length > 0 ? 'warm' : 'cold';
-  const list = kind === 'cold' ? cold : warm;
-  if (list.length === 0) return { seconds: START_SECONDS, kind: 'assumed', seen: 0 };
-  return { seconds: upperOf(list), kind, seen: list.length };
+  const seen = kind === 'cold' ? cold.length : warm.length;
+  return seen === 0 ? { seconds: START_SECONDS, kind: 'assumed', seen } : { seconds: upper[kind], kind, seen };
 }
 
 /** The quantile of the starts, and the more beyond it the fewer there are. From ten on the slowest tenth does not count. */
 function upperOf(list: readonly number[]): number {
+  if (list.length === 0) return START_SECONDS;
   const sorted = list.toSorted((a, b) => a - b);
   const quantile = sorted[Math.ceil(SHARE * sorted.length - 1e-9) - 1] ?? START_SECONDS;
   return Math.min(SECONDS.max, Math.max(SECONDS.min, quantile * (1 + 1 / sorted.length)));
