@@ -104,6 +104,42 @@ t.test('a peer that scribbles causes nothing but SHOAL_E_FRAME', async () => {
   );
 });
 
+t.test('each kind of broken header is refused, for good', async (t) => {
+  const [present, more, padding] = [1 << 31, 1 << 30, 1 << 29];
+  const size = RING_BYTES / 8;
+  const cases: [number, number, string][] = [
+    [8, 0, 'flags'],
+    [present | more | padding | 8, 0, 'flags'],
+    [present | (RING_BYTES / 4 - 7), 0, 'length'],
+    [present | padding | 8, 0, 'length'],
+    [present | 8, size - 1, 'length'],
+  ];
+  for (const [header, position, what] of cases) {
+    const buffer = new ArrayBuffer(MAPPING_BYTES);
+    const ring = new Ring(buffer, RING_BYTES, 1);
+    ring.words[ring.control('head')] = position;
+    ring.words[(ring.start >>> 2) + 2 * position] = header;
+    const { consumer } = ends(buffer);
+    t.throws(() => consumer.next(), { code: 'SHOAL_E_FRAME', message: new RegExp(what) });
+    t.throws(() => consumer.next(), { code: 'SHOAL_E_FRAME' });
+  }
+});
+
+t.test('nobody goes to sleep over news', async (t) => {
+  const { ring, producer, consumer } = ends();
+  t.equal(consumer.announceSleep(), true);
+  put(producer, Buffer.of(1));
+  t.equal(producer.publish(), true, 'the sleeper is to be woken');
+  t.equal(consumer.announceSleep(), false);
+  t.equal(ring.words[ring.control('consumerSleeps')], 0);
+  while (put(producer, new Uint8Array(56))) producer.publish();
+  t.equal(producer.announceWait(56), true);
+  let struck = false;
+  while (consumer.next()) struck = consumer.release() || struck;
+  t.equal(struck, true, 'the waiting producer is to be woken');
+  t.equal(producer.announceWait(56), false);
+});
+
 t.test('C++ and JavaScript agree on the memory, and no memory or descriptor is left', async (t) => {
   const before = (await readdir('/proc/self/fd')).length;
   const [one, two] = native.createChannel(RING_BYTES, false);
