@@ -20,8 +20,8 @@
  * the header of the first new record after all else that is new: the other records, their headers, and the 0 after the
  * last. It is a release and the consumer's read an acquire: who sees the first header sees all that came before. In the
  * same way release() stores `head` after the last read, and the producer reads `head` before it writes there again.
- * Nobody writes what the other may still read. That the news is in the record's own cache line, not at a position
- * elsewhere, saves a small record a third of its way.
+ * Nobody writes what the other may still read. The news is in the record's own cache line, not at a position
+ * elsewhere: one line less to wait for.
  *
  * Waking. Who wants to sleep stores its flag, then looks once more (announceSleep, announceWait); who has news stores
  * it, then reads the flag (publish, release). All four are sequentially consistent, thus in one order that both agree
