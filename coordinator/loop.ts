@@ -1,26 +1,13 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
 import type { AgentEvent, HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
-import { type AnnouncedEvent, judgedAtMs } from './brain/decision.js';
-import type { Explanation } from './brain/explanation.js';
-import { readRow } from './brain/explanation-row.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
-import {
-  type ClusterState,
-  componentKey,
-  componentsOf,
-  modeOf,
-  noteSeenIds,
-  own,
-  raiseRevision,
-  type Target,
-} from './cluster.js';
-import { DecisionLog, type Told } from './decisions.js';
+import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision, type Target } from './cluster.js';
+import { DecisionLog } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
-import { type KnownEventRecord, occurrences } from './known-events.js';
 import { LearnedStore } from './learned.js';
 import {
   type HostState,
@@ -37,6 +24,7 @@ import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import { Refits } from './refit.js';
 import { shiftWeights } from './shift-weights.js';
 import type { Store, StoreOperation } from './store/store.js';
+import { tell } from './tell.js';
 import { type Measured, Traffic } from './traffic.js';
 
 export const TICK_MS = 1_000;
@@ -46,7 +34,6 @@ export const CALLED_IN_VAIN = 'no-instance';
 /** Why a component gave way is said for so long, and while some of its instances wait for room. */
 const GAVE_WAY_SHOWN_MS = 600_000;
 
-const NOTHING_ANNOUNCED: readonly AnnouncedEvent[] = [];
 const BRAIN: ReconcileBrain = { place, assignShards };
 
 export interface CoordinatorOptions {
@@ -169,7 +156,7 @@ export class Coordinator {
     await this.change((state) => {
       const nowMs = this.now();
       const planned = plan(state, this.#observed, this.#memory, nowMs);
-      this.decisions.stage(this.#told(planned));
+      this.decisions.stage(tell(planned, this.#memory));
       const looked = this.#traffic.look(planned, this.#observed, nowMs);
       const shifted = shiftWeights(planned, looked, this.#traffic, nowMs);
       shifts = shifted.steps;
@@ -248,24 +235,6 @@ export class Coordinator {
     this.decisions.outcomesStored();
   }
 
-  #told(state: ClusterState): Told[] {
-    const told: Told[] = [];
-    for (const { app, name, key } of componentsOf(state)) {
-      const row = this.#memory.get(key)?.decision;
-      if (row === undefined) continue;
-      const observed = modeOf(state, app, name).mode === 'observe';
-      const fate = observed ? 'observed' : Object.hasOwn(state.overrides, key) ? 'by-hand' : 'done';
-      const events = own(state.knownEvents, key);
-      told.push({
-        key,
-        row,
-        fate,
-        announced: events === undefined ? NOTHING_ANNOUNCED : announcedAt(events, readRow(row)),
-      });
-    }
-    return told;
-  }
-
   async #tickSafely(): Promise<void> {
     if (this.#ticking) return;
     this.#ticking = true;
@@ -330,16 +299,6 @@ export class Coordinator {
 function partsOf(key: string): { app: string; component: string } {
   const [app = '', component = ''] = key.split('/');
   return { app, component };
-}
-
-/** The known events that a decision looked ahead to. */
-function announcedAt(events: readonly KnownEventRecord[], explanation: Explanation | null): AnnouncedEvent[] {
-  if (explanation === null) return [];
-  return occurrences(events, explanation.atMs, judgedAtMs(explanation)).map(
-    ({ event: { id, note, effect }, ...span }) => {
-      return { id, note, effect, ...span };
-    },
-  );
 }
 
 function isSame(a: Target, b: Target): boolean {

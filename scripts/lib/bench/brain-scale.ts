@@ -4,6 +4,7 @@ import { randomFrom } from '../../../coordinator/brain/forecast/random.js';
 import { place } from '../../../coordinator/brain/placement.js';
 import { assignShards } from '../../../coordinator/brain/shards.js';
 import { applyManifest, type ClusterState, EMPTY_CLUSTER } from '../../../coordinator/cluster.js';
+import { DecisionLog } from '../../../coordinator/decisions.js';
 import { countInstances } from '../../../coordinator/instance-table.js';
 import { hostConnected, type Observed, startObserving, takeReport } from '../../../coordinator/observed.js';
 import { differences } from '../../../coordinator/persist.js';
@@ -11,6 +12,7 @@ import { plan } from '../../../coordinator/planner.js';
 import type { PlannerMemory } from '../../../coordinator/planner-memory.js';
 import { reconcile } from '../../../coordinator/reconcile.js';
 import { shiftWeights } from '../../../coordinator/shift-weights.js';
+import { tell } from '../../../coordinator/tell.js';
 import { Traffic } from '../../../coordinator/traffic.js';
 import { LATENCY_BUCKETS } from '../../../protocol/control.js';
 import type { InstanceStatus } from '../../../protocol/link.js';
@@ -25,7 +27,8 @@ const INSTANCES_PER_COMPONENT = 10;
 const INSTANCES_PER_HOST = 100;
 const WARM_TICKS = 10;
 const MEASURED_TICKS = 30;
-const PERIOD_SECONDS = 60;
+/** Demand rises and falls by a fifth in such a time: within it a size seldom holds, or, as over a day, nearly always. */
+const PERIODS = { restless: 60, calm: 86_400 };
 const MEMORY_MIB = 1_024;
 const CORES_PER_INSTANCE = 0.5;
 const BRAIN = { place, assignShards };
@@ -43,19 +46,25 @@ interface Result {
   /** Wanted instances that a tick created, drained or resized. */
   changed: number;
   rssMiB: number;
+  period: Period;
 }
 
 /**
- * One planning tick at growing sizes: plan, reconcile and the batch for the store, without the disk. Each size runs in
- * a process of its own whose heap is bounded. Demand follows a wave with noise, so that instances come, go and are
- * resized all the time.
+ * One planning tick at growing sizes: plan, decisions, reconcile and the batch for the store, without the disk. Each size runs in
+ * a process of its own whose heap is bounded. Demand follows a wave with noise of a twentieth; where it is restless, a
+ * quarter of the instances are resized each second.
  */
 export async function benchBrainScale(): Promise<Row[]> {
   const rows: Row[] = [];
   const results: Result[] = [];
-  for (const size of SIZES) results.push(await measureApart(size));
-  for (const { instances, tickMs, tickCpuMs, planMs, evenMs, reportsMs, changed, rssMiB } of results) {
-    const of = `${instances} instances`;
+  for (const size of SIZES) results.push(await measureApart(size, 'restless'));
+  const most = SIZES.at(-1) as number;
+  const calm = await measureApart(most, 'calm');
+  for (const { instances, tickMs, tickCpuMs, planMs, evenMs, reportsMs, changed, rssMiB, period } of [
+    ...results,
+    calm,
+  ]) {
+    const of = `${instances} instances, ${period}`;
     rows.push(alone(`tick, ${of}, p50`, 'ms', quantile(tickMs, 0.5)));
     rows.push(alone(`tick, ${of}, p99`, 'ms', quantile(tickMs, 0.99)));
     rows.push(alone(`tick, ${of}, CPU time, p50`, 'ms', quantile(tickCpuMs, 0.5)));
@@ -72,10 +81,12 @@ export async function benchBrainScale(): Promise<Row[]> {
   return rows;
 }
 
-function measureApart(size: number): Promise<Result> {
+type Period = keyof typeof PERIODS;
+
+function measureApart(size: number, period: Period): Promise<Result> {
   return new Promise((resolve, reject) => {
     const execArgv = [`--max-old-space-size=${MEMORY_MIB}`];
-    const child = fork(fileURLToPath(import.meta.url), [String(size)], { execArgv });
+    const child = fork(fileURLToPath(import.meta.url), [String(size), period], { execArgv });
     let result: Result | undefined;
     child.on('message', (message) => {
       result = message as Result;
@@ -89,8 +100,8 @@ function measureApart(size: number): Promise<Result> {
   });
 }
 
-function measure(size: number): Result {
-  const cluster = new SimulatedCluster(size);
+function measure(size: number, period: Period): Result {
+  const cluster = new SimulatedCluster(size, PERIODS[period]);
   const tickMs: number[] = [];
   const tickCpuMs: number[] = [];
   const planMs: number[] = [];
@@ -124,6 +135,7 @@ function measure(size: number): Result {
     reportsMs,
     changed,
     rssMiB,
+    period,
   };
 }
 
@@ -138,9 +150,13 @@ class SimulatedCluster {
   readonly #phases = new Map<string, number>();
   readonly #work = new Map<string, { cpuSeconds: number; calls: number }>();
   readonly #traffic = new Traffic();
+  readonly #decisions = new DecisionLog();
   readonly #random = randomFrom(7);
 
-  constructor(size: number) {
+  constructor(
+    size: number,
+    private readonly periodSeconds: number,
+  ) {
     const components = size / INSTANCES_PER_COMPONENT;
     for (let i = 0; i < size / INSTANCES_PER_HOST; i += 1) {
       const info = { name: `host-${i}`, cores: 64, memoryBytes: 2 ** 38, kernel: '6', degraded: [] };
@@ -160,7 +176,7 @@ class SimulatedCluster {
     const reports: Reports = new Map();
     const demands = new Map<string, number>();
     for (const [key, group] of this.state.instances.byComponent) {
-      const angle = 2 * Math.PI * (this.#nowMs / 1000 / PERIOD_SECONDS + (this.#phases.get(key) ?? 0));
+      const angle = 2 * Math.PI * (this.#nowMs / 1000 / this.periodSeconds + (this.#phases.get(key) ?? 0));
       const cores = INSTANCES_PER_COMPONENT * CORES_PER_INSTANCE * 0.55 * (1 + 0.2 * Math.sin(angle));
       demands.set(key, (cores * (0.97 + 0.06 * this.#random())) / group.length);
     }
@@ -204,12 +220,14 @@ class SimulatedCluster {
     const start = performance.now();
     const planned = plan(this.state, this.#observed, this.#memory, this.#nowMs);
     const plannedMs = performance.now() - start;
+    this.#decisions.stage(tell(planned, this.#memory));
     const looked = this.#traffic.look(planned, this.#observed, this.#nowMs);
     const shifted = shiftWeights(planned, looked, this.#traffic, this.#nowMs);
     const evenedMs = performance.now() - start - plannedMs;
     const { state, steps } = reconcile(shifted.state, this.#observed, BRAIN, this.#nowMs, this.#traffic);
-    const batch = differences(this.state, state);
+    const batch = [...differences(this.state, state), ...this.#decisions.operations()];
     if (batch.length === 0 && state.revision !== this.state.revision) throw new Error('a change that is not stored');
+    this.#decisions.committed();
     this.state = state;
     const changed = steps.reduce((sum, { count = 1 }) => sum + count, 0);
     return { steps: changed, plannedMs, evenedMs };
@@ -243,6 +261,6 @@ function slopeOf(points: readonly (readonly [number, number])[]): number {
   return over / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
 }
 
-const [size] = process.argv.slice(2);
+const [size, period] = process.argv.slice(2);
 if (process.send !== undefined && process.argv[1] === fileURLToPath(import.meta.url))
-  process.send(measure(Number(size)));
+  process.send(measure(Number(size), period as Period));
