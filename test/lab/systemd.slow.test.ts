@@ -20,7 +20,9 @@ t.test('the units of deploy/ under a real systemd', async (t) => {
 
   t.equal(await inside('systemctl', 'is-system-running', '--wait'), 'running\n');
   // Where the units expect the package.
-  await sh(`mkdir -p /usr/local/lib/node_modules && ln -s '${CHECKOUT}' /usr/local/lib/node_modules/shoal`);
+  const installed = '/usr/local/lib/node_modules/shoal';
+  // Mounted, not linked: services do not see /tmp, /home and /root, where the checkout may be.
+  await sh(`mkdir -p ${installed} && mount --bind '${CHECKOUT}' ${installed}`);
   await sh(`cp deploy/*.service /etc/systemd/system/ && systemctl daemon-reload`);
   await inside('systemctl', 'start', ...units);
   t.equal(await inside('systemctl', 'is-active', ...units), 'active\nactive\n');
