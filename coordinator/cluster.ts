@@ -215,12 +215,7 @@ export function modeOf(state: ClusterState, app: string, component: string): { m
   return { mode: componentOf(state, app, component)?.mode ?? 'act', by: 'manifest' };
 }
 
-/** Takes the plan's result for one component, held inside what the manifest allows. */
-export function setTarget(state: ClusterState, app: string, component: string, target: Target): ClusterState {
-  return setTargets(state, [{ app, component, target }]);
-}
-
-/** Takes the plan's results for many components at once: the targets are copied only once. */
+/** Takes the plan's results, held inside what the manifests allow; the targets are copied only once. */
 export function setTargets(
   state: ClusterState,
   results: Iterable<{ app: string; component: string; target: Target }>,

@@ -87,7 +87,7 @@ export class DecisionLog {
       // The same one again, or none: nothing was decided, since no samples came.
       if (Number.isNaN(atMsOf(row)) || (kept !== undefined && atMsOf(row) === atMsOf(kept.last))) continue;
       const entry = isChange(row, fate === 'done' ? null : (kept?.last ?? null))
-        ? { ...read(row), fate, announced, changed: true, outcome: null, serial: kept?.serialNext ?? 0 }
+        ? { explanation: read(row), fate, announced, changed: true, outcome: null, serial: kept?.serialNext ?? 0 }
         : null;
       this.#staged.push({ ...each, entry });
     }
@@ -209,7 +209,6 @@ export class DecisionLog {
   #judge(key: string, kept: Kept, row: Float64Array): void {
     if (kept.pending.length === 0) return;
     const atMs = atMsOf(row);
-    let waits = false;
     for (const waiting of kept.pending) {
       const { entry } = waiting;
       const untilMs = judgedAtMs(entry.explanation);
@@ -217,16 +216,11 @@ export class DecisionLog {
         waiting.peakCpu = Math.max(waiting.peakCpu, demandCpuOf(row));
         waiting.seen = true;
       }
-      if (atMs < untilMs) {
-        waits = true;
-        continue;
-      }
-      if (!waiting.seen) continue;
+      if (atMs < untilMs || !waiting.seen) continue;
       entry.outcome = outcomeOf(entry.explanation, entry.fate, waiting.peakCpu);
       this.#unsaved.set(entry, key);
     }
-    if (!waits) kept.pending = [];
-    else kept.pending = kept.pending.filter(({ entry }) => atMs < judgedAtMs(entry.explanation));
+    kept.pending = kept.pending.filter(({ entry }) => atMs < judgedAtMs(entry.explanation));
   }
 }
 
@@ -239,10 +233,10 @@ function judged({ explanation, fate }: Decision, later: readonly Decision[]): Ou
   return outcomeOf(explanation, fate, Math.max(...seen.map((each) => each.explanation.demand.cpu)));
 }
 
-function read(row: Float64Array): Pick<Entry, 'explanation'> {
+function read(row: Float64Array): Explanation {
   const explanation = readRow(row);
   if (explanation === null) throw new Error('an empty row holds no decision');
-  return { explanation };
+  return explanation;
 }
 
 function newKept(): Kept {

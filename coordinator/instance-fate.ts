@@ -1,7 +1,7 @@
 import { LIMITS } from '../protocol/limits.js';
 import type { InstanceStatus } from '../protocol/link.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
-import { type HostState, isUsable, type Observed, silentMs } from './observed.js';
+import { type HostState, isUsable, type Observed, silentMs, usableHosts } from './observed.js';
 import { ownsNone } from './shard-maps.js';
 
 /** A host that has been away for longer has its instances replaced, if another host can take them. */
@@ -31,7 +31,7 @@ export function fateOnHost(
   const host = observed.hosts.get(name);
   const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {
-    const elsewhere = [...observed.hosts.values()].some(isUsable);
+    const elsewhere = usableHosts(observed).length > 0;
     const why = `its host ${name} has been away for ${Math.round(silent / 1000)} s`;
     return () => (elsewhere ? { kind: 'replaced', why } : null);
   }

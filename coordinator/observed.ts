@@ -157,6 +157,11 @@ export function isUsable(host: HostState | undefined): boolean {
   return host?.connected === true && host.appliedRevision !== null;
 }
 
+/** Those that new instances may go to. */
+export function usableHosts({ hosts }: Observed): HostState[] {
+  return [...hosts.values()].filter(isUsable);
+}
+
 /** How long a host has been silent; 0 while connected. */
 export function silentMs(observed: Observed, name: string, nowMs: number): number {
   const host = observed.hosts.get(name);

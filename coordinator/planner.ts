@@ -35,7 +35,7 @@ import {
 } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
-import { isUsable, type Observed } from './observed.js';
+import { type Observed, usableHosts } from './observed.js';
 import { type ComponentMemory, keepPace, newMemory, type Pace, type PlannerMemory } from './planner-memory.js';
 import { learnStarts } from './starts-seen.js';
 
@@ -303,16 +303,10 @@ function withinBudget(
 
 /** What the hosts that may take instances can give; null before any is there. */
 function capacityOf(observed: Observed): Tick['capacity'] {
-  let cpu = 0;
-  let instanceCpu = 0;
-  let hosts = 0;
-  for (const host of observed.hosts.values()) {
-    if (!isUsable(host)) continue;
-    hosts += 1;
-    cpu += host.info.cores * CPU_OVERCOMMIT;
-    instanceCpu = Math.max(instanceCpu, host.info.cores);
-  }
-  return cpu > 0 ? { cpu, instanceCpu, hosts } : null;
+  const cores = usableHosts(observed).map(({ info }) => info.cores);
+  if (cores.length === 0) return null;
+  const cpu = cores.reduce((sum, each) => sum + each, 0) * CPU_OVERCOMMIT;
+  return { cpu, instanceCpu: Math.max(...cores), hosts: cores.length };
 }
 
 /** A component of an app's call graph. */

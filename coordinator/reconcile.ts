@@ -24,7 +24,7 @@ import {
 } from './cluster.js';
 import { fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
-import { isUsable, type Observed, seenOf } from './observed.js';
+import { type Observed, seenOf, usableHosts } from './observed.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
 import { type Measured, NOTHING_MEASURED } from './traffic.js';
 
@@ -287,8 +287,8 @@ function prefixOf({ app, component }: Wish): string {
 
 /** Hosts that may get new instances. */
 function openHosts(state: ClusterState, observed: Observed, draft: InstanceDraft): PlaceHost[] {
-  return [...observed.hosts.values()]
-    .filter((host) => isUsable(host) && !Object.hasOwn(state.cordons, host.info.name))
+  return usableHosts(observed)
+    .filter(({ info }) => !Object.hasOwn(state.cordons, info.name))
     .map(({ info: { name, cores, memoryBytes, labels = {}, taints = [] } }) => {
       return { name, cores, memoryBytes, labels, taints, running: draft.onHost(name) };
     });

@@ -5,7 +5,7 @@ import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { forecastView } from './forecast-view.js';
 import { eachInstance } from './instance-table.js';
-import { isUsable, type Observed, seenOf } from './observed.js';
+import { type Observed, seenOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { MICRO } from './reading.js';
 import type { Measured } from './traffic.js';
@@ -66,7 +66,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
     latencyMs: seen?.latencyMs ?? null,
     forecast: seen === undefined ? null : forecastView(seen, START_SECONDS, nowMs, own(state.knownEvents, key)),
-    start: startAhead(seen?.model.starts ?? NEW_STARTS, usableHosts(observed)),
+    start: startAhead(seen?.model.starts ?? NEW_STARTS, usableHosts(observed).length),
     reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),
     ports: component.ports.map(({ name: port, host }) => ({
       name: port,
@@ -75,12 +75,6 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     })),
     shards: shardViews(known, key),
   };
-}
-
-function usableHosts({ hosts }: Observed): number {
-  let count = 0;
-  for (const host of hosts.values()) if (isUsable(host)) count += 1;
-  return count;
 }
 
 export function decisionView(decision: Decision): DecisionView {

@@ -23,6 +23,7 @@ export class Ring {
   /** Words of 8 bytes: a power of two. */
   readonly size: number;
   readonly lengthMax: number;
+  readonly #mask: number;
   readonly #control: number;
 
   constructor(buffer: ArrayBuffer, ringBytes: number, index: 0 | 1) {
@@ -31,7 +32,17 @@ export class Ring {
     this.start = HEADER_BYTES + index * ringBytes;
     this.size = ringBytes / WORD_BYTES;
     this.lengthMax = ringBytes / 4 - WORD_BYTES;
+    this.#mask = this.size - 1;
     this.#control = ((1 + index * CONTROL.lines) * LINE_BYTES) / 4;
+  }
+
+  /** Index into `words` of the header at a position. */
+  headerAt(position: number): number {
+    return (this.start >>> 2) + ((position & this.#mask) << 1);
+  }
+
+  wordsToEnd(position: number): number {
+    return this.size - (position & this.#mask);
   }
 
   /** Index into `words` of a control word. */
@@ -56,7 +67,6 @@ export class RingProducer {
   readonly bytes: Uint8Array;
   readonly #ring: Ring;
   readonly #words: Int32Array;
-  readonly #mask: number;
   readonly #tail: number;
   readonly #head: number;
   readonly #consumerSleeps: number;
@@ -71,7 +81,6 @@ export class RingProducer {
     this.#words = ring.words;
     this.bytes = ring.bytes;
     this.lengthMax = ring.lengthMax;
-    this.#mask = ring.size - 1;
     this.#tail = ring.control('tail');
     this.#head = ring.control('head');
     this.#consumerSleeps = ring.control('consumerSleeps');
@@ -86,9 +95,9 @@ export class RingProducer {
       this.#look();
       if (!this.#fits(length)) return -1;
     }
-    const end = this.#wordsToEnd();
+    const end = this.#ring.wordsToEnd(this.#written);
     if (recordWords(length) > end) this.#put((end - 1) * WORD_BYTES, PADDING);
-    return (this.#headerAt(this.#written) << 2) + WORD_BYTES;
+    return (this.#ring.headerAt(this.#written) << 2) + WORD_BYTES;
   }
 
   /** Ends the loan; the consumer sees nothing before publish(). */
@@ -101,7 +110,7 @@ export class RingProducer {
   publish(): boolean {
     if (this.#published === this.#written) return false;
     const words = this.#words;
-    Atomics.store(words, this.#headerAt(this.#published), this.#first);
+    Atomics.store(words, this.#ring.headerAt(this.#published), this.#first);
     this.#published = this.#written;
     Atomics.store(words, this.#tail, this.#published);
     return Atomics.load(words, this.#consumerSleeps) !== 0 && Atomics.exchange(words, this.#consumerSleeps, 0) !== 0;
@@ -118,7 +127,7 @@ export class RingProducer {
 
   #fits(length: number): boolean {
     const words = recordWords(length);
-    const end = this.#wordsToEnd();
+    const end = this.#ring.wordsToEnd(this.#written);
     const used = (this.#written - this.#released) >>> 0;
     return used + words + (words > end ? end : 0) + 1 <= this.#ring.size;
   }
@@ -131,19 +140,11 @@ export class RingProducer {
 
   #put(length: number, flags: number): void {
     const next = (this.#written + recordWords(length)) | 0;
-    Atomics.store(this.#words, this.#headerAt(next), 0);
+    Atomics.store(this.#words, this.#ring.headerAt(next), 0);
     const header = PRESENT | flags | length;
     if (this.#written === this.#published) this.#first = header;
-    else Atomics.store(this.#words, this.#headerAt(this.#written), header);
+    else Atomics.store(this.#words, this.#ring.headerAt(this.#written), header);
     this.#written = next;
-  }
-
-  #wordsToEnd(): number {
-    return this.#ring.size - (this.#written & this.#mask);
-  }
-
-  #headerAt(position: number): number {
-    return (this.#ring.start >>> 2) + ((position & this.#mask) << 1);
   }
 }
 
@@ -156,7 +157,6 @@ export class RingConsumer {
   more = false;
   readonly #ring: Ring;
   readonly #words: Int32Array;
-  readonly #mask: number;
   readonly #head: number;
   readonly #tail: number;
   readonly #consumerSleeps: number;
@@ -168,7 +168,6 @@ export class RingConsumer {
     this.#ring = ring;
     this.#words = ring.words;
     this.bytes = ring.bytes;
-    this.#mask = ring.size - 1;
     this.#head = ring.control('head');
     this.#tail = ring.control('tail');
     this.#consumerSleeps = ring.control('consumerSleeps');
@@ -178,13 +177,13 @@ export class RingConsumer {
 
   /** Whether next() would find something. */
   ready(): boolean {
-    return Atomics.load(this.#words, this.#headerAt(this.#taken)) !== 0;
+    return Atomics.load(this.#words, this.#ring.headerAt(this.#taken)) !== 0;
   }
 
   /** Goes to the next record; false when there is none. */
   next(): boolean {
     for (;;) {
-      const index = this.#headerAt(this.#taken);
+      const index = this.#ring.headerAt(this.#taken);
       const header = Atomics.load(this.#words, index);
       if (header === 0) return false;
       const length = header & LENGTH_MASK;
@@ -225,13 +224,9 @@ export class RingConsumer {
 
   #check(header: number, length: number, padding: boolean): void {
     const words = recordWords(length);
-    const end = this.#ring.size - (this.#taken & this.#mask);
+    const end = this.#ring.wordsToEnd(this.#taken);
     if ((header & PRESENT) === 0 || (padding && (header & MORE) !== 0)) throw corrupt('flags');
     if (length > this.#ring.lengthMax || words > end || (padding && words !== end)) throw corrupt('length');
     if (((this.#taken - this.#released) >>> 0) + words >= this.#ring.size) throw corrupt('position');
-  }
-
-  #headerAt(position: number): number {
-    return (this.#ring.start >>> 2) + ((position & this.#mask) << 1);
   }
 }

@@ -63,7 +63,3 @@ export function outcomeOf(explanation: Explanation, fate: Fate, peakCpu: number)
     allottedCpu: fate === 'observed' ? seen.allottedCpu : count * after.size.cpu,
   };
 }
-
-export function sameShape(a: Explanation['after'], b: Explanation['after']): boolean {
-  return a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory;
-}

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { randomFrom } from '../../coordinator/brain/forecast/random.js';
 import { pickLessLoaded } from '../../protocol/balancer.js';
-import { randomFrom } from '../random.js';
 
 const candidates = fc
   .array(fc.double({ min: 0.25, max: 1, noNaN: true }), { minLength: 2, maxLength: 8 })

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <uv.h>
 
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "fabric/channel.h"
+#include "host/system_error.h"
 
 namespace shoal::fabric {
 namespace {
@@ -84,11 +86,6 @@ Napi::Value fail(Napi::Env env, const std::string& problem) {
   return env.Undefined();
 }
 
-/** Gives a descriptor away, to whoever is told its number. */
-Napi::Number handOver(Napi::Env env, const UniqueFd& fd) {
-  return Napi::Number::New(env, fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-}
-
 }  // namespace
 
 Napi::Value createChannel(const Napi::CallbackInfo& info) {
@@ -101,8 +98,8 @@ Napi::Value createChannel(const Napi::CallbackInfo& info) {
   Napi::Array sides = Napi::Array::New(env, 2);
   for (uint32_t side = 0; side < 2; ++side) {
     Napi::Object numbers = Napi::Object::New(env);
-    const UniqueFd* const all[] = {&fds[side].memory, &fds[side].strike, &fds[side].listen};
-    for (size_t i = 0; i < std::size(all); ++i) numbers.Set(kNames[i], handOver(env, *all[i]));
+    UniqueFd* const all[] = {&fds[side].memory, &fds[side].strike, &fds[side].listen};
+    for (size_t i = 0; i < std::size(all); ++i) numbers.Set(kNames[i], Napi::Number::New(env, all[i]->release()));
     sides.Set(side, numbers);
   }
   return sides;
@@ -117,7 +114,10 @@ Napi::Value openChannel(const Napi::CallbackInfo& info) {
   Bell bell(take("strike"), take("listen"));
   for (const int fd : {bell.strikeFd(), bell.listenFd()}) {
     const int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return fail(env, "a bell is missing");
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+      host::throwSystemError(env, errno, "fcntl");
+      return env.Undefined();
+    }
   }
   std::string problem;
   std::optional<Segment> segment = Segment::map(std::move(memory), problem);

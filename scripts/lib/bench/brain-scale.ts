@@ -220,10 +220,10 @@ class SimulatedCluster {
     const start = performance.now();
     const planned = plan(this.state, this.#observed, this.#memory, this.#nowMs);
     const plannedMs = performance.now() - start;
-    this.#decisions.stage(tell(planned, this.#memory));
     const looked = this.#traffic.look(planned, this.#observed, this.#nowMs);
     const shifted = shiftWeights(planned, looked, this.#traffic, this.#nowMs);
     const evenedMs = performance.now() - start - plannedMs;
+    this.#decisions.stage(tell(planned, this.#memory));
     const { state, steps } = reconcile(shifted.state, this.#observed, BRAIN, this.#nowMs, this.#traffic);
     const batch = [...differences(this.state, state), ...this.#decisions.operations()];
     if (batch.length === 0 && state.revision !== this.state.revision) throw new Error('a change that is not stored');
