@@ -16,6 +16,7 @@ export const ERRORS = {
   SHOAL_E_UNREACHABLE: { status: 503, exitCode: 5, title: 'Cannot reach the other side' },
   SHOAL_E_HOST: { status: 501, exitCode: 6, title: 'This host cannot do that' },
   SHOAL_E_STORE: { status: 500, exitCode: 1, title: 'The store failed' },
+  SHOAL_E_STORE_AWAY: { status: 503, exitCode: 5, title: 'The store cannot be reached' },
   SHOAL_E_START: { status: 500, exitCode: 1, title: 'The instance could not be started' },
   SHOAL_E_FRAME: { status: 400, exitCode: 1, title: 'A peer broke the protocol' },
   SHOAL_E_DEADLINE: { status: 504, exitCode: 1, title: 'The deadline passed' },

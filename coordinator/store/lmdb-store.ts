@@ -2,7 +2,14 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { ShoalError } from '../../protocol/errors.js';
-import { STORE_KEY_BYTES_MAX, type Store, type StoreOperation } from './store.js';
+import {
+  type Candidate,
+  decodeValue,
+  encodeOperation,
+  type Store,
+  type StoreHealth,
+  type StoreOperation,
+} from './store.js';
 
 /** Keys of the callers are kept under this prefix, so that none can collide with the store's own keys. */
 const DATA = 'd:';
@@ -26,7 +33,7 @@ export function openLmdbStore(options: LmdbStoreOptions): Store {
       overlappingSync: false,
       mapSize: 64 * 1024 * 1024,
     });
-    return new LmdbStore(database);
+    return new LmdbStore(database, options.folder);
   } catch (cause) {
     throw new ShoalError('SHOAL_E_STORE', `cannot open the store in ${options.folder}: ${messageOf(cause)}`, { cause });
   }
@@ -35,12 +42,20 @@ export function openLmdbStore(options: LmdbStoreOptions): Store {
 class LmdbStore implements Store {
   readonly #database: RootDatabase<string, string>;
   readonly #listeners = new Set<() => void>();
+  readonly shared = false;
+  readonly health: StoreHealth;
   #term: number | null = null;
+  #leader: Candidate | null = null;
   #watch: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(database: RootDatabase<string, string>) {
+  constructor(database: RootDatabase<string, string>, folder: string) {
     this.#database = database;
+    this.health = { engine: 'lmdb', reachable: true, detail: folder };
+  }
+
+  get leader(): Candidate | null {
+    return this.#leader;
   }
 
   async load(prefix: string): Promise<Map<string, unknown>> {
@@ -49,7 +64,7 @@ class LmdbStore implements Store {
     const start = DATA + prefix;
     for (const { key, value } of this.#database.getRange({ start })) {
       if (!key.startsWith(start)) break;
-      found.set(key.slice(DATA.length), decode(key, value));
+      found.set(key.slice(DATA.length), decodeValue(key, value));
     }
     return found;
   }
@@ -63,8 +78,8 @@ class LmdbStore implements Store {
     const applied = await this.#transaction(() => {
       if (this.#storedTerm() !== term) return false;
       for (const { key, text } of operations) {
-        if (text === null) this.#database.removeSync(key);
-        else this.#database.putSync(key, text);
+        if (text === null) this.#database.removeSync(DATA + key);
+        else this.#database.putSync(DATA + key, text);
       }
       return true;
     });
@@ -73,7 +88,7 @@ class LmdbStore implements Store {
     throw new ShoalError('SHOAL_E_NOT_LEADER', 'another coordinator leads this store since');
   }
 
-  async campaign(): Promise<number> {
+  async campaign(candidate?: Candidate): Promise<number> {
     this.#assertOpen();
     const term = await this.#transaction(() => {
       const next = this.#storedTerm() + 1;
@@ -81,8 +96,13 @@ class LmdbStore implements Store {
       return next;
     });
     this.#term = term;
+    this.#leader = candidate ?? null;
     this.#watch ??= setInterval(() => this.#checkTerm(), TERM_CHECK_MS).unref();
     return term;
+  }
+
+  leads(): boolean {
+    return this.#term !== null;
   }
 
   onLeadershipLost(listener: () => void): () => void {
@@ -125,6 +145,7 @@ class LmdbStore implements Store {
   #lose(): void {
     if (this.#term === null) return;
     this.#term = null;
+    this.#leader = null;
     clearInterval(this.#watch);
     this.#watch = undefined;
     for (const listener of [...this.#listeners]) listener();
@@ -132,26 +153,6 @@ class LmdbStore implements Store {
 
   #assertOpen(): void {
     if (this.#closed) throw new ShoalError('SHOAL_E_STORE', 'the store is closed');
-  }
-}
-
-function encodeOperation(operation: StoreOperation): { key: string; text: string | null } {
-  const bytes = Buffer.byteLength(operation.key);
-  if (bytes === 0 || bytes > STORE_KEY_BYTES_MAX) {
-    throw new ShoalError('SHOAL_E_STORE', `a key of ${bytes} bytes; allowed are 1 to ${STORE_KEY_BYTES_MAX}`);
-  }
-  const key = DATA + operation.key;
-  if (operation.kind === 'delete') return { key, text: null };
-  const text = JSON.stringify(operation.value);
-  if (text === undefined) throw new ShoalError('SHOAL_E_STORE', `the value of ${operation.key} cannot be stored`);
-  return { key, text };
-}
-
-function decode(key: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ShoalError('SHOAL_E_STORE', `the store is damaged at ${key}`, { cause });
   }
 }
 

@@ -1,21 +1,40 @@
-import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { encodeGroup } from '../../coordinator/store/etcd/batch.js';
+import { EtcdClient } from '../../coordinator/store/etcd/client.js';
+import { endOf, type Operation } from '../../coordinator/store/etcd/etcd.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
-import { STORE_KEY_BYTES_MAX, type Store } from '../../coordinator/store/store.js';
+import { STORE_KEY_BYTES_MAX, STORE_VALUE_BYTES_MAX } from '../../coordinator/store/store.js';
+import { type Engine, enginesOf, openInEtcd } from './engines.js';
+import { EtcdRig } from './etcd.js';
 
-const MODULE = fileURLToPath(new URL('../../coordinator/store/lmdb-store.js', import.meta.url));
+const root = await mkdtemp(join(tmpdir(), 'shoal-store-'));
+const etcd = await EtcdRig.start();
+t.teardown(async () => {
+  await etcd.close();
+  await rm(root, { recursive: true, force: true });
+});
+const { lmdb, inEtcd } = enginesOf(root, etcd);
+const openEtcd = (place: string) => openInEtcd(etcd, place);
 
-/** What every engine must do; `open` opens the same store again each time. */
-function contract(name: string, open: (folder: string) => Store): void {
+let places = 0;
+for (const engine of [lmdb, inEtcd]) contract(engine);
+
+function contract({ name, open, depose }: Engine): void {
+  const newPlace = () => {
+    places += 1;
+    return `${name}-${places}`;
+  };
+
   t.test(`${name}: what was committed is there, in order, after it was opened again`, async (t) => {
-    const folder = await temporary(t);
-    const store = open(folder);
+    const place = newPlace();
+    const store = await open(place);
     await t.rejects(store.commit([{ kind: 'put', key: 'a', value: 1 }]), { code: 'SHOAL_E_NOT_LEADER' });
+    t.notOk(store.leads());
     await store.campaign();
+    t.ok(store.leads());
     const value = { text: 'ü', list: [1, null, true], deep: { er: {} } };
     await store.commit([
       { kind: 'put', key: 'app/b', value },
@@ -26,10 +45,13 @@ function contract(name: string, open: (folder: string) => Store): void {
     await store.commit([
       { kind: 'delete', key: 'z' },
       { kind: 'delete', key: 'never there' },
+      { kind: 'put', key: 'twice', value: 1 },
+      { kind: 'delete', key: 'twice' },
     ]);
+    await store.commit([]);
     await store.close();
     await t.rejects(store.load(''), { code: 'SHOAL_E_STORE' });
-    const again = open(folder);
+    const again = await open(place);
     t.same(
       [...(await again.load('app/'))],
       [
@@ -38,88 +60,109 @@ function contract(name: string, open: (folder: string) => Store): void {
       ],
     );
     t.same([...(await again.load('')).keys()], ['app/a', 'app/b', 'apple']);
+    t.same([...(await again.load('apple')).keys()], ['apple']);
     await again.close();
   });
 
   t.test(`${name}: a batch that cannot be stored changes nothing`, async (t) => {
-    const store = open(await temporary(t));
+    const store = await open(newPlace());
     await store.campaign();
     const good = { kind: 'put', key: 'good', value: 1 } as const;
-    await t.rejects(store.commit([good, { kind: 'put', key: 'k'.repeat(STORE_KEY_BYTES_MAX + 1), value: 1 }]), {
-      code: 'SHOAL_E_STORE',
-    });
-    await t.rejects(store.commit([good, { kind: 'put', key: '', value: 1 }]), { code: 'SHOAL_E_STORE' });
-    await t.rejects(store.commit([good, { kind: 'put', key: 'x', value: undefined }]), { code: 'SHOAL_E_STORE' });
+    const refused = { code: 'SHOAL_E_STORE' };
+    const long = 'k'.repeat(STORE_KEY_BYTES_MAX + 1);
+    const large = 'v'.repeat(STORE_VALUE_BYTES_MAX);
+    await t.rejects(store.commit([good, { kind: 'put', key: long, value: 1 }]), refused);
+    await t.rejects(store.commit([good, { kind: 'put', key: '', value: 1 }]), refused);
+    await t.rejects(store.commit([good, { kind: 'put', key: 'x', value: undefined }]), refused);
+    await t.rejects(store.commit([good, { kind: 'put', key: 'x', value: large }]), refused);
     t.same([...(await store.load(''))], []);
+    await store.commit([{ kind: 'put', key: 'k'.repeat(STORE_KEY_BYTES_MAX), value: large.slice(2) }, good]);
+    t.equal((await store.load('')).size, 2, 'the largest that is allowed is taken');
     await store.close();
   });
 
   t.test(`${name}: a deposed leader cannot write, and learns it`, async (t) => {
-    const folder = await temporary(t);
-    const first = open(folder);
+    const place = newPlace();
+    const first = await open(place);
     let lost = 0;
     first.onLeadershipLost(() => {
       lost += 1;
     });
     const term = await first.campaign();
-    // Another process, as a second coordinator would be.
-    const rival = `import { openLmdbStore } from ${JSON.stringify(MODULE)};
-      const store = openLmdbStore({ folder: ${JSON.stringify(folder)} });
-      console.log(await store.campaign());
-      await store.commit([{ kind: 'put', key: 'a', value: 'new' }]);
-      await store.close();`;
-    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', rival], {
-      encoding: 'utf8',
-      timeout: 20_000,
-    });
-    t.ok(Number(stdout) > term, stdout);
+    const later = await depose(place);
+    t.ok(later > term, `${later} > ${term}`);
     await t.rejects(first.commit([{ kind: 'put', key: 'a', value: 'stale' }]), { code: 'SHOAL_E_NOT_LEADER' });
     t.equal(lost, 1);
+    t.notOk(first.leads());
     t.same([...(await first.load(''))], [['a', 'new']]);
+    t.ok((await first.campaign()) > later, 'it may lead again');
+    await first.commit([{ kind: 'put', key: 'a', value: 'again' }]);
+    t.same([...(await first.load(''))], [['a', 'again']]);
     await first.close();
+  });
+
+  t.test(`${name}: a batch of thousands is one`, async (t) => {
+    const place = newPlace();
+    const store = await open(place);
+    await store.campaign();
+    const keys = Array.from({ length: 3_000 }, (_, i) => `i/${String(i).padStart(5, '0')}`);
+    const text = 'x'.repeat(1_000);
+    await store.commit(keys.map((key) => ({ kind: 'put', key, value: { key, text } })));
+    await store.commit([...keys.map((key) => ({ kind: 'delete', key }) as const), { kind: 'put', key: 'a', value: 1 }]);
+    await store.commit(keys.slice(1).map((key) => ({ kind: 'put', key, value: text })));
+    t.same([...(await store.load('i/')).keys()], keys.slice(1));
+    await store.close();
   });
 }
 
-contract('lmdb', (folder) => openLmdbStore({ folder }));
+t.test('etcd: who leads is known to who waits, and one waits at a time less than a lease', async (t) => {
+  const [first, second] = [openEtcd('wait'), openEtcd('wait')];
+  t.equal(await first.campaign({ name: 'one', api: 'http://127.0.0.1:1' }), 1);
+  t.same(first.leader, { name: 'one', api: 'http://127.0.0.1:1' });
+  const won = second.campaign({ name: 'two', api: 'http://127.0.0.1:2' });
+  while (second.leader?.name !== 'one') await new Promise((resolve) => setTimeout(resolve, 5));
+  const gaveUp = new AbortController();
+  const third = openEtcd('wait');
+  const never = third.campaign({ name: 'three', api: 'http://127.0.0.1:3' }, gaveUp.signal);
+  gaveUp.abort();
+  await t.rejects(never, { code: 'SHOAL_E_CANCELLED' });
+  await first.close();
+  t.equal(await won, 2);
+  await Promise.all([second.close(), third.close()]);
+});
 
-t.test('a writer that is killed leaves whole batches only, and every one that it was told of', async (t) => {
-  for (let round = 0; round < 5; round += 1) {
-    const folder = await temporary(t);
-    const script = `import { openLmdbStore } from ${JSON.stringify(MODULE)};
-      const store = openLmdbStore({ folder: ${JSON.stringify(folder)} });
-      await store.campaign();
-      for (let i = 1; ; i += 1) {
-        await store.commit(['a', 'b', 'c'].map((key) => ({ kind: 'put', key, value: i })));
-        process.stdout.write(i + '\\n');
-      }`;
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    let told = 0;
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    await new Promise<void>((resolve) => {
-      child.stdout.on('data', (chunk: Buffer) => {
-        told = Number(chunk.toString().trim().split('\n').at(-1));
-        if (told > 20 + 7 * round) resolve();
-      });
-    });
-    child.kill('SIGKILL');
-    await exited;
-    const store = openLmdbStore({ folder });
-    const values = [...(await store.load('')).values()] as number[];
-    t.equal(new Set(values).size, 1, `all of one batch: ${values}`);
-    t.ok((values[0] ?? 0) >= told, 'nothing that was confirmed is missing');
-    await store.close();
-  }
+t.test('etcd: a batch that was decided is seen at once, and finished by the next leader', async (t) => {
+  const client = new EtcdClient({ endpoints: etcd.endpoints });
+  const put = (key: string, value: string | Uint8Array) => ({ kind: 'put', key, value }) as const;
+  const keys = ['a', 'b'];
+  const group = encodeGroup([...keys.map((key) => ({ key, text: '"new"' })), { key: 'gone', text: null }]);
+  const laid = [put('/j/data/a', '"old"'), put('/j/data/gone', '1'), put('/j/group/000000', group)];
+  const put2 = (perform: readonly Operation[]) => client.transact({ conditions: [], perform, otherwise: [] }, 5_000);
+  await put2(laid);
+  const store = openEtcd('j');
+  const old = [
+    ['a', 'old'],
+    ['gone', 1],
+  ];
+  t.same([...(await store.load(''))], old, 'what was not decided is not valid');
+  await put2([put('/j/journal', '1')]);
+  const decided = keys.map((key) => [key, 'new']);
+  t.same([...(await store.load(''))], decided);
+  await store.campaign();
+  t.same([...(await store.load(''))], decided);
+  const { results } = await client.transact(
+    { conditions: [], perform: [{ kind: 'read', key: '/j/', end: endOf('/j/') }], otherwise: [] },
+    5_000,
+  );
+  t.same(
+    results[0]?.entries.map(({ key }) => key),
+    ['/j/data/a', '/j/data/b', '/j/leader', '/j/sequence', '/j/term'],
+  );
+  client.close();
+  await store.close();
 });
 
 t.test('a folder that cannot hold a store is named', (t) => {
   t.throws(() => openLmdbStore({ folder: '/etc/passwd/none' }), { code: 'SHOAL_E_STORE', message: /passwd/ });
   t.end();
 });
-
-async function temporary(test: { teardown(action: () => Promise<void>): void }): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'shoal-store-'));
-  test.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
