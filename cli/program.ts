@@ -15,6 +15,7 @@ import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
 import { addScale } from './commands/scale.js';
 import { addSimulate } from './commands/simulate.js';
+import { addStore } from './commands/store.js';
 import { addTop } from './commands/top.js';
 import { addUp } from './commands/up.js';
 import { addVersion } from './commands/version.js';
@@ -77,6 +78,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   addUp(program, io, signal);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addSimulate(program, io);
+  addStore(program, io);
   addDoctor(program, io);
   addCompletion(program, io);
   addHelp(program, io);

@@ -14,6 +14,8 @@ import {
 /** Keys of the callers are kept under this prefix, so that none can collide with the store's own keys. */
 const DATA = 'd:';
 const TERM_KEY = 'm:term';
+/** There once the store was moved: where to. */
+const MOVED_KEY = 'm:moved';
 /** How often a leader looks whether another process has campaigned since. */
 const TERM_CHECK_MS = 1_000;
 
@@ -23,7 +25,7 @@ export interface LmdbStoreOptions {
 }
 
 /** A store in one local LMDB file, for a cluster with one coordinator host. */
-export function openLmdbStore(options: LmdbStoreOptions): Store {
+export function openLmdbStore(options: LmdbStoreOptions): LmdbStore {
   try {
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
     // overlappingSync off: the transaction's promise resolves only after its pages were synced to disk.
@@ -39,7 +41,7 @@ export function openLmdbStore(options: LmdbStoreOptions): Store {
   }
 }
 
-class LmdbStore implements Store {
+export class LmdbStore implements Store {
   readonly #database: RootDatabase<string, string>;
   readonly #listeners = new Set<() => void>();
   readonly shared = false;
@@ -91,6 +93,7 @@ class LmdbStore implements Store {
   async campaign(candidate?: Candidate): Promise<number> {
     this.#assertOpen();
     const term = await this.#transaction(() => {
+      this.#assertNotMoved();
       const next = this.#storedTerm() + 1;
       this.#database.putSync(TERM_KEY, String(next));
       return next;
@@ -110,6 +113,22 @@ class LmdbStore implements Store {
     return () => this.#listeners.delete(listener);
   }
 
+  /**
+   * What it held is elsewhere now, and nobody shall lead here any more. Throws SHOAL_E_NOT_LEADER, with nothing changed, when
+   * another coordinator has taken over meanwhile.
+   */
+  async retire(place: string): Promise<void> {
+    const term = this.#term;
+    const left = await this.#transaction(() => {
+      if (term === null || this.#storedTerm() !== term) return false;
+      this.#database.putSync(MOVED_KEY, place);
+      return true;
+    });
+    if (left) return;
+    const remedy = 'stop it, then move again with --replace';
+    throw new ShoalError('SHOAL_E_NOT_LEADER', `a coordinator has taken the store over while it was moved: ${remedy}`);
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -117,6 +136,12 @@ class LmdbStore implements Store {
     this.#term = null;
     this.#listeners.clear();
     await this.#database.close();
+  }
+
+  #assertNotMoved(): void {
+    const place = this.#database.get(MOVED_KEY);
+    if (place === undefined) return;
+    throw new ShoalError('SHOAL_E_CONFLICT', `this store was moved to ${place}: start the coordinator with --etcd`);
   }
 
   #storedTerm(): number {

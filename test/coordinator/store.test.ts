@@ -6,7 +6,9 @@ import { encodeGroup } from '../../coordinator/store/etcd/batch.js';
 import { EtcdClient } from '../../coordinator/store/etcd/client.js';
 import { endOf, type Operation } from '../../coordinator/store/etcd/etcd.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
+import { moveStore } from '../../coordinator/store/move.js';
 import { STORE_KEY_BYTES_MAX, STORE_VALUE_BYTES_MAX } from '../../coordinator/store/store.js';
+import { runCli } from '../cli/run-cli.js';
 import { type Engine, enginesOf, openInEtcd } from './engines.js';
 import { EtcdRig } from './etcd.js';
 
@@ -20,16 +22,16 @@ const { lmdb, inEtcd } = enginesOf(root, etcd);
 const openEtcd = (place: string) => openInEtcd(etcd, place);
 
 let places = 0;
+function newPlace(name: string): string {
+  places += 1;
+  return `${name}-${places}`;
+}
+
 for (const engine of [lmdb, inEtcd]) contract(engine);
 
 function contract({ name, open, depose }: Engine): void {
-  const newPlace = () => {
-    places += 1;
-    return `${name}-${places}`;
-  };
-
   t.test(`${name}: what was committed is there, in order, after it was opened again`, async (t) => {
-    const place = newPlace();
+    const place = newPlace(name);
     const store = await open(place);
     await t.rejects(store.commit([{ kind: 'put', key: 'a', value: 1 }]), { code: 'SHOAL_E_NOT_LEADER' });
     t.notOk(store.leads());
@@ -65,7 +67,7 @@ function contract({ name, open, depose }: Engine): void {
   });
 
   t.test(`${name}: a batch that cannot be stored changes nothing`, async (t) => {
-    const store = await open(newPlace());
+    const store = await open(newPlace(name));
     await store.campaign();
     const good = { kind: 'put', key: 'good', value: 1 } as const;
     const refused = { code: 'SHOAL_E_STORE' };
@@ -82,7 +84,7 @@ function contract({ name, open, depose }: Engine): void {
   });
 
   t.test(`${name}: a deposed leader cannot write, and learns it`, async (t) => {
-    const place = newPlace();
+    const place = newPlace(name);
     const first = await open(place);
     let lost = 0;
     first.onLeadershipLost(() => {
@@ -102,7 +104,7 @@ function contract({ name, open, depose }: Engine): void {
   });
 
   t.test(`${name}: a batch of thousands is one`, async (t) => {
-    const place = newPlace();
+    const place = newPlace(name);
     const store = await open(place);
     await store.campaign();
     const keys = Array.from({ length: 3_000 }, (_, i) => `i/${String(i).padStart(5, '0')}`);
@@ -160,6 +162,48 @@ t.test('etcd: a batch that was decided is seen at once, and finished by the next
   );
   client.close();
   await store.close();
+});
+
+t.test('what the embedded store holds moves to etcd by one command, which may be repeated, and not back', async (t) => {
+  const place = newPlace('move');
+  const from = openLmdbStore({ folder: join(root, place) });
+  for (let i = 0; i < 3; i += 1) await from.campaign();
+  const batch = Array.from({ length: 300 }, (_, i) => ({ kind: 'put', key: `instance/${i}`, value: { i } }) as const);
+  await from.commit(batch);
+  const held = await from.load('');
+  await from.close();
+
+  // Interrupted when all was there, but the embedded store did not know it yet.
+  const half = openLmdbStore({ folder: join(root, place) });
+  half.retire = async () => {
+    throw new Error('killed');
+  };
+  const to = openEtcd(place);
+  await t.rejects(moveStore(half, to, false), { message: 'killed' });
+  await Promise.all([half.close(), to.close()]);
+
+  const words = ['store', 'move', '--data', join(root, place), '--etcd-prefix', `/${place}/`];
+  const at = ['--etcd', etcd.endpoints.join(',')];
+  t.match(await runCli([...words, ...at]), { code: 0, out: /^moved 300 keys; now start the coordinators with/ });
+  t.match(await runCli([...words, ...at]), { code: 4, err: /this store was moved to http.*--etcd/ });
+  t.match(await runCli([...words]), { code: 2, err: /--etcd URL/ });
+  t.match(await runCli([...words, '--etcd', '10.0.0.1:2379']), { code: 2, err: /must be addresses such as/ });
+  const old = openLmdbStore({ folder: join(root, place) });
+  await t.rejects(old.campaign(), { code: 'SHOAL_E_CONFLICT' });
+  await old.close();
+  const after = openEtcd(place);
+  t.same([...(await after.load(''))], [...held]);
+  t.ok((await after.campaign()) > 5, 'agents that obeyed the embedded one obey its successor');
+  await after.close();
+
+  const other = openLmdbStore({ folder: join(root, newPlace('move')) });
+  await other.campaign();
+  await other.commit([{ kind: 'put', key: 'other', value: 1 }]);
+  const taken = openEtcd(place);
+  await t.rejects(moveStore(other, taken, false), { code: 'SHOAL_E_CONFLICT', message: /already holds 300 keys/ });
+  t.match(await moveStore(other, taken, true), { keys: 1 });
+  t.same([...(await taken.load(''))], [['other', 1]]);
+  await Promise.all([other.close(), taken.close()]);
 });
 
 t.test('a folder that cannot hold a store is named', (t) => {

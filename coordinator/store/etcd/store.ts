@@ -269,6 +269,18 @@ export class EtcdStore implements Store {
     throw new ShoalError('SHOAL_E_CANCELLED', 'the campaign was called off');
   }
 
+  /** Makes every later term greater than this one. Throws as commit() does. */
+  raiseTerm(term: number): Promise<void> {
+    const run = this.#tail.then(async () => {
+      const lead = this.#lead;
+      if (lead === null) throw notLeader();
+      const value = String(Math.max(term, lead.term));
+      await this.#write(lead, [{ kind: 'put', key: this.#keys.term, value }]);
+    });
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+
   /** Creates the leader's key if nobody has it; null when somebody was faster. */
   async #tryToLead(text: string): Promise<Lead | null> {
     const { leader, term: termKey, sequence } = this.#keys;
