@@ -5,7 +5,8 @@ import { place } from '../../../coordinator/brain/placement.js';
 import { assignShards } from '../../../coordinator/brain/shards.js';
 import { applyManifest, type ClusterState, EMPTY_CLUSTER } from '../../../coordinator/cluster.js';
 import { DecisionLog } from '../../../coordinator/decisions.js';
-import { countInstances } from '../../../coordinator/instance-table.js';
+import { countInstances, type InstanceRecord } from '../../../coordinator/instance-table.js';
+import { readAgentMessage } from '../../../coordinator/link-messages.js';
 import { hostConnected, type Observed, startObserving, takeReport } from '../../../coordinator/observed.js';
 import { differences } from '../../../coordinator/persist.js';
 import { plan } from '../../../coordinator/planner.js';
@@ -15,6 +16,7 @@ import { shiftWeights } from '../../../coordinator/shift-weights.js';
 import { tell } from '../../../coordinator/tell.js';
 import { Traffic } from '../../../coordinator/traffic.js';
 import { LATENCY_BUCKETS } from '../../../protocol/control.js';
+import { encodeFrame, FrameReader } from '../../../protocol/frame.js';
 import type { InstanceStatus } from '../../../protocol/link.js';
 import type { Component, Manifest } from '../../../protocol/manifest.js';
 import { quantile } from '../demo/recorder.js';
@@ -33,16 +35,20 @@ const MEMORY_MIB = 1_024;
 const CORES_PER_INSTANCE = 0.5;
 const BRAIN = { place, assignShards };
 
+/** Parts of a second's work, in their order. */
+const PARTS = ['reports taken in', 'plan', 'heat, talk and weights', 'decisions told', 'reconcile', 'batch'] as const;
+type Part = (typeof PARTS)[number];
+
 interface Result {
   instances: number;
   /** Of each tick, ms; and the CPU time of all threads, those of the garbage collector among them. */
   tickMs: number[];
   tickCpuMs: number[];
-  /** Of these, spent on the plan, and on heat, talk and weights; the rest on reconcile and the batch. */
-  planMs: number[];
-  evenMs: number[];
-  /** Of taking in a second's reports of all hosts, ms. */
-  reportsMs: number[];
+  /** The tick, and before it the reports of that second. */
+  secondMs: number[];
+  secondCpuMs: number[];
+  /** CPU time of each second, ms. */
+  partCpuMs: Record<Part, number[]>;
   /** Wanted instances that a tick created, drained or resized. */
   changed: number;
   rssMiB: number;
@@ -50,9 +56,11 @@ interface Result {
 }
 
 /**
- * One planning tick at growing sizes: plan, decisions, reconcile and the batch for the store, without the disk. Each size runs in
- * a process of its own whose heap is bounded. Demand follows a wave with noise of a twentieth; where it is restless, a
- * quarter of the instances are resized each second.
+ * One planning tick at growing sizes: from the sums to the moves, that is plan, heat and weights, decisions, reconcile and
+ * the batch for the store, without the disk; and what comes before it, the reports of all hosts, from the frames as the
+ * link's sockets deliver them: decoded, checked and taken in. Each size runs in a process of its own whose heap is
+ * bounded. Demand follows a wave with noise of a twentieth; where it is restless, a quarter of the instances are resized
+ * each second.
  */
 export async function benchBrainScale(): Promise<Row[]> {
   const rows: Row[] = [];
@@ -60,25 +68,36 @@ export async function benchBrainScale(): Promise<Row[]> {
   for (const size of SIZES) results.push(await measureApart(size, 'restless'));
   const most = SIZES.at(-1) as number;
   const calm = await measureApart(most, 'calm');
-  for (const { instances, tickMs, tickCpuMs, planMs, evenMs, reportsMs, changed, rssMiB, period } of [
-    ...results,
-    calm,
-  ]) {
-    const of = `${instances} instances, ${period}`;
-    rows.push(alone(`tick, ${of}, p50`, 'ms', quantile(tickMs, 0.5)));
-    rows.push(alone(`tick, ${of}, p99`, 'ms', quantile(tickMs, 0.99)));
-    rows.push(alone(`tick, ${of}, CPU time, p50`, 'ms', quantile(tickCpuMs, 0.5)));
-    rows.push(alone(`of it the plan, ${of}, p50`, 'ms', quantile(planMs, 0.5)));
-    rows.push(alone(`of it heat, talk and weights, ${of}, p50`, 'ms', quantile(evenMs, 0.5)));
-    rows.push(alone(`changed a tick, ${of}`, 'instances', changed));
-    rows.push(alone(`reports of all hosts taken in, ${of}, p50`, 'ms', quantile(reportsMs, 0.5)));
-    rows.push(alone(`memory of the process, ${of}`, 'MiB', rssMiB));
-  }
+  for (const result of [...results, calm]) rows.push(...rowsOf(result));
   const points = results.map(
     ({ instances, tickMs }) => [Math.log(instances), Math.log(quantile(tickMs, 0.5))] as const,
   );
   rows.push(alone('growth of the tick with size (1: linear, 2: quadratic)', 'exponent', slopeOf(points)));
   return rows;
+}
+
+function rowsOf({
+  instances,
+  tickMs,
+  tickCpuMs,
+  secondMs,
+  secondCpuMs,
+  partCpuMs,
+  changed,
+  rssMiB,
+  period,
+}: Result): Row[] {
+  const of = `${instances} instances, ${period}`;
+  return [
+    alone(`tick, ${of}, p50`, 'ms', quantile(tickMs, 0.5)),
+    alone(`tick, ${of}, p99`, 'ms', quantile(tickMs, 0.99)),
+    alone(`tick, ${of}, CPU time, p50`, 'ms', quantile(tickCpuMs, 0.5)),
+    alone(`tick and reports, ${of}, p50`, 'ms', quantile(secondMs, 0.5)),
+    alone(`tick and reports, ${of}, CPU time, p50`, 'ms', quantile(secondCpuMs, 0.5)),
+    ...PARTS.map((part) => alone(`${part}, ${of}, CPU time, p50`, 'ms', quantile(partCpuMs[part], 0.5))),
+    alone(`changed a tick, ${of}`, 'instances', changed),
+    alone(`memory of the process, ${of}`, 'MiB', rssMiB),
+  ];
 }
 
 type Period = keyof typeof PERIODS;
@@ -104,42 +123,50 @@ function measure(size: number, period: Period): Result {
   const cluster = new SimulatedCluster(size, PERIODS[period]);
   const tickMs: number[] = [];
   const tickCpuMs: number[] = [];
-  const planMs: number[] = [];
-  const evenMs: number[] = [];
-  const reportsMs: number[] = [];
+  const secondMs: number[] = [];
+  const secondCpuMs: number[] = [];
+  const partCpuMs = Object.fromEntries(PARTS.map((part) => [part, []])) as unknown as Record<Part, number[]>;
   let changed = 0;
   for (let second = 0; second < WARM_TICKS + MEASURED_TICKS; second += 1) {
-    const reports = cluster.work();
-    const start = performance.now();
-    cluster.take(reports);
-    const taken = performance.now();
-    const used = process.cpuUsage();
-    const { steps, plannedMs, evenedMs } = cluster.tick();
-    const end = performance.now();
-    const { user, system } = process.cpuUsage(used);
+    const watch = new StopWatch();
+    cluster.report(watch);
+    const reports = watch.sum();
+    const steps = cluster.tick(watch);
     if (second < WARM_TICKS) continue;
-    reportsMs.push(taken - start);
-    tickMs.push(end - taken);
-    tickCpuMs.push((user + system) / 1000);
-    planMs.push(plannedMs);
-    evenMs.push(evenedMs);
+    const all = watch.sum();
+    secondMs.push(all.ms);
+    secondCpuMs.push(all.cpuMs);
+    tickMs.push(all.ms - reports.ms);
+    tickCpuMs.push(all.cpuMs - reports.cpuMs);
+    for (const part of PARTS) partCpuMs[part].push(watch.cpuMs.get(part) ?? 0);
     changed += steps / MEASURED_TICKS;
   }
+  const instances = countInstances(cluster.state.instances);
   const rssMiB = process.resourceUsage().maxRSS / 1024;
-  return {
-    instances: countInstances(cluster.state.instances),
-    tickMs,
-    tickCpuMs,
-    planMs,
-    evenMs,
-    reportsMs,
-    changed,
-    rssMiB,
-    period,
-  };
+  return { instances, tickMs, tickCpuMs, secondMs, secondCpuMs, partCpuMs, changed, rssMiB, period };
 }
 
-type Reports = Map<string, InstanceStatus[]>;
+/** Adds up what the parts of a second's work take. */
+class StopWatch {
+  /** CPU time of all threads, by part. */
+  readonly cpuMs = new Map<Part, number>();
+  #ms = 0;
+
+  /** Does the work, and answers what it answers. */
+  time<T>(part: Part, work: () => T): T {
+    const used = process.cpuUsage();
+    const start = performance.now();
+    const result = work();
+    this.#ms += performance.now() - start;
+    const { user, system } = process.cpuUsage(used);
+    this.cpuMs.set(part, (this.cpuMs.get(part) ?? 0) + (user + system) / 1000);
+    return result;
+  }
+
+  sum(): { ms: number; cpuMs: number } {
+    return { ms: this.#ms, cpuMs: [...this.cpuMs.values()].reduce((sum, each) => sum + each, 0) };
+  }
+}
 
 /** Hosts whose agents do at once what they are told and whose instances share their component's demand. */
 class SimulatedCluster {
@@ -152,6 +179,7 @@ class SimulatedCluster {
   readonly #traffic = new Traffic();
   readonly #decisions = new DecisionLog();
   readonly #random = randomFrom(7);
+  readonly #reader = new FrameReader();
 
   constructor(
     size: number,
@@ -167,70 +195,80 @@ class SimulatedCluster {
     for (const app of Object.keys(this.state.apps)) {
       for (let c = 0; c < COMPONENTS_PER_APP; c += 1) this.#phases.set(`${app}/c${c}`, this.#random());
     }
-    this.tick();
+    this.tick(new StopWatch());
   }
 
-  /** What all agents report after one more second. */
-  work(): Reports {
+  /** What all agents report after one more second, host by host. What agents do to say it is not timed. */
+  report(watch: StopWatch): void {
     this.#nowMs += 1_000;
-    const reports: Reports = new Map();
     const demands = new Map<string, number>();
     for (const [key, group] of this.state.instances.byComponent) {
       const angle = 2 * Math.PI * (this.#nowMs / 1000 / this.periodSeconds + (this.#phases.get(key) ?? 0));
       const cores = INSTANCES_PER_COMPONENT * CORES_PER_INSTANCE * 0.55 * (1 + 0.2 * Math.sin(angle));
       demands.set(key, (cores * (0.97 + 0.06 * this.#random())) / group.length);
     }
+    const { revision } = this.state;
     for (const [host, group] of this.state.instances.byHost) {
-      const statuses = group.map(({ id, app, component, size, draining }): InstanceStatus => {
-        const cores = Math.min(size.cpu, demands.get(`${app}/${component}`) ?? 0);
-        const work = this.#work.get(id) ?? { cpuSeconds: 0, calls: 0 };
-        work.cpuSeconds += cores;
-        work.calls += Math.round(cores * 200);
-        this.#work.set(id, work);
-        const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, (_, i) => (i === 12 ? work.calls : 0));
-        const sample = {
-          cpuSeconds: work.cpuSeconds,
-          memoryBytes: 40 * 2 ** 20,
-          ioReadBytes: 0,
-          ioWriteBytes: 0,
-          arrived: work.calls,
-          finished: work.calls,
-          failed: 0,
-          outstanding: draining === undefined ? 1 : 0,
-          latencyBuckets,
-          busyMs: work.calls * 5,
-          called: {},
-        };
-        const phase = draining === undefined ? 'ready' : 'draining';
-        return { id, app, component, size, phase, restarts: 0, shards: [], sample };
-      });
-      reports.set(host, statuses);
-    }
-    return reports;
-  }
-
-  take(reports: Reports): void {
-    for (const [host, statuses] of reports) {
-      this.#observed = takeReport(this.#observed, host, this.state.revision, statuses, this.#nowMs);
+      const instances = group.map((each) => this.#statusOf(each, demands));
+      const frame = encodeFrame({ type: 'report', atMs: this.#nowMs, revision, instances, events: [] });
+      watch.time('reports taken in', () => this.#take(host, frame));
     }
   }
 
-  /** As the loop does, without the disk. Answers how many instances were touched, and the plan's share of the time. */
-  tick(): { steps: number; plannedMs: number; evenedMs: number } {
-    const start = performance.now();
-    const planned = plan(this.state, this.#observed, this.#memory, this.#nowMs);
-    const plannedMs = performance.now() - start;
-    const looked = this.#traffic.look(planned, this.#observed, this.#nowMs);
-    const shifted = shiftWeights(planned, looked, this.#traffic, this.#nowMs);
-    const evenedMs = performance.now() - start - plannedMs;
-    this.#decisions.stage(tell(planned, this.#memory));
-    const { state, steps } = reconcile(shifted.state, this.#observed, BRAIN, this.#nowMs, this.#traffic);
-    const batch = [...differences(this.state, state), ...this.#decisions.operations()];
-    if (batch.length === 0 && state.revision !== this.state.revision) throw new Error('a change that is not stored');
-    this.#decisions.committed();
+  #statusOf(
+    { id, app, component, size, draining }: InstanceRecord,
+    demands: ReadonlyMap<string, number>,
+  ): InstanceStatus {
+    const cores = Math.min(size.cpu, demands.get(`${app}/${component}`) ?? 0);
+    const work = this.#work.get(id) ?? { cpuSeconds: 0, calls: 0 };
+    work.cpuSeconds += cores;
+    work.calls += Math.round(cores * 200);
+    this.#work.set(id, work);
+    const sample = {
+      cpuSeconds: work.cpuSeconds,
+      memoryBytes: 40 * 2 ** 20,
+      ioReadBytes: 0,
+      ioWriteBytes: 0,
+      arrived: work.calls,
+      finished: work.calls,
+      failed: 0,
+      outstanding: draining === undefined ? 1 : 0,
+      latencyBuckets: Array.from({ length: LATENCY_BUCKETS }, (_, i) => (i === 12 ? work.calls : 0)),
+      busyMs: work.calls * 5,
+      called: {},
+    };
+    const phase = draining === undefined ? 'ready' : 'draining';
+    return { id, app, component, size, phase, restarts: 0, shards: [], sample };
+  }
+
+  /** As the link does. */
+  #take(host: string, frame: Buffer): void {
+    for (const message of this.#reader.push(frame)) {
+      const report = readAgentMessage(message);
+      if (report.type !== 'report') throw new Error(`a ${report.type} in place of a report`);
+      this.#observed = takeReport(this.#observed, host, report.revision, report.instances, this.#nowMs);
+    }
+  }
+
+  /** As the loop does, without the disk. Answers how many instances were touched. */
+  tick(watch: StopWatch): number {
+    const nowMs = this.#nowMs;
+    const planned = watch.time('plan', () => plan(this.state, this.#observed, this.#memory, nowMs));
+    const shifted = watch.time('heat, talk and weights', () => {
+      const looked = this.#traffic.look(planned, this.#observed, nowMs);
+      return shiftWeights(planned, looked, this.#traffic, nowMs);
+    });
+    watch.time('decisions told', () => this.#decisions.stage(tell(planned, this.#memory)));
+    const { state, steps } = watch.time('reconcile', () =>
+      reconcile(shifted.state, this.#observed, BRAIN, nowMs, this.#traffic),
+    );
+    watch.time('batch', () => {
+      const batch = [...differences(this.state, state), ...this.#decisions.operations()];
+      if (batch.length === 0 && state.revision !== this.state.revision) throw new Error('a change that is not stored');
+      this.#decisions.committed();
+    });
     this.state = state;
-    const changed = steps.reduce((sum, { count = 1 }) => sum + count, 0);
-    return { steps: changed, plannedMs, evenedMs };
+    return steps.reduce((sum, { count = 1 }) => sum + count, 0);
   }
 }
 
