@@ -1,8 +1,10 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { CpuProfilerHandle } from '../native/index.js';
+import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { AgentEvent, Desired, ToCoordinator } from '../protocol/link.js';
 import { readJson, writeAtomic } from './atomic-file.js';
+import { Channels } from './channels.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
 import { Handover } from './handover.js';
@@ -13,7 +15,17 @@ import { type Action, reconcile } from './reconcile.js';
 import { freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
 
-export type AgentTools = Omit<InstanceTools, 'changed' | 'event' | 'cgroupMade' | 'cgroupGone' | 'gone' | 'wanted'>;
+type FromInstances =
+  | 'changed'
+  | 'event'
+  | 'cgroupMade'
+  | 'cgroupGone'
+  | 'gone'
+  | 'wanted'
+  | 'openChannel'
+  | 'channelClosed'
+  | 'ended';
+export type AgentTools = Omit<InstanceTools, FromInstances>;
 
 type Report = Extract<ToCoordinator, { type: 'report' }>;
 
@@ -28,6 +40,7 @@ export class Agent {
   readonly #instances = new Map<string, Instance>();
   readonly #peers: Peers;
   readonly #ports: Ports;
+  readonly #channels: Channels;
   readonly #handovers = new Map<string, Handover>();
   readonly #wantedMs = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
@@ -50,7 +63,12 @@ export class Agent {
       cgroupGone: (path) => this.#profiler?.unwatch(path),
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
+      openChannel: (instance, request) =>
+        this.#channels.open(instance, request, () => this.#granted(instance, request.component, request.instance)),
+      channelClosed: (instance, channel) => this.#channels.closed(instance, channel),
+      ended: (instance) => this.#channels.forget(instance.id),
     };
+    this.#channels = new Channels(tools.native);
     this.#peers = new Peers(tools.paths, tools.log);
     this.#ports = new Ports(
       tools.paths,
@@ -219,7 +237,7 @@ export class Agent {
   /** Links, routes, ports and state shards by what runs now. */
   async #publish(): Promise<void> {
     const instances = [...this.#instances.values()];
-    const up = instances.filter((each) => each.phase === 'ready' || each.phase === 'draining');
+    const up = instances.filter(isUp);
     const grants = Object.entries(this.#desired.apps).flatMap(([app, components]) =>
       Object.entries(components).flatMap(([caller, { calls }]) =>
         up.flatMap((callee) =>
@@ -247,6 +265,23 @@ export class Agent {
     const serving = up.filter((each) => !each.draining);
     await this.#ports.sync(wantedPorts(this.#desired.apps, serving, weightOf));
     this.#handOver(instances);
+  }
+
+  /** The instance that a caller may have a channel to; throws when the manifest does not grant it or it is not there. */
+  #granted({ app, component: caller }: Instance, component: string, id: string): Instance {
+    const components = componentsOf(this.#desired, app);
+    if (!components[caller]?.calls.includes(component)) {
+      const detail = `${app}/${caller} may not call ${component}: add it to its \`calls\` in the manifest`;
+      throw new ShoalError('SHOAL_E_NOT_GRANTED', detail);
+    }
+    const callee = this.#instances.get(id);
+    if (callee?.app !== app || callee.component !== component || !isUp(callee)) {
+      throw new ShoalError(
+        'SHOAL_E_NO_INSTANCE',
+        `${id} is no instance of ${app}/${component} that serves on this host`,
+      );
+    }
+    return callee;
   }
 
   #handOver(instances: readonly Instance[]): void {
@@ -311,6 +346,10 @@ export class Agent {
     this.#events.push({ atMs: this.#tools.clock(), app, component, instance, kind, message });
     if (this.#events.length > EVENTS_MAX) this.#events.shift();
   }
+}
+
+function isUp({ phase }: Instance): boolean {
+  return phase === 'ready' || phase === 'draining';
 }
 
 /** The agent's loop measures and reports this often. */

@@ -13,7 +13,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { NAME_PATTERN } from '../protocol/manifest-schema.js';
-import { withSocketPath } from './sockets.js';
+import { withSocketPath } from '../protocol/socket-path.js';
 import { TokenBucket } from './token-bucket.js';
 
 export interface ControlEvents {

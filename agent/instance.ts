@@ -2,6 +2,7 @@ import { access, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NativeHost, PidWatch } from '../native/index.js';
+import type { ChannelRequest } from '../protocol/channels.js';
 import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
 import { toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -9,6 +10,7 @@ import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } fro
 import type { Component } from '../protocol/manifest.js';
 import { restartDelayMs, restartsInARow } from './backoff.js';
 import { Cgroup } from './cgroup.js';
+import { ChannelSocket } from './channel-socket.js';
 import { Control } from './control.js';
 import { reapInstance } from './crun.js';
 import { type Exit, type LaunchTools, launch, makeSocketFolder, portSockets, readExit, readPid } from './launch.js';
@@ -27,6 +29,11 @@ export interface InstanceTools extends LaunchTools {
   /** An instance is gone from the host and its folder removed. */
   gone(instance: Instance): void;
   wanted(instance: Instance, component: string): void;
+  /** The instance asks for a channel to another. */
+  openChannel(instance: Instance, request: Extract<ChannelRequest, { type: 'open' }>): void;
+  channelClosed(instance: Instance, channel: number): void;
+  /** The process of an instance has ended. */
+  ended(instance: Instance): void;
 }
 
 const SIGTERM = 15;
@@ -45,6 +52,7 @@ export class Instance {
   readonly #tools: InstanceTools;
   #record: InstanceRecord;
   readonly #control: Control;
+  readonly #channels: ChannelSocket;
   readonly #cgroup: Cgroup;
   #phase: InstancePhase = 'starting';
   #draining = false;
@@ -81,6 +89,11 @@ export class Instance {
       wanted: (component) => tools.wanted(this, component),
       flooded: () => this.#flooded(),
       closed: () => tools.changed(),
+    });
+    this.#channels = new ChannelSocket(tools.native, {
+      open: (request) => tools.openChannel(this, request),
+      closed: (channel) => tools.channelClosed(this, channel),
+      hungUp: (why) => tools.log.warn({ instance: this.id, why }, 'hung up on an instance that asks for channels'),
     });
   }
 
@@ -120,6 +133,9 @@ export class Instance {
   get control(): Control {
     return this.#control;
   }
+  get channels(): ChannelSocket {
+    return this.#channels;
+  }
   get cgroup(): Cgroup {
     return this.#cgroup;
   }
@@ -148,7 +164,7 @@ export class Instance {
     try {
       await makeSocketFolder(this.#tools.paths, this.#record);
       await this.#save();
-      await this.#control.listen(this.#tools.paths.instance(this.id).socket, this.ids.base);
+      await this.#listen();
     } catch (error) {
       this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
       return;
@@ -160,7 +176,7 @@ export class Instance {
   async adopt(): Promise<void> {
     const here = this.#tools.paths.instance(this.id);
     await makeSocketFolder(this.#tools.paths, this.#record);
-    await this.#control.listen(here.socket, this.ids.base);
+    await this.#listen();
     const shimPid = await readPid(here.shimPid);
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
@@ -227,6 +243,7 @@ export class Instance {
     this.#clearTimers();
     this.#watch?.close();
     this.#control.close();
+    this.#channels.close();
   }
 
   /** Takes the sample of this second; CPU seconds from the profiler where it works, else from the cgroup. */
@@ -259,6 +276,12 @@ export class Instance {
       ...(this.#exit === undefined ? {} : { exit: this.#exit }),
       ...(this.#sample === undefined ? {} : { sample: this.#sample }),
     };
+  }
+
+  async #listen(): Promise<void> {
+    const { socket } = this.#tools.paths.instance(this.id);
+    await this.#control.listen(socket, this.ids.base);
+    await this.#channels.listen(socket, this.ids.base);
   }
 
   async #launch(): Promise<void> {
@@ -320,6 +343,7 @@ export class Instance {
     this.#stats = undefined;
     this.#sample = undefined;
     this.#control.forget();
+    this.#tools.ended(this);
     if (this.stopping) {
       void this.#remove();
       return;
@@ -414,6 +438,7 @@ export class Instance {
   async #remove(): Promise<void> {
     const here = this.#tools.paths.instance(this.id);
     this.#control.close();
+    this.#channels.close();
     try {
       await this.#saving;
       await this.#cgroup.remove();

@@ -6,9 +6,10 @@ import { pickLessLoaded, type Random } from '../protocol/balancer.js';
 import { toShoalError } from '../protocol/errors.js';
 import type { ListeningPort } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
+import { withSocketPath } from '../protocol/socket-path.js';
 import type { Instance } from './instance.js';
 import type { Paths } from './paths.js';
-import { captureSocket, withSocketPath } from './sockets.js';
+import { captureSocket } from './sockets.js';
 
 const LISTEN_HOST = '127.0.0.1';
 const RETRY_MS = 1_000;

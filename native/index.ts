@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ShoalError } from '../protocol/errors.js';
 import type { CpuProfilerHandle, NativeHost } from './types.js';
 
-export type { ChannelFds, ChannelHandle, CpuProfilerHandle, NativeHost, PidWatch } from './types.js';
+export type { ChannelFds, ChannelHandle, CpuProfilerHandle, NativeHost, PacketHandle, PidWatch } from './types.js';
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
 type Addon = Omit<NativeHost, 'createProfiler' | 'shimPath'> & { CpuProfiler: new () => AddonProfiler };
@@ -48,6 +48,9 @@ export const native: NativeHost = {
   sdNotify: addon.sdNotify,
   createChannel: addon.createChannel,
   openChannel: addon.openChannel,
+  listenPackets: addon.listenPackets,
+  dialPackets: addon.dialPackets,
+  openPackets: addon.openPackets,
   createProfiler() {
     const profiler = new addon.CpuProfiler();
     return {

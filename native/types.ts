@@ -14,10 +14,30 @@ export interface NativeHost {
   mountCgroup2(path: string): void;
   /** Tells systemd; false when not started by it. */
   sdNotify(state: string): boolean;
-  /** Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. */
-  createChannel(ringBytes: number, hugePages: boolean): [ChannelFds, ChannelFds];
+  /**
+   * Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. Its
+   * memory is taken by who opens a side first.
+   */
+  createChannel(ringBytes: number): [ChannelFds, ChannelFds];
   /** Takes the descriptors over. `onBell` is called when the peer has struck, and once with true when it is gone. */
   openChannel(fds: ChannelFds, onBell: (gone: boolean) => void): ChannelHandle;
+  /**
+   * Listens for packets with descriptors (unix(7): SOCK_SEQPACKET, SCM_RIGHTS) at a path of at most 107 bytes, in place
+   * of a stale socket. `onSocket` is given each socket that dials, to open or close; it must not throw.
+   */
+  listenPackets(path: string, onSocket: (socket: number) => void): { close(): void };
+  /** A socket connected to such a path. Throws EAGAIN when too many dial at once. */
+  dialPackets(path: string): number;
+  /**
+   * Takes the socket over. `onPacket` is given each packet (at most 4096 bytes) with its descriptors (at most 3), which
+   * are its to close. `onEnd` is called once, unless close() was: with an error (EMSGSIZE, EMFILE) when the other side
+   * sent more than that. Neither must throw.
+   */
+  openPackets(
+    socket: number,
+    onPacket: (bytes: Buffer, fds: number[]) => void,
+    onEnd: (error: NodeJS.ErrnoException | undefined) => void,
+  ): PacketHandle;
   createProfiler(): CpuProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
   shimPath(): string;
@@ -36,6 +56,15 @@ export interface ChannelHandle {
   readonly ringBytes: number;
   /** Wakes the peer. */
   strike(): void;
+  close(): void;
+}
+
+export interface PacketHandle {
+  /**
+   * Never waits. Takes the descriptors over, also when it throws: EAGAIN when the other side does not read, EPIPE when
+   * it is gone, EMSGSIZE when it is too much.
+   */
+  send(bytes: Uint8Array, fds: number[]): void;
   close(): void;
 }
 

@@ -1,5 +1,5 @@
 import { Packr } from 'msgpackr';
-import { ShoalError } from './errors.js';
+import { ShoalError, toShoalError } from './errors.js';
 import { LIMITS } from './limits.js';
 
 /** Wire format: 4 bytes little-endian length of the body, then the body in msgpack. Used on every socket of Shoal. */
@@ -7,11 +7,43 @@ const HEADER_BYTES = 4;
 // Records would let one side's structure table grow with the other's input; plain maps keep frames independent.
 const packr = new Packr({ useRecords: false, moreTypes: false });
 
-export function encodeFrame(message: unknown): Buffer {
-  const body = packr.pack(message);
+/** For bytes that are used again after a message was read from them: copies what would else be a view of them. */
+const copier = new Packr({ useRecords: false, moreTypes: false, copyBuffers: true });
+
+/** The message in msgpack, without the length. Throws SHOAL_E_FRAME when it is too long or msgpack cannot hold it. */
+export function encodeBody(message: unknown): Buffer {
+  let body: Buffer;
+  try {
+    body = packr.pack(message);
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_FRAME', `cannot be encoded: ${toShoalError(cause).message}`, { cause });
+  }
   if (body.length > LIMITS.frameBytesMax) {
     throw new ShoalError('SHOAL_E_FRAME', `frame of ${body.length} bytes exceeds the limit of ${LIMITS.frameBytesMax}`);
   }
+  return body;
+}
+
+/** Throws SHOAL_E_FRAME when the bytes are not msgpack. Buffers within the message are views of `bytes`. */
+export function decodeBody(bytes: Uint8Array): unknown {
+  return decode(packr, bytes, bytes.length);
+}
+
+/** The same for the first `length` of bytes that are used again afterwards: the message keeps none of them. */
+export function decodeBorrowed(bytes: Uint8Array, length: number): unknown {
+  return decode(copier, bytes, length);
+}
+
+function decode(unpacker: Packr, bytes: Uint8Array, length: number): unknown {
+  try {
+    return unpacker.unpack(bytes as Buffer, { start: 0, end: length });
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_FRAME', 'peer sent a frame that is not msgpack', { cause });
+  }
+}
+
+export function encodeFrame(message: unknown): Buffer {
+  const body = encodeBody(message);
   const frame = Buffer.allocUnsafe(HEADER_BYTES + body.length);
   frame.writeUInt32LE(body.length, 0);
   body.copy(frame, HEADER_BYTES);
@@ -38,11 +70,7 @@ export class FrameReader {
       if (this.#bytes < HEADER_BYTES + length) break;
       const all = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
       const body = all.subarray(HEADER_BYTES, HEADER_BYTES + length);
-      try {
-        messages.push(packr.unpack(body));
-      } catch (cause) {
-        throw new ShoalError('SHOAL_E_FRAME', 'peer sent a frame that is not msgpack', { cause });
-      }
+      messages.push(decodeBody(body));
       const rest = all.subarray(HEADER_BYTES + length);
       this.#chunks = rest.length > 0 ? [rest] : [];
       this.#bytes = rest.length;

@@ -9,6 +9,11 @@ export const LIMITS = {
   envVariablesMax: 128,
   labelsMax: 32,
   shardCount: 64,
+  /** Of each of the two rings of a channel between two instances. */
+  ringBytes: 64 * 1024,
+  /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */
+  channelsPerInstanceMax: 1_024,
+  channelsPerPairMax: 8,
   callsOutstandingPerPeerMax: 1024,
   callDeadlineMsDefault: 5_000,
   callDeadlineMsMax: 600_000,

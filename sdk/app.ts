@@ -3,14 +3,16 @@ import { dirname, join } from 'node:path';
 import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import type { BestCarrier } from './best-carrier.js';
 import type { Listener } from './carrier.js';
 import { AgentConnection } from './control.js';
 import { Meter } from './meter.js';
+import type { Way } from './peer.js';
 import { type CallOptions, Router } from './router.js';
 import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
 import { State } from './state.js';
-import { listenOnPath, UnixCarrier } from './unix-carrier.js';
+import { listenOnPath } from './unix-carrier.js';
 
 /** Calls at work have so long to end before this instance leaves; the agent kills it after LIMITS.stopMsMax. */
 const DRAIN_CALLS_MS_MAX = LIMITS.stopMsMax - 1_500;
@@ -41,8 +43,11 @@ export function identityFrom(env: NodeJS.ProcessEnv): Identity {
 /** What is known of the way to a component. */
 export interface PeerView {
   component: string;
-  /** Those that serve. `outstanding`: calls of this instance that they have not answered. */
-  instances: { id: string; outstanding: number }[];
+  /**
+   * Those that serve. `outstanding`: calls of this instance that they have not answered. `carrier`: what calls go over,
+   * once there were some, and `why` not over a ring when they do not.
+   */
+  instances: ({ id: string; outstanding: number } & Partial<Way>)[];
   /** For a partitioned component. Index: state shard; value: the instance that holds it, or null while it moves. */
   owners?: (string | null)[];
 }
@@ -55,7 +60,7 @@ export class App {
   readonly #store = new ShardStore();
   readonly #meter = new Meter();
   readonly #server: CallServer;
-  readonly #carrier: UnixCarrier;
+  readonly #carrier: BestCarrier;
   readonly #router: Router;
   readonly #agent: AgentConnection;
   readonly #http: HttpServer[] = [];
@@ -63,11 +68,11 @@ export class App {
   #listener: Listener | undefined;
   #draining: Promise<void> | undefined;
 
-  constructor(identity: Identity) {
+  constructor(identity: Identity, carrier: BestCarrier) {
     this.identity = identity;
     this.state = new State(this.#store);
     this.#server = new CallServer(this.#store, this.#meter);
-    this.#carrier = new UnixCarrier(join(identity.socketFolder, 'fabric.sock'), identity.peersFolder);
+    this.#carrier = carrier;
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
     this.#agent = new AgentConnection(
       join(identity.socketFolder, 'agent.sock'),
@@ -133,7 +138,11 @@ export class App {
   peers(): PeerView[] {
     return [...(this.#router.routes ?? [])].map(([component, { instances, owners }]) => ({
       component,
-      instances: instances.map((id) => ({ id, outstanding: this.#router.outstanding(component, id) })),
+      instances: instances.map((id) => ({
+        id,
+        outstanding: this.#router.outstanding(component, id),
+        ...this.#router.way(component, id),
+      })),
       ...(owners === undefined ? {} : { owners: [...owners] }),
     }));
   }
@@ -149,6 +158,7 @@ export class App {
     this.#agent.close();
     this.#router.close();
     this.#server.close();
+    this.#carrier.close();
     for (const server of this.#http) {
       server.close();
       server.closeAllConnections();

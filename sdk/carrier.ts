@@ -1,6 +1,5 @@
 /**
- * What moves messages between two instances. The first carrier is a Unix socket; shared memory takes its place behind
- * this interface. A message is anything that msgpack can hold; each arrives whole, in order, at most once.
+ * What moves messages between two instances: rings in shared memory, or Unix sockets where those cannot be had. A message is anything that msgpack can hold; each arrives whole, in order, at most once.
  */
 export interface Carrier {
   /** Begins to accept channels from callers. */
@@ -14,7 +13,14 @@ export interface PeerAddress {
   instance: string;
 }
 
+export type CarrierKind = 'ring' | 'unix';
+
 export interface Channel {
+  readonly kind: CarrierKind;
+  /** Why it is no ring. */
+  whyNoRing?: string;
+  /** Whether dialling anew may bring a ring. */
+  mayImprove?: boolean;
   /** Bytes that wait for the other side to take them. */
   readonly queuedBytes: number;
   /** What it throws closes the channel: the other side broke the protocol. To be set as soon as the channel is there. */

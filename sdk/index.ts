@@ -7,6 +7,7 @@
  *   await app.ready();
  */
 import { App, identityFrom } from './app.js';
+import { makeCarrier } from './best-carrier.js';
 
 export { type ErrorCode, ShoalError } from '../protocol/errors.js';
 export { LIMITS } from '../protocol/limits.js';
@@ -18,5 +19,6 @@ export type { State } from './state.js';
 
 /** Connects this process to the agent of its host. Throws SHOAL_E_USAGE outside of an instance. */
 export async function connect(): Promise<App> {
-  return new App(identityFrom(process.env));
+  const identity = identityFrom(process.env);
+  return new App(identity, await makeCarrier(identity, process.env));
 }

@@ -1,7 +1,7 @@
 import type { FabricRequest, FabricResponse } from '../protocol/control.js';
 import { type ErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Carrier, Channel, PeerAddress } from './carrier.js';
+import type { Carrier, CarrierKind, Channel, PeerAddress } from './carrier.js';
 import { parseResponse } from './server.js';
 
 /** The call was certainly not begun by the callee, so that it may go elsewhere. */
@@ -14,11 +14,6 @@ export class Overloaded extends ShoalError {
   }
 }
 
-interface Pending {
-  resolve(body: unknown): void;
-  reject(error: ShoalError): void;
-}
-
 export interface OutgoingCall {
   handler: string;
   body: unknown;
@@ -28,16 +23,120 @@ export interface OutgoingCall {
   signal: AbortSignal | undefined;
 }
 
+/** What calls to an instance go over, and why not over a ring when they do not. */
+export interface Way {
+  carrier: CarrierKind;
+  why?: string;
+}
+
+/** A channel that could be a ring but is none is dialled anew after so long. */
+const IMPROVE_MS = 5_000;
+
+/** A channel and the calls under way there. */
+class Line {
+  readonly pending = new Map<number, CallUnderWay>();
+  readonly sinceMs = performance.now();
+  /** New calls go elsewhere. */
+  leaving = false;
+
+  constructor(readonly channel: Channel) {}
+
+  leave(): void {
+    this.leaving = true;
+    this.hangUpIfIdle();
+  }
+
+  hangUpIfIdle(): void {
+    if (this.leaving && this.pending.size === 0) this.channel.close('all calls are answered');
+  }
+}
+
+/** A call from its beginning until it has its answer or is given up, also while its channel is being dialled. */
+class CallUnderWay {
+  readonly #where: string;
+  readonly #call: OutgoingCall;
+  readonly #beganMs = performance.now();
+  readonly #timer: NodeJS.Timeout;
+  readonly #onAbort = () => this.#giveUp('SHOAL_E_CANCELLED', `the call of ${this.#where} was cancelled`);
+  readonly #resolve: (body: unknown) => void;
+  readonly #reject: (error: ShoalError) => void;
+  #line: Line | undefined;
+  #id = 0;
+  #settled = false;
+
+  constructor(
+    where: string,
+    call: OutgoingCall,
+    resolve: (body: unknown) => void,
+    reject: (error: ShoalError) => void,
+  ) {
+    this.#where = where;
+    this.#call = call;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    const { deadlineMs, signal } = call;
+    this.#timer = setTimeout(() => {
+      this.#giveUp('SHOAL_E_DEADLINE', `${where} did not answer within ${Math.round(deadlineMs)} ms`);
+    }, deadlineMs);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  send(line: Line, id: number): void {
+    if (this.#settled) return;
+    const { handler, body, key, shards, deadlineMs } = this.#call;
+    this.#line = line;
+    this.#id = id;
+    line.pending.set(id, this);
+    const optional = { ...(key === undefined ? {} : { key }), ...(shards === undefined ? {} : { shards }) };
+    const left = Math.max(1, deadlineMs - (performance.now() - this.#beganMs));
+    try {
+      line.channel.send({ type: 'call', id, handler, deadlineMs: left, body, ...optional } satisfies FabricRequest);
+    } catch (error) {
+      this.reject(error as ShoalError);
+    }
+  }
+
+  resolve(body: unknown): void {
+    if (this.#settle()) this.#resolve(body);
+  }
+
+  reject(error: ShoalError): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  #giveUp(code: ErrorCode, detail: string): void {
+    if (this.#settled) return;
+    this.#line?.channel.send({ type: 'cancel', id: this.#id } satisfies FabricRequest);
+    this.reject(new ShoalError(code, detail));
+  }
+
+  /** Whether it was not yet. */
+  #settle(): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    clearTimeout(this.#timer);
+    this.#call.signal?.removeEventListener('abort', this.#onAbort);
+    this.#line?.pending.delete(this.#id);
+    this.#line?.hangUpIfIdle();
+    return true;
+  }
+}
+
 /** One callee instance: its channel, dialled when first needed, and the calls under way there. */
 export class Peer {
   readonly #carrier: Carrier;
   readonly #address: PeerAddress;
-  #channel: Promise<Channel> | undefined;
-  readonly #pending = new Map<number, Pending>();
-  #dialling = 0;
+  #line: Line | undefined;
+  #dialling: Promise<Line> | undefined;
+  #improving = false;
+  #outstanding = 0;
   #nextId = 1;
-  /** The callee has said that it leaves: what is new goes elsewhere. */
-  #leaving = false;
+  #closed = false;
 
   constructor(carrier: Carrier, address: PeerAddress) {
     this.#carrier = carrier;
@@ -46,118 +145,121 @@ export class Peer {
 
   /** Calls of ours that it has not answered. */
   get outstanding(): number {
-    return this.#pending.size + this.#dialling;
+    return this.#outstanding;
   }
 
-  async call(call: OutgoingCall): Promise<unknown> {
-    const { instance } = this.#address;
-    if (this.outstanding >= LIMITS.callsOutstandingPerPeerMax) {
-      throw new Overloaded(`${instance} has ${this.outstanding} calls of this instance to answer`);
-    }
-    this.#dialling += 1;
-    let channel: Channel;
-    try {
-      channel = await this.#open();
-    } catch (cause) {
-      throw new NotSent('SHOAL_E_PEER_DIED', `${instance} cannot be reached: ${(cause as Error).message}`, { cause });
-    } finally {
-      this.#dialling -= 1;
-    }
-    if (this.#leaving) throw new NotSent('SHOAL_E_NO_INSTANCE', `${instance} is leaving`);
-    if (channel.queuedBytes > LIMITS.frameBytesMax) {
-      throw new Overloaded(`${instance} has ${channel.queuedBytes} bytes of calls to take`);
-    }
-    return this.#exchange(channel, call);
+  /** Undefined while there is no channel. */
+  get way(): Way | undefined {
+    if (this.#line === undefined) return undefined;
+    const { kind: carrier, whyNoRing: why } = this.#line.channel;
+    return why === undefined ? { carrier } : { carrier, why };
   }
 
-  close(): void {
-    // A dial that fails was reported to its callers.
-    this.#channel?.then((channel) => channel.close('closed by this instance')).catch(() => undefined);
-  }
-
-  #exchange(channel: Channel, { handler, body, key, shards, deadlineMs, signal }: OutgoingCall): Promise<unknown> {
-    const id = this.#nextId++;
+  call(call: OutgoingCall): Promise<unknown> {
     const { component, instance } = this.#address;
     return new Promise((resolve, reject) => {
-      const giveUp = (code: ErrorCode, detail: string) => {
-        if (!this.#pending.has(id)) return;
-        channel.send({ type: 'cancel', id } satisfies FabricRequest);
-        settle();
-        reject(new ShoalError(code, detail));
-      };
-      const timer = setTimeout(() => {
-        giveUp(
-          'SHOAL_E_DEADLINE',
-          `${component}.${handler} on ${instance} did not answer within ${Math.round(deadlineMs)} ms`,
-        );
-      }, deadlineMs);
-      const onAbort = () => giveUp('SHOAL_E_CANCELLED', `the call of ${component}.${handler} was cancelled`);
-      const settle = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        this.#pending.delete(id);
-        this.#hangUpIfLeft(channel);
-      };
-      this.#pending.set(id, {
-        resolve: (answer) => {
-          settle();
-          resolve(answer);
+      if (this.#outstanding >= LIMITS.callsOutstandingPerPeerMax) {
+        throw new Overloaded(`${instance} has ${this.#outstanding} calls of this instance to answer`);
+      }
+      this.#outstanding += 1;
+      const underWay = new CallUnderWay(
+        `${component}.${call.handler} on ${instance}`,
+        call,
+        (body) => {
+          this.#outstanding -= 1;
+          resolve(body);
         },
-        reject: (error) => {
-          settle();
+        (error) => {
+          this.#outstanding -= 1;
           reject(error);
         },
-      });
-      if (signal?.aborted) return onAbort();
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const optional = { ...(key === undefined ? {} : { key }), ...(shards === undefined ? {} : { shards }) };
-      try {
-        channel.send({ type: 'call', id, handler, deadlineMs, body, ...optional } satisfies FabricRequest);
-      } catch (error) {
-        this.#pending.get(id)?.reject(error as ShoalError);
-      }
+      );
+      if (this.#line === undefined) void this.#dialAndSend(underWay);
+      else this.#send(this.#line, underWay);
     });
   }
 
-  #open(): Promise<Channel> {
-    this.#channel ??= this.#dial();
-    return this.#channel;
+  close(): void {
+    this.#closed = true;
+    this.#line?.channel.close('closed by this instance');
   }
 
-  async #dial(): Promise<Channel> {
-    try {
-      const channel = await this.#carrier.dial(this.#address);
-      this.#leaving = false;
-      channel.onMessage = (message) => this.#take(channel, parseResponse(message));
-      channel.onClose = (why) => this.#lost(why);
-      return channel;
-    } catch (error) {
-      this.#channel = undefined;
-      throw error;
+  #send(line: Line, call: CallUnderWay): void {
+    const { instance } = this.#address;
+    if (line.leaving) {
+      call.reject(new NotSent('SHOAL_E_NO_INSTANCE', `${instance} is leaving`));
+    } else if (line.channel.queuedBytes > LIMITS.frameBytesMax) {
+      call.reject(new Overloaded(`${instance} has ${line.channel.queuedBytes} bytes of calls to take`));
+    } else {
+      call.send(line, this.#nextId++);
+      if (line.channel.whyNoRing !== undefined) void this.#improve(line);
     }
   }
 
-  #take(channel: Channel, response: FabricResponse): void {
+  async #dialAndSend(call: CallUnderWay): Promise<void> {
+    const { instance } = this.#address;
+    this.#dialling ??= this.#dial();
+    try {
+      this.#send(await this.#dialling, call);
+    } catch (cause) {
+      const detail = `${instance} cannot be reached: ${(cause as Error).message}`;
+      call.reject(new NotSent('SHOAL_E_PEER_DIED', detail, { cause }));
+    }
+  }
+
+  async #dial(): Promise<Line> {
+    try {
+      this.#line = this.#open(await this.#carrier.dial(this.#address));
+      return this.#line;
+    } finally {
+      this.#dialling = undefined;
+    }
+  }
+
+  /** Has new calls go over a ring as soon as there can be one; those under way end where they are. */
+  async #improve(line: Line): Promise<void> {
+    if (this.#improving || !line.channel.mayImprove || performance.now() - line.sinceMs < IMPROVE_MS) return;
+    this.#improving = true;
+    try {
+      const channel = await this.#carrier.dial(this.#address);
+      if (this.#line === line && !this.#closed) {
+        this.#line = this.#open(channel);
+        line.leave();
+      } else {
+        channel.close('not needed any more');
+      }
+    } catch {
+      // The channel that is there goes on; the next call after a while tries again.
+    } finally {
+      this.#improving = false;
+    }
+  }
+
+  #open(channel: Channel): Line {
+    const line = new Line(channel);
+    channel.onMessage = (message) => this.#take(line, parseResponse(message));
+    channel.onClose = (why) => this.#lost(line, why);
+    if (this.#closed) channel.close('closed by this instance');
+    return line;
+  }
+
+  #take(line: Line, response: FabricResponse): void {
     if (response.type === 'leaving') {
-      this.#leaving = true;
-      this.#hangUpIfLeft(channel);
+      line.leave();
       return;
     }
     // Nobody waits for it any more when its deadline has passed.
-    const pending = this.#pending.get(response.id);
-    if (pending === undefined) return;
-    if (response.type === 'result') pending.resolve(response.body);
-    else pending.reject(remoteError(response));
+    const call = line.pending.get(response.id);
+    if (call === undefined) return;
+    if (response.type === 'result') call.resolve(response.body);
+    else call.reject(remoteError(response));
   }
 
-  #hangUpIfLeft(channel: Channel): void {
-    if (this.#leaving && this.#pending.size === 0) channel.close(`${this.#address.instance} left`);
-  }
-
-  #lost(why: string): void {
-    this.#channel = undefined;
+  #lost(line: Line, why: string): void {
+    line.leaving = true;
+    if (this.#line === line) this.#line = undefined;
     const error = new ShoalError('SHOAL_E_PEER_DIED', `${this.#address.instance} was lost during the call: ${why}`);
-    for (const pending of [...this.#pending.values()]) pending.reject(error);
+    for (const call of [...line.pending.values()]) call.reject(error);
   }
 }
 

@@ -38,6 +38,9 @@ export class RingLink {
   #waitBegan = 0;
   #turns = 0;
   #asleep = false;
+  #paused = false;
+  /** No turn comes before resume(). */
+  #parked = false;
   #wanted = -1;
   #gone = false;
   #closed = false;
@@ -77,6 +80,18 @@ export class RingLink {
     this.#handle.close();
   }
 
+  /** Takes no more records, which then fill the ring until the peer has to wait. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    if (!this.#parked) return;
+    this.#parked = false;
+    queueMicrotask(this.#turn);
+  }
+
   #waitForRoom(length: number): boolean {
     if (!this.#out.announceWait(length)) return false;
     this.#wanted = length;
@@ -87,6 +102,8 @@ export class RingLink {
     this.#gone = this.#gone || gone;
     if (this.#closed) return;
     if (this.#wanted >= 0 && !gone) this.#tellRoom();
+    // With the peer gone nothing that is sent arrives, thus there is nothing to wait for.
+    if (gone) this.resume();
     if (!this.#asleep || this.#closed) return;
     this.#asleep = false;
     this.#remember(performance.now() - this.#waitBegan);
@@ -108,6 +125,10 @@ export class RingLink {
   /** Runs in the event loop or as a microtask: promises that a record resolved have run before the next turn. */
   #takeTurn(): void {
     if (this.#closed) return;
+    if (this.#paused && !this.#gone) {
+      this.#parked = true;
+      return;
+    }
     try {
       if (!this.#in.ready() && !this.#spin()) {
         if (this.#gone) {
@@ -132,7 +153,7 @@ export class RingLink {
 
   #take(): void {
     const records = this.#in;
-    for (let i = 0; i < RECORDS_PER_TURN && !this.#closed && records.next(); i += 1)
+    for (let i = 0; i < RECORDS_PER_TURN && !this.#closed && !this.#paused && records.next(); i += 1)
       this.#events.onRecord(records.bytes, records.offset, records.length, records.more);
     if (!this.#closed && records.release()) this.#handle.strike();
   }

@@ -4,7 +4,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
 import type { Carrier } from './carrier.js';
-import { NotSent, type OutgoingCall, Overloaded, Peer } from './peer.js';
+import { NotSent, type OutgoingCall, Overloaded, Peer, type Way } from './peer.js';
 
 export interface CallOptions {
   /** For partitioned components: the call goes to the owner of the key's state shard. */
@@ -127,6 +127,11 @@ export class Router {
   /** Calls of this instance that the other has not answered. */
   outstanding(component: string, instance: string): number {
     return this.#peers.get(`${component}/${instance}`)?.outstanding ?? 0;
+  }
+
+  /** What calls to the other go over; undefined while there is no channel. */
+  way(component: string, instance: string): Way | undefined {
+    return this.#peers.get(`${component}/${instance}`)?.way;
   }
 
   close(): void {

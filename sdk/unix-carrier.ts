@@ -1,14 +1,12 @@
-import { constants } from 'node:fs';
-import { chmod, open, rm } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import { withSocketPath } from '../protocol/socket-path.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 
-/** sun_path of unix(7), less its final zero. */
-const SOCKET_PATH_BYTES_MAX = 107;
 /** Everybody who sees the socket may dial: who sees it is decided by the agent, which links it. */
 const SOCKET_MODE = 0o666;
 /** A caller that lets so many bytes of answers wait is not read from until it has taken them: one largest message. */
@@ -43,6 +41,9 @@ export class UnixCarrier implements Carrier {
 }
 
 class UnixChannel implements Channel {
+  readonly kind = 'unix';
+  whyNoRing?: string;
+  mayImprove?: boolean;
   readonly #socket: Socket;
   readonly #accepted: boolean;
   readonly #reader = new FrameReader();
@@ -82,7 +83,7 @@ class UnixChannel implements Channel {
   }
 
   send(message: unknown): void {
-    const frame = encode(message);
+    const frame = encodeFrame(message);
     if (this.#socket.destroyed) return;
     this.#socket.write(frame);
     // Only the callee waits: if the caller did too, both could wait for each other.
@@ -104,16 +105,6 @@ class UnixChannel implements Channel {
       this.#why = toShoalError(error).message;
       this.#socket.destroy();
     }
-  }
-}
-
-/** The frame of a message; throws SHOAL_E_FRAME also when msgpack cannot hold it. */
-function encode(message: unknown): Buffer {
-  try {
-    return encodeFrame(message);
-  } catch (cause) {
-    if (cause instanceof ShoalError) throw cause;
-    throw new ShoalError('SHOAL_E_FRAME', `cannot be encoded: ${toShoalError(cause).message}`, { cause });
   }
 }
 
@@ -141,15 +132,4 @@ function connectTo(path: string): Promise<Socket> {
       resolve(socket);
     });
   });
-}
-
-/** A path that a Unix socket address can hold: the folder's descriptor stands in for a long one. */
-async function withSocketPath<T>(path: string, use: (short: string) => Promise<T>): Promise<T> {
-  if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX) return use(path);
-  const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    return await use(join('/proc/self/fd', String(folder.fd), basename(path)));
-  } finally {
-    await folder.close();
-  }
 }

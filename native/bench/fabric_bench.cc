@@ -121,7 +121,7 @@ Ends makeEnds(uint32_t ringBytes) {
   ChannelFds fds[2];
   std::string problem;
   Ends ends;
-  CHECK(makeChannel(ringBytes, false, fds, problem));
+  CHECK(makeChannel(ringBytes, fds, problem));
   for (int i = 0; i < 2; ++i) CHECK(ends.side[i] = ChannelEnd::open(std::move(fds[i]), i, problem));
   return ends;
 }

@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "fabric/channel_binding.h"
+#include "fabric/packet_binding.h"
 #include "host/lock.h"
 #include "host/mount.h"
 #include "host/process.h"
@@ -21,6 +22,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
   exports.Set("createChannel", Napi::Function::New(env, fabric::createChannel, "createChannel"));
   exports.Set("openChannel", Napi::Function::New(env, fabric::openChannel, "openChannel"));
+  exports.Set("listenPackets", Napi::Function::New(env, fabric::listenPackets, "listenPackets"));
+  exports.Set("dialPackets", Napi::Function::New(env, fabric::dialPackets, "dialPackets"));
+  exports.Set("openPackets", Napi::Function::New(env, fabric::openPackets, "openPackets"));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
   return exports;
 }

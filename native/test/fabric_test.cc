@@ -278,7 +278,7 @@ struct Ends {
 Ends makeEnds(uint32_t ringBytes = kBytes) {
   ChannelFds fds[2];
   std::string problem;
-  CHECK(makeChannel(ringBytes, false, fds, problem));
+  CHECK(makeChannel(ringBytes, fds, problem));
   Ends ends;
   for (int i = 0; i < 2; ++i) ends.side[i] = ChannelEnd::open(std::move(fds[i]), i, problem);
   CHECK(ends.side[0] && ends.side[1]);

@@ -43,7 +43,7 @@ struct Fds {
 Fds makeFds() {
   Fds fds;
   std::string problem;
-  CHECK(makeChannel(kRingBytes, false, fds.side, problem));
+  CHECK(makeChannel(kRingBytes, fds.side, problem));
   return fds;
 }
 

@@ -1,11 +1,9 @@
 import t from 'tap';
 import { ShoalError } from '../../protocol/errors.js';
 import { identityFrom } from '../../sdk/app.js';
-import { Rig } from './rig.js';
+import { overBoth } from './rig.js';
 
-t.test('a call reaches a handler and its answer comes back', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a call reaches a handler and its answer comes back', async (t, rig) => {
   await rig.start('upper', 'a-upper-0', (app) => app.handle('run', (text) => String(text).toUpperCase()));
   const { app } = await rig.start('front', 'a-front-0');
   rig.publish();
@@ -17,9 +15,7 @@ t.test('a call reaches a handler and its answer comes back', async (t) => {
   );
 });
 
-t.test('what goes wrong has a code', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('what goes wrong has a code', async (t, rig) => {
   let aborted = false;
   await rig.start('back', 'a-back-0', (app) => {
     app.handle('throw', () => {
@@ -49,9 +45,7 @@ t.test('what goes wrong has a code', async (t) => {
   t.equal(aborted, true, 'the callee is told of the deadline');
 });
 
-t.test('a dead instance fails the calls it had begun and gets no new ones', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a dead instance fails the calls it had begun and gets no new ones', async (t, rig) => {
   let begin = () => {};
   const atWork = new Promise<void>((resolve) => {
     begin = resolve;
@@ -74,9 +68,7 @@ t.test('a dead instance fails the calls it had begun and gets no new ones', asyn
   for (let i = 0; i < 20; i += 1) t.equal(await app.call('back', 'run', 1), 'alive');
 });
 
-t.test('a component without instances is waited for, and the agent hears of it', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a component without instances is waited for, and the agent hears of it', async (t, rig) => {
   await rig.start('back', 'a-back-0', (app) => app.handle('run', () => 'late'));
   const { app, control } = await rig.start('front', 'a-front-0');
   control.sendRoutes(1, { back: { instances: [] } });

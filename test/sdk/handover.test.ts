@@ -1,8 +1,7 @@
-import t from 'tap';
 import { LIMITS } from '../../protocol/limits.js';
 import { shardOfKey } from '../../protocol/shard.js';
 import type { App } from '../../sdk/app.js';
-import { Rig } from './rig.js';
+import { overBoth } from './rig.js';
 
 const ALL = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
 
@@ -22,9 +21,7 @@ function counters(app: App): void {
   });
 }
 
-t.test('no increment is lost or counted twice while shards change hands under load', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('no increment is lost or counted twice while shards change hands under load', async (t, rig) => {
   const one = await rig.start('index', 'a-index-0', counters);
   const two = await rig.start('index', 'a-index-1', counters);
   const { app } = await rig.start('front', 'a-front-0');
@@ -73,9 +70,7 @@ t.test('no increment is lost or counted twice while shards change hands under lo
   t.same([one.app.state.shards.length, two.app.state.shards.length], [32, 32]);
 });
 
-t.test('a frozen shard refuses calls and serves again when it is owned anew', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a frozen shard refuses calls and serves again when it is owned anew', async (t, rig) => {
   const one = await rig.start('index', 'a-index-0', counters);
   const { app } = await rig.start('front', 'a-front-0');
   await rig.own(one, ALL);
@@ -90,16 +85,12 @@ t.test('a frozen shard refuses calls and serves again when it is owned anew', as
   t.equal(await app.call('index', 'get', null, { key: 'k' }), 1);
 });
 
-t.test('an unknown shard cannot be frozen, and the agent learns why', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('an unknown shard cannot be frozen, and the agent learns why', async (t, rig) => {
   const one = await rig.start('index', 'a-index-0', counters);
   await t.rejects(one.control.command('shard-freeze', 3), { message: /state shard 3 is not here/ });
 });
 
-t.test('a shard too large for one message stays where it is and serves on', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a shard too large for one message stays where it is and serves on', async (t, rig) => {
   const one = await rig.start('index', 'a-index-0', counters);
   const { app } = await rig.start('front', 'a-front-0');
   await rig.own(one, ALL);
@@ -114,9 +105,7 @@ t.test('a shard too large for one message stays where it is and serves on', asyn
   t.same(await one.control.command('shard-freeze', shard), [['k', 1]]);
 });
 
-t.test('callShards is refused for a component without state shards', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('callShards is refused for a component without state shards', async (t, rig) => {
   await rig.start('back', 'a-back-0', counters);
   const { app } = await rig.start('front', 'a-front-0');
   rig.publish();

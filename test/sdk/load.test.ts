@@ -1,11 +1,8 @@
-import t from 'tap';
 import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { Rig } from './rig.js';
+import { overBoth } from './rig.js';
 
-t.test('calls go round an instance that is stuck', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('calls go round an instance that is stuck', async (t, rig) => {
   const served = [0, 0, 0];
   for (const [i] of served.entries()) {
     await rig.start('back', `a-back-${i}`, (app) => {
@@ -31,9 +28,7 @@ t.test('calls go round an instance that is stuck', async (t) => {
   await Promise.all(stuck);
 });
 
-t.test('more calls than may be outstanding are refused at once, and served when there is room', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('more calls than may be outstanding are refused at once, and served when there is room', async (t, rig) => {
   let release = () => {};
   const gate = new Promise<void>((resolve) => {
     release = resolve;
@@ -57,9 +52,7 @@ t.test('more calls than may be outstanding are refused at once, and served when 
   );
 });
 
-t.test('a call that a handler has begun is not run again, whatever the handler throws', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
+overBoth('a call that a handler has begun is not run again, whatever the handler throws', async (t, rig) => {
   const runs: string[] = [];
   for (const id of ['a-back-0', 'a-back-1']) {
     await rig.start('back', id, (app) => {
@@ -78,32 +71,33 @@ t.test('a call that a handler has begun is not run again, whatever the handler t
   }
 });
 
-t.test('a keyed call whose owner dies at work fails, one whose owner is away waits for the new owner', async (t) => {
-  const rig = await Rig.make();
-  t.teardown(() => rig.close());
-  let begin = () => {};
-  const atWork = new Promise<void>((resolve) => {
-    begin = resolve;
-  });
-  const all = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
-  const dying = await rig.start('index', 'a-index-0', (app) => {
-    app.handle('set', () => {
-      begin();
-      return new Promise(() => {});
+overBoth(
+  'a keyed call whose owner dies at work fails, one whose owner is away waits for the new owner',
+  async (t, rig) => {
+    let begin = () => {};
+    const atWork = new Promise<void>((resolve) => {
+      begin = resolve;
     });
-  });
-  const { app } = await rig.start('front', 'a-front-0');
-  await rig.own(dying, all);
-  rig.publish();
-  const begun = app.call('index', 'set', 1, { key: 'k' });
-  begun.catch(() => undefined);
-  await atWork;
-  await dying.app.close();
-  await t.rejects(begun, { code: 'SHOAL_E_PEER_DIED' });
-  const waits = app.call('index', 'set', 1, { key: 'k' });
-  const next = await rig.start('index', 'a-index-1', (other) => other.handle('set', () => 'set'));
-  await rig.own(next, all);
-  rig.publish(['a-index-0']);
-  t.equal(await waits, 'set');
-  t.same(app.peers().find(({ component }) => component === 'index')?.owners, Array(LIMITS.shardCount).fill(next.id));
-});
+    const all = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
+    const dying = await rig.start('index', 'a-index-0', (app) => {
+      app.handle('set', () => {
+        begin();
+        return new Promise(() => {});
+      });
+    });
+    const { app } = await rig.start('front', 'a-front-0');
+    await rig.own(dying, all);
+    rig.publish();
+    const begun = app.call('index', 'set', 1, { key: 'k' });
+    begun.catch(() => undefined);
+    await atWork;
+    await dying.app.close();
+    await t.rejects(begun, { code: 'SHOAL_E_PEER_DIED' });
+    const waits = app.call('index', 'set', 1, { key: 'k' });
+    const next = await rig.start('index', 'a-index-1', (other) => other.handle('set', () => 'set'));
+    await rig.own(next, all);
+    rig.publish(['a-index-0']);
+    t.equal(await waits, 'set');
+    t.same(app.peers().find(({ component }) => component === 'index')?.owners, Array(LIMITS.shardCount).fill(next.id));
+  },
+);

@@ -1,16 +1,39 @@
 import { link, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { ChannelSocket } from '../../agent/channel-socket.js';
+import { Channels } from '../../agent/channels.js';
 import { Control } from '../../agent/control.js';
+import { native } from '../../native/index.js';
 import type { Route } from '../../protocol/control.js';
+import { ShoalError } from '../../protocol/errors.js';
 import { App } from '../../sdk/app.js';
+import { makeCarrier } from '../../sdk/best-carrier.js';
+import type { CarrierKind } from '../../sdk/carrier.js';
 
 export interface Member {
   app: App;
   control: Control;
+  channels: ChannelSocket;
   component: string;
   id: string;
   folder: string;
+}
+
+/** The test with a rig whose calls go over rings, and again with one whose calls go over Unix sockets. */
+export function overBoth(name: string, test: (t: Test, rig: Rig) => Promise<void>): void {
+  for (const carrier of ['ring', 'unix'] as const) {
+    t.test(`${name} (${carrier})`, async (t) => {
+      const rig = await Rig.make(carrier);
+      t.teardown(() => rig.close());
+      await test(t, rig);
+      t.ok(
+        rig.carriers().every((each) => each === carrier),
+        `all calls went over ${carrier}`,
+      );
+    });
+  }
 }
 
 /** Instances of one app in this process, each with the agent's real end of its control connection. */
@@ -19,10 +42,21 @@ export class Rig {
   readonly wanted: string[] = [];
   /** Instances that said more to the agent than they may. */
   readonly flooded: string[] = [];
-  private constructor(readonly folder: string) {}
+  /** The agent's notes of the channels in shared memory. */
+  readonly channels = new Channels(native);
+  private constructor(
+    readonly folder: string,
+    readonly carrier: CarrierKind,
+  ) {}
 
-  static async make(): Promise<Rig> {
-    return new Rig(await mkdtemp(join(tmpdir(), 'shoal-sdk-')));
+  static async make(carrier: CarrierKind = 'ring'): Promise<Rig> {
+    return new Rig(await mkdtemp(join(tmpdir(), 'shoal-sdk-')), carrier);
+  }
+
+  /** What calls of members have gone over. */
+  carriers(): string[] {
+    const all = this.members.flatMap(({ app }) => app.peers().flatMap(({ instances }) => instances));
+    return [...new Set(all.flatMap(({ carrier }) => (carrier === undefined ? [] : [carrier])))];
   }
 
   /** Starts an instance whose handlers `setUp` registers. */
@@ -43,14 +77,27 @@ export class Rig {
       closed() {},
     });
     await control.listen(socketFolder, process.geteuid?.() ?? 0);
-    const app = new App({ app: 'a', component, instance: id, socketFolder, peersFolder });
+    const channels = new ChannelSocket(native, {
+      open: (request) => this.channels.open(member, request, () => this.#member(request.instance)),
+      closed: (number) => this.channels.closed(member, number),
+      hungUp() {},
+    });
+    await channels.listen(socketFolder, process.geteuid?.() ?? 0);
+    const identity = { app: 'a', component, instance: id, socketFolder, peersFolder };
+    const app = new App(identity, await makeCarrier(identity, { SHOAL_CARRIER: this.carrier }));
+    const member: Member = { app, control, channels, component, id, folder: socketFolder };
     setUp(app);
     await app.ready();
     await ready;
-    const member = { app, control, component, id, folder: socketFolder };
     this.members.push(member);
     await mkdir(join(peersFolder, component), { recursive: true });
     await link(join(socketFolder, 'fabric.sock'), join(peersFolder, component, `${id}.sock`));
+    return member;
+  }
+
+  #member(instance: string): Member {
+    const member = this.members.find(({ id }) => id === instance);
+    if (member === undefined) throw new ShoalError('SHOAL_E_NO_INSTANCE', `${instance} is not there`);
     return member;
   }
 
@@ -88,9 +135,10 @@ export class Rig {
   }
 
   async close(): Promise<void> {
-    for (const { app, control } of this.members) {
+    for (const { app, control, channels } of this.members) {
       await app.close();
       control.close();
+      channels.close();
     }
     process.removeAllListeners('SIGTERM');
     process.removeAllListeners('SIGINT');

@@ -142,7 +142,7 @@ t.test('nobody goes to sleep over news', async (t) => {
 
 t.test('C++ and JavaScript agree on the memory, and no memory or descriptor is left', async (t) => {
   const before = (await readdir('/proc/self/fd')).length;
-  const [one, two] = native.createChannel(RING_BYTES, false);
+  const [one, two] = native.createChannel(RING_BYTES);
   const handle = native.openChannel(one, () => {});
   t.equal(handle.ringBytes, RING_BYTES);
   t.equal(handle.buffer.byteLength, MAPPING_BYTES);
@@ -155,7 +155,7 @@ t.test('C++ and JavaScript agree on the memory, and no memory or descriptor is l
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
   t.equal((await readdir('/proc/self/fd')).length, before);
   t.notMatch(await readFile('/proc/self/maps', 'utf8'), /shoal-channel/);
-  t.throws(() => native.createChannel(5000, false), /power of two/);
+  t.throws(() => native.createChannel(5000), /power of two/);
   t.throws(() => native.openChannel({ memory: 0, strike: -1, listen: -1 }, () => {}), {
     code: 'EBADF',
     syscall: 'fcntl',
@@ -173,7 +173,7 @@ interface Peer {
 
 /** A link to a process that sends everything back. */
 function echo(spinMs: number, onRecord: (record: Uint8Array) => void, onRoom: () => void = () => {}): Peer {
-  const [mine, theirs] = native.createChannel(64 * 1024, false);
+  const [mine, theirs] = native.createChannel(64 * 1024);
   const fds = [theirs.memory, theirs.strike, theirs.listen];
   const child = spawn(process.execPath, [ECHO, String(spinMs)], { stdio: ['ignore', 'inherit', 'inherit', ...fds] });
   for (const fd of fds) closeSync(fd);
@@ -248,7 +248,7 @@ t.test('an idle end takes no CPU, and wakes up', async (t) => {
 });
 
 t.test('a peer that breaks the ring closes the link with SHOAL_E_FRAME', async (t) => {
-  const [mine, theirs] = native.createChannel(RING_BYTES, false);
+  const [mine, theirs] = native.createChannel(RING_BYTES);
   const hostile = native.openChannel(theirs, () => {});
   const error = await new Promise<ShoalError | undefined>((resolve) => {
     const link = new RingLink(mine, 0, { onRecord: () => {}, onRoom: () => {}, onClose: resolve }, 0);

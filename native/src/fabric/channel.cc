@@ -13,19 +13,19 @@ std::optional<ChannelEnd> ChannelEnd::open(ChannelFds fds, int side, std::string
   return ChannelEnd(std::move(*segment), side, Bell(std::move(fds.strike), std::move(fds.listen)));
 }
 
-bool makeChannel(uint32_t ringBytes, bool hugePages, ChannelFds (&fds)[2], std::string& problem) {
-  const std::optional<Segment> segment = Segment::create(ringBytes, hugePages, problem);
-  if (!segment) return false;
+bool makeChannel(uint32_t ringBytes, ChannelFds (&fds)[2], std::string& problem) {
+  UniqueFd memory = Segment::prepare(ringBytes, problem);
+  if (!memory.valid()) return false;
   UniqueFd strike[2];
   UniqueFd listen[2];
-  bool made = makeBells(strike, listen);
-  for (int side = 0; side < 2 && made; ++side) {
-    UniqueFd memory(fcntl(segment->fd(), F_DUPFD_CLOEXEC, 0));
-    made = memory.valid();
-    fds[side] = {std::move(memory), std::move(strike[side]), std::move(listen[side])};
+  UniqueFd copy(fcntl(memory.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid() || !makeBells(strike, listen)) {
+    problem = std::string("a channel needs six descriptors: ") + std::strerror(errno);
+    return false;
   }
-  if (!made) problem = std::string("a channel needs six descriptors: ") + std::strerror(errno);
-  return made;
+  fds[0] = {std::move(memory), std::move(strike[0]), std::move(listen[0])};
+  fds[1] = {std::move(copy), std::move(strike[1]), std::move(listen[1])};
+  return true;
 }
 
 }  // namespace shoal::fabric

@@ -31,7 +31,7 @@ class ChannelEnd {
   Segment segment_;
 };
 
-/** Makes a channel; fds[0] and fds[1] are for its two sides. */
-bool makeChannel(uint32_t ringBytes, bool hugePages, ChannelFds (&fds)[2], std::string& problem);
+/** Makes a channel, which takes memory when an end is opened; fds[0] and fds[1] are for its two sides. */
+bool makeChannel(uint32_t ringBytes, ChannelFds (&fds)[2], std::string& problem);
 
 }  // namespace shoal::fabric

@@ -4,8 +4,7 @@
 
 namespace shoal::fabric {
 
-/** createChannel(ringBytes, hugePages): for each of the two sides {memory, strike, listen}, descriptors of the caller.
- */
+/** createChannel(ringBytes): for each of the two sides {memory, strike, listen}, descriptors of the caller. */
 Napi::Value createChannel(const Napi::CallbackInfo& info);
 
 /**

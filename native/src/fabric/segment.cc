@@ -18,9 +18,13 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 std::string because(const char* what) { return std::string(what) + ": " + std::strerror(errno); }
 
+UniqueFd makeFile(unsigned flags) {
+  return UniqueFd(memfd_create("shoal-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
+}
+
 /** A file with all its pages; not valid when the kernel has none to give. */
 UniqueFd reserve(size_t bytes, unsigned flags) {
-  UniqueFd fd(memfd_create("shoal-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
+  UniqueFd fd = makeFile(flags);
   if (fd.valid() && fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) fd.reset();
   return fd;
 }
@@ -81,6 +85,18 @@ std::optional<Segment> Segment::create(uint32_t ringBytes, bool hugePages, std::
   return segment;
 }
 
+UniqueFd Segment::prepare(uint32_t ringBytes, std::string& problem) {
+  assert(isRingSize(ringBytes));
+  const SegmentStamp stamp = {kMagic, kVersion, ringBytes};
+  UniqueFd fd = makeFile(0);
+  if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(segmentBytes(ringBytes))) != 0 ||
+      pwrite(fd.get(), &stamp, sizeof stamp, 0) != sizeof stamp || fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) {
+    problem = because("no shared memory");
+    fd.reset();
+  }
+  return fd;
+}
+
 std::optional<Segment> Segment::map(UniqueFd fd, std::string& problem) {
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   struct stat status = {};
@@ -91,6 +107,11 @@ std::optional<Segment> Segment::map(UniqueFd fd, std::string& problem) {
   const auto bytes = static_cast<size_t>(status.st_size);
   if (bytes < segmentBytes(kRingBytesMin)) {
     problem = "too small for a channel";
+    return std::nullopt;
+  }
+  // All pages are there before the first access, which could not fail with less than the end of the process.
+  if (fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) {
+    problem = because("no memory for a channel");
     return std::nullopt;
   }
   Segment segment(std::move(fd));

@@ -26,6 +26,12 @@ class Segment {
    */
   static std::optional<Segment> create(uint32_t ringBytes, bool hugePages, std::string& problem);
 
+  /**
+   * The sealed file of a new one, without memory yet: who maps it first takes that, so that it counts as theirs and not
+   * as that of who only hands the file out. Not valid and `problem` when there cannot be one.
+   */
+  static UniqueFd prepare(uint32_t ringBytes, std::string& problem);
+
   /** Maps what a peer or the agent sent, after checking that its size can neither shrink nor differ from what it says.
    */
   static std::optional<Segment> map(UniqueFd fd, std::string& problem);

@@ -3,11 +3,11 @@
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cerrno>
-#include <memory>
+#include <optional>
 
+#include "common/polled.h"
 #include "common/unique_fd.h"
 #include "host/system_error.h"
 
@@ -16,50 +16,31 @@ namespace {
 
 UniqueFd openPidfd(pid_t pid) { return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
 
-/** Polls one pidfd on Node's event loop. Lives until libuv has let go of its handle. */
-class Watch {
+/** Polls one pidfd on Node's event loop. */
+class Watch : public Polled {
  public:
-  static Watch* start(Napi::Env env, UniqueFd pidfd, const Napi::Function& onExit, int& problem) {
-    uv_loop_t* loop = nullptr;
-    napi_get_uv_event_loop(env, &loop);
-    auto watch = std::unique_ptr<Watch>(new Watch(env, std::move(pidfd), onExit));
-    problem = uv_poll_init(loop, &watch->poll_, watch->pidfd_.get());
-    if (problem != 0) return nullptr;
-    watch->poll_.data = watch.get();
-    problem = uv_poll_start(&watch->poll_, UV_READABLE, &Watch::onReadable);
-    Watch* started = watch.release();
-    if (problem == 0) return started;
-    started->close();
-    return nullptr;
-  }
+  Watch(Napi::Env env, UniqueFd pidfd, const Napi::Function& onExit)
+      : Polled(env),
+        pidfd_(std::move(pidfd)),
+        onExit_(Napi::Persistent(onExit)),
+        context_(std::in_place, env, "shoal.watchPid") {}
 
-  /** Ends the watch; afterwards the object deletes itself. Once only. */
-  void close() {
-    if (closed_) return;
-    closed_ = true;
-    onExit_.Reset();
-    uv_close(reinterpret_cast<uv_handle_t*>(&poll_),
-             [](uv_handle_t* handle) { std::unique_ptr<Watch> done(static_cast<Watch*>(handle->data)); });
-  }
+  int start() { return watch(pidfd_.get()); }
 
  private:
-  Watch(Napi::Env env, UniqueFd pidfd, const Napi::Function& onExit)
-      : env_(env), pidfd_(std::move(pidfd)), onExit_(Napi::Persistent(onExit)), context_(env, "shoal.watchPid") {}
-
-  static void onReadable(uv_poll_t* poll, int, int) {
-    auto* watch = static_cast<Watch*>(poll->data);
-    const Napi::HandleScope scope(watch->env_);
-    uv_poll_stop(poll);
-    const Napi::Function callback = watch->onExit_.Value();
-    callback.MakeCallback(watch->env_.Global(), {}, watch->context_);
+  void onReadable() override {
+    const Napi::HandleScope scope(env());
+    stop();
+    onExit_.Value().MakeCallback(env().Global(), {}, *context_);
+  }
+  void onClosing() override {
+    onExit_.Reset();
+    context_.reset();
   }
 
-  Napi::Env env_;
   UniqueFd pidfd_;
   Napi::FunctionReference onExit_;
-  Napi::AsyncContext context_;
-  uv_poll_t poll_ = {};
-  bool closed_ = false;
+  std::optional<Napi::AsyncContext> context_;
 };
 
 }  // namespace
@@ -75,20 +56,15 @@ Napi::Value watchPid(const Napi::CallbackInfo& info) {
     throwSystemError(env, errno, "pidfd_open");
     return env.Undefined();
   }
-  int problem = 0;
-  Watch* watch = Watch::start(env, std::move(pidfd), info[1].As<Napi::Function>(), problem);
-  if (watch == nullptr) {
+  auto* watch = new Watch(env, std::move(pidfd), info[1].As<Napi::Function>());
+  const Polled::Self self = watch->self();
+  if (const int problem = watch->start(); problem != 0) {
     throwSystemError(env, -problem, "uv_poll");
     return env.Undefined();
   }
-  // The watch outlives close() until libuv is done with it, hence the flag and not the pointer is what a second
-  // close() looks at.
-  const auto open = std::make_shared<bool>(true);
   Napi::Object handle = Napi::Object::New(env);
-  handle.Set("close", Napi::Function::New(env, [watch, open](const Napi::CallbackInfo&) {
-               if (!*open) return;
-               *open = false;
-               watch->close();
+  handle.Set("close", Napi::Function::New(env, [self](const Napi::CallbackInfo&) {
+               if (*self != nullptr) (*self)->close();
              }));
   return handle;
 }

@@ -4,16 +4,20 @@
 
 namespace shoal::host {
 
-void throwSystemError(Napi::Env env, int problem, const std::string& syscall, const std::string& path) {
+Napi::Error systemError(Napi::Env env, int problem, const std::string& syscall, const std::string& path) {
   const char* name = strerrorname_np(problem);
   const std::string code = name == nullptr ? "EUNKNOWN" : name;
   const std::string where = path.empty() ? "" : " '" + path + "'";
-  const Napi::Error error = Napi::Error::New(env, code + ": " + std::strerror(problem) + ", " + syscall + where);
+  Napi::Error error = Napi::Error::New(env, code + ": " + std::strerror(problem) + ", " + syscall + where);
   error.Set("code", Napi::String::New(env, code));
   error.Set("errno", Napi::Number::New(env, problem));
   error.Set("syscall", Napi::String::New(env, syscall));
   if (!path.empty()) error.Set("path", Napi::String::New(env, path));
-  error.ThrowAsJavaScriptException();
+  return error;
+}
+
+void throwSystemError(Napi::Env env, int problem, const std::string& syscall, const std::string& path) {
+  systemError(env, problem, syscall, path).ThrowAsJavaScriptException();
 }
 
 }  // namespace shoal::host

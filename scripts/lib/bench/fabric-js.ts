@@ -115,7 +115,7 @@ async function ringRate(): Promise<number> {
 }
 
 function startRingPeer(spinMs: number, count?: number) {
-  const [mine, theirs] = native.createChannel(RING_BYTES, false);
+  const [mine, theirs] = native.createChannel(RING_BYTES);
   const fds = [theirs.memory, theirs.strike, theirs.listen];
   const words = ['ring', String(spinMs), ...(count === undefined ? [] : [String(count)])];
   const child = startPeer(words, fds);

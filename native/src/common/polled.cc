@@ -1,0 +1,35 @@
+#include "common/polled.h"
+
+namespace shoal {
+
+int Polled::watch(int fd) {
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env_, &loop);
+  int problem = uv_poll_init(loop, &poll_, fd);
+  if (problem != 0) {
+    delete this;
+    return problem;
+  }
+  poll_.data = this;
+  napi_add_async_cleanup_hook(
+      env_, [](napi_async_cleanup_hook_handle, void* data) { static_cast<Polled*>(data)->close(); }, this, &hook_);
+  problem = uv_poll_start(&poll_, UV_READABLE,
+                          [](uv_poll_t* poll, int, int) { static_cast<Polled*>(poll->data)->onReadable(); });
+  if (problem != 0) close();
+  return problem;
+}
+
+void Polled::close() {
+  if (closed()) return;
+  *self_ = nullptr;
+  onClosing();
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
+    auto* polled = static_cast<Polled*>(handle->data);
+    // The hook keeps the environment, which the object needs to the end.
+    napi_async_cleanup_hook_handle hook = polled->hook_;
+    delete polled;
+    napi_remove_async_cleanup_hook(hook);
+  });
+}
+
+}  // namespace shoal

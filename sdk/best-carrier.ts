@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import { toShoalError } from '../protocol/errors.js';
+import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
+import type { RingCarrier } from './ring-carrier.js';
+import { UnixCarrier } from './unix-carrier.js';
+
+/** Rings where they can be had, else Unix sockets. */
+export class BestCarrier implements Carrier {
+  readonly #rings: RingCarrier | undefined;
+  readonly #whyNoRings: string;
+  readonly #unix: UnixCarrier;
+
+  constructor(rings: RingCarrier | undefined, whyNoRings: string, unix: UnixCarrier) {
+    this.#rings = rings;
+    this.#whyNoRings = whyNoRings;
+    this.#unix = unix;
+  }
+
+  async listen(accept: (channel: Channel) => void): Promise<Listener> {
+    const listeners = [await this.#unix.listen(accept)];
+    if (this.#rings !== undefined) listeners.push(await this.#rings.listen(accept));
+    return {
+      async close() {
+        for (const listener of listeners) await listener.close();
+      },
+    };
+  }
+
+  async dial(address: PeerAddress): Promise<Channel> {
+    let why = this.#whyNoRings;
+    try {
+      if (this.#rings !== undefined) return await this.#rings.dial(address);
+    } catch (error) {
+      why = toShoalError(error).message;
+    }
+    const channel = await this.#unix.dial(address);
+    channel.whyNoRing = why;
+    channel.mayImprove = this.#rings !== undefined;
+    return channel;
+  }
+
+  close(): void {
+    this.#rings?.close();
+  }
+}
+
+/** Where the sockets of an instance are. */
+export interface CarrierFolders {
+  socketFolder: string;
+  peersFolder: string;
+}
+
+/**
+ * The carrier of this process. Rings need the native part of Shoal, which an image may lack, and an agent that has them;
+ * SHOAL_CARRIER=unix does without them.
+ */
+export async function makeCarrier(folders: CarrierFolders, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
+  const unix = new UnixCarrier(join(folders.socketFolder, 'fabric.sock'), folders.peersFolder);
+  if (env.SHOAL_CARRIER === 'unix') return new BestCarrier(undefined, 'SHOAL_CARRIER is unix', unix);
+  try {
+    const { RingCarrier } = await import('./ring-carrier.js');
+    return new BestCarrier(new RingCarrier(join(folders.socketFolder, 'channels')), '', unix);
+  } catch (error) {
+    return new BestCarrier(undefined, toShoalError(error).message, unix);
+  }
+}

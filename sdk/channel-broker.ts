@@ -1,0 +1,193 @@
+import { closeSync } from 'node:fs';
+import { native } from '../native/index.js';
+import type { ChannelFds, PacketHandle } from '../native/types.js';
+import {
+  CHANNEL_FDS,
+  type ChannelReply,
+  type ChannelRequest,
+  encodePacket,
+  parseChannelReply,
+} from '../protocol/channels.js';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import { withSocketPath } from '../protocol/socket-path.js';
+import type { PeerAddress } from './carrier.js';
+
+/** How long a request waits for an agent that is away, and how long for its answer. */
+const CONNECT_MS_MAX = 300;
+const ANSWER_MS_MAX = 1_000;
+
+/** Somebody calls this instance by a channel of ours to take. */
+export interface Offer extends PeerAddress {
+  channel: number;
+  fds: ChannelFds;
+}
+
+interface Pending {
+  resolve(fds: ChannelFds): void;
+  reject(error: ShoalError): void;
+}
+
+/** Asks the agent of this host for channels, and is offered those that callers asked for. The agent may come and go. */
+export class ChannelBroker {
+  readonly #path: string;
+  readonly #onOffer: (offer: Offer) => void;
+  readonly #pending = new Map<number, Pending>();
+  readonly #waiting = new Set<() => void>();
+  #packets: PacketHandle | undefined;
+  #redial: NodeJS.Timeout | undefined;
+  #delayMs: number = LIMITS.reconnectMsMin;
+  #nextRequest = 1;
+  #closed = false;
+
+  constructor(path: string, onOffer: (offer: Offer) => void) {
+    this.#path = path;
+    this.#onOffer = onOffer;
+    void this.#dial();
+  }
+
+  /** The caller's side of a new channel. Rejects with the agent's reason, or SHOAL_E_UNREACHABLE when it is away. */
+  async open({ component, instance }: PeerAddress): Promise<ChannelFds> {
+    if (this.#packets === undefined) await this.#untilConnected();
+    const requestId = this.#nextRequest++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#settle(requestId)?.reject(unreachable(`the agent did not answer within ${ANSWER_MS_MAX} ms`));
+      }, ANSWER_MS_MAX);
+      this.#pending.set(requestId, {
+        resolve: (fds) => {
+          clearTimeout(timer);
+          resolve(fds);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      });
+      this.#send({ type: 'open', requestId, component, instance });
+    });
+  }
+
+  /** The channel that was offered is closed. */
+  closed(channel: number): void {
+    this.#send({ type: 'closed', channel });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#redial);
+    this.#lost();
+  }
+
+  async #dial(): Promise<void> {
+    try {
+      const socket = await withSocketPath(this.#path, async (short) => native.dialPackets(short));
+      if (this.#closed) {
+        closeSync(socket);
+        return;
+      }
+      const packets: PacketHandle = native.openPackets(
+        socket,
+        (bytes, fds) => this.#take(packets, bytes, fds),
+        () => this.#ended(packets),
+      );
+      this.#packets = packets;
+      for (const wake of [...this.#waiting]) wake();
+    } catch {
+      // The agent is away; why does not matter here, since it is dialled again.
+      this.#dialAgain();
+    }
+  }
+
+  #dialAgain(): void {
+    if (this.#closed) return;
+    this.#redial = setTimeout(() => void this.#dial(), this.#delayMs);
+    this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
+  }
+
+  #ended(packets: PacketHandle): void {
+    if (this.#packets !== packets) return;
+    this.#lost();
+    this.#dialAgain();
+  }
+
+  #lost(): void {
+    this.#packets?.close();
+    this.#packets = undefined;
+    for (const requestId of [...this.#pending.keys()]) {
+      this.#settle(requestId)?.reject(unreachable('the agent closed the connection'));
+    }
+  }
+
+  #send(request: ChannelRequest): void {
+    const packets = this.#packets;
+    try {
+      packets?.send(encodePacket(request), []);
+    } catch {
+      // It is gone or does not read: then it is dialled again.
+      if (packets !== undefined) this.#ended(packets);
+    }
+  }
+
+  #take(packets: PacketHandle, bytes: Buffer, numbers: number[]): void {
+    let reply: ChannelReply;
+    try {
+      reply = parseChannelReply(bytes);
+    } catch {
+      // An agent that makes no sense is dialled again, more and more slowly.
+      closeAll(numbers);
+      this.#ended(packets);
+      return;
+    }
+    this.#delayMs = LIMITS.reconnectMsMin;
+    if (reply.type === 'refused') {
+      closeAll(numbers);
+      this.#settle(reply.requestId)?.reject(new ShoalError(reply.code, reply.detail));
+      return;
+    }
+    const fds = fdsOf(numbers);
+    const taker = reply.type === 'opened' ? this.#settle(reply.requestId)?.resolve : this.#offer(reply);
+    if (fds === undefined || taker === undefined) closeAll(numbers);
+    else taker(fds);
+  }
+
+  #offer({ channel, component, instance }: Extract<ChannelReply, { type: 'offered' }>): (fds: ChannelFds) => void {
+    return (fds) => this.#onOffer({ channel, component, instance, fds });
+  }
+
+  /** Who asked, unless that has been given up. */
+  #settle(requestId: number): Pending | undefined {
+    const pending = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
+    return pending;
+  }
+
+  #untilConnected(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(wake);
+        reject(unreachable('the agent is away'));
+      }, CONNECT_MS_MAX);
+      this.#waiting.add(wake);
+    });
+  }
+}
+
+function unreachable(detail: string): ShoalError {
+  return new ShoalError('SHOAL_E_UNREACHABLE', detail);
+}
+
+function fdsOf(numbers: readonly number[]): ChannelFds | undefined {
+  const [memory, strike, listen] = numbers;
+  if (numbers.length !== CHANNEL_FDS || memory === undefined || strike === undefined || listen === undefined) return;
+  return { memory, strike, listen };
+}
+
+function closeAll(numbers: readonly number[]): void {
+  for (const fd of numbers) closeSync(fd);
+}
