@@ -60,12 +60,16 @@ export class AgentRig {
     this.agent = agent;
   }
 
+  /** The process that was started only waits for the agent proper, in its own mount namespace. */
+  agentPids(): Promise<number[]> {
+    return childrenOf(this.agent?.pid as number);
+  }
+
   /** Kills the agent, not its instances. */
   async killAgent(signal: NodeJS.Signals): Promise<void> {
     const agent = this.agent as ChildProcess;
     const exited = new Promise((resolve) => agent.once('exit', resolve));
-    // The process that was started only waits for the agent proper, in its own mount namespace.
-    for (const pid of signal === 'SIGKILL' ? await childrenOf(agent.pid as number) : []) process.kill(pid, signal);
+    for (const pid of signal === 'SIGKILL' ? await this.agentPids() : []) process.kill(pid, signal);
     agent.kill(signal);
     await exited;
   }

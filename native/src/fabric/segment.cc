@@ -125,6 +125,8 @@ std::optional<Segment> Segment::map(UniqueFd fd, std::string& problem) {
     return std::nullopt;
   }
   segment.ringBytes_ = stamp.ringBytes;
+  // The mapping keeps the memory.
+  segment.fd_.reset();
   return segment;
 }
 

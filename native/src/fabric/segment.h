@@ -40,6 +40,7 @@ class Segment {
   uint32_t ringBytes() const { return ringBytes_; }
   std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  /** Of the file that create() made; -1 for one that was mapped. */
   int fd() const { return fd_.get(); }
 
  private:
