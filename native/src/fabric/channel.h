@@ -20,6 +20,8 @@ class ChannelEnd {
  public:
   static std::optional<ChannelEnd> open(ChannelFds fds, int side, std::string& problem);
 
+  uint32_t ringBytes() const { return segment_.ringBytes(); }
+
   Producer out;
   Consumer in;
   Bell bell;

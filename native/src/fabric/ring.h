@@ -125,6 +125,23 @@ class BasicProducer : private RingEnd<Word> {
   }
   void cancelWait() { this->control_->producerSleeps.store(0); }
 
+  /** Where the next record begins, and up to where the consumer has given back, as of now. */
+  uint32_t position() const { return written_; }
+  uint32_t released() {
+    if (this->corruption_ == Corruption::none) look(this->control_->head.loadAcquire());
+    return released_;
+  }
+
+  /** announceWait() for who wants no room now, but to be told when the ring is half empty. */
+  [[nodiscard]] bool announceWaitForHalf() {
+    assert(published_ == written_);
+    this->control_->producerSleeps.store(1);
+    look(this->control_->head.load());
+    if (this->corruption_ == Corruption::none && written_ - released_ > this->words_ / 2) return true;
+    cancelWait();
+    return false;
+  }
+
  private:
   /** With the padding, where the record would not fit before the end, and the 0 that says that no other follows. */
   bool fits(uint32_t length) const {
