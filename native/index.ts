@@ -3,12 +3,25 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ShoalError } from '../protocol/errors.js';
-import type { CpuProfilerHandle, NativeHost } from './types.js';
+import type { CpuProfilerHandle, NativeHost, StackProfilerHandle } from './types.js';
 
-export type { ChannelFds, ChannelHandle, CpuProfilerHandle, NativeHost, PacketHandle, PidWatch } from './types.js';
+export type {
+  ChannelFds,
+  ChannelHandle,
+  CpuProfilerHandle,
+  DrainedStacks,
+  NativeHost,
+  PacketHandle,
+  PidWatch,
+  StackKind,
+  StackProfilerHandle,
+} from './types.js';
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
-type Addon = Omit<NativeHost, 'createProfiler' | 'shimPath'> & { CpuProfiler: new () => AddonProfiler };
+type Addon = Omit<NativeHost, 'createProfiler' | 'createStackProfiler' | 'shimPath'> & {
+  CpuProfiler: new () => AddonProfiler;
+  StackProfiler: new () => StackProfilerHandle;
+};
 
 const REMEDY = 'build it by ./scripts/setup, or install a shoal package with prebuilds for this platform';
 
@@ -62,6 +75,7 @@ export const native: NativeHost = {
       close: () => profiler.close(),
     };
   },
+  createStackProfiler: () => new addon.StackProfiler(),
   shimPath() {
     const path = join(folder, 'shoal-shim');
     try {

@@ -39,6 +39,7 @@ export interface NativeHost {
     onEnd: (error: NodeJS.ErrnoException | undefined) => void,
   ): PacketHandle;
   createProfiler(): CpuProfilerHandle;
+  createStackProfiler(): StackProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
   shimPath(): string;
 }
@@ -83,4 +84,36 @@ export interface CpuProfilerHandle {
   /** How often the BPF program ran and for how many seconds of CPU in all. */
   cost(): { runs: number; seconds: number };
   close(): void;
+}
+
+/** Where the watched cgroups' CPU time goes: stacks by a clock on each CPU. */
+export interface StackProfilerHandle {
+  /** Loads the program and opens the clocks, of 1 to 1000 Hz; throws with the kernel's reason. */
+  start(hertz: number): void;
+  watch(cgroupPath: string): void;
+  /** What was sampled until now still comes with the next drain. */
+  unwatch(cgroupPath: string): void;
+  /** What was sampled since the last drain, with names. One at a time. */
+  drain(): Promise<DrainedStacks>;
+  /** How often the BPF program ran and for how many seconds of CPU in all. */
+  cost(): { runs: number; seconds: number };
+  close(): void;
+}
+
+export type StackKind = 'cpu' | 'off-cpu';
+
+export interface DrainedStacks {
+  /** Samples for which there was no place, since the start. */
+  lost: number;
+  stacks: {
+    cgroup: string;
+    kind: StackKind;
+    pid: number;
+    count: number;
+    /** That the samples stand for. */
+    seconds: number;
+    /** Places in `functions`, leaf first. */
+    frames: number[];
+  }[];
+  functions: { name: string; file: string }[];
 }

@@ -8,6 +8,7 @@
 #include "host/process.h"
 #include "host/sd_notify.h"
 #include "profiler/cpu_profiler.h"
+#include "profiler/stack_profiler.h"
 
 namespace shoal {
 
@@ -26,6 +27,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("dialPackets", Napi::Function::New(env, fabric::dialPackets, "dialPackets"));
   exports.Set("openPackets", Napi::Function::New(env, fabric::openPackets, "openPackets"));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
+  exports.Set("StackProfiler", profiler::StackProfiler::define(env));
   return exports;
 }
 

@@ -5,34 +5,17 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
 #include <ctime>
 
 #include "cpu_time.skel.h"
 #include "host/system_error.h"
 #include "profiler/cpu_time_reader.h"
+#include "profiler/libbpf_log.h"
 
 namespace shoal::profiler {
 namespace {
 
-constexpr size_t kLogBytesMax = 2000;
 constexpr double kNanoseconds = 1e9;
-
-/** libbpf says why a program does not load only through a printer of its own; this one keeps the end of it. */
-std::string& libbpfLog() {
-  static std::string log;
-  return log;
-}
-
-int keepLog(enum libbpf_print_level level, const char* format, va_list arguments) {
-  if (level == LIBBPF_DEBUG) return 0;
-  char line[1024];
-  const int length = std::vsnprintf(line, sizeof line, format, arguments);
-  libbpfLog() += line;
-  if (libbpfLog().size() > kLogBytesMax) libbpfLog().erase(0, libbpfLog().size() - kLogBytesMax);
-  return length;
-}
 
 uint64_t monotonicNanoseconds() {
   timespec now = {};
@@ -55,8 +38,7 @@ CpuProfiler::CpuProfiler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CpuP
 
 void CpuProfiler::start(const Napi::CallbackInfo& info) {
   if (program_) return;
-  libbpfLog().clear();
-  libbpf_set_print(keepLog);
+  keepLibbpfLog();
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) return host::throwSystemError(info.Env(), -cpus, "libbpf_num_possible_cpus");
   cpus_ = static_cast<size_t>(cpus);

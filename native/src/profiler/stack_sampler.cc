@@ -1,0 +1,133 @@
+#include "profiler/stack_sampler.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <random>
+
+#include "stacks.skel.h"
+
+namespace shoal::profiler {
+namespace {
+
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+/** Periods of the CPUs differ by up to so many thousandths, so that they fall in step neither with each other nor with
+ * a load. */
+constexpr int kJitterThousandths = 25;
+constexpr uint32_t kStacksAtOnce = 256;
+
+}  // namespace
+
+void StackSampler::Destroy::operator()(stacks_bpf* program) const { stacks_bpf__destroy(program); }
+void StackSampler::Destroy::operator()(bpf_link* link) const { bpf_link__destroy(link); }
+
+StackSampler::StackSampler() = default;
+StackSampler::~StackSampler() = default;
+
+Problem StackSampler::start(unsigned hertz) {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return {-cpus, "libbpf_num_possible_cpus"};
+  cpus_ = static_cast<size_t>(cpus);
+  program_.reset(stacks_bpf__open());
+  const int loaded = program_ ? stacks_bpf__load(program_.get()) : -errno;
+  if (loaded != 0) return {-loaded, "bpf"};
+  for (int cpu = 0; cpu < cpus; cpu += 1) {
+    if (const Problem problem = openClock(cpu, hertz)) return problem;
+  }
+  if (clocks_.empty()) return {ENODEV, "perf_event_open"};
+  runClocks(false);
+  // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
+  stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  return {};
+}
+
+Problem StackSampler::openClock(int cpu, unsigned hertz) {
+  static std::minstd_rand random{std::random_device{}()};
+  const int off = std::uniform_int_distribution(-kJitterThousandths, kJitterThousandths)(random);
+  perf_event_attr clock = {};
+  clock.size = sizeof clock;
+  clock.type = PERF_TYPE_SOFTWARE;
+  clock.config = PERF_COUNT_SW_CPU_CLOCK;
+  clock.sample_period = kNanosecondsPerSecond / hertz * static_cast<uint64_t>(1000 + off) / 1000;
+  clock.exclude_idle = 1;
+  const auto fd = static_cast<int>(syscall(SYS_perf_event_open, &clock, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  if (fd < 0) {
+    // This CPU is not on line.
+    if (errno == ENODEV || errno == ENXIO) return {};
+    return {errno, "perf_event_open"};
+  }
+  bpf_link* link = bpf_program__attach_perf_event(program_->progs.on_tick, fd);
+  if (link == nullptr) {
+    const int problem = errno;
+    close(fd);
+    return {problem, "bpf_link_create"};
+  }
+  clocks_.emplace_back(link);
+  clockFds_.push_back(fd);
+  return {};
+}
+
+/** They stand still while nothing is watched: an idle host is not woken for nothing. */
+void StackSampler::runClocks(bool run) {
+  for (const int fd : clockFds_) ioctl(fd, run ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
+}
+
+Problem StackSampler::watch(uint64_t cgroup) {
+  const unsigned char yes = 1;
+  const int result =
+      bpf_map__update_elem(program_->maps.watched, &cgroup, sizeof cgroup, &yes, sizeof yes, BPF_NOEXIST);
+  if (result == -EEXIST) return {};
+  if (result != 0) return {-result, "bpf_map_update_elem"};
+  watching_ += 1;
+  if (watching_ == 1) runClocks(true);
+  return {};
+}
+
+void StackSampler::unwatch(uint64_t cgroup) {
+  if (bpf_map__delete_elem(program_->maps.watched, &cgroup, sizeof cgroup, 0) != 0) return;
+  watching_ -= 1;
+  if (watching_ == 0) runClocks(false);
+}
+
+Problem StackSampler::drain(std::vector<Stack>& into) {
+  std::vector<shoal_stack_key> keys(kStacksAtOnce);
+  std::vector<shoal_stack> values(kStacksAtOnce);
+  const int map = bpf_map__fd(program_->maps.stacks);
+  // The kernel's own place in the table: 4 bytes, but more may be written.
+  uint64_t place = 0;
+  for (bool first = true;; first = false) {
+    uint32_t count = kStacksAtOnce;
+    LIBBPF_OPTS(bpf_map_batch_opts, options);
+    const int result = bpf_map_lookup_and_delete_batch(map, first ? nullptr : &place, &place, keys.data(),
+                                                       values.data(), &count, &options);
+    // ENOENT: that was the last of it. ENOSPC: one chain of the table is longer than there is room.
+    if (result != 0 && result != -ENOENT) return {-result, "bpf_map_lookup_and_delete_batch"};
+    for (uint32_t i = 0; i < count; i += 1) into.emplace_back(keys[i], values[i]);
+    if (result == -ENOENT) return {};
+  }
+}
+
+uint64_t StackSampler::lost() const {
+  uint64_t sum = 0;
+  std::vector<uint64_t> values(cpus_, 0);
+  for (unsigned reason = 0; reason < SHOAL_LOST_REASONS; reason += 1) {
+    const int result = bpf_map__lookup_elem(program_->maps.lost, &reason, sizeof reason, values.data(),
+                                            values.size() * sizeof(uint64_t), 0);
+    for (const uint64_t value : values) sum += result == 0 ? value : 0;
+  }
+  return sum;
+}
+
+std::pair<uint64_t, uint64_t> StackSampler::cost() const {
+  bpf_prog_info program = {};
+  uint32_t size = sizeof program;
+  if (bpf_obj_get_info_by_fd(bpf_program__fd(program_->progs.on_tick), &program, &size) != 0) return {0, 0};
+  return {program.run_cnt, program.run_time_ns};
+}
+
+}  // namespace shoal::profiler

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/unique_fd.h"
+#include "profiler/stacks.h"
+
+struct bpf_link;
+struct stacks_bpf;
+
+namespace shoal::profiler {
+
+/** Why something does not work here: an errno, and the call that failed. */
+struct Problem {
+  int number = 0;
+  std::string call;
+  explicit operator bool() const { return number != 0; }
+};
+
+/** Takes stacks of the watched cgroups by a clock on each CPU. Not for two threads at once, but for watch and unwatch.
+ */
+class StackSampler {
+ public:
+  using Stack = std::pair<shoal_stack_key, shoal_stack>;
+
+  StackSampler();
+  ~StackSampler();
+  Problem start(unsigned hertz);
+  Problem watch(uint64_t cgroup);
+  void unwatch(uint64_t cgroup);
+  /** Takes out what was gathered since the last time. */
+  Problem drain(std::vector<Stack>& into);
+  /** Samples for which there was no place, since the start. */
+  uint64_t lost() const;
+  /** Of the BPF program, as the kernel counts it: runs, and nanoseconds in all. */
+  std::pair<uint64_t, uint64_t> cost() const;
+
+ private:
+  struct Destroy {
+    void operator()(stacks_bpf* program) const;
+    void operator()(bpf_link* link) const;
+  };
+  Problem openClock(int cpu, unsigned hertz);
+  void runClocks(bool run);
+
+  std::unique_ptr<stacks_bpf, Destroy> program_;
+  /** A link owns the clock of its CPU: with it the clock goes. */
+  std::vector<std::unique_ptr<bpf_link, Destroy>> clocks_;
+  std::vector<int> clockFds_;
+  UniqueFd stats_;
+  size_t watching_ = 0;
+  size_t cpus_ = 0;
+};
+
+}  // namespace shoal::profiler

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+namespace shoal::symbols {
+
+/**
+ * The name as its author wrote it: C++ by the Itanium ABI, Rust in its older form, which is that of C++ with escapes.
+ * What is neither is answered as it is. Never longer than kDemangledBytesMax and an ellipsis.
+ */
+std::string demangle(const std::string& name);
+
+}  // namespace shoal::symbols

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/** What is read of files that come from containers, and what is kept of them. */
+namespace shoal::symbols {
+
+constexpr uint16_t kElfSegmentsMax = 256;
+constexpr uint64_t kElfNoteBytesMax = 4096;
+constexpr uint32_t kBuildIdBytesMax = 64;
+/** The largest programs there are have about a million functions. */
+constexpr uint64_t kElfSymbolsMax = 4'000'000;
+/** Functions that may lie around an address and begin before it. */
+constexpr size_t kElfNestingMax = 16;
+constexpr size_t kSymbolNameBytesMax = 1024;
+/** A demangled name is cut there: templates can make one of any length out of a short one. */
+constexpr size_t kDemangledBytesMax = 1024;
+
+constexpr size_t kPerfMapLineBytesMax = 1024;
+constexpr size_t kPerfMapEntriesMax = 200'000;
+/** Read of one map in all; what it says later is not known. */
+constexpr uint64_t kPerfMapBytesMax = 64 * 1024 * 1024;
+
+constexpr size_t kMapsBytesMax = 16 * 1024 * 1024;
+constexpr size_t kMappingsMax = 16'384;
+constexpr size_t kKernelSymbolsMax = 1'000'000;
+constexpr size_t kKernelSymbolsBytesMax = 64 * 1024 * 1024;
+
+/** Kept at once. */
+constexpr size_t kProcessesMax = 2048;
+constexpr size_t kFilesMax = 256;
+constexpr size_t kFilesBytesMax = 64 * 1024 * 1024;
+constexpr size_t kFunctionsMax = 100'000;
+constexpr size_t kAddressesPerProcessMax = 16'384;
+
+}  // namespace shoal::symbols

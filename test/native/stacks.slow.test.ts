@@ -1,0 +1,162 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import {
+  compile,
+  end,
+  gather,
+  makeCgroup,
+  makeFolder,
+  type NamedStack,
+  named,
+  runInside,
+  startProfiler,
+} from './workload.js';
+
+const HERTZ = 997;
+const SAMPLES = 1_500;
+/** Samples of one process follow each other: what they say is less sure than that of as many throws of dice. */
+const SIGMAS = 5;
+const SHARES: Record<string, number> = { sixty: 0.6, thirty: 0.3, ten: 0.1 };
+
+/** Only without optimisation do functions that call none have frame pointers too. */
+const CC = ['cc', '-O0', '-fno-omit-frame-pointer'];
+
+/** Whether the name, such as `sixty`, `sixty()` or `sixty [eval]:1`, is that of the function. */
+const isOf = (name: string, wanted: string) => name.split(/[ (]/)[0] === wanted;
+
+/** Samples that have the function in them, among those that have any of the three. */
+function share(stacks: readonly NamedStack[], wanted: string) {
+  const within = (names: string[], wantedNames: readonly string[]) =>
+    names.some((name) => wantedNames.some((each) => isOf(name, each)));
+  const count = (functions: readonly string[]) =>
+    stacks.reduce((sum, each) => sum + (within(each.names, functions) ? each.count : 0), 0);
+  const all = count(Object.keys(SHARES));
+  return { all, share: count([wanted]) / all };
+}
+
+function checkShares(t: Test, stacks: readonly NamedStack[]): void {
+  for (const [name, expected] of Object.entries(SHARES)) {
+    const { all, share: found } = share(stacks, name);
+    const bound = SIGMAS * Math.sqrt((expected * (1 - expected)) / all);
+    t.ok(all > SAMPLES * 0.9, `nearly all samples have names: ${all}`);
+    t.ok(
+      Math.abs(found - expected) < bound,
+      `${name}: ${found.toFixed(3)} of ${all}, not more than ${bound.toFixed(3)} off`,
+    );
+  }
+}
+
+t.test('a program in C: the shares, who calls whom, and what perf says of it', async (t) => {
+  const program = join(await makeFolder(t), 'shares');
+  compile('shares.c', program, CC);
+  const cgroup = await makeCgroup(t);
+  const profiler = startProfiler(t, HERTZ);
+  profiler.watch(cgroup);
+  const child = runInside(cgroup, [program]);
+  t.teardown(() => end(child));
+  const stacks = await gather(profiler, SAMPLES);
+  checkShares(t, stacks);
+  const leaves = stacks.filter(({ names }) => names.includes('sixty'));
+  const whole = leaves.filter(
+    ({ names }) => names.indexOf('work') === names.indexOf('sixty') + 1 && names.includes('main'),
+  );
+  const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+  // In the first instructions of a function its frame is not there yet, and its caller is missing.
+  t.ok(sum(whole) / sum(leaves) > 0.95, 'sixty is called by work, which main calls');
+  const seconds = stacks.reduce((total, each) => total + each.seconds, 0);
+  t.ok(Math.abs(seconds * HERTZ - sum(stacks)) / sum(stacks) < 0.03, 'a sample stands for a period');
+
+  const perf = await perfShares(child.pid as number, join(program, '../perf.data'));
+  if (perf === null) return t.comment('perf is not installed or cannot run here');
+  for (const [name, expected] of Object.entries(perf.shares)) {
+    const { all, share: found } = share(stacks, name);
+    const bound = SIGMAS * Math.sqrt(expected * (1 - expected) * (1 / all + 1 / perf.samples));
+    t.ok(Math.abs(found - expected) < bound, `${name}: ${found.toFixed(3)}, by perf ${expected.toFixed(3)}`);
+  }
+});
+
+t.test('a program in C++ without frame pointers: the shares, with names as written', async (t) => {
+  const program = join(await makeFolder(t), 'shares');
+  compile('shares.c', program, ['c++', '-x', 'c++', '-O2', '-fomit-frame-pointer']);
+  const cgroup = await makeCgroup(t);
+  const profiler = startProfiler(t, HERTZ);
+  profiler.watch(cgroup);
+  const child = runInside(cgroup, [program]);
+  t.teardown(() => end(child));
+  const stacks = await gather(profiler, SAMPLES);
+  checkShares(t, stacks);
+  t.ok(stacks.some(({ names }) => names[0] === 'sixty()'));
+});
+
+t.test('a program in JavaScript: names from the map that V8 writes, interpreted ones too', async (t) => {
+  const spend = (name: string, rounds: number) =>
+    `function ${name}() { let sink = 0; for (let round = 0; round < ${rounds}; round += 1) sink = Math.imul(sink ^ (sink >>> 15), 1664525) + 1 | 0; return sink; }`;
+  // Where V8 puts one function into its caller, neither perf nor we can tell them apart.
+  const options = ['--no-turbo-inlining', '--perf-basic-prof-only-functions', '--interpreted-frames-native-stack'];
+  const script = `${spend('sixty', 60_000)} ${spend('thirty', 30_000)} ${spend('ten', 10_000)}
+    function work() { return sixty() + thirty() + ten(); } for (;;) work();`;
+  const cgroup = await makeCgroup(t);
+  const profiler = startProfiler(t, HERTZ);
+  profiler.watch(cgroup);
+  // It leaves its map in /tmp of its own, which is none here: the pid is told so that the file can go.
+  const child = runInside(cgroup, [process.execPath, ...options, '-e', script]);
+  t.teardown(async () => {
+    await end(child);
+    spawnSync('rm', ['-f', `/tmp/perf-${child.pid}.map`]);
+  });
+  await gather(profiler, 200);
+  const stacks = await gather(profiler, SAMPLES);
+  checkShares(t, stacks);
+  const called = stacks.filter(({ names }) => names.some((name) => isOf(name, 'sixty')));
+  t.ok(
+    called.every(({ names }) => names.some((name) => isOf(name, 'work'))),
+    'sixty is called by work',
+  );
+});
+
+t.test('no sample goes to another component, however fast instances come and go', async (t) => {
+  const folder = await makeFolder(t);
+  const program = join(folder, 'named');
+  const kinds = ['alpha', 'beta'];
+  for (const kind of kinds) compile('named.c', `${program}-${kind}`, [...CC, `-DNAME=${kind}`]);
+  const profiler = startProfiler(t, HERTZ);
+  const kindOf = new Map<string, string>();
+  const all: NamedStack[] = [];
+  for (let round = 0; round < 60; round += 1) {
+    const cgroup = await makeCgroup(t);
+    const kind = kinds[round % 2] as string;
+    kindOf.set(cgroup, kind);
+    profiler.watch(cgroup);
+    const child = runInside(cgroup, [`${program}-${kind}`]);
+    await once(child, 'exit');
+    profiler.unwatch(cgroup);
+    // Some of the time what is drained is of instances that are gone.
+    if (round % 3 === 0) all.push(...named(await profiler.drain()));
+  }
+  all.push(...named(await profiler.drain()));
+  const wrong = all.filter(({ cgroup, names }) =>
+    kinds.some((kind) => names.includes(kind) && kindOf.get(cgroup) !== kind),
+  );
+  t.same(wrong, []);
+  t.ok(all.length > 20);
+  t.ok(new Set(all.map(({ cgroup }) => cgroup)).size > 10);
+});
+
+/** The same shares by `perf record` at the same rate; null where it does not run. */
+async function perfShares(
+  pid: number,
+  file: string,
+): Promise<{ samples: number; shares: Record<string, number> } | null> {
+  const record = ['record', '-e', 'cpu-clock', '-F', String(HERTZ), '-o', file, '-p', String(pid), '--', 'sleep', '2'];
+  const [code] = (await once(spawn('perf', record, { stdio: 'ignore' }), 'exit').catch(() => [1])) as [number];
+  if (code !== 0) return null;
+  const { stdout } = spawnSync('perf', ['script', '-i', file, '-F', 'ip,sym'], { encoding: 'utf8' });
+  const names = stdout
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/)[1] ?? '')
+    .filter((name) => Object.hasOwn(SHARES, name));
+  const shares = Object.keys(SHARES).map((name) => [name, names.filter((each) => each === name).length / names.length]);
+  return { samples: names.length, shares: Object.fromEntries(shares) };
+}

@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { mountedAt } from '../../agent/isolate.js';
+import { type DrainedStacks, native, packageRoot, type StackProfilerHandle } from '../../native/index.js';
+
+type Teardown = { teardown(action: () => Promise<void>): void };
+
+let made = 0;
+
+/** A cgroup of the test's own, v2 wherever this host has it. Gone at the end of the test, after all that runs in it. */
+export async function makeCgroup(test: Teardown): Promise<string> {
+  const mount = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find((path) => mountedAt(path) === 'cgroup2');
+  if (mount === undefined) throw new Error('cgroup v2 is mounted nowhere on this host');
+  made += 1;
+  const cgroup = join(mount, `shoal-native-test-${process.pid}-${made}`);
+  await mkdir(cgroup);
+  test.teardown(() => removeCgroup(cgroup));
+  return cgroup;
+}
+
+/** A process that has told of its end still has to leave its cgroup. */
+export async function removeCgroup(cgroup: string): Promise<void> {
+  for (;;) {
+    try {
+      await rmdir(cgroup);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY') throw error;
+      await setTimeout(10);
+    }
+  }
+}
+
+export async function makeFolder(test: Teardown): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-native-'));
+  test.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Compiles a program of test/native/workloads. */
+export function compile(source: string, target: string, compiler: readonly string[]): void {
+  const [program = '', ...options] = compiler;
+  const path = join(packageRoot(), 'test/native/workloads', source);
+  const { status, stderr } = spawnSync(program, [...options, path, '-o', target], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${compiler.join(' ')} ${path}: ${stderr}`);
+}
+
+/** Runs a command in the cgroup from its first instruction on. */
+export function runInside(cgroup: string, argv: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
+  return spawn('sh', ['-c', 'echo $$ > "$0"/cgroup.procs && exec "$@"', cgroup, ...argv], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+  });
+}
+
+export async function end(child: ChildProcess): Promise<void> {
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exited;
+}
+
+export function startProfiler(test: Teardown, hertz: number): StackProfilerHandle {
+  const profiler = native.createStackProfiler();
+  test.teardown(async () => profiler.close());
+  profiler.start(hertz);
+  return profiler;
+}
+
+export interface NamedStack {
+  cgroup: string;
+  kind: string;
+  count: number;
+  seconds: number;
+  /** Names of functions, leaf first. */
+  names: string[];
+}
+
+export function named({ stacks, functions }: DrainedStacks): NamedStack[] {
+  return stacks.map(({ frames, ...rest }) => ({ ...rest, names: frames.map((each) => functions[each]?.name ?? '?') }));
+}
+
+/** Drains until there are so many samples in all. */
+export async function gather(profiler: StackProfilerHandle, count: number): Promise<NamedStack[]> {
+  const all: NamedStack[] = [];
+  for (let found = 0; found < count; ) {
+    await setTimeout(100);
+    const stacks = named(await profiler.drain());
+    for (const each of stacks) found += each.count;
+    all.push(...stacks);
+  }
+  return all;
+}
