@@ -8,30 +8,47 @@ export interface Origins {
   steps: number;
 }
 
-const ORIGINS_MAX = 8;
-/** Of the steps forecast, the share from one origin to the next. */
+/** The newest ones say how things are now. */
+const RECENT_MAX = 8;
+/** Of the steps forecast, the share from one of them to the next. */
 const SPACING = 0.5;
+/** The others lie further back: at the same place of the season, or evenly, so that not all stand in one night. */
+const BACK_MAX = 16;
+/** Learning at so many of them must do. */
+const LEARNT_MAX = 8;
 
-/** The newest origins before `count` values that leave `least` to learn from; none when there are too few values. */
-export function chooseOrigins(count: number, steps: number, least: number): Origins {
+/**
+ * Origins before `count` values that leave `least` to learn from: the newest half a horizon apart, and others at the same
+ * place of earlier seasons, as far back as there are values; none when those are too few. `season` is the shortest one,
+ * undefined where there is none.
+ */
+export function chooseOrigins(count: number, steps: number, least: number, season?: number): Origins {
   const tested = Math.min(steps, count - least);
   if (tested < 1) return { counts: [], steps: 0 };
+  const last = count - tested;
+  const room = last - least;
   const spacing = Math.max(1, Math.round(tested * SPACING));
-  const number = Math.min(ORIGINS_MAX, 1 + Math.floor((count - tested - least) / spacing));
-  const counts = Array.from({ length: number }, (_, i) => count - tested - (number - 1 - i) * spacing);
+  const back = season === undefined ? Math.floor(room / BACK_MAX) : season * Math.ceil(spacing / season);
+  const distances = [
+    ...Array.from({ length: RECENT_MAX }, (_, i) => i * spacing),
+    ...Array.from({ length: BACK_MAX }, (_, i) => (i + 1) * Math.max(spacing, back)),
+  ].filter((distance) => distance <= room);
+  const counts = [...new Set(distances)].sort((a, b) => b - a).map((distance) => last - distance);
   return { counts, steps: tested };
 }
 
 /**
  * What the method would have forecast at each origin, knowing only the values before; null when it cannot at one of them.
- * A dear method learns at the oldest origin only and takes in what came after, which is as honest and somewhat strict.
+ * What was learnt is kept for a few origins, by a dear method for all of them, and takes in what came after: as honest, and
+ * somewhat strict.
  */
 export function replay(method: Method, values: readonly number[], { counts, steps }: Origins): number[][] | null {
   const trials: number[][] = [];
+  const every = method.dear ? counts.length : Math.ceil(counts.length / LEARNT_MAX);
   let go = null;
-  for (const count of counts) {
+  for (const [i, count] of counts.entries()) {
     const known = values.slice(0, count);
-    if (go === null || !method.dear) go = method.learn(known);
+    if (i % every === 0) go = method.learn(known);
     const points = go?.(known, steps);
     if (points === undefined || !points.every(Number.isFinite)) return null;
     trials.push(points);

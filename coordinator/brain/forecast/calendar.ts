@@ -1,7 +1,7 @@
 import type { Calendar } from './methods.js';
 
-const DAY_SECONDS = 86_400;
-const WEEK_DAYS = 7;
+export const DAY_SECONDS = 86_400;
+export const WEEK_DAYS = 7;
 /** Steps of a day below which its course says nothing. */
 const STEPS_MIN = 4;
 

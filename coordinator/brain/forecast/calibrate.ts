@@ -1,14 +1,15 @@
 import type { Origins } from './backtest.js';
+import { errorsOf, meanError, nearSums, type TrialErrors, total } from './errors.js';
 import { quantile } from './predict.js';
-import { normalQuantile } from './random.js';
+import { normalQuantile, studentQuantile } from './random.js';
 import type { ForecastInterval } from './types.js';
-
-/** Errors of so many steps before and after tell how large those of a step are, at least and as a share of the step. */
-const NEAR_MIN = 2;
-const NEAR_SHARE = 0.25;
 
 /** Errors below this say nothing: values are in units of the largest. */
 const SIZE_MIN = 1e-12;
+/** A trial so many horizons ago says half as much of how large errors are now. */
+const RECENT_HALF_LIFE = 3;
+/** Of what errors have lately grown by, in logarithms, the share that intervals are widened by: it goes back in part. */
+const RECENT_SHARE = 0.5;
 
 export interface Calibrated {
   intervals: ForecastInterval[];
@@ -26,19 +27,16 @@ export function calibrate(
   mean: readonly number[],
   trials: readonly (readonly number[])[],
   known: readonly (number | null)[],
-  { counts, steps }: Origins,
+  origins: Origins,
   levels: readonly number[],
   floor: number,
 ): Calibrated {
-  const errors = trials.map((points, at) =>
-    points.map((point, h) => {
-      const value = known[(counts[at] as number) + h];
-      return value === null || value === undefined ? null : Math.abs(value - point);
-    }),
-  );
+  const errors = errorsOf(trials, known, origins);
   const all = errors.flat().filter((error) => error !== null);
   const widths =
-    all.length === 0 ? wander(known, levels, mean.length) : measured(errors, { counts, steps }, levels, mean.length);
+    all.length === 0
+      ? wander(known, levels, mean.length)
+      : measured(errors, known.length, origins, levels, mean.length);
   return {
     error: all.length === 0 ? null : all.reduce((sum, error) => sum + error, 0) / all.length,
     intervals: levels.map((level, i) => ({
@@ -50,42 +48,53 @@ export function calibrate(
 }
 
 function measured(
-  errors: readonly (readonly (number | null)[])[],
+  errors: readonly TrialErrors[],
+  count: number,
   { counts, steps }: Origins,
   levels: readonly number[],
   ahead: number,
 ): number[][] {
-  const stretches = 1 + ((counts.at(-1) ?? 0) - (counts[0] ?? 0)) / steps;
-  const sizes = Array.from({ length: steps }, (_, h) => usualSize(errors, h));
-  const ratios = errors
-    .flatMap((trial) => trial.map((error, h) => (error === null ? null : error / (sizes[h] as number))))
+  const { sums, numbers } = total(errors.map(nearSums), steps);
+  const sizes = sums.map((sum, h) => Math.max(SIZE_MIN, sum / Math.max(1, numbers[h] as number)));
+  const measures = errors.map((trial) =>
+    trial.map((error, h) => (error === null ? null : error / (sizes[h] as number))),
+  );
+  const ratios = measures
+    .flat()
     .filter((ratio) => ratio !== null)
     .sort((a, b) => a - b);
   const last = sizes.at(-1) ?? 0;
-  // The size of errors is itself known from few stretches that do not overlap, n of them: what is to come differs from their
-  // mean by √(1 + 1/n) as much as a stretch from the true one.
-  const unknown = Math.sqrt(1 + 1 / stretches);
+  const stretches = counts.reduce(
+    (sum, at, i) => sum + (i === 0 ? 1 : Math.min(1, (at - (counts[i - 1] ?? 0)) / steps)),
+    0,
+  );
+  const lately = grown(
+    measures,
+    counts.map((at) => (count - steps - at) / steps),
+  );
   return levels.map((level) => {
     const share = Math.min(1, (level * (ratios.length + 1)) / ratios.length);
-    const factor = unknown * quantile(ratios, share);
+    // Steps of one trial err together, so that only trials that do not overlap count as known errors: few of them leave the
+    // size of errors in doubt as they do in Student's t.
+    const doubt = studentQuantile(0.5 + level / 2, 1 + stretches) / normalQuantile(0.5 + level / 2);
+    const factor = doubt * lately * quantile(ratios, share);
     // Beyond what was tried, errors grow as a random walk's.
     return Array.from({ length: ahead }, (_, h) => factor * (sizes[h] ?? last * Math.sqrt((h + 1) / steps)));
   });
 }
 
-/** Mean absolute error about the step `h`, never 0. */
-function usualSize(errors: readonly (readonly (number | null)[])[], h: number): number {
-  const reach = Math.max(NEAR_MIN, Math.round(NEAR_SHARE * h));
+/** By which factor errors have lately been larger than over all trials, damped; at least 1. `ages` of the trials in horizons. */
+function grown(measures: readonly TrialErrors[], ages: readonly number[]): number {
   let sum = 0;
-  let count = 0;
-  for (const trial of errors) {
-    for (const error of trial.slice(Math.max(0, h - reach), h + reach + 1)) {
-      if (error === null) continue;
-      sum += error;
-      count += 1;
-    }
+  let weights = 0;
+  for (const [at, trial] of measures.entries()) {
+    const size = meanError(trial);
+    if (size === null) continue;
+    const weight = 0.5 ** ((ages[at] as number) / RECENT_HALF_LIFE);
+    sum += weight * size;
+    weights += weight;
   }
-  return Math.max(SIZE_MIN, sum / Math.max(1, count));
+  return weights > 0 ? Math.max(1, sum / weights) ** RECENT_SHARE : 1;
 }
 
 /** Half the width of a random walk's intervals, by its steps' size. */

@@ -1,8 +1,10 @@
+import { anchored } from './anchor.js';
 import { chooseOrigins, type Origins, replay } from './backtest.js';
-import { calendarOf } from './calendar.js';
+import { calendarOf, DAY_SECONDS, WEEK_DAYS } from './calendar.js';
 import { calibrate } from './calibrate.js';
 import { cleaned } from './clean.js';
-import { type Calendar, type Method, methodsFor, naive } from './methods.js';
+import { errorsOf, meanError } from './errors.js';
+import { type Calendar, type Method, methodsFor, naive, weeklyMethodsFor } from './methods.js';
 import { proposeSeasons } from './seasons.js';
 import { transformsFor } from './transform.js';
 import type { Forecast } from './types.js';
@@ -45,8 +47,12 @@ const TRIMMED = 0.25;
 const KEPT = 0.75;
 /** Errors within this share of the values' spread are equal. */
 const EQUAL_ERROR = 1e-6;
+/** A week that is not known to be a season is tried from so many days on: one is learnt from, and there are some to try. */
+const WEEK_TRIED_DAYS = 11;
 
 interface Candidate extends Member {
+  /** As now, or as a season ago. */
+  simple: boolean;
   points: number[];
   trials: number[][];
   /** Mean absolute error of each trial; null where no value is known. */
@@ -55,7 +61,8 @@ interface Candidate extends Member {
 
 /**
  * Forecast by many simple methods on two scales, each weighed by how well it would have forecast the last stretches of
- * the values, of which each step takes the weighted mean of the middle half. Combining beats choosing: Bates & Granger,
+ * the values, of which each step takes the weighted mean of the middle half, drawn towards the simplest ones where those did
+ * better (anchor.ts). Combining beats choosing: Bates & Granger,
  * Oper. Res. Q. 20 (1969) 451; the M4 competition's results, Makridakis et al. (2020). Throws RangeError, saying why, for
  * values or seasons that it cannot work with.
  *
@@ -71,15 +78,23 @@ export function combine(values: readonly (number | null)[], steps: number, optio
   checkSeasons(seasons, known.length);
   const bound = boundsOf(known.filter((value) => value !== null));
   const history = cleaned(known, seasons).map((value) => Math.min(bound.upper, Math.max(bound.lower, value)));
-  const origins = chooseOrigins(history.length, ahead, 2 * (seasons.at(-1) ?? 4) + (seasons[0] ?? 4));
+  const week = weekToTry(seasons, history.length, options);
+  const least = week === null ? 2 * (seasons.at(-1) ?? 4) + (seasons[0] ?? 4) : week + 2 * (seasons[0] ?? 4);
+  const origins = chooseOrigins(history.length, ahead, least, seasons[0]);
   const equal = EQUAL_ERROR * (bound.upper - bound.lower);
   const calendar = calendarOf(seasons, skipped, options);
   const candidates = weigh(
-    methodsOf(seasons, history, calendar).flatMap((method) => tryOut(method, history, known, origins, ahead, bound)),
+    methodsOf(seasons, week, history, calendar).flatMap((method) =>
+      tryOut(method, history, known, origins, ahead, bound),
+    ),
     equal,
   );
-  const mean = blend(candidates.map(({ points, weight }) => ({ points, weight })));
-  const trials = origins.counts.map((_, at) => blendOfOthers(candidates, at, equal));
+  const combination = {
+    points: blend(candidates.map(({ points, weight }) => ({ points, weight }))),
+    trials: origins.counts.map((_, at) => blendOfOthers(candidates, at, equal)),
+  };
+  const simple = candidates.filter((candidate) => candidate.simple);
+  const { points: mean, trials, shares: drawn } = anchored(combination, simple, known, origins, equal);
   const { intervals, error } = calibrate(mean, trials, known, origins, options.levels ?? [], bound.floor);
   const later = (points: readonly number[]) => points.slice(trailing).map((value) => value * unit);
   return {
@@ -88,7 +103,13 @@ export function combine(values: readonly (number | null)[], steps: number, optio
     mean: later(mean),
     intervals: intervals.map(({ level, lower, upper }) => ({ level, lower: later(lower), upper: later(upper) })),
     members: candidates
-      .map(({ name, weight, error }) => ({ name, weight, error: error === null ? null : error * unit }))
+      .map((candidate) => ({
+        name: candidate.name,
+        weight:
+          candidate.weight * (drawn[0] as number) +
+          (candidate.simple ? (drawn[1 + simple.indexOf(candidate)] as number) : 0),
+        error: candidate.error === null ? null : candidate.error * unit,
+      }))
       .toSorted((a, b) => b.weight - a.weight),
     backtest: origins,
     error: error === null ? null : error * unit,
@@ -143,14 +164,39 @@ function boundsOf(values: readonly number[]): Bounds {
   return { lower: Math.max(floor, low - (high - low)), upper: high + (high - low), floor };
 }
 
-function methodsOf(seasons: readonly number[], history: readonly number[], calendar: Calendar | null): Method[] {
-  const plain = (seasons.length === 0 ? [1] : seasons).map(naive);
-  return [...plain, ...transformsFor(history).flatMap((scale) => methodsFor(seasons, scale, calendar))];
+/** Seven of the days that were found, in steps, when there are too few of them to tell whether a week is a season. */
+function weekToTry(
+  seasons: readonly number[],
+  count: number,
+  { seasons: given, stepSeconds }: CombineOptions,
+): number | null {
+  const [day] = seasons;
+  if (day === undefined || seasons.length > 1 || given !== undefined) return null;
+  const isDay = stepSeconds === undefined || day * stepSeconds === DAY_SECONDS;
+  return isDay && count >= WEEK_TRIED_DAYS * day ? WEEK_DAYS * day : null;
+}
+
+function methodsOf(
+  seasons: readonly number[],
+  week: number | null,
+  history: readonly number[],
+  calendar: Calendar | null,
+): { method: Method; simple: boolean }[] {
+  const [day] = seasons;
+  const plain = [1, ...seasons, ...(week === null ? [] : [week])].map((length) => ({
+    method: naive(length),
+    simple: true,
+  }));
+  const others = transformsFor(history).flatMap((scale) => [
+    ...methodsFor(seasons, scale, calendar),
+    ...(day === undefined || week === null ? [] : weeklyMethodsFor(day, week, scale)),
+  ]);
+  return [...plain, ...others.map((method) => ({ method, simple: false }))];
 }
 
 /** What the method forecasts, now and at each origin; nothing when it cannot. */
 function tryOut(
-  method: Method,
+  { method, simple }: { method: Method; simple: boolean },
   history: readonly number[],
   known: readonly (number | null)[],
   origins: Origins,
@@ -162,21 +208,9 @@ function tryOut(
   if (points === undefined || trials === null || !points.every(Number.isFinite)) return [];
   const bounded = (list: readonly number[]) => list.map((value) => Math.min(upper, Math.max(lower, value)));
   const inside = trials.map(bounded);
-  const errors = inside.map((trial, at) => errorOf(trial, known, origins.counts[at] as number));
-  return [{ name: method.name, points: bounded(points), trials: inside, errors, error: usualOf(errors), weight: 0 }];
-}
-
-/** Mean absolute error where values are known; null where none is. */
-function errorOf(points: readonly number[], known: readonly (number | null)[], from: number): number | null {
-  let sum = 0;
-  let count = 0;
-  for (const [h, point] of points.entries()) {
-    const value = known[from + h];
-    if (value === null || value === undefined) continue;
-    sum += Math.abs(value - point);
-    count += 1;
-  }
-  return count > 0 ? sum / count : null;
+  const errors = errorsOf(inside, known, origins).map(meanError);
+  const { name } = method;
+  return [{ name, simple, points: bounded(points), trials: inside, errors, error: usualOf(errors), weight: 0 }];
 }
 
 /** Mean of the smaller three quarters: the trial that meets an outlier or a shift says little of who is right now. */

@@ -52,6 +52,13 @@ export function methodsFor(seasons: readonly number[], scale: Transform, calenda
   return all.filter((method) => method !== null).map((method) => onScale(method, scale));
 }
 
+/** Those that need no more than one week to learn what a week ago tells, where a week is not known to be a season. */
+export function weeklyMethodsFor(day: number, week: number, scale: Transform): Method[] {
+  const seasons = [day, week];
+  const all = [differenced(week, [day]), autoregression(seasons), autoregression(seasons, week), analogy(seasons)];
+  return all.map((method) => onScale({ ...method, name: `${method.name}, with the week` }, scale));
+}
+
 /** The last value, or that of a season ago. */
 export function naive(length: number): Method {
   return {

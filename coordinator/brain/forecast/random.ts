@@ -27,6 +27,23 @@ export function normalQuantile(share: number): number {
   return x - u / (1 + (x * u) / 2);
 }
 
+/**
+ * Quantile of Student's t, the share below it given, with at least 2 degrees of freedom, which need not be whole; to 1 % up to
+ * shares of 0.98, somewhat low beyond. Fisher & Cornish's expansion about the normal one: Abramowitz & Stegun, Handbook of
+ * Mathematical Functions (1964), 26.7.5.
+ */
+export function studentQuantile(share: number, degrees: number): number {
+  const z = normalQuantile(share);
+  const q = z * z;
+  const terms = [
+    (q + 1) / 4,
+    ((5 * q + 16) * q + 3) / 96,
+    (((3 * q + 19) * q + 17) * q - 15) / 384,
+    ((((79 * q + 776) * q + 1482) * q - 1920) * q - 945) / 92_160,
+  ];
+  return z * terms.reduce((sum, term, i) => sum + term / degrees ** (i + 1), 1);
+}
+
 /** Distribution function of the standard normal for x ≤ 0, by the continued fraction of its tail or a power series. */
 function normalShare(x: number): number {
   const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);

@@ -1,4 +1,5 @@
 import { laggedProducts } from './autocorrelation.js';
+import { DAY_SECONDS, WEEK_DAYS } from './calendar.js';
 import { quantile } from './predict.js';
 import { fitProfile, movingMean } from './profile.js';
 import { bridge, mean } from './start.js';
@@ -16,9 +17,12 @@ const STRENGTH_MIN = 0.3;
 const SECOND_MIN = 0.1;
 /** A shorter lag this near to the best one is the season; the best one is its multiple. */
 const NEAR_BEST = 0.85;
+/** Nor need a day be quite the best: what clocks say is no accident. */
+const NEAR_DAY = 0.9;
+/** A hill reaches so far to either side of its top, as a share of the lag. */
+const HILL_SHARE = 0.02;
 /** A long season is so many short ones, at most. */
 const MULTIPLE_MAX = 32;
-const WEEK_DAYS = 7;
 /** Below this share of the variance nothing is left that could have a season. */
 const LEFT_MIN = 1e-3;
 
@@ -57,9 +61,17 @@ function firstSeason(series: readonly number[], lagMax: number, { stepSeconds }:
     if (r >= (correlation[lag - 1] as number) && r >= (correlation[lag + 1] as number)) peaks.push({ lag, r });
   }
   const best = Math.max(...peaks.map(({ r }) => r));
-  const day = stepSeconds === undefined ? 0 : 86_400 / stepSeconds;
-  const daily = peaks.find(({ lag, r }) => lag === day && r >= NEAR_BEST * best);
-  return (daily ?? peaks.find(({ r }) => r >= NEAR_BEST * best))?.lag ?? null;
+  const found = peaks.find(({ r }) => r >= NEAR_BEST * best)?.lag;
+  if (found === undefined) return null;
+  // Long lags have fewer pairs, which moves the top of a broad hill: it is where the pairs that there are agree most.
+  const agreement = (lag: number): number => ((correlation[lag] as number) * series.length) / (series.length - lag);
+  const around = { from: Math.floor(found * (1 - HILL_SHARE)), to: Math.ceil(found * (1 + HILL_SHARE)) };
+  let top = found;
+  for (let lag = around.from; lag <= Math.min(lagMax, around.to); lag++) if (agreement(lag) > agreement(top)) top = lag;
+  const day = stepSeconds === undefined ? 0 : DAY_SECONDS / stepSeconds;
+  const isDay =
+    Number.isInteger(day) && day >= STEPS_MIN && day < lagMax && agreement(day) >= NEAR_DAY * agreement(top);
+  return isDay ? day : top;
 }
 
 function secondSeason(series: readonly number[], first: number, lagMax: number): number | null {
