@@ -112,6 +112,7 @@ export class Agent {
       await instance.adopt();
     }
     await this.#removeStrayCgroups();
+    void this.#tools.rootfs.collect();
     this.#opened = true;
     this.#changed();
   }

@@ -117,13 +117,12 @@ export async function probeHost(): Promise<Requirement[]> {
     ),
     requirement(
       'overlay',
-      'overlay file systems, for `rootfs` of a folder',
+      'overlay file systems, for `image` and `rootfs` of a folder',
       false,
       'a kernel with CONFIG_OVERLAY_FS; modprobe overlay',
       probeOverlay(),
     ),
     requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
-    requirement('umoci', 'umoci, to unpack images', false, 'apt-get install umoci', probeTool('umoci')),
   ];
 }
 

@@ -175,6 +175,7 @@ export class Instance {
   /** Takes over what an earlier agent started; a shim that is dead is reaped and counts as an end of the process. */
   async adopt(): Promise<void> {
     const here = this.#tools.paths.instance(this.id);
+    this.#tools.rootfs.hold(this.made, this.id);
     await makeSocketFolder(this.#tools.paths, this.#record);
     await this.#listen();
     const shimPid = await readPid(here.shimPid);
@@ -443,6 +444,7 @@ export class Instance {
       await this.#saving;
       await this.#cgroup.remove();
       await rm(here.directory, { recursive: true, force: true });
+      this.#tools.rootfs.release(this.id);
       this.#tools.gone(this);
     } catch (error) {
       this.#tools.log.error({ err: error, instance: this.id }, 'cannot remove an instance; trying again');

@@ -33,7 +33,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const { paths } = tools;
   const here = paths.instance(record.id);
   const ids = idsOfSlot(paths.run, record.slot);
-  const rootfs = await tools.rootfs.make(record.made);
+  const rootfs = await tools.rootfs.make(record.made, record.id);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
   const peersFolder = paths.peers(record.app, record.component);

@@ -12,7 +12,6 @@ import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { prepareCgroupRoot } from './cgroup.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
-import { Images } from './images.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
 import { Paths } from './paths.js';
@@ -22,12 +21,14 @@ import { closedFolder, Sources } from './sources.js';
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 
 const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
-                   [--stop-instances]
+                   [--images DIR] [--images-bytes N] [--stop-instances]
   --socket PATH     Unix socket of the coordinator (default /run/shoal/coordinator.sock)
   --run DIR         state folder, on a file system that a restart of the agent survives (default /run/shoal)
   --name NAME       name of this host (default its hostname)
   --label KEY=VALUE a label of this host for the rules of manifests, such as zone=rack-3; may be given again
   --taint NAME      keeps instances away whose component does not tolerate it; may be given again
+  --images DIR      image store, on a disk that has room (default images in the state folder)
+  --images-bytes N  images that nobody uses are removed when the store is bigger (default ${LIMITS.imageStoreBytesMax})
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on`;
 
 interface Options {
@@ -36,6 +37,8 @@ interface Options {
   name: string;
   labels: Record<string, string>;
   taints: string[];
+  images: string;
+  imagesBytes: number;
   stopInstances: boolean;
 }
 
@@ -49,20 +52,28 @@ function readOptions(words: string[]): Options | null {
         name: { type: 'string', default: hostname() },
         label: { type: 'string', multiple: true, default: [] },
         taint: { type: 'string', multiple: true, default: [] },
+        images: { type: 'string' },
+        'images-bytes': { type: 'string', default: String(LIMITS.imageStoreBytesMax) },
         'stop-instances': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
     if (values.help) return null;
+    const { images = join(values.run, 'images') } = values;
+    const imagesBytes = Number(values['images-bytes']);
+    if (!Number.isSafeInteger(imagesBytes) || imagesBytes < 1) {
+      throw new Error(`--images-bytes must be a whole number of bytes, not ${values['images-bytes']}`);
+    }
     for (const [name, path] of [
       ['--run', values.run],
+      ['--images', images],
       ['--socket', values.socket],
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
     const { socket, run, name, taint: taints, 'stop-instances': stopInstances } = values;
     for (const taint of taints) assertLabel('--taint', taint);
-    return { socket, run, name, labels: readLabels(values.label), taints, stopInstances };
+    return { socket, run, name, labels: readLabels(values.label), taints, images, imagesBytes, stopInstances };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -108,11 +119,9 @@ async function run(options: Options, log: Logger): Promise<void> {
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
   const clock = () => Date.now();
-  const rootfs = new RootfsMaker(
-    paths,
-    new Sources(join(paths.sources, randomUUID()), native),
-    new Images(paths.images, clock),
-  );
+  const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native };
+  const rootfs = new RootfsMaker(paths, new Sources(join(paths.sources, randomUUID()), native), images);
+  await rootfs.open();
   const tools = { userNamespace, paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
   const agent = new Agent(tools, profiler);
   await agent.open();

@@ -1,47 +1,25 @@
-import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ShoalError } from '../protocol/errors.js';
 import { runTool } from './run-tool.js';
 
 const MOUNT_MS_MAX = 10_000;
-const mounted = new Map<string, Promise<string>>();
 
 /**
- * The given folder with the mount points added, without touching it: a read-only overlay of both (kernel document
- * filesystems/overlayfs, "Multiple lower layers"). It lives in the agent's own mount namespace and goes with it.
+ * Mounts the folders over one another, the first on top, read-only and without touching them (kernel document
+ * filesystems/overlayfs, "Multiple lower layers"). The mount lives in the agent's own mount namespace and goes with it.
  */
-export function overlayReadOnly(
-  folder: string,
-  mountPoints: string,
-  parent: string,
-  makeMountPoints: (folder: string) => Promise<void>,
-): Promise<string> {
-  const known = mounted.get(folder);
-  if (known !== undefined) return known;
-  const mounting = mount(folder, mountPoints, parent, makeMountPoints);
-  mounted.set(folder, mounting);
-  // A failed mount is tried again the next time; this caller gets the error from `mounting` itself.
-  mounting.catch(() => mounted.delete(folder));
-  return mounting;
-}
-
-async function mount(
-  folder: string,
-  mountPoints: string,
-  parent: string,
-  makeMountPoints: (folder: string) => Promise<void>,
-): Promise<string> {
-  if (/[,:\\]/.test(folder)) {
-    throw new ShoalError(
-      'SHOAL_E_START',
-      `rootfs ${folder}: a path with a comma, colon or backslash cannot be mounted`,
-    );
-  }
-  await makeMountPoints(mountPoints);
-  const target = join(parent, createHash('sha256').update(folder).digest('hex').slice(0, 16));
+export async function mountReadOnly(folders: readonly string[], target: string): Promise<void> {
   await mkdir(target, { recursive: true });
-  const options = `ro,nodev,nosuid,lowerdir=${folder}:${mountPoints}`;
-  await runTool('mount', ['-t', 'overlay', 'overlay', '-o', options, target], MOUNT_MS_MAX, 'SHOAL_E_START');
-  return target;
+  // Short names in place of the folders': mount(2) takes one page of options, and some characters are not possible.
+  const links = `${target}.layers`;
+  await rm(links, { recursive: true, force: true });
+  await mkdir(links, { mode: 0o700 });
+  await Promise.all(folders.map((folder, at) => symlink(folder, join(links, String(at)))));
+  const lower = folders.map((_, at) => at).join(':');
+  const options = `ro,nodev,nosuid,lowerdir=${lower}`;
+  // The newer interface, which libmount prefers, takes no option longer than 256 characters.
+  const env = { ...process.env, LIBMOUNT_FORCE_MOUNT2: 'always' };
+  const words = ['-t', 'overlay', 'overlay', '-o', options, target];
+  await runTool('mount', words, MOUNT_MS_MAX, 'SHOAL_E_START', { cwd: links, env });
+  await rm(links, { recursive: true });
 }

@@ -26,10 +26,6 @@ export class Paths {
   get apps(): string {
     return join(this.run, 'apps');
   }
-  /** Unpacked images, by hash of their reference. */
-  get images(): string {
-    return join(this.run, 'images');
-  }
   /** Root file systems that instances share, read-only. */
   get rootfs(): string {
     return join(this.run, 'rootfs');

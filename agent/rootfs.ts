@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -6,8 +7,8 @@ import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { Component } from '../protocol/manifest.js';
 import { isErrno } from './cgroup.js';
-import type { Images } from './images.js';
-import { overlayReadOnly } from './overlay.js';
+import { ImageStore, type StoreOptions } from './image-store/store.js';
+import { mountReadOnly } from './overlay.js';
 import type { Paths } from './paths.js';
 import type { Sources } from './sources.js';
 
@@ -40,23 +41,40 @@ const MODULES_INSIDE = '/node_modules';
 export class RootfsMaker {
   readonly #paths: Paths;
   readonly #sources: Sources;
-  readonly #images: Images;
+  readonly #images: ImageStore;
+  readonly #mounted = new Map<string, Promise<string>>();
   #host: Promise<string> | undefined;
 
-  constructor(paths: Paths, sources: Sources, images: Images) {
+  constructor(paths: Paths, sources: Sources, images: Omit<StoreOptions, 'mounts' | 'mountPoints'>) {
     this.#paths = paths;
     this.#sources = sources;
-    this.#images = images;
+    this.#images = new ImageStore({ ...images, mounts: paths.rootfs, mountPoints: () => this.#makeMountPoints() });
+  }
+
+  open(): Promise<void> {
+    return this.#images.open();
+  }
+
+  /** What the instance's root is made of stays until it is released. */
+  hold({ source }: Component, instance: string): void {
+    if (source.kind === 'image') this.#images.hold(source.image, instance);
+  }
+
+  release(instance: string): void {
+    this.#images.release(instance);
+  }
+
+  /** Removes images for which there is no more room, once all instances are known. */
+  collect(): Promise<void> {
+    return this.#images.collect();
   }
 
   /** Throws SHOAL_E_START or SHOAL_E_HOST with what is wrong when the component's source cannot be had. */
-  async make(component: Component): Promise<Rootfs> {
+  async make(component: Component, instance: string): Promise<Rootfs> {
     const { source } = component;
     if (source.kind === 'image') {
-      const image = await this.#images.unpack(source.image);
-      await makeMountPoints(image.rootfs);
-      const { command, env, workingFolder } = image;
-      return { path: image.rootfs, binds: [], workingFolder, command, env };
+      const { rootfs, command, env, workingFolder } = await this.#images.get(source.image, instance);
+      return { path: rootfs, binds: [], workingFolder, command, env };
     }
     if (source.kind === 'build') {
       throw new ShoalError('SHOAL_E_HOST', 'this version does not build images: give `image` or `rootfs` instead');
@@ -68,14 +86,27 @@ export class RootfsMaker {
       this.#host ??= this.#makeHost();
       return { path: await this.#host, binds: [...(await this.#hostBinds()), ...app], workingFolder };
     }
-    const given = await this.#folder(source.rootfs);
-    const path = await overlayReadOnly(
-      given,
-      join(this.#paths.rootfs, 'mount-points'),
-      this.#paths.rootfs,
-      makeMountPoints,
-    );
-    return { path, binds: app, workingFolder };
+    return { path: await this.#given(await this.#folder(source.rootfs)), binds: app, workingFolder };
+  }
+
+  /** A folder that somebody has given as a root, with the mount points added. */
+  #given(folder: string): Promise<string> {
+    const known = this.#mounted.get(folder);
+    if (known !== undefined) return known;
+    const target = join(this.#paths.rootfs, createHash('sha256').update(folder).digest('hex').slice(0, 16));
+    const mounting = this.#makeMountPoints()
+      .then((mountPoints) => mountReadOnly([folder, mountPoints], target))
+      .then(() => target);
+    this.#mounted.set(folder, mounting);
+    // A failed mount is tried again the next time; this caller gets the error from `mounting` itself.
+    mounting.catch(() => this.#mounted.delete(folder));
+    return mounting;
+  }
+
+  async #makeMountPoints(): Promise<string> {
+    const folder = join(this.#paths.rootfs, 'mount-points');
+    await makeMountPoints(folder);
+    return folder;
   }
 
   async #folder(path: string): Promise<string> {

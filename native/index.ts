@@ -59,6 +59,8 @@ export const native: NativeHost = {
   unmount: addon.unmount,
   mountCgroup2: addon.mountCgroup2,
   sdNotify: addon.sdNotify,
+  markDeleted: addon.markDeleted,
+  markOpaque: addon.markOpaque,
   createChannel: addon.createChannel,
   openChannel: addon.openChannel,
   listenPackets: addon.listenPackets,

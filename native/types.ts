@@ -14,6 +14,10 @@ export interface NativeHost {
   mountCgroup2(path: string): void;
   /** Tells systemd; false when not started by it. */
   sdNotify(state: string): boolean;
+  /** Makes a whiteout: hides what lower layers of an overlay have at the path. */
+  markDeleted(path: string): void;
+  /** Makes the folder hide what lower layers of an overlay have in theirs. */
+  markOpaque(path: string): void;
   /**
    * Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. Its
    * memory is taken by who opens a side first.

@@ -33,6 +33,8 @@ export const LIMITS = {
   controlMessagesBurstMax: 1_000,
   logFileBytesMax: 4 * 1024 * 1024,
   logFilesMax: 3,
+  /** Of a host's image store: beyond it what nobody uses is removed. */
+  imageStoreBytesMax: 20 * 1024 ** 3,
   eventsKeptMax: 2_000,
   /** Decisions kept in memory: of all components together, of one, of one that changed nothing; stored, of one. */
   decisionsKeptMax: 50_000,

@@ -7,6 +7,7 @@
 #include "host/mount.h"
 #include "host/process.h"
 #include "host/sd_notify.h"
+#include "host/whiteout.h"
 #include "profiler/cpu_profiler.h"
 #include "profiler/stack_profiler.h"
 
@@ -21,6 +22,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("unmount", Napi::Function::New(env, host::unmount, "unmount"));
   exports.Set("mountCgroup2", Napi::Function::New(env, host::mountCgroup2, "mountCgroup2"));
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
+  exports.Set("markDeleted", Napi::Function::New(env, host::markDeleted, "markDeleted"));
+  exports.Set("markOpaque", Napi::Function::New(env, host::markOpaque, "markOpaque"));
   exports.Set("createChannel", Napi::Function::New(env, fabric::createChannel, "createChannel"));
   exports.Set("openChannel", Napi::Function::New(env, fabric::openChannel, "openChannel"));
   exports.Set("listenPackets", Napi::Function::New(env, fabric::listenPackets, "listenPackets"));

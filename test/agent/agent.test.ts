@@ -5,7 +5,6 @@ import { pino } from 'pino';
 import t from 'tap';
 import { Agent } from '../../agent/agent.js';
 import { emptyDesired } from '../../agent/desired.js';
-import { Images } from '../../agent/images.js';
 import { Paths } from '../../agent/paths.js';
 import { RootfsMaker } from '../../agent/rootfs.js';
 import { Sources } from '../../agent/sources.js';
@@ -20,9 +19,16 @@ t.test('a stored desired state that is damaged is as none, and the next one from
   for (const damaged of ['{"revision":7,"apps":[]', '{"revision":"seven"}', '7', '{"revision":7,"apps":{"a":3}}']) {
     await writeFile(paths.desired, damaged);
     const clock = () => 0;
-    const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), new Images(paths.images, clock));
     const log = pino({ level: 'silent' });
+    const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), {
+      folder: paths.rootfs,
+      bytesMax: 1,
+      clock,
+      log,
+      native,
+    });
     const tools = { userNamespace: true, paths, rootfs, native, clock, log, shim: '/no/shim', crun: '/no/crun' };
+    await rootfs.open();
     const agent = new Agent(tools, null);
     await agent.open();
     t.equal(agent.applied, 0, damaged);

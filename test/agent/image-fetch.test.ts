@@ -1,5 +1,5 @@
 import t from 'tap';
-import { messageOf, sourceOf } from '../../agent/images.js';
+import { messageOf, sourceOf } from '../../agent/image-store/fetch.js';
 
 t.test('a reference without a transport is one of a registry', async (t) => {
   const given = {

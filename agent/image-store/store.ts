@@ -1,0 +1,286 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { NativeHost } from '../../native/index.js';
+import { ShoalError } from '../../protocol/errors.js';
+import { mountReadOnly } from '../overlay.js';
+import { runTool } from '../run-tool.js';
+import { removalFor, type StockImage } from './collection.js';
+import { StoreDisk } from './disk.js';
+import { fetchImage } from './fetch.js';
+import { type Digest, hexOf, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from './oci.js';
+import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
+
+/** A failed image is not tried again sooner. */
+const RETRY_MS = 5_000;
+const FETCHES_MAX = 3;
+const UNPACK_MS_MAX = 600_000;
+
+/** What instances of an image have in common. */
+export interface Image {
+  /** Its layers over one another, read-only. */
+  rootfs: string;
+  command: string[];
+  env: Record<string, string>;
+  workingFolder: string;
+}
+
+export interface StoreOptions {
+  folder: string;
+  /** Where roots are mounted; below folders that every user can pass. */
+  mounts: string;
+  /** Folders that every root needs and no image brings, such as the one that the control socket is bound to. */
+  mountPoints: () => Promise<string>;
+  bytesMax: number;
+  clock: () => number;
+  log: Logger;
+  native: Pick<NativeHost, 'unmount'>;
+}
+
+/** The whole of an image that is in the store. */
+interface Parts {
+  digest: Digest;
+  manifest: ImageManifest;
+  config: ImageConfig;
+}
+
+/**
+ * OCI images of this host: each blob fetched and each layer unpacked once, whatever images and instances use it, and
+ * the root of an image mounted once for all its instances. What a holder has asked for stays until it is released; the
+ * rest goes, longest unused first, when the store is bigger than its bound.
+ */
+export class ImageStore {
+  readonly #options: StoreOptions;
+  readonly #disk: StoreDisk;
+  /** Holder → reference. */
+  readonly #held = new Map<string, string>();
+  /** Images that are ready or on their way. */
+  readonly #images = new Map<string, Promise<Image>>();
+  readonly #loading = new Set<string>();
+  readonly #layers = new Map<Digest, Promise<boolean>>();
+  readonly #mounts = new Map<Digest, Promise<string>>();
+  readonly #failed = new Map<string, { error: ShoalError; atMs: number }>();
+  #collecting: Promise<void> = Promise.resolve();
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#disk = new StoreDisk(options.folder);
+  }
+
+  /** Removes what an earlier agent was in the middle of. */
+  open(): Promise<void> {
+    return this.#disk.open();
+  }
+
+  /** The image will not be removed before the holder is released. */
+  hold(reference: string, holder: string): void {
+    this.#held.set(holder, reference);
+  }
+
+  release(holder: string): void {
+    const reference = this.#held.get(holder);
+    this.#held.delete(holder);
+    if (reference === undefined || this.#isHeld(reference)) return;
+    this.#touch(reference)
+      .then(() => this.collect())
+      .catch((error: unknown) => this.#options.log.error({ err: error }, 'cannot remove images that are not used'));
+  }
+
+  /** The image for its holder, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. */
+  get(reference: string, holder: string): Promise<Image> {
+    this.hold(reference, holder);
+    const known = this.#images.get(reference);
+    if (known !== undefined) return known;
+    const failed = this.#failed.get(reference);
+    if (failed !== undefined && this.#options.clock() - failed.atMs < RETRY_MS) return Promise.reject(failed.error);
+    const loading = this.#load(reference);
+    this.#images.set(reference, loading);
+    return loading;
+  }
+
+  async #load(reference: string): Promise<Image> {
+    this.#loading.add(reference);
+    try {
+      await this.#collecting;
+      const parts = await this.#find(reference);
+      const rootfs = await this.#mount(parts);
+      const { command, env, workingFolder } = parts.config;
+      this.#failed.delete(reference);
+      return { rootfs, command, env, workingFolder };
+    } catch (error) {
+      this.#images.delete(reference);
+      if (!(error instanceof ShoalError)) throw error;
+      const told = new ShoalError(error.code, `image ${reference}: ${error.message}`, { cause: error });
+      this.#failed.set(reference, { error: told, atMs: this.#options.clock() });
+      throw told;
+    } finally {
+      this.#loading.delete(reference);
+      void this.collect();
+    }
+  }
+
+  /** By what is in the store, else from where the reference says. */
+  async #find(reference: string): Promise<Parts> {
+    const record = await this.#disk.readImage(reference);
+    const known = record === null ? null : await this.#assemble(record.manifest);
+    if (known !== null) return known;
+    // What was there and is damaged is found, and removed, only as it is read: manifest, then configuration, then layers.
+    for (let fetches = 0; fetches < FETCHES_MAX; fetches += 1) {
+      const manifest = await fetchImage(this.#disk, reference);
+      const parts = await this.#assemble(manifest);
+      if (parts === null) continue;
+      // Last of all: what has a record is whole.
+      await this.#disk.writeImage({ format: 1, reference, manifest, usedMs: this.#options.clock() });
+      return parts;
+    }
+    throw new ShoalError('SHOAL_E_START', 'what was fetched is damaged');
+  }
+
+  /** Unpacks what is not unpacked; null when something is missing. */
+  async #assemble(digest: Digest): Promise<Parts | null> {
+    const parts = await this.#read(digest);
+    if (parts === null) return null;
+    const { manifest, config } = parts;
+    let whole = true;
+    for (const [at, layer] of config.layers.entries()) {
+      const { blob, compression } = manifest.layers[at] as ImageManifest['layers'][number];
+      if (await this.#disk.hasLayer(layer)) continue;
+      const there = await this.#disk.hasBlob(blob);
+      if (!there || !(await this.#unpack({ archive: this.#disk.blob(blob), compression, blob, layer }))) whole = false;
+    }
+    return whole ? parts : null;
+  }
+
+  async #read(digest: Digest): Promise<Parts | null> {
+    const text = await this.#disk.readDocument(digest);
+    if (text === null) return null;
+    const manifest = parseManifest(text);
+    const configText = await this.#disk.readDocument(manifest.config);
+    if (configText === null) return null;
+    const config = parseConfig(configText);
+    if (config.layers.length !== manifest.layers.length) {
+      const detail = `the manifest has ${manifest.layers.length} layers, the configuration ${config.layers.length}`;
+      throw new ShoalError('SHOAL_E_START', detail);
+    }
+    return { digest, manifest, config };
+  }
+
+  /** Once, whoever else waits for the same layer; false when the archive was damaged and is removed. */
+  #unpack(order: Omit<UnpackOrder, 'target' | 'bytesMax'>): Promise<boolean> {
+    const running = this.#layers.get(order.layer);
+    if (running !== undefined) return running;
+    const unpacking = this.#unpackAlone(order).finally(() => this.#layers.delete(order.layer));
+    this.#layers.set(order.layer, unpacking);
+    return unpacking;
+  }
+
+  async #unpackAlone(given: Omit<UnpackOrder, 'target' | 'bytesMax'>): Promise<boolean> {
+    const target = await this.#disk.makePartial();
+    const order: UnpackOrder = { ...given, target, bytesMax: this.#options.bytesMax };
+    try {
+      const words = [UNPACK_PROGRAM, JSON.stringify(order)];
+      const how = { dieWithUs: true, label: `layer ${order.blob}` };
+      await runTool(process.execPath, words, UNPACK_MS_MAX, 'SHOAL_E_START', how);
+      await this.#disk.placeLayer(target, order.layer);
+      return true;
+    } catch (error) {
+      await rm(target, { recursive: true, force: true });
+      if (exitCodeOf(error) !== ARCHIVE_DAMAGED) throw error;
+      await this.#disk.removeBlob(order.blob);
+      return false;
+    }
+  }
+
+  #mount({ digest, config }: Parts): Promise<string> {
+    // An overlay needs two folders at least.
+    if (config.layers.length === 0) return this.#options.mountPoints();
+    const known = this.#mounts.get(digest);
+    if (known !== undefined) return known;
+    const mounting = this.#mountAlone(digest, config.layers);
+    this.#mounts.set(digest, mounting);
+    // A failed mount is tried again the next time; this caller gets the error from `mounting` itself.
+    mounting.catch(() => this.#mounts.delete(digest));
+    return mounting;
+  }
+
+  async #mountAlone(digest: Digest, layers: readonly Digest[]): Promise<string> {
+    const mountPoints = await this.#options.mountPoints();
+    const target = join(this.#options.mounts, `image-${hexOf(digest).slice(0, 16)}`);
+    const topFirst = layers.map((layer) => this.#disk.layerRoot(layer)).reverse();
+    await mountReadOnly([...topFirst, mountPoints], target);
+    return target;
+  }
+
+  #isHeld(reference: string): boolean {
+    return [...this.#held.values()].includes(reference);
+  }
+
+  /** Notes when the image was used last. */
+  async #touch(reference: string): Promise<void> {
+    const record = await this.#disk.readImage(reference);
+    if (record !== null) await this.#disk.writeImage({ ...record, usedMs: this.#options.clock() });
+  }
+
+  /** Removes what exceeds the bound. Not while images are on their way: of those the store knows only parts. */
+  collect(): Promise<void> {
+    this.#collecting = this.#collecting
+      .then(() => this.#collectNow())
+      .catch((error: unknown) => this.#options.log.error({ err: error }, 'cannot remove images that are not used'));
+    return this.#collecting;
+  }
+
+  async #collectNow(): Promise<void> {
+    const [images, layers, blobs] = await Promise.all([
+      this.#stockImages(),
+      this.#disk.layerSizes(),
+      this.#disk.blobSizes(),
+    ]);
+    if (this.#loading.size > 0) return;
+    const held = images.map((each) => ({ ...each, held: this.#isHeld(each.reference) }));
+    const removal = removalFor({ images: held, layers, blobs }, this.#options.bytesMax);
+    // From here on who wants one of them waits until they are gone, and gets it anew.
+    for (const reference of removal.images) this.#images.delete(reference);
+    for (const reference of removal.images) await this.#removeImage(reference);
+    for (const layer of removal.layers) await this.#disk.removeLayer(layer);
+    for (const blob of removal.blobs) await this.#disk.removeBlob(blob);
+    const { images: gone } = removal;
+    if (gone.length > 0) this.#options.log.info({ images: gone }, 'images that nobody uses were removed');
+  }
+
+  async #removeImage(reference: string): Promise<void> {
+    const record = await this.#disk.readImage(reference);
+    await this.#disk.removeImage(reference);
+    if (record === null) return;
+    const stillUsed = (await this.#disk.images()).some(({ manifest }) => manifest === record.manifest);
+    const mount = this.#mounts.get(record.manifest);
+    if (stillUsed || mount === undefined) return;
+    this.#mounts.delete(record.manifest);
+    const path = await mount;
+    this.#options.native.unmount(path);
+    await rm(path, { recursive: true });
+  }
+
+  async #stockImages(): Promise<StockImage[]> {
+    const found: StockImage[] = [];
+    for (const { reference, manifest: digest, usedMs } of await this.#disk.images()) {
+      const parts = await this.#read(digest);
+      if (parts === null && this.#isHeld(reference))
+        throw new Error(`the manifest of ${reference}, which is used, is gone`);
+      if (parts === null) continue;
+      const { manifest, config } = parts;
+      found.push({
+        reference,
+        usedMs,
+        held: true,
+        layers: config.layers,
+        documents: [digest, manifest.config],
+        archives: manifest.layers.map(({ blob }) => blob),
+      });
+    }
+    return found;
+  }
+}
+
+function exitCodeOf(error: unknown): unknown {
+  return error instanceof ShoalError ? (error.cause as { code?: unknown } | undefined)?.code : undefined;
+}
