@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { CpuProfilerHandle } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Desired, ToCoordinator } from '../protocol/link.js';
+import type { AgentEvent, Desired, InstanceStatus, ListeningPort } from '../protocol/link.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { Channels } from './channels.js';
 import { reapInstance } from './crun.js';
@@ -26,8 +26,6 @@ type FromInstances =
   | 'channelClosed'
   | 'ended';
 export type AgentTools = Omit<InstanceTools, FromInstances>;
-
-type Report = Extract<ToCoordinator, { type: 'report' }>;
 
 const EVENTS_MAX = 1_000;
 /** Calls in vain are told at most so often for each component. */
@@ -145,7 +143,7 @@ export class Agent {
   }
 
   /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
-  async report(): Promise<Pick<Report, 'instances' | 'events' | 'ports'>> {
+  async report(): Promise<{ instances: InstanceStatus[]; events: AgentEvent[]; ports?: ListeningPort[] }> {
     const cpu = this.#profiler?.read();
     const instances = [...this.#instances.values()];
     await Promise.all(

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import { type HostInfo, LINK_VERSION, type ToAgent, type ToCoordinator } from '../protocol/link.js';
 import type { Agent } from './agent.js';
@@ -20,6 +21,8 @@ export class Link {
   readonly #agent: LinkedAgent;
   readonly #log: Logger;
   #socket: Socket | undefined;
+  /** Of the present connection. */
+  #news = new NewsWriter();
   #welcome = false;
   #delayMs: number = LIMITS.reconnectMsMin;
   #redial: NodeJS.Timeout | undefined;
@@ -52,6 +55,7 @@ export class Link {
     const socket = connect(this.#socketPath);
     const reader = new FrameReader();
     this.#socket = socket;
+    this.#news = new NewsWriter();
     this.#welcome = false;
     socket.on('connect', () => {
       this.#send({ type: 'hello', version: LINK_VERSION, host: this.#host, revision: this.#agent.applied });
@@ -117,16 +121,9 @@ export class Link {
     this.#reporting = true;
     try {
       const { instances, events, ports = [] } = await this.#agent.report();
-      const report: ToCoordinator = {
-        type: 'report',
-        atMs: Date.now(),
-        revision: this.#agent.applied,
-        instances,
-        events,
-        ports,
-      };
-      if (!this.#welcome) this.#agent.keep(events);
-      else this.#send(report);
+      if (!this.#welcome) return this.#agent.keep(events);
+      const news = toWire(this.#news.write(instances));
+      this.#send({ type: 'report', atMs: Date.now(), revision: this.#agent.applied, ...news, events, ports });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

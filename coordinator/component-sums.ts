@@ -1,8 +1,8 @@
 import { LATENCY_BUCKETS } from '../protocol/control.js';
-import type { InstanceStatus } from '../protocol/link.js';
+import type { InstanceFacts } from '../protocol/instance-news.js';
 import type { Demand } from './brain/demand.js';
 import { finite } from './brain/sense.js';
-import { MICRO, type Reading } from './reading.js';
+import { type HostSamples, type LatencySink, MICRO, RATES } from './host-samples.js';
 
 /** An instance that has got ready, as its host said. */
 export interface Started {
@@ -18,24 +18,22 @@ export interface Started {
 /** So many tell enough of one tick. */
 const STARTED_MAX = 32;
 
+/** Where in the sums each of them is; the rates in the order of RATES. */
+const READY_COUNT = RATES.length;
+const READY_CPU = READY_COUNT + 1;
+const OUTSTANDING = READY_CPU + 1;
+const LENGTH = OUTSTANDING + 1;
+
 /**
  * What the instances of one component do, added up as their hosts report, so that the planning tick need not look at
- * each. Rates are whole millionths like a reading's, which makes adding and taking away exact. Changed in place.
+ * each. Rates are whole millionths, which makes adding and taking away exact. Changed in place.
  */
-export class ComponentSums {
+export class ComponentSums implements LatencySink {
+  readonly #numbers = new Float64Array(LENGTH);
   /** Instances with a status. */
   instances = 0;
   /** Readings of serving instances that came since the last tick. */
   fresh = 0;
-  readyCount = 0;
-  readyCpu = 0;
-  cpu = 0;
-  arrived = 0;
-  finished = 0;
-  failed = 0;
-  ioRead = 0;
-  ioWrite = 0;
-  outstanding = 0;
   /** Largest since the last tick. */
   memoryBytes = 0;
   /** Calls that ended since the last tick, by bucket; null until a component has any. */
@@ -43,21 +41,28 @@ export class ComponentSums {
   /** Instances that got ready since the last tick, at the first try; null without any. */
   started: Started[] | null = null;
 
-  add(status: InstanceStatus, reading: Reading | null, before: Reading | null): void {
+  /** Counts an instance as it now is. */
+  add(facts: InstanceFacts, samples: HostSamples, row: number): void {
     this.instances += 1;
-    if (reading === null) return;
-    this.#count(status, reading, 1);
-    this.memoryBytes = Math.max(this.memoryBytes, finite(reading.sample.memoryBytes));
-    // Said again, as by a report soon after another one, it is nothing new.
-    if (reading === before || !reading.measured) return;
-    if (status.phase === 'ready') this.fresh += 1;
-    const { latency } = reading;
-    if (latency.length === 0) return;
+    this.#count(facts, samples, row, 1);
+  }
+
+  /** Takes away what was added, save what happened since the last tick, which remains true. */
+  remove(facts: InstanceFacts, samples: HostSamples, row: number): void {
+    this.instances -= 1;
+    this.#count(facts, samples, row, -1);
+  }
+
+  /** What came with a sample. */
+  note({ phase }: InstanceFacts, samples: HostSamples, row: number, isNew: boolean): void {
+    const memoryBytes = samples.memory(row);
+    if (memoryBytes > this.memoryBytes) this.memoryBytes = memoryBytes;
+    if (isNew && phase === 'ready') this.fresh += 1;
+  }
+
+  addLatency(bucket: number, calls: number): void {
     this.latency ??= new Float64Array(LATENCY_BUCKETS);
-    for (let i = 0; i + 1 < latency.length; i += 2) {
-      const bucket = latency[i] as number;
-      this.latency[bucket] = (this.latency[bucket] as number) + (latency[i + 1] as number);
-    }
+    this.latency[bucket] = (this.latency[bucket] as number) + calls;
   }
 
   noteStarted(started: Started): void {
@@ -65,21 +70,31 @@ export class ComponentSums {
     if (this.started.length < STARTED_MAX) this.started.push(started);
   }
 
-  /** Takes away what was added, save what happened since the last tick, which remains true. */
-  remove(status: InstanceStatus, reading: Reading | null): void {
-    this.instances -= 1;
-    if (reading !== null) this.#count(status, reading, -1);
+  /** In millionths a second. */
+  rate(rate: number): number {
+    return this.#numbers[rate] as number;
+  }
+
+  get readyCount(): number {
+    return this.#numbers[READY_COUNT] as number;
+  }
+
+  /** Cores that the ready ones have. */
+  get readyCpu(): number {
+    return (this.#numbers[READY_CPU] as number) / MICRO;
   }
 
   demand(): Demand {
+    const [cpu, requestsPerSecond, finishedPerSecond, failedPerSecond, ioReadBytesPerSecond, ioWriteBytesPerSecond] =
+      RATES.map((_, i) => (this.#numbers[i] as number) / MICRO) as [number, number, number, number, number, number];
     return {
-      cpu: this.cpu / MICRO,
-      requestsPerSecond: this.arrived / MICRO,
-      finishedPerSecond: this.finished / MICRO,
-      failedPerSecond: this.failed / MICRO,
-      ioReadBytesPerSecond: this.ioRead / MICRO,
-      ioWriteBytesPerSecond: this.ioWrite / MICRO,
-      outstanding: this.outstanding,
+      cpu,
+      requestsPerSecond,
+      finishedPerSecond,
+      failedPerSecond,
+      ioReadBytesPerSecond,
+      ioWriteBytesPerSecond,
+      outstanding: this.#numbers[OUTSTANDING] as number,
       memoryBytes: this.memoryBytes,
     };
   }
@@ -92,18 +107,18 @@ export class ComponentSums {
     this.started = null;
   }
 
-  #count({ phase, size }: InstanceStatus, reading: Reading, sign: 1 | -1): void {
-    this.outstanding += sign * Math.round(finite(reading.sample.outstanding));
-    if (!reading.measured) return;
+  #count({ phase, size }: InstanceFacts, samples: HostSamples, row: number, sign: 1 | -1): void {
+    if (!samples.has(row)) return;
+    this.#add(OUTSTANDING, sign * Math.round(finite(samples.outstanding(row))));
+    if (!samples.isMeasured(row)) return;
     if (phase === 'ready') {
-      this.readyCount += sign;
-      this.readyCpu += sign * Math.round(finite(size.cpu) * MICRO);
+      this.#add(READY_COUNT, sign);
+      this.#add(READY_CPU, sign * Math.round(finite(size.cpu) * MICRO));
     }
-    this.cpu += sign * reading.cpu;
-    this.arrived += sign * reading.arrived;
-    this.finished += sign * reading.finished;
-    this.failed += sign * reading.failed;
-    this.ioRead += sign * reading.ioRead;
-    this.ioWrite += sign * reading.ioWrite;
+    for (let i = 0; i < RATES.length; i += 1) this.#add(i, sign * samples.rate(row, i));
+  }
+
+  #add(at: number, value: number): void {
+    this.#numbers[at] = (this.#numbers[at] as number) + value;
   }
 }

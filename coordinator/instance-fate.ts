@@ -1,7 +1,6 @@
 import { LIMITS } from '../protocol/limits.js';
-import type { InstanceStatus } from '../protocol/link.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
-import { type HostState, isUsable, type Observed, silentMs, usableHosts } from './observed.js';
+import { type HostState, isUsable, type Observed, type Seen, silentMs, usableHosts } from './observed.js';
 import { ownsNone } from './shard-maps.js';
 
 /** A host that has been away for longer has its instances replaced, if another host can take them. */
@@ -43,7 +42,7 @@ export function fateOnHost(
     if (seen !== undefined && seen.status.phase !== 'failed' && instance.draining === undefined) return null;
     const why = whyLost(instance, host, nowMs);
     if (why !== null) return { kind: 'replaced', why };
-    return mayGo(instance, seen?.status, host, state, nowMs) ? DRAINED : null;
+    return mayGo(instance, seen, host, state, nowMs) ? DRAINED : null;
   };
 }
 
@@ -64,7 +63,7 @@ function whyLost(instance: InstanceRecord, host: HostState, nowMs: number): stri
  */
 function mayGo(
   instance: InstanceRecord,
-  status: InstanceStatus | undefined,
+  seen: Seen | undefined,
   host: HostState,
   state: ClusterState,
   nowMs: number,
@@ -72,10 +71,12 @@ function mayGo(
   const { draining } = instance;
   if (draining === undefined || (host.appliedRevision ?? -1) < draining.revision) return false;
   // Without a running process there is neither state nor a call to wait for.
-  if (status === undefined || status.phase === 'failed' || status.phase === 'backoff') return true;
+  if (seen === undefined) return true;
+  const { status, samples, row } = seen;
+  if (status.phase === 'failed' || status.phase === 'backoff') return true;
   const partitioned = componentOf(state, instance.app, instance.component)?.state === 'partitioned';
   if (partitioned && wantedCount(state, instance.app, instance.component) > 0) {
     if (!ownsNone(state, instance) || status.shards.length > 0) return false;
   }
-  return (status.sample?.outstanding ?? 0) === 0 || nowMs - draining.sinceMs >= LIMITS.drainMsMax;
+  return samples.outstanding(row) === 0 || nowMs - draining.sinceMs >= LIMITS.drainMsMax;
 }

@@ -3,7 +3,6 @@ import { LatencyWindow } from './brain/latency-window.js';
 import type { ComponentSums } from './component-sums.js';
 import { HOST_LOST_MS } from './instance-fate.js';
 import { forgetReadings, type Observed, silentMs } from './observed.js';
-import { MICRO } from './reading.js';
 
 /** A component's instances taken together, as their hosts last told of them. */
 export interface Intake {
@@ -35,8 +34,8 @@ export function silentComponents(observed: Observed, nowMs: number): ReadonlySet
   for (const [name, { lastHeardMs }] of observed.hosts) {
     if (nowMs - lastHeardMs <= LOST_MS) continue;
     if (silentMs(observed, name, nowMs) > HOST_LOST_MS) forgetReadings(observed, name);
-    for (const { status, reading, sums } of observed.hosts.get(name)?.statuses.values() ?? []) {
-      if (status.phase === 'ready' && reading?.measured === true) silent.add(sums);
+    for (const { status, samples, row, sums } of observed.hosts.get(name)?.rows ?? []) {
+      if (status.phase === 'ready' && samples.isMeasured(row)) silent.add(sums);
     }
   }
   return silent;
@@ -53,7 +52,7 @@ export function takeIn(
 ): Intake {
   if (sums === undefined) return { demand: NO_DEMAND, ready: null, lost: false };
   const demand = sums.demand();
-  const ready = sums.fresh > 0 ? { count: sums.readyCount, cpu: sums.readyCpu / MICRO } : null;
+  const ready = sums.fresh > 0 ? { count: sums.readyCount, cpu: sums.readyCpu } : null;
   if (ready !== null) latencies.advance(sums.latency);
   sums.noticed();
   return { demand, ready, lost: silent.has(sums) };

@@ -1,8 +1,8 @@
 import { Ajv } from 'ajv';
-import { LATENCY_BUCKETS } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
+import { readSamples, type SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { ToCoordinator } from '../protocol/link.js';
+import type { AgentEvent, Hello, Report } from '../protocol/link.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
@@ -55,18 +55,9 @@ const hello = object({
 const shard = { type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 } as const;
 const shardHeat = { type: 'array', items: [shard, count, amount], minItems: 3, maxItems: 3 } as const;
 
-const sample = object(
+const counts = object(
   {
-    cpuSeconds: amount,
-    memoryBytes: amount,
-    ioReadBytes: amount,
-    ioWriteBytes: amount,
-    arrived: amount,
-    finished: amount,
-    failed: amount,
-    outstanding: amount,
-    latencyBuckets: list(amount, LATENCY_BUCKETS),
-    busyMs: amount,
+    index: { type: 'integer', minimum: 0, maximum: INSTANCES_MAX - 1 },
     heat: list(shardHeat, LIMITS.shardCount),
     called: {
       type: 'object',
@@ -75,7 +66,7 @@ const sample = object(
       additionalProperties: count,
     },
   },
-  ['busyMs', 'heat', 'called'],
+  ['heat', 'called'],
 );
 
 const status = object(
@@ -94,9 +85,8 @@ const status = object(
       reason: text,
     }),
     shards: list(shard, LIMITS.shardCount),
-    sample,
   },
-  ['pid', 'startMs', 'exit', 'sample'],
+  ['pid', 'startMs', 'exit'],
 );
 
 const event = object({
@@ -119,36 +109,39 @@ const report = object(
     type: { const: 'report' },
     atMs: amount,
     revision: count,
+    ids: { ...list(instanceId, INSTANCES_MAX), uniqueItems: true },
     instances: list(status, INSTANCES_MAX),
+    // Bytes, which JSON Schema knows nothing of.
+    samples: {},
+    counts: list(counts, INSTANCES_MAX),
     events: list(event, EVENTS_MAX),
     ports: list(port, PORTS_MAX),
   },
-  ['ports'],
+  ['ids', 'counts', 'ports'],
 );
-
-type Hello = Extract<ToCoordinator, { type: 'hello' }>;
-type Report = Extract<ToCoordinator, { type: 'report' }>;
 
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.
 const ajv = new Ajv({ removeAdditional: true, strictTypes: false });
 const validHello = ajv.compile<Hello>(hello);
-const validReport = ajv.compile<Report>(report);
+const validReport = ajv.compile<Report<unknown>>(report);
 
 /** The message of an agent, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
-export function readAgentMessage(message: unknown): ToCoordinator {
+export function readAgentMessage(message: unknown): Hello | Report<SampleRows> {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
     throw broken('hello', ajv.errorsText(validHello.errors, { dataVar: 'hello' }));
   }
   if (type === 'report') {
-    if (validReport(message)) return { ...message, events: message.events.map(cut) };
+    if (validReport(message)) {
+      return { ...message, samples: readSamples(message.samples), events: message.events.map(cut) };
+    }
     throw broken('report', ajv.errorsText(validReport.errors, { dataVar: 'report' }));
   }
   throw new ShoalError('SHOAL_E_FRAME', `expected a hello or a report, found ${describeType(type)}`);
 }
 
-function cut(event: Report['events'][number]): Report['events'][number] {
+function cut(event: AgentEvent): AgentEvent {
   if (event.message.length <= EVENT_TEXT_MAX) return event;
   return { ...event, message: `${event.message.slice(0, EVENT_TEXT_MAX)}… (${event.message.length} characters)` };
 }

@@ -2,8 +2,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import { LINK_VERSION, type ToAgent, type ToCoordinator } from '../protocol/link.js';
+import { type Hello, LINK_VERSION, type Report, type ToAgent } from '../protocol/link.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { readAgentMessage } from './link-messages.js';
 import type { Coordinator } from './loop.js';
@@ -68,8 +69,7 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   };
 }
 
-type Hello = Extract<ToCoordinator, { type: 'hello' }>;
-type Report = Extract<ToCoordinator, { type: 'report' }>;
+type ReadReport = Report<SampleRows>;
 type Claim = (host: string, link: AgentLink) => void;
 type Ended = (link: AgentLink, why: string) => void;
 
@@ -82,7 +82,7 @@ class AgentLink {
   readonly #reader = new FrameReader();
   readonly #silence: NodeJS.Timeout;
   /** Reports that arrived before the coordinator knew the host. */
-  readonly #early: Report[] = [];
+  readonly #early: ReadReport[] = [];
   #host: string | null = null;
   /** The agent's host is known to the coordinator, so reports count and the desired state may be sent. */
   #joined = false;
@@ -144,7 +144,7 @@ class AgentLink {
     }
   }
 
-  #accept(message: ToCoordinator): void {
+  #accept(message: Hello | ReadReport): void {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
@@ -164,8 +164,8 @@ class AgentLink {
     else this.#early.push(message);
   }
 
-  #report(host: string, { revision, instances, events, ports }: Report): void {
-    this.#options.coordinator.report(host, revision, instances, events, ports);
+  #report(host: string, report: ReadReport): void {
+    this.#options.coordinator.report(host, report);
   }
 
   async #join(hello: Hello): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
-import type { AgentEvent, HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
+import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
@@ -10,12 +10,12 @@ import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
 import { LearnedStore } from './learned.js';
 import {
-  type HostState,
+  type HeardReport,
   hostConnected,
   hostDisconnected,
   type Observed,
   startObserving,
-  takeReport,
+  takeNews,
 } from './observed.js';
 import { differences, loadCluster } from './persist.js';
 import { plan } from './planner.js';
@@ -184,24 +184,16 @@ export class Coordinator {
     this.#note('host-disconnected', `${host}: ${why}`);
   }
 
-  /** Takes a report, which has been validated. */
-  report(
-    host: string,
-    revision: number,
-    instances: InstanceStatus[],
-    events: AgentEvent[],
-    ports: readonly ListeningPort[] = [],
-  ): void {
-    const before = this.#observed.hosts.get(host);
-    takeReport(this.#observed, host, revision, instances, this.now(), ports);
-    const known = before?.statuses;
-    for (const { id } of instances) if (known?.has(id) !== true) this.#freshIds.add(id);
-    for (const event of events) {
+  /** Takes a report, whose form has been checked. Throws SHOAL_E_FRAME where it does not fit those before it. */
+  report(host: string, report: HeardReport & { events: readonly AgentEvent[] }): void {
+    const { fresh, isDue } = takeNews(this.#observed, host, report, this.now());
+    for (const id of fresh) this.#freshIds.add(id);
+    for (const event of report.events) {
       this.events.append(event);
       if (event.kind !== CALLED_IN_VAIN) continue;
       noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
     }
-    if (reconcileIsDue(before, this.#observed.hosts.get(host))) this.#inBackground(this.change((state) => state));
+    if (isDue) this.#inBackground(this.change((state) => state));
   }
 
   async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
@@ -303,15 +295,4 @@ function partsOf(key: string): { app: string; component: string } {
 
 function isSame(a: Target, b: Target): boolean {
   return a === b || (a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory);
-}
-
-/** Whether a report says something that reconcile acts upon, so that it need not wait for the next second. */
-function reconcileIsDue(from: HostState | undefined, to: HostState | undefined): boolean {
-  if (from === undefined || to === undefined) return from !== to;
-  if (from.appliedRevision !== to.appliedRevision || from.statuses.size !== to.statuses.size) return true;
-  for (const [id, { status }] of to.statuses) {
-    const was = from.statuses.get(id)?.status;
-    if (was?.phase !== status.phase || String(was.shards) !== String(status.shards)) return true;
-  }
-  return false;
 }

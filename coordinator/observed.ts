@@ -1,12 +1,20 @@
+import { ShoalError } from '../protocol/errors.js';
+import {
+  type InstanceFacts,
+  type InstanceNews,
+  newsOf,
+  rowAfter,
+  type SampleCounts,
+  type SampleRows,
+} from '../protocol/instance-news.js';
 import type { HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
 import { ComponentSums } from './component-sums.js';
+import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
-import { nextReading, type Reading } from './reading.js';
 
 /**
- * What the agents last said: plain data, rebuilt from their reports after a restart and never stored. Each host's word is
- * kept apart and takes its place in the map, so that a report costs what its own host has to say and nothing for the
- * others; the word itself, a HostState, never changes. Times are ms.
+ * What the agents last said, rebuilt from their reports after a restart and never stored. Each host's word is kept apart
+ * and changed in place, so that a report costs what its own host has to say that is new. Times are ms.
  */
 export interface Observed {
   /** When this coordinator began to look; a host never seen since counts as silent since then. */
@@ -27,20 +35,38 @@ export interface HostState {
   /** Host ports that take connections. */
   ports: readonly ListeningPort[];
   /** By instance id. */
-  statuses: ReadonlyMap<string, Seen>;
+  statuses: Map<string, Seen>;
+  /** The same in the order of `samples`. */
+  rows: Seen[];
+  samples: HostSamples;
   /** Instance id → since when the reports no longer name it. */
-  absentSinceMs: ReadonlyMap<string, number>;
+  absentSinceMs: Map<string, number>;
 }
 
 export interface Seen {
-  status: InstanceStatus;
-  atMs: number;
+  /** Without its sample, which `workOf` and `statusOf` tell. */
+  status: InstanceFacts;
   /** Since when the instance has been in this phase. */
   phaseSinceMs: number;
-  /** Null while the agent has no sample of it. */
-  reading: Reading | null;
-  /** Of its component: where the reading has been added up. */
+  samples: HostSamples;
+  row: number;
+  /** Of its component: where its sample has been added up. */
   sums: ComponentSums;
+}
+
+/** A report, as far as the instances and the host are concerned. */
+export interface HeardReport extends InstanceNews {
+  revision: number;
+  /** Absent: none. */
+  ports?: readonly ListeningPort[];
+}
+
+/** What a report brought. */
+export interface Heard {
+  /** Ids that the host has begun to name. */
+  fresh: string[];
+  /** It says something that reconcile acts upon, so that it need not wait for the next second. */
+  isDue: boolean;
 }
 
 /** How long the absence of an instance is remembered; longer than anybody waits for it. */
@@ -52,7 +78,7 @@ export function startObserving(nowMs: number): Observed {
 
 export function hostConnected(observed: Observed, info: HostInfo, nowMs: number): Observed {
   const before = observed.hosts.get(info.name);
-  return withHost(observed, {
+  observed.hosts.set(info.name, {
     info,
     connected: true,
     changedAtMs: nowMs,
@@ -60,17 +86,21 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number)
     appliedRevision: null,
     ports: [],
     statuses: before?.statuses ?? new Map(),
+    rows: before?.rows ?? [],
+    samples: before?.samples ?? new HostSamples(0),
     absentSinceMs: before?.absentSinceMs ?? new Map(),
   });
+  return observed;
 }
 
 export function hostDisconnected(observed: Observed, name: string, nowMs: number): Observed {
   const host = observed.hosts.get(name);
   if (host === undefined || !host.connected) return observed;
-  return withHost(observed, { ...host, connected: false, changedAtMs: nowMs, appliedRevision: null });
+  observed.hosts.set(name, { ...host, connected: false, changedAtMs: nowMs, appliedRevision: null });
+  return observed;
 }
 
-/** Takes a report, which is the whole truth about its host: instances it does not name are not there. */
+/** Takes a report in which all is said anew: the statuses are the whole truth about their host. */
 export function takeReport(
   observed: Observed,
   name: string,
@@ -79,50 +109,141 @@ export function takeReport(
   nowMs: number,
   ports: readonly ListeningPort[] = [],
 ): Observed {
+  takeNews(observed, name, { ...newsOf(instances), revision, ports }, nowMs);
+  return observed;
+}
+
+/**
+ * Takes a report, which together with those before it on the same connection is the whole truth about its host: instances
+ * that it does not name are not there. Throws SHOAL_E_FRAME, with nothing changed, where it does not fit them.
+ */
+export function takeNews(observed: Observed, name: string, report: HeardReport, nowMs: number): Heard {
   const host = observed.hosts.get(name);
-  if (host === undefined || !host.connected) return observed;
-  const statuses = new Map<string, Seen>();
-  for (const status of instances) {
-    const before = host.statuses.get(status.id);
-    const phaseSinceMs = before !== undefined && before.status.phase === status.phase ? before.phaseSinceMs : nowMs;
-    const sums = sumsFor(observed, status, before);
-    const reading = nextReading(before?.reading ?? null, before !== undefined && serves(before.status), status, nowMs);
-    sums.add(status, reading, before?.reading ?? null);
-    if (hasStarted(status, before)) {
-      const { id, startMs = null } = status;
-      sums.noteStarted({ id, host: name, heardMs: nowMs, connectedMs: host.changedAtMs, startMs });
+  const heard: Heard = { fresh: [], isDue: false };
+  if (host === undefined || !host.connected) return heard;
+  checkNews(host, report);
+  heard.isDue = host.appliedRevision !== report.revision;
+  const ids = report.ids ?? (host.appliedRevision === null ? [] : undefined);
+  const changed = new Map(report.instances.map((facts) => [facts.id, facts]));
+  for (const [id, sinceMs] of host.absentSinceMs) {
+    if (nowMs - sinceMs >= ABSENCE_KEPT_MS) host.absentSinceMs.delete(id);
+  }
+  if (ids !== undefined) rearrange(observed, host, ids, changed, nowMs, heard);
+  const counts = new Map(report.counts?.map((each) => [each.index, each]));
+  const { rows } = host;
+  for (let row = 0, at = 0; row < rows.length; row += 1, at = rowAfter(report.samples, at)) {
+    const seen = rows[row] as Seen;
+    const facts = changed.get(seen.status.id) ?? seen.status;
+    const sample = { rows: report.samples, from: at, counts: counts.get(row) };
+    takeOne(observed, host, seen, facts, sample, nowMs, heard);
+  }
+  host.lastHeardMs = nowMs;
+  host.appliedRevision = report.revision;
+  host.ports = report.ports ?? [];
+  return heard;
+}
+
+/** That facts and samples are there of just those that the report names. */
+function checkNews(host: HostState, { ids, instances, samples }: HeardReport): void {
+  const isFirst = host.appliedRevision === null;
+  const named = ids ?? (isFirst ? [] : host.rows.map(({ status }) => status.id));
+  const known = new Set(isFirst ? [] : host.statuses.keys());
+  for (const { id } of instances) known.add(id);
+  const unknown = named.find((id) => !known.has(id));
+  if (unknown !== undefined) throw unfit(`names ${unknown}, of which nothing was said on this connection`);
+  const present = new Set(named);
+  const absent = instances.find(({ id }) => !present.has(id));
+  if (absent !== undefined) throw unfit(`says something of ${absent.id}, which it does not name`);
+  let count = 0;
+  for (let at = 0; at < samples.length; at = rowAfter(samples, at)) count += 1;
+  if (count !== named.length) throw unfit(`has ${count} samples for ${named.length} instances`);
+}
+
+function unfit(what: string): ShoalError {
+  return new ShoalError('SHOAL_E_FRAME', `a report that ${what}`);
+}
+
+/** The host names others than before, or in another order. */
+function rearrange(
+  observed: Observed,
+  host: HostState,
+  ids: readonly string[],
+  changed: ReadonlyMap<string, InstanceFacts>,
+  nowMs: number,
+  heard: Heard,
+): void {
+  const present = new Set(ids);
+  for (const seen of host.rows) {
+    const { id } = seen.status;
+    if (present.has(id)) continue;
+    seen.sums.remove(seen.status, seen.samples, seen.row);
+    forgetEmpty(observed, seen);
+    host.statuses.delete(id);
+    host.absentSinceMs.set(id, nowMs);
+    heard.isDue = true;
+  }
+  host.samples = host.samples.rearranged(ids.map((id) => host.statuses.get(id)?.row ?? -1));
+  host.rows = ids.map((id, row) => {
+    host.absentSinceMs.delete(id);
+    const known = host.statuses.get(id);
+    if (known !== undefined) {
+      known.samples = host.samples;
+      known.row = row;
+      return known;
     }
-    // What is named twice counts once.
-    uncount(observed, statuses.get(status.id) ?? before);
-    statuses.set(status.id, { status, atMs: nowMs, phaseSinceMs, reading, sums });
+    const status = changed.get(id) as InstanceFacts;
+    const seen: Seen = { status, phaseSinceMs: nowMs, samples: host.samples, row, sums: sumsFor(observed, status) };
+    seen.sums.add(status, host.samples, row);
+    if (hasStarted(status)) noteStarted(host, seen, nowMs);
+    host.statuses.set(id, seen);
+    heard.fresh.push(id);
+    heard.isDue = true;
+    return seen;
+  });
+}
+
+/** Takes what a report says of one instance. */
+function takeOne(
+  observed: Observed,
+  host: HostState,
+  seen: Seen,
+  facts: InstanceFacts,
+  sample: { rows: SampleRows; from: number; counts: SampleCounts | undefined },
+  nowMs: number,
+  heard: Heard,
+): void {
+  const { samples, row } = seen;
+  const before = seen.status;
+  seen.sums.remove(before, samples, row);
+  if (facts !== before) {
+    if (facts.app !== before.app || facts.component !== before.component) {
+      forgetEmpty(observed, seen);
+      seen.sums = sumsFor(observed, facts);
+    }
+    seen.status = facts;
+    if (facts.phase !== before.phase) {
+      seen.phaseSinceMs = nowMs;
+      heard.isDue = true;
+      if (before.phase === 'starting' && hasStarted(facts)) noteStarted(host, seen, nowMs);
+    }
+    if (String(facts.shards) !== String(before.shards)) heard.isDue = true;
   }
-  const absentSinceMs = new Map<string, number>();
-  for (const [id, since] of host.absentSinceMs) {
-    if (nowMs - since < ABSENCE_KEPT_MS && !statuses.has(id)) absentSinceMs.set(id, since);
-  }
-  for (const [id, seen] of host.statuses) {
-    if (statuses.has(id)) continue;
-    uncount(observed, seen);
-    if (!absentSinceMs.has(id)) absentSinceMs.set(id, nowMs);
-  }
-  return withHost(observed, { ...host, lastHeardMs: nowMs, appliedRevision: revision, ports, statuses, absentSinceMs });
+  const isNew = samples.take(row, sample, serves(before), nowMs, seen.sums);
+  seen.sums.add(facts, samples, row);
+  if (samples.has(row)) seen.sums.note(facts, samples, row, isNew);
 }
 
 /** Of a host that has been away for so long that its instances are made elsewhere: what they did no longer counts. */
-export function forgetReadings(observed: Observed, name: string): void {
-  const host = observed.hosts.get(name);
-  if (host === undefined || ![...host.statuses.values()].some(({ reading }) => reading !== null)) return;
-  const statuses = new Map<string, Seen>();
-  for (const [id, seen] of host.statuses) {
-    seen.sums.add(seen.status, null, null);
-    seen.sums.remove(seen.status, seen.reading);
-    statuses.set(id, { ...seen, reading: null });
+export function forgetReadings({ hosts }: Observed, name: string): void {
+  for (const { status, samples, row, sums } of hosts.get(name)?.rows ?? []) {
+    if (!samples.has(row)) continue;
+    sums.remove(status, samples, row);
+    samples.forget(row);
+    sums.add(status, samples, row);
   }
-  withHost(observed, { ...host, statuses });
 }
 
-function sumsFor(observed: Observed, { app, component }: InstanceStatus, before: Seen | undefined): ComponentSums {
-  if (before !== undefined && before.status.app === app && before.status.component === component) return before.sums;
+function sumsFor(observed: Observed, { app, component }: InstanceFacts): ComponentSums {
   const key = componentKey(app, component);
   let sums = observed.components.get(key);
   if (sums === undefined) {
@@ -132,24 +253,38 @@ function sumsFor(observed: Observed, { app, component }: InstanceStatus, before:
   return sums;
 }
 
-function uncount(observed: Observed, seen: Seen | undefined): void {
-  if (seen === undefined) return;
-  const { status, reading, sums } = seen;
-  sums.remove(status, reading);
-  if (sums.instances === 0) observed.components.delete(componentKey(status.app, status.component));
+/** Of a component of which no host names an instance any more nothing is kept. */
+function forgetEmpty({ components }: Observed, { sums, status }: Seen): void {
+  if (sums.instances === 0) components.delete(componentKey(status.app, status.component));
 }
 
-function hasStarted({ phase, restarts }: InstanceStatus, before: Seen | undefined): boolean {
-  return phase === 'ready' && restarts === 0 && (before === undefined || before.status.phase === 'starting');
+function noteStarted({ info, changedAtMs }: HostState, { status, sums }: Seen, nowMs: number): void {
+  const { id, startMs = null } = status;
+  sums.noteStarted({ id, host: info.name, heardMs: nowMs, connectedMs: changedAtMs, startMs });
 }
 
-function serves({ phase }: InstanceStatus): boolean {
+/** At the first try. */
+function hasStarted({ phase, restarts }: InstanceFacts): boolean {
+  return phase === 'ready' && restarts === 0;
+}
+
+function serves({ phase }: InstanceFacts): boolean {
   return phase === 'ready' || phase === 'draining';
 }
 
 /** What the host of an instance last said of it. */
 export function seenOf(observed: Observed, instance: { id: string; host: string }): Seen | undefined {
   return observed.hosts.get(instance.host)?.statuses.get(instance.id);
+}
+
+export function workOf({ samples, row }: Seen): Work | undefined {
+  return samples.work(row);
+}
+
+/** All that the host said of the instance, for people. */
+export function statusOf({ status, samples, row }: Seen): InstanceStatus {
+  const sample = samples.sample(row);
+  return sample === undefined ? status : { ...status, sample };
 }
 
 /** Whether new instances may go to the host: it is connected and has said what runs on it. */
@@ -167,10 +302,4 @@ export function silentMs(observed: Observed, name: string, nowMs: number): numbe
   const host = observed.hosts.get(name);
   if (host?.connected === true) return 0;
   return nowMs - (host?.changedAtMs ?? observed.sinceMs);
-}
-
-/** Like all that is exported here: changes `observed`, and returns it. */
-function withHost(observed: Observed, host: HostState): Observed {
-  observed.hosts.set(host.info.name, host);
-  return observed;
 }

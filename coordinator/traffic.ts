@@ -9,7 +9,8 @@ import {
   instancesOf,
   own,
 } from './cluster.js';
-import { type Observed, seenOf } from './observed.js';
+import type { Work } from './host-samples.js';
+import { type Observed, seenOf, workOf } from './observed.js';
 
 /** How hot a component's state shards are. */
 export interface HeatView {
@@ -62,8 +63,7 @@ interface ShardTraffic {
 }
 
 /** The last sample that was looked at, as far as it is needed, and what was learned until then. */
-interface InstanceTraffic extends Pick<Sample, 'cpuSeconds' | 'finished' | 'busyMs' | 'heat' | 'called'> {
-  atMs: number;
+interface InstanceTraffic extends Work {
   latencyMs: number | null;
   utilisation: number;
 }
@@ -162,11 +162,11 @@ function lookAt(
   const next = new Map<string, InstanceTraffic>();
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
-    const sample = seen?.status.sample;
+    const work = seen === undefined ? undefined : workOf(seen);
     const before = known.instances.get(instance.id);
-    if (seen === undefined || sample === undefined) continue;
-    if (before !== undefined && before.atMs >= seen.atMs) next.set(instance.id, before);
-    else next.set(instance.id, learn(before, sample, seen.atMs, instance.size.cpu, component.calls, sums));
+    if (work === undefined) continue;
+    if (before !== undefined && before.atMs >= work.atMs) next.set(instance.id, before);
+    else next.set(instance.id, learn(before, work, instance.size.cpu, component.calls, sums));
   }
   known.instances = next;
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
@@ -182,13 +182,12 @@ function lookAt(
 /** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
 function learn(
   before: InstanceTraffic | undefined,
-  sample: Sample,
-  atMs: number,
+  work: Work,
   sizeCpu: number,
   mayCall: readonly string[],
   sums: { heat: Float64Array; calls: Float64Array; called: Map<string, number> },
 ): InstanceTraffic {
-  const { cpuSeconds, finished, busyMs, heat, called } = sample;
+  const { atMs, cpuSeconds, finished, busyMs, heat, called } = work;
   const learned: InstanceTraffic = { atMs, cpuSeconds, finished, latencyMs: null, utilisation: 0 };
   if (busyMs !== undefined) learned.busyMs = busyMs;
   if (heat !== undefined) learned.heat = heat;

@@ -4,10 +4,10 @@ import { explain, summary } from './brain/explanation-words.js';
 import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { forecastView } from './forecast-view.js';
+import { MICRO } from './host-samples.js';
 import { eachInstance } from './instance-table.js';
-import { type Observed, seenOf, usableHosts } from './observed.js';
+import { type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
-import { MICRO } from './reading.js';
 import type { Measured } from './traffic.js';
 
 /** What the coordinator knows at this moment. */
@@ -121,14 +121,17 @@ export function instanceViews({ state, observed }: Knowledge): InstanceView[] {
   for (const instance of eachInstance(state.instances)) {
     const { id, app, component, size, host, draining, weight = 1 } = instance;
     const seen = seenOf(observed, instance);
-    const base = seen?.status ?? { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
-    const cpuUsed = (seen?.reading?.cpu ?? 0) / MICRO;
+    const base =
+      seen !== undefined
+        ? statusOf(seen)
+        : { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
+    const cpuUsed = seen === undefined ? 0 : seen.samples.rate(seen.row, 0) / MICRO;
     views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed });
   }
   const wanted = new Set(views.map(({ id }) => id));
   for (const [host, { statuses }] of observed.hosts) {
-    for (const [id, { status }] of statuses) {
-      if (!wanted.has(id)) views.push({ ...status, host, draining: true, weight: 1, cpuUsed: 0 });
+    for (const [id, seen] of statuses) {
+      if (!wanted.has(id)) views.push({ ...statusOf(seen), host, draining: true, weight: 1, cpuUsed: 0 });
     }
   }
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));

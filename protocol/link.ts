@@ -1,8 +1,9 @@
 import type { ShardHeat } from './control.js';
+import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 
 /** Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials. */
-export const LINK_VERSION = 1;
+export const LINK_VERSION = 2;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -109,16 +110,23 @@ export interface ListeningPort {
   host: number;
 }
 
-export type ToCoordinator =
-  | { type: 'hello'; version: number; host: HostInfo; revision: number }
-  | {
-      type: 'report';
-      atMs: number;
-      revision: number;
-      instances: InstanceStatus[];
-      events: AgentEvent[];
-      /** Absent: none. */
-      ports?: ListeningPort[];
-    };
+export interface Hello {
+  type: 'hello';
+  version: number;
+  host: HostInfo;
+  revision: number;
+}
+
+/** With samples as bytes on the wire, as numbers once they have been read. */
+export interface Report<Samples> extends InstanceNews<Samples> {
+  type: 'report';
+  atMs: number;
+  revision: number;
+  events: AgentEvent[];
+  /** Absent: none. */
+  ports?: ListeningPort[];
+}
+
+export type ToCoordinator = Hello | Report<Uint8Array>;
 
 export type ToAgent = { type: 'welcome'; version: number } | { type: 'desired'; desired: Desired };

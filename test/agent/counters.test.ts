@@ -3,7 +3,10 @@ import { parseFromInstance } from '../../agent/control.js';
 import { parseDesired } from '../../agent/desired.js';
 import { routesFor } from '../../agent/routes.js';
 import { readAgentMessage } from '../../coordinator/link-messages.js';
+import { hostConnected, startObserving, statusOf, takeNews } from '../../coordinator/observed.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { newsOf, toWire } from '../../protocol/instance-news.js';
+import type { Sample } from '../../protocol/link.js';
 import { component, instance } from './rig.js';
 
 const buckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
@@ -40,13 +43,32 @@ t.test('what a process counts of shards and calls is looked at by the agent', as
 t.test('and again by the coordinator', async (t) => {
   const usage = { cpuSeconds: 1, memoryBytes: 1, ioReadBytes: 0, ioWriteBytes: 0 };
   const read = (extra: object) => {
-    const status = { id: 'a-b-0', app: 'a', component: 'b', phase: 'ready', size: { cpu: 1, memory: 1 }, restarts: 0 };
-    const sample = { ...usage, ...counters, ...extra };
-    const instances = [{ ...status, shards: [], sample }];
-    return readAgentMessage({ type: 'report', atMs: 0, revision: 0, instances, events: [] });
+    const status = {
+      id: 'a-b-0',
+      app: 'a',
+      component: 'b',
+      phase: 'ready' as const,
+      size: { cpu: 1, memory: 1 },
+      restarts: 0,
+    };
+    const sample = { ...usage, ...counters, ...extra } as Sample;
+    const news = toWire(newsOf([{ ...status, shards: [], sample }]));
+    const message = readAgentMessage({ type: 'report', atMs: 0, revision: 0, ...news, events: [] });
+    if (message.type !== 'report') throw new Error('a report remains one');
+    const observed = startObserving(0);
+    hostConnected(observed, { name: 'h', cores: 1, memoryBytes: 1, kernel: '6', degraded: [] }, 0);
+    takeNews(observed, 'h', message, 0);
+    return (observed.hosts.get('h')?.rows ?? []).map(statusOf);
   };
-  for (const extra of good) t.match(read(extra), { instances: [{ sample: extra }] });
-  for (const extra of bad) t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
+  for (const extra of good) {
+    const { heat, called, ...rest } = extra;
+    const counted = Object.entries({ heat, called }).filter(([, each]) => each && Object.keys(each).length > 0);
+    t.match(read(extra), [{ sample: { ...rest, ...Object.fromEntries(counted) } }]);
+  }
+  // A row of numbers holds no text, and there NaN says that nothing is counted.
+  const sayable = bad.filter(({ busyMs }) => busyMs === undefined || Number(busyMs) < 0);
+  for (const extra of sayable)
+    t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
 });
 
 t.test('weights come with the desired state and go out with the routes', async (t) => {

@@ -3,7 +3,9 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { hostConnected, startObserving, statusOf, takeNews } from '../../coordinator/observed.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { readSamples } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
 import {
   type AgentEvent,
@@ -30,6 +32,7 @@ export class AgentRig {
   applied = -1;
   agent: ChildProcess | undefined;
   output = '';
+  readonly #observed = startObserving(0);
   #server: Server | undefined;
   #socket: Socket | undefined;
   #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
@@ -63,6 +66,10 @@ export class AgentRig {
   /** The process that was started only waits for the agent proper, in its own mount namespace. */
   agentPids(): Promise<number[]> {
     return childrenOf(this.agent?.pid as number);
+  }
+
+  get #hostName(): string {
+    return this.hello?.host.name ?? '';
   }
 
   /** Kills the agent, not its instances. */
@@ -132,11 +139,14 @@ export class AgentRig {
   #take(message: ToCoordinator): void {
     if (message.type === 'hello') {
       this.hello = message;
+      hostConnected(this.#observed, message.host, Date.now());
       this.#socket?.write(encodeFrame({ type: 'welcome', version: LINK_VERSION }));
       this.#send();
     } else {
       this.applied = message.revision;
-      this.statuses = message.instances;
+      const samples = readSamples(message.samples);
+      takeNews(this.#observed, this.#hostName, { ...message, samples }, Date.now());
+      this.statuses = (this.#observed.hosts.get(this.#hostName)?.rows ?? []).map(statusOf);
       this.ports = message.ports ?? [];
       this.events.push(...message.events);
     }

@@ -4,6 +4,8 @@ import type { InjectOptions } from 'fastify';
 import t from 'tap';
 import { loadCluster } from '../../coordinator/persist.js';
 import type { ComponentView, HostView, InstanceView, Problem } from '../../protocol/http.js';
+import { newsOf } from '../../protocol/instance-news.js';
+import type { ListeningPort } from '../../protocol/link.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const YAML = { 'content-type': 'application/yaml' };
@@ -312,9 +314,10 @@ t.test('a component tells on which hosts its host ports do not listen yet', asyn
   t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: ['h1', 'h2'] }]);
   const { revision } = rig.coordinator.state;
   const web = { app: 'shop', component: 'web', host: 8080 };
-  rig.coordinator.report('h2', revision, [], [], [web]);
-  rig.coordinator.report('h1', revision, [], [], [{ ...web, app: 'another' }]);
+  const listening = (...ports: ListeningPort[]) => ({ ...newsOf([]), revision, events: [], ports });
+  rig.coordinator.report('h2', listening(web));
+  rig.coordinator.report('h1', listening({ ...web, app: 'another' }));
   t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: ['h1'] }]);
-  rig.coordinator.report('h1', revision, [], [], [web]);
+  rig.coordinator.report('h1', listening(web));
   t.strictSame(await ports(), [{ name: 'http', host: 8080, missingOn: [] }]);
 });

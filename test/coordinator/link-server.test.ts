@@ -5,11 +5,14 @@ import { pino } from 'pino';
 import t from 'tap';
 import { startLinkServer } from '../../coordinator/link-server.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { newsOf, toWire } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { LINK_VERSION, type ToAgent } from '../../protocol/link.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
+
+const NOTHING = toWire(newsOf([]));
 
 /** The agent's end of a link, by hand. */
 class FakeAgent {
@@ -72,7 +75,7 @@ t.test('an agent is welcomed, told what its host shall be, and told again when t
   agent.hello();
   await agent.until((messages) => messages.some((each) => each.type === 'desired'));
   t.match(agent.messages[0], { type: 'welcome', version: LINK_VERSION });
-  agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] });
+  agent.send({ type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] });
   const headers = { 'content-type': 'application/yaml' };
   await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers, payload: MANIFEST });
   await rig.coordinator.tick();
@@ -80,7 +83,7 @@ t.test('an agent is welcomed, told what its host shall be, and told again when t
   await agent.until((messages) => messages.some(wants));
   t.equal((await rig.api.inject('/v1/hosts')).json()[0].connected, true);
   const ports = [{ app: 'shop', component: 'web', host: 8080 }];
-  agent.send({ type: 'report', atMs: 2, revision: 0, instances: [], events: [], ports });
+  agent.send({ type: 'report', atMs: 2, revision: 0, ...NOTHING, events: [], ports });
   const known = () => rig.coordinator.observed.hosts.get(HOST.name)?.ports;
   while (known()?.length !== 1) await new Promise((resolve) => setImmediate(resolve));
   t.same(known(), ports);
@@ -98,7 +101,7 @@ t.test('who breaks the protocol is disconnected and disturbs no other', async (t
     (agent) => agent.raw(tooLong),
     (agent) => agent.raw(Buffer.from([1, 0, 0, 0, 0x92])),
     (agent) => agent.send('text'),
-    (agent) => agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] }),
+    (agent) => agent.send({ type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] }),
     (agent) => agent.send({ type: 'hello', version: LINK_VERSION, host: { ...HOST, name: '../x' }, revision: 0 }),
     (agent) => agent.send({ type: 'hello', version: LINK_VERSION, host: { ...HOST, cores: -1 }, revision: 0 }),
     (agent) => agent.send({ type: 'hello', version: LINK_VERSION + 1, host: HOST, revision: 0 }),
@@ -109,11 +112,19 @@ t.test('who breaks the protocol is disconnected and disturbs no other', async (t
     (agent) => {
       agent.hello('portless');
       const ports = [{ app: 'a', component: 'web', host: 0 }];
-      agent.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [], ports });
+      agent.send({ type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [], ports });
     },
     (agent) => {
       agent.hello('liar');
-      agent.send({ type: 'report', atMs: 1, revision: 0, instances: [{ id: 'x' }], events: [] });
+      agent.send({
+        type: 'report',
+        atMs: 1,
+        revision: 0,
+        ...NOTHING,
+        ids: ['x'],
+        instances: [{ id: 'x' }],
+        events: [],
+      });
     },
   ];
   for (const act of bad) {
@@ -122,7 +133,7 @@ t.test('who breaks the protocol is disconnected and disturbs no other', async (t
     await agent.closed;
   }
   const before = good.messages.length;
-  good.send({ type: 'report', atMs: 1, revision: 0, instances: [], events: [] });
+  good.send({ type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] });
   t.ok(before >= 2, 'the good one is still there');
   const second = new FakeAgent(socket);
   second.hello('good');

@@ -1,15 +1,19 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { HostSamples, MICRO, RATES } from '../../coordinator/host-samples.js';
 import { createLatencyWindow, silentComponents, takeIn } from '../../coordinator/intake.js';
 import {
+  type HeardReport,
   hostConnected,
   hostDisconnected,
   type Observed,
   startObserving,
+  statusOf,
+  takeNews,
   takeReport,
 } from '../../coordinator/observed.js';
-import { MICRO, nextReading, type Reading } from '../../coordinator/reading.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { NewsWriter, newsOf, readSamples, toWire, writeSamples } from '../../protocol/instance-news.js';
 import type { InstancePhase, InstanceStatus, Sample } from '../../protocol/link.js';
 
 const empty: Sample = {
@@ -41,19 +45,36 @@ function status(id: string, sample: Sample, phase: InstancePhase = 'ready'): Ins
   return { id, app: 'a', component: 'c', phase, size, restarts: 0, shards: [], sample };
 }
 
+/** One instance that serves, sample by sample. */
+class Readings {
+  readonly samples = new HostSamples(1);
+  #latency: number[] = [];
+
+  /** Answers what is new: bucket, calls, bucket, calls …, or null where the sample gives no rates. */
+  take(sample: Sample, nowMs: number): number[] | null {
+    this.#latency = [];
+    const sink = { addLatency: (bucket: number, calls: number) => void this.#latency.push(bucket, calls) };
+    const row = { rows: writeSamples([sample]), from: 0, counts: undefined };
+    return this.samples.take(0, row, true, nowMs, sink) ? this.#latency : null;
+  }
+
+  get rates(): Record<string, number> {
+    return Object.fromEntries(RATES.map((rate, i) => [rate, this.samples.rate(0, i)]));
+  }
+}
+
 /** After two samples, so many ms apart. */
-function readingOf(before: Sample, after: Sample, ms: number): Reading {
-  const first = nextReading(null, true, status('a-c-0', before), 1_000);
-  const second = nextReading(first, true, status('a-c-0', after), 1_000 + ms);
-  if (second === null) throw new Error('a sample gives a reading');
-  return second;
+function readingOf(before: Sample, after: Sample, ms: number): Record<string, number> & { latency: number[] | null } {
+  const readings = new Readings();
+  readings.take(before, 1_000);
+  const latency = readings.take(after, 1_000 + ms);
+  return { ...readings.rates, latency } as Record<string, number> & { latency: number[] | null };
 }
 
 t.test('rates are differences by seconds', async (t) => {
   const before = { ...empty, cpuSeconds: 10, arrived: 100, finished: 90, failed: 1, ioReadBytes: 5 };
   const after = { ...empty, cpuSeconds: 11, arrived: 140, finished: 120, failed: 3, ioReadBytes: 25, ioWriteBytes: 8 };
-  t.match(readingOf(before, { ...after, latencyBuckets: [0, 30] }, 2_000), {
-    measured: true,
+  t.same(readingOf(before, { ...after, latencyBuckets: [0, 30] }, 2_000), {
     cpu: 0.5 * MICRO,
     arrived: 20 * MICRO,
     finished: 15 * MICRO,
@@ -64,6 +85,12 @@ t.test('rates are differences by seconds', async (t) => {
   });
 });
 
+t.test('counters may be large: after billions of calls and bytes the next ones count as before', async (t) => {
+  const many = { ...empty, arrived: 3e12, ioReadBytes: 4e15, latencyBuckets: [2e12] };
+  const more = { ...many, arrived: 3e12 + 7, ioReadBytes: 4e15 + 2_048, latencyBuckets: [2e12 + 7] };
+  t.match(readingOf(many, more, 1_000), { arrived: 7 * MICRO, ioRead: 2_048 * MICRO, latency: [0, 7] });
+});
+
 t.test('an instance that started anew counts from zero in every counter', async (t) => {
   const before = { ...empty, cpuSeconds: 50, arrived: 5, finished: 5, latencyBuckets: [5] };
   const after = { ...empty, cpuSeconds: 2, arrived: 8, finished: 7, latencyBuckets: [7] };
@@ -71,22 +98,108 @@ t.test('an instance that started anew counts from zero in every counter', async 
 });
 
 t.test('a report soon after another one changes no rate, and nothing between the two is lost', async (t) => {
-  const first = readingOf(empty, { ...empty, cpuSeconds: 1 }, 1_000);
-  const soon = nextReading(first, true, status('a-c-0', { ...empty, cpuSeconds: 1.5 }), first.atMs + 20);
-  t.equal(soon, first);
-  const later = nextReading(soon, true, status('a-c-0', { ...empty, cpuSeconds: 2 }), first.atMs + 1_000);
-  t.match(later, { cpu: MICRO });
+  const readings = new Readings();
+  readings.take(empty, 0);
+  readings.take({ ...empty, cpuSeconds: 1 }, 1_000);
+  t.equal(readings.take({ ...empty, cpuSeconds: 1.5, outstanding: 3, memoryBytes: 9 }, 1_020), null);
+  t.match(readings.rates, { cpu: MICRO });
+  t.match([readings.samples.outstanding(0), readings.samples.memory(0)], [3, 9], 'what holds at the moment is taken');
+  readings.take({ ...empty, cpuSeconds: 2.25 }, 2_000);
+  t.match(readings.rates, { cpu: 1.25 * MICRO });
 });
 
 t.test('any two samples give rates that are finite and not negative', async () => {
   fc.assert(
     fc.property(sample, sample, fc.integer({ min: 500, max: 100_000 }), (before, after, ms) => {
-      const { latency, sample: _sample, measured, ...rates } = readingOf(before, after, ms);
-      const buckets = latency.filter((_, i) => i % 2 === 0);
-      const sound = [...latency, ...Object.values(rates)].every((n) => Number.isFinite(n) && n >= 0);
-      return measured && sound && buckets.every((bucket) => bucket < LATENCY_BUCKETS);
+      const { latency, ...rates } = readingOf(before, after, ms);
+      const buckets = (latency ?? []).filter((_, i) => i % 2 === 0);
+      const sound = [...(latency ?? []), ...Object.values(rates)].every((n) => Number.isFinite(n) && n >= 0);
+      return latency !== null && sound && buckets.every((bucket) => bucket < LATENCY_BUCKETS);
     }),
   );
+});
+
+t.test('what a connection says in pieces is what its agent said as a whole', async (t) => {
+  const amount = fc.double({ min: 0, max: 1e15, noNaN: true });
+  const numbers = Object.fromEntries(Object.keys(empty).map((field) => [field, amount]));
+  const buckets = fc.array(fc.nat(), { minLength: LATENCY_BUCKETS, maxLength: LATENCY_BUCKETS });
+  const plain = fc.record({ ...numbers, latencyBuckets: buckets }) as unknown as fc.Arbitrary<Sample>;
+  const more = fc.record({ busyMs: amount, called: fc.constant({ b: 7 }) }, { requiredKeys: [] });
+  const counted = fc.tuple(plain, more).map(([sample, counts]): Sample => ({ ...sample, ...counts }));
+  const some = fc.record({
+    id: fc.constantFrom('a-c-0', 'a-c-1', 'a-c-2', 'a-c-3'),
+    sample: fc.option(counted, { nil: undefined }),
+    phase: fc.constantFrom<InstancePhase>('ready', 'starting', 'failed'),
+  });
+  const whole = fc.uniqueArray(some, { selector: ({ id }) => id });
+  fc.assert(
+    fc.property(fc.array(whole, { maxLength: 8 }), (reports) => {
+      const observed = clusterOf('h');
+      const writer = new NewsWriter();
+      for (const [i, each] of reports.entries()) {
+        const statuses = each.map(({ id, sample: its, phase }): InstanceStatus => {
+          const { sample: _, ...facts } = status(id, empty, phase);
+          return its === undefined ? facts : { ...facts, sample: its };
+        });
+        const news = toWire(writer.write(statuses));
+        const samples = readSamples(news.samples);
+        takeNews(observed, 'h', { ...news, samples, revision: 1 }, (i + 1) * 1_000);
+        t.same((observed.hosts.get('h')?.rows ?? []).map(statusOf), statuses);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+t.test('news that do not fit those before are refused, and change nothing', async (t) => {
+  const observed = clusterOf('h');
+  const first = newsOf([status('a-c-0', empty), status('a-c-1', empty)]);
+  const take = (news: Partial<HeardReport>) => takeNews(observed, 'h', { ...first, revision: 1, ...news }, 1_000);
+  const { ids: _, ...others } = first;
+  const bad: Partial<HeardReport>[] = [
+    { ids: ['a-c-0', 'a-c-1', 'a-c-2'] },
+    { ids: ['a-c-0'] },
+    { samples: writeSamples([empty]) },
+    { samples: writeSamples([empty, empty, empty]) },
+  ];
+  for (const each of bad) t.throws(() => take(each), { code: 'SHOAL_E_FRAME' });
+  t.throws(
+    () => takeNews(observed, 'h', { ...others, revision: 1 }, 1_000),
+    { code: 'SHOAL_E_FRAME' },
+    'unnamed at first',
+  );
+  t.equal(observed.hosts.get('h')?.statuses.size, 0);
+  take({});
+  takeNews(observed, 'h', { instances: [], samples: first.samples, revision: 2 }, 2_000);
+  t.equal(observed.components.get('a/c')?.instances, 2, 'what is not said again remains');
+  hostDisconnected(observed, 'h', 3_000);
+  hostConnected(observed, host, 3_000);
+  t.throws(() => take({ instances: [] }), { code: 'SHOAL_E_FRAME' }, 'another connection begins anew');
+});
+
+t.test('samples on the wire are checked', async (t) => {
+  const row = [...writeSamples([{ ...empty, latencyBuckets: [0, 4] }])];
+  const bytesOf = (numbers: number[]) => new Uint8Array(Float64Array.from(numbers).buffer);
+  const changed = (at: number, value: number) => row.map((each, i) => (i === at ? value : each));
+  t.same([...readSamples(bytesOf(row))], row);
+  const bad = [
+    changed(0, 2),
+    changed(0, 0.5),
+    changed(0, -2),
+    changed(0, 1e9),
+    changed(0, Number.NaN),
+    changed(1, -1),
+    changed(2, Number.NaN),
+    changed(3, Number.POSITIVE_INFINITY),
+    changed(9, -1),
+    changed(10, LATENCY_BUCKETS),
+    changed(10, -1),
+    changed(11, Number.NaN),
+    row.slice(0, 5),
+  ];
+  for (const each of bad) t.throws(() => readSamples(bytesOf(each)), { code: 'SHOAL_E_FRAME' }, String(each));
+  for (const each of [undefined, 'text', [1], new Uint8Array(9)])
+    t.throws(() => readSamples(each), { code: 'SHOAL_E_FRAME' });
 });
 
 const host = { name: 'h', cores: 4, memoryBytes: 2 ** 33, kernel: '6', degraded: [] };
@@ -176,14 +289,12 @@ t.test('sums are those of the last readings, exactly, whatever came before', asy
         const named = statuses.map((each) => status(`${each.id}-${name}`, each.sample, each.phase as InstancePhase));
         takeReport(observed, name, 1, named, (i + 1) * 1_000);
       }
-      const seen = [...observed.hosts.values()].flatMap(({ statuses }) => [...statuses.values()]);
-      const sum = (of: (reading: Reading) => number) =>
-        seen.reduce((total, { reading }) => total + (reading === null ? 0 : of(reading)), 0);
+      const seen = [...observed.hosts.values()].flatMap(({ rows }) => rows);
       const sums = observed.components.get('a/c');
       if (sums === undefined) return seen.length === 0;
-      return (
-        sums.instances === seen.length && sums.cpu === sum(({ cpu }) => cpu) && sums.ioRead === sum((r) => r.ioRead)
-      );
+      const isSum = (rate: number) =>
+        sums.rate(rate) === seen.reduce((total, { samples, row }) => total + samples.rate(row, rate), 0);
+      return sums.instances === seen.length && RATES.every((_, rate) => isSum(rate));
     }),
   );
 });

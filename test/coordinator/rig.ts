@@ -10,6 +10,7 @@ import { Coordinator } from '../../coordinator/loop.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { newsOf } from '../../protocol/instance-news.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 
 export const MANIFEST = `app: shop
@@ -105,7 +106,7 @@ export class CoordinatorRig {
       };
       return { id, app, component, phase: 'ready', size, restarts: 0, shards: [], sample };
     });
-    this.coordinator.report(host, revision, statuses, []);
+    this.coordinator.report(host, { ...newsOf(statuses), revision, events: [] });
     await this.coordinator.tick();
   }
 
@@ -113,7 +114,7 @@ export class CoordinatorRig {
   async addHost(name: string): Promise<void> {
     const info = { name, cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
     await this.coordinator.connect(info, 0);
-    this.coordinator.report(name, 0, [], []);
+    this.coordinator.report(name, { ...newsOf([]), revision: 0, events: [] });
   }
 
   async close(): Promise<void> {

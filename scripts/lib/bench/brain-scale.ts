@@ -7,7 +7,7 @@ import { applyManifest, type ClusterState, EMPTY_CLUSTER } from '../../../coordi
 import { DecisionLog } from '../../../coordinator/decisions.js';
 import { countInstances, type InstanceRecord } from '../../../coordinator/instance-table.js';
 import { readAgentMessage } from '../../../coordinator/link-messages.js';
-import { hostConnected, type Observed, startObserving, takeReport } from '../../../coordinator/observed.js';
+import { hostConnected, type Observed, startObserving, takeNews, takeReport } from '../../../coordinator/observed.js';
 import { differences } from '../../../coordinator/persist.js';
 import { plan } from '../../../coordinator/planner.js';
 import type { PlannerMemory } from '../../../coordinator/planner-memory.js';
@@ -17,6 +17,7 @@ import { tell } from '../../../coordinator/tell.js';
 import { Traffic } from '../../../coordinator/traffic.js';
 import { LATENCY_BUCKETS } from '../../../protocol/control.js';
 import { encodeFrame, FrameReader } from '../../../protocol/frame.js';
+import { NewsWriter, toWire } from '../../../protocol/instance-news.js';
 import type { InstanceStatus } from '../../../protocol/link.js';
 import type { Component, Manifest } from '../../../protocol/manifest.js';
 import { quantile } from '../demo/recorder.js';
@@ -180,6 +181,7 @@ class SimulatedCluster {
   readonly #decisions = new DecisionLog();
   readonly #random = randomFrom(7);
   readonly #reader = new FrameReader();
+  readonly #writers = new Map<string, NewsWriter>();
 
   constructor(
     size: number,
@@ -210,9 +212,19 @@ class SimulatedCluster {
     const { revision } = this.state;
     for (const [host, group] of this.state.instances.byHost) {
       const instances = group.map((each) => this.#statusOf(each, demands));
-      const frame = encodeFrame({ type: 'report', atMs: this.#nowMs, revision, instances, events: [] });
+      const news = toWire(this.#writerOf(host).write(instances));
+      const frame = encodeFrame({ type: 'report', atMs: this.#nowMs, revision, ...news, events: [] });
       watch.time('reports taken in', () => this.#take(host, frame));
     }
+  }
+
+  #writerOf(host: string): NewsWriter {
+    let writer = this.#writers.get(host);
+    if (writer === undefined) {
+      writer = new NewsWriter();
+      this.#writers.set(host, writer);
+    }
+    return writer;
   }
 
   #statusOf(
@@ -246,7 +258,7 @@ class SimulatedCluster {
     for (const message of this.#reader.push(frame)) {
       const report = readAgentMessage(message);
       if (report.type !== 'report') throw new Error(`a ${report.type} in place of a report`);
-      this.#observed = takeReport(this.#observed, host, report.revision, report.instances, this.#nowMs);
+      takeNews(this.#observed, host, report, this.#nowMs);
     }
   }
 

@@ -1,0 +1,175 @@
+import { isDeepStrictEqual } from 'node:util';
+import { LATENCY_BUCKETS, type ShardHeat } from './control.js';
+import { ShoalError } from './errors.js';
+import type { InstanceStatus, Sample } from './link.js';
+
+/** A status without what changes each second. */
+export type InstanceFacts = Omit<InstanceStatus, 'sample'>;
+
+/**
+ * What a report says of the instances of its host. Facts are said when they change, and samples are rows of numbers: a
+ * coordinator takes in a hundred thousand of them each second.
+ */
+export interface InstanceNews<Samples = SampleRows> {
+  /** Of all instances, in the order of their samples. Absent: as in the report before on the same connection, or none. */
+  ids?: string[];
+  /** Of those that are new, or not as last said. */
+  instances: InstanceFacts[];
+  samples: Samples;
+  /** Of those that have such counts. */
+  counts?: SampleCounts[];
+}
+
+/** The part of a sample that is no single number, of the instance with this index. */
+export interface SampleCounts extends Pick<Sample, 'heat' | 'called'> {
+  index: number;
+}
+
+/**
+ * A row for each instance: the number of latency buckets with calls, or -1 and nothing more where there is no sample;
+ * then SAMPLE_FIELDS, NaN for what is not counted; then each such bucket and its count. On the wire these are the bytes of
+ * float64 in the order of little-endian machines.
+ */
+export type SampleRows = Float64Array;
+
+export const SAMPLE_FIELDS = [
+  'cpuSeconds',
+  'memoryBytes',
+  'ioReadBytes',
+  'ioWriteBytes',
+  'arrived',
+  'finished',
+  'failed',
+  'outstanding',
+  'busyMs',
+] as const;
+type SampleField = (typeof SAMPLE_FIELDS)[number];
+const FIELDS_MAY_LACK: readonly SampleField[] = ['busyMs'];
+const NO_SAMPLE = -1;
+
+/** Where in a row the fields begin, and the buckets. */
+export const FIELDS_AT = 1;
+export const BUCKETS_AT = FIELDS_AT + SAMPLE_FIELDS.length;
+
+/** Buckets with calls in the row that begins there; -1 without a sample. */
+export function bucketsIn(rows: SampleRows, at: number): number {
+  return rows[at] as number;
+}
+
+/** Where the row after the one that begins there begins. */
+export function rowAfter(rows: SampleRows, at: number): number {
+  const buckets = bucketsIn(rows, at);
+  return buckets === NO_SAMPLE ? at + 1 : at + BUCKETS_AT + 2 * buckets;
+}
+
+export function writeSamples(samples: readonly (Sample | undefined)[]): SampleRows {
+  const numbers: number[] = [];
+  for (const sample of samples) {
+    if (sample === undefined) {
+      numbers.push(NO_SAMPLE);
+      continue;
+    }
+    const { latencyBuckets } = sample;
+    const start = numbers.push(0) - 1;
+    for (const field of SAMPLE_FIELDS) numbers.push(sample[field] ?? Number.NaN);
+    const buckets = Math.min(LATENCY_BUCKETS, latencyBuckets.length);
+    for (let bucket = 0; bucket < buckets; bucket += 1) {
+      const count = latencyBuckets[bucket] as number;
+      if (!(count > 0)) continue;
+      numbers.push(bucket, count);
+      numbers[start] = (numbers[start] as number) + 1;
+    }
+  }
+  return Float64Array.from(numbers);
+}
+
+/** The rows of a message, a copy. Throws SHOAL_E_FRAME unless they are as many as `count`, if given, and each is sound. */
+export function readSamples(bytes: unknown): SampleRows {
+  if (!(bytes instanceof Uint8Array) || bytes.length % 8 !== 0) throw broken('are not the bytes of float64');
+  const rows = new Float64Array(bytes.length / 8);
+  new Uint8Array(rows.buffer).set(bytes);
+  for (let at = 0, index = 0; at < rows.length; at = rowAfter(rows, at), index += 1) checkRow(rows, at, index);
+  return rows;
+}
+
+function checkRow(rows: SampleRows, at: number, index: number): void {
+  const buckets = bucketsIn(rows, at);
+  if (buckets === NO_SAMPLE) return;
+  if (!Number.isInteger(buckets) || buckets < 0 || buckets > LATENCY_BUCKETS) {
+    throw broken(`[${index}] has ${buckets} latency buckets of ${LATENCY_BUCKETS}`);
+  }
+  if (rowAfter(rows, at) > rows.length) throw broken(`[${index}] is cut off`);
+  for (const [i, field] of SAMPLE_FIELDS.entries()) {
+    const value = rows[at + FIELDS_AT + i] as number;
+    const lacks = Number.isNaN(value) && FIELDS_MAY_LACK.includes(field);
+    if (!lacks && !isAmount(value)) throw broken(`[${index}].${field} is ${value}`);
+  }
+  let last = -1;
+  for (let i = at + BUCKETS_AT; i < rowAfter(rows, at); i += 2) {
+    const [bucket, count] = [rows[i] as number, rows[i + 1] as number];
+    const known = Number.isInteger(bucket) && bucket > last && bucket < LATENCY_BUCKETS;
+    if (!known || !isAmount(count)) throw broken(`[${index}] has ${count} calls in latency bucket ${bucket}`);
+    last = bucket;
+  }
+}
+
+function isAmount(value: number): boolean {
+  return value >= 0 && value < Number.POSITIVE_INFINITY;
+}
+
+function broken(what: string): ShoalError {
+  return new ShoalError('SHOAL_E_FRAME', `a report whose samples${what.startsWith('[') ? '' : ' '}${what}`);
+}
+
+/** Says the instances of a host, report by report, on one connection. */
+export class NewsWriter {
+  /** Null before the first report. */
+  #said: ReadonlyMap<string, InstanceFacts> | null = null;
+
+  write(statuses: readonly InstanceStatus[]): InstanceNews {
+    const before = this.#said;
+    const said = new Map<string, InstanceFacts>();
+    const instances: InstanceFacts[] = [];
+    const samples = new Map<string, Sample | undefined>();
+    for (const { sample, ...facts } of statuses) {
+      const known = before?.get(facts.id);
+      const same = known !== undefined && isDeepStrictEqual(known, facts);
+      if (!same) instances.push(facts);
+      said.set(facts.id, same ? known : facts);
+      samples.set(facts.id, sample);
+    }
+    this.#said = said;
+    const ids = [...samples.keys()];
+    const news: InstanceNews = { instances, samples: writeSamples([...samples.values()]) };
+    if (before === null || !isSameOrder(ids, before)) news.ids = ids;
+    const counts = [...samples.values()].flatMap((sample, index) => countsOf(sample, index));
+    if (counts.length > 0) news.counts = counts;
+    return news;
+  }
+}
+
+/** As a connection's first report says them. */
+export function newsOf(statuses: readonly InstanceStatus[]): InstanceNews {
+  return new NewsWriter().write(statuses);
+}
+
+export function toWire(news: InstanceNews): InstanceNews<Uint8Array> {
+  const { buffer, byteOffset, byteLength } = news.samples;
+  return { ...news, samples: Buffer.from(buffer, byteOffset, byteLength) };
+}
+
+function isSameOrder(ids: readonly string[], before: ReadonlyMap<string, unknown>): boolean {
+  if (ids.length !== before.size) return false;
+  let index = 0;
+  for (const id of before.keys()) if (ids[index++] !== id) return false;
+  return true;
+}
+
+function countsOf(sample: Sample | undefined, index: number): SampleCounts[] {
+  if (sample === undefined) return [];
+  const { heat, called } = sample;
+  const counts: { heat?: ShardHeat[]; called?: Record<string, number> } = {};
+  if (heat !== undefined && heat.length > 0) counts.heat = heat;
+  if (called !== undefined && Object.keys(called).length > 0) counts.called = called;
+  return Object.keys(counts).length === 0 ? [] : [{ index, ...counts }];
+}
