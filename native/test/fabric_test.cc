@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -265,6 +266,12 @@ void testSegment() {
     CHECK(!Segment::map(UniqueFd(dup(segment->fd())), problem));
     CHECK(problem == "not a channel of this version");
   }
+  const UniqueFd prepared = Segment::prepare(kBytes, problem);
+  CHECK(prepared.valid());
+  struct stat status = {};
+  CHECK(fstat(prepared.get(), &status) == 0 && status.st_blocks * 512 <= 4096);  // none but the stamp's page
+  CHECK(Segment::map(UniqueFd(dup(prepared.get())), problem));
+  CHECK(fstat(prepared.get(), &status) == 0 && status.st_blocks * 512 == static_cast<long>(segmentBytes(kBytes)));
   CHECK(!Segment::map(UniqueFd(memfd_create("unsealed", MFD_ALLOW_SEALING)), problem));
   CHECK(!Segment::map(UniqueFd(open("/dev/null", O_RDWR)), problem));
   CHECK(!Segment::map(UniqueFd(), problem));
