@@ -40,6 +40,10 @@ const STEADY_UTILISATION = 0.95;
 /** Latency is judged over about so many seconds. */
 const WINDOW_SECONDS = 10;
 const PULL = 0.02;
+/** From so many calls on a tail is known. */
+const CALLS_KNOWN = 60;
+/** The latency that the cost of a request suggests counts as so many seconds in which it was seen. */
+const PRIOR_SECONDS = 30;
 
 /** What CPU time is stretched by, through waiting and through a size of less than a core. */
 export function stretch({ demandCpu, count, cpu }: Allotment): number {
@@ -56,6 +60,7 @@ export function learnLatency(
   allotment: Allotment,
   seconds: number,
   prior: Prior,
+  calls = CALLS_KNOWN,
 ): LatencyModel {
   const allotted = allotment.count * allotment.cpu;
   if (!(allotted > 0)) return model;
@@ -72,8 +77,11 @@ export function learnLatency(
   const x = model.load / model.weight;
   const { a, b } = solveFit(model.fit, prior);
   const said = a + b * x;
-  model.lately = model.fit.weight > 0 ? model.lately + share * (latencyMs - said - model.lately) : 0;
-  learnFit(model.fit, 1, x, latencyMs, seconds, prior);
+  // One call says nothing of a tail.
+  const told = Math.min(1, Math.max(0, (calls - 1) / (CALLS_KNOWN - 1)));
+  // Of few calls most of what is seen is chance, which fades.
+  model.lately = model.fit.weight > 0 ? model.lately + share * (told * (latencyMs - said) - model.lately) : 0;
+  learnFit(model.fit, 1, x, latencyMs, seconds, prior, told);
   return model;
 }
 
@@ -88,7 +96,7 @@ export function latencyPrior(percentile: number, costCpu: number | null, latency
   // Without a known cost all of the time may be CPU.
   if (costCpu === null) return { a: 0, b: latencyMs ?? 0, pullA: PULL, pullB: PULL };
   const tail = Math.log(1 / (1 - Math.min(0.9999, percentile / 100)));
-  return { a: 0, b: costCpu * 1000 * tail, pullA: 0, pullB: PULL };
+  return { a: 0, b: costCpu * 1000 * tail, pullA: 0, pullB: PULL, secondsB: PRIOR_SECONDS };
 }
 
 export function latencyAt({ otherMs, cpuMs }: LatencyCurve, allotment: Allotment): number {

@@ -7,8 +7,8 @@ export function bucketBounds(i: number): { lower: number; upper: number } {
 }
 
 /**
- * The percentile (0 … 100) in ms of counts per bucket, or null without any call. Within a bucket calls are taken as
- * evenly spread, so the answer is off by at most the bucket's width (a factor of √2).
+ * The percentile (0 … 100) in ms of counts per bucket, or null without any call. Within a bucket calls get rarer as those of
+ * an exponential tail do; whatever they do, the answer is off by at most the bucket's width (a factor of √2).
  */
 export function percentileMs(buckets: ArrayLike<number>, percentile: number): number | null {
   const length = Math.min(LATENCY_BUCKETS, buckets.length);
@@ -24,15 +24,23 @@ export function percentileMs(buckets: ArrayLike<number>, percentile: number): nu
     last = i;
     if (before + count >= rank) {
       const { lower, upper } = bucketBounds(i);
-      return lower + (upper - lower) * Math.max(0, (rank - before) / count);
+      return lower + (upper - lower) * Math.max(0, placeIn(total - before, count, total - rank));
     }
     before += count;
   }
   return bucketBounds(last).upper; // Only rounding of the sum leads here.
 }
 
+/** Where in a bucket, from 0 to 1, `beyond` calls are above, of the `from` that are above its lower end and `count` in it. */
+function placeIn(from: number, count: number, beyond: number): number {
+  const left = from - count;
+  // Nothing beyond the bucket says how fast the tail falls.
+  if (!(left > 0)) return (from - beyond) / count;
+  return Math.log(from / Math.max(left, beyond)) / Math.log(from / left);
+}
+
 /** What few calls do not show of their tail is made up for at most so far. */
-const STRETCH_MAX = 2;
+const STRETCH_MAX = 5;
 
 /**
  * The percentile, as what is seen of it says on average: the slowest of few calls is mostly faster than it. As of
@@ -50,7 +58,9 @@ export function tailMs(buckets: ArrayLike<number>, percentile: number): number |
   let highest = 1;
   for (let n = 2; n <= calls && highest < tail; n += 1) highest += 1 / n;
   if (highest >= tail) return measured;
-  return median + (measured - median) * Math.min(STRETCH_MAX, (tail - Math.LN2) / (highest - Math.LN2));
+  // In the middle of its bucket.
+  const slowest = percentileMs(buckets, 100 * (1 - 0.5 / Math.max(1, calls))) ?? measured;
+  return median + Math.max(0, slowest - median) * Math.min(STRETCH_MAX, (tail - Math.LN2) / (highest - Math.LN2));
 }
 
 function countOf(buckets: ArrayLike<number>, i: number): number {

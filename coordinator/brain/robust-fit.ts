@@ -4,8 +4,8 @@
  * Least squares on decayed sums is recursive least squares with a forgetting factor (Ljung, System Identification, 2nd
  * ed. 1999, section 11.2). What lies far off the fit weighs less, as in Huber, Annals of Mathematical Statistics 35
  * (1964) 73. Each coefficient is drawn towards a prior by a share of its own weight (ridge), which settles it where the
- * data cannot tell the two apart and hardly touches it elsewhere. Errors that stay on one side say that the truth has
- * moved: then the past is forgotten faster. Plain data, changed in place.
+ * data cannot tell the two apart and hardly touches it elsewhere; the second one may start with some seconds of it. Errors
+ * that stay on one side say that the truth has moved: then the past is forgotten faster. Plain data, changed in place.
  */
 export interface Fit {
   xx: number;
@@ -27,6 +27,8 @@ export interface Prior {
   /** How strongly each is drawn, as a share of what the data weigh. */
   pullA: number;
   pullB: number;
+  /** And the second one as if values had told it for so many seconds at z = 1. */
+  secondsB?: number;
 }
 
 export function newFit(): Fit {
@@ -45,19 +47,24 @@ const FARTHEST = 5;
 const MOVED = 0.8;
 const MATTERS = 0.15;
 
-/** `seconds` is the time that the value stands for. The fit given is changed and returned. */
-export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: number, prior: Prior): Fit {
+/**
+ * `seconds` is the time that the value stands for, `told` how much it tells, up to 1: what tells little moves little, makes
+ * little be forgotten, and may lie further off. The fit given is changed and returned.
+ */
+export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: number, prior: Prior, told = 1): Fit {
+  if (!(told > 0)) return fit;
   const { a, b } = solveFit(fit, prior);
   const first = fit.weight === 0;
   const error = first ? 0 : y - a * x - b * z;
   const scale0 = first ? Math.abs(y) * 0.1 : fit.scale;
-  const bounded = Math.max(-FARTHEST * scale0, Math.min(FARTHEST * scale0, error));
-  const scale = scale0 + (Math.abs(bounded) - scale0) / SCALE_VALUES;
-  const bias = fit.bias + (bounded - fit.bias) / SCALE_VALUES;
+  const most = (FARTHEST * scale0) / Math.sqrt(told);
+  const bounded = Math.max(-most, Math.min(most, error));
+  const scale = scale0 + (told * (Math.abs(bounded) * Math.sqrt(told) - scale0)) / SCALE_VALUES;
+  const bias = fit.bias + (told * (bounded - fit.bias)) / SCALE_VALUES;
   const moved = Math.abs(bias) > MOVED * scale && Math.abs(bias) > MATTERS * Math.abs(y);
-  const keep = 0.5 ** (seconds / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
-  const far = Math.abs(error);
-  const w = seconds * (far > FAR * scale && far > 0 ? (FAR * scale) / far : 1);
+  const keep = 0.5 ** ((told * seconds) / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
+  const far = Math.abs(error) * Math.sqrt(told);
+  const w = told * seconds * (far > FAR * scale && far > 0 ? (FAR * scale) / far : 1);
   fit.xx = keep * fit.xx + w * x * x;
   fit.xz = keep * fit.xz + w * x * z;
   fit.zz = keep * fit.zz + w * z * z;
@@ -71,7 +78,9 @@ export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: num
 
 /** The prior where nothing has been learned. */
 export function solveFit(fit: Fit, prior: Prior): { a: number; b: number } {
-  const { xx, xz, zz, xy, zy } = fit;
+  const { xx, xz, xy } = fit;
+  const zz = fit.zz + (prior.secondsB ?? 0);
+  const zy = fit.zy + (prior.secondsB ?? 0) * prior.b;
   if (!(xx > 0) && !(zz > 0)) return { a: prior.a, b: prior.b };
   const p = xx * (1 + prior.pullA);
   const q = zz * (1 + prior.pullB);

@@ -19,6 +19,8 @@ export interface Seen {
   outstanding: number;
   /** At the percentile of the objective; null without calls. */
   latencyMs: number | null;
+  /** Calls that it is known by. Default: enough of them. */
+  latencyCalls?: number;
   /** Instances that served, and the cores that they had in all. */
   ready: { count: number; cpu: number };
 }
@@ -91,6 +93,7 @@ export function sense(model: ComponentModel, seen: Seen): Sensed {
       allotment,
       stepSeconds,
       latencyPrior(objective.percentile, costCpu, latencyMs),
+      seen.latencyCalls,
     );
   }
   learnNext(model.next, demandCpu, stepSeconds, coveredShare(objective));

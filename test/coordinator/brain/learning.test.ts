@@ -1,5 +1,6 @@
 import t from 'tap';
 import { costsOf, learnCost, newCost } from '../../../coordinator/brain/cost-model.js';
+import { tailMs } from '../../../coordinator/brain/latency.js';
 import {
   latencyAt,
   latencyPrior,
@@ -8,10 +9,12 @@ import {
   newLatency,
   sizeForLatency,
 } from '../../../coordinator/brain/latency-model.js';
+import { LatencyWindow } from '../../../coordinator/brain/latency-window.js';
 import { leadMargin, learnLead, newLead, trustOf } from '../../../coordinator/brain/lead-forecast.js';
 import { learnNext, marginShare, newNext, noteForecast } from '../../../coordinator/brain/next-demand.js';
 import { timeInSystem } from '../../../coordinator/brain/queueing.js';
 import { learnFit, newFit, solveFit } from '../../../coordinator/brain/robust-fit.js';
+import { LATENCY_BUCKETS, latencyBucket } from '../../../protocol/control.js';
 import type { Objective } from '../../../protocol/manifest.js';
 import { dice, normal } from './bench.js';
 
@@ -121,6 +124,41 @@ t.test('latency: the smallest size that keeps the bound, and more for more deman
   }
   t.equal(sizeForLatency({ otherMs: 200, cpuMs: 1 }, 100, 0.1, 10, { min: 0.1, max: 1 }), null);
 });
+
+t.test(
+  'latency: a call every two seconds tells little at a time, and does not send the size up and down',
+  async (t) => {
+    const random = dice(11);
+    const objective: Objective = { kind: 'latency', percentile: 99, targetMs: 50 };
+    const [costCpu, perSecond] = [0.005, 0.5];
+    const model = newLatency();
+    const window = new LatencyWindow(10);
+    const prior = latencyPrior(99, costCpu, null);
+    const sizes: number[] = [];
+    let cpu = 0.5;
+    for (let second = 0; second < 4 * 3_600; second += 1) {
+      const counts = new Float64Array(LATENCY_BUCKETS);
+      if (random() < perSecond) {
+        const bucket = latencyBucket((-1000 * costCpu * Math.log(1 - random())) / cpu);
+        counts[bucket] = (counts[bucket] as number) + 1;
+      }
+      window.advance(counts);
+      const calls = window.sum.reduce((sum, each) => sum + each, 0);
+      const demandCpu = perSecond * costCpu;
+      learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, calls);
+      const curve = learnedCurve(model, objective, costCpu);
+      cpu = curve === null ? cpu : (sizeForLatency(curve, 47.5, demandCpu, 1, { min: 0.1, max: 1 }) ?? 1);
+      if (second > 600) sizes.push(cpu);
+    }
+    // Without a queue 0.005 × ln 100 s ÷ size is 47.5 ms at 0.485 cores.
+    sizes.sort((a, b) => a - b);
+    const [low, high] = [0.01, 0.99].map((share) => sizes[Math.floor(share * sizes.length)] as number) as [
+      number,
+      number,
+    ];
+    t.ok(low > 0.42 && high < 0.6, `98 % of the time between ${low} and ${high} cores`);
+  },
+);
 
 t.test('the margin covers the share of ticks that it shall, whatever the noise', async (t) => {
   const noises: { [name: string]: (random: () => number) => number } = {
