@@ -18,6 +18,7 @@ const DIST = resolve(fileURLToPath(import.meta.url), '../..');
 interface Options {
   traces?: string;
   slowSeries?: number | 'all';
+  seeds?: number;
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
@@ -27,14 +28,15 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
-  'brain-scaling': () => benchBrainScaling(),
+  'brain-scaling': (options) => benchBrainScaling(options),
 };
 /** `scripts/bench brain` runs all of these. */
 const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
-const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--quick]
+const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--quick]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
+--seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --quick         brain-scaling: less of it`;
 
 async function main(): Promise<number> {
@@ -46,21 +48,25 @@ async function main(): Promise<number> {
       json: { type: 'boolean', default: false },
       traces: { type: 'string' },
       series: { type: 'string' },
+      seeds: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
-  const { json, traces, series, quick } = values;
+  const { json, traces, series, seeds, quick } = values;
   if (traces !== undefined) process.env.SHOAL_TRACES = traces;
   if (quick) process.env.SHOAL_BENCH_QUICK = '1';
   const options: Options = {
     ...(traces === undefined ? {} : { traces }),
     ...(series === undefined ? {} : { slowSeries: series === 'all' ? 'all' : Number(series) }),
+    ...(seeds === undefined ? {} : { seeds: Number(seeds) }),
   };
   const names = asked.includes('all')
     ? Object.keys(BENCHES)
     : asked.flatMap((name) => (name === 'brain' ? BRAIN : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
-  const badCount = series !== undefined && series !== 'all' && !/^[1-9][0-9]*$/.test(series);
+  const badCount = [series === 'all' ? '1' : series, seeds].some(
+    (text) => text !== undefined && !/^[1-9][0-9]*$/.test(text),
+  );
   if (names.length === 0 || unknown.length > 0 || badCount) {
     process.stderr.write(`${unknown.map((name) => `unknown benchmark ${name}\n`).join('')}${USAGE}\n`);
     return 2;
