@@ -176,7 +176,7 @@ function decide(
     finishedPerSecond: demand.finishedPerSecond,
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
-    latencyCalls: memory.latencies.sum.reduce((calls, each) => calls + each, 0),
+    latencyCalls: memory.latencies.calls,
     ready: ready ?? NOBODY,
   };
   const sensed = sense(model, seen);

@@ -30,7 +30,7 @@ export interface OfflineForecast {
 export interface OfflinePoint {
   /** 1 for the step after the last row. */
   step: number;
-  /** As the file gives times: in seconds, or as a date. */
+  /** As the file gives times: in seconds, in milliseconds, or as a date. */
   time?: number | string;
   mean: number;
   /** Levels in percent. */
@@ -98,7 +98,8 @@ async function readSeries(file: string): Promise<OfflineSeries[]> {
   throw new ProblemError(problem, file === STDIN ? '<stdin>' : file);
 }
 
-function timeOf({ startSeconds, stepSeconds, dates }: Clock, index: number): number | string {
-  const seconds = Math.round((startSeconds + index * stepSeconds) * MS) / MS;
-  return dates ? new Date(seconds * MS).toISOString() : seconds;
+function timeOf({ startSeconds, stepSeconds, timesIn }: Clock, index: number): number | string {
+  const ms = Math.round((startSeconds + index * stepSeconds) * MS);
+  if (timesIn === 'dates') return new Date(ms).toISOString();
+  return timesIn === 'seconds' ? ms / MS : ms;
 }

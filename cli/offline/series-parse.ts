@@ -11,8 +11,8 @@ export interface Clock {
   /** Of the first value, since the epoch. */
   startSeconds: number;
   stepSeconds: number;
-  /** Times were given as dates, not in seconds. */
-  dates: boolean;
+  /** How the file gives times. */
+  timesIn: 'seconds' | 'milliseconds' | 'dates';
 }
 
 export interface RowFault {
@@ -33,13 +33,18 @@ const GAP_WORDS = new Set(['', 'na', 'nan', 'null']);
 /** Times may be this share of a step beside the whole number of steps. */
 const JITTER = 0.1;
 const DATE = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/;
+/** Numbers beyond it are milliseconds: as seconds they would be past the year 5000. */
+const SECONDS_MAX = 1e11;
+const SEPARATORS = [',', ';', '\t'];
+/** A first column of such a name holds times, whatever follows. */
+const TIME_NAMES = new Set(['time', 'timestamp', 'date', 'datetime', 'ds', 'ts']);
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 interface TimedRow {
   line: number;
   seconds: number;
   value: number | null;
-  dates: boolean;
+  isDate: boolean;
 }
 
 /** Takes lines one after the other; `end` says what they hold. */
@@ -49,13 +54,18 @@ export interface SeriesReader {
   end: () => ParsedSeries;
 }
 
-/** Rows `time,value` when the first one has two fields, else one series a row: `id,v1,v2,…`. A header may precede. */
+/**
+ * Rows `time,value` when the first one has two fields, a value a row when it has one, else one series a row: `id,v1,v2,…`. A
+ * header may precede; fields may also be parted by semicolons or tabs. Rows of times may come in any order.
+ */
 export function createSeriesReader(): SeriesReader {
   const faults: RowFault[] = [];
   const timed: TimedRow[] = [];
   const series: OfflineSeries[] = [];
-  let shape: 'timed' | 'row' | null = null;
-  let headed = false;
+  let shape: 'timed' | 'column' | 'row' | null = null;
+  let header: string[] | null = null;
+  let separator: string | null = null;
+  const column: (number | null)[] = [];
   let number = 0;
   let count = 0;
   const blame = (line: number, path: string, message: string): void => {
@@ -78,15 +88,20 @@ export function createSeriesReader(): SeriesReader {
       blame(number, 'value', `"${value}" is no number; leave the field empty for a gap`);
       return;
     }
-    const before = timed.at(-1);
-    if (before !== undefined && seconds <= before.seconds) {
-      blame(number, 'time', `"${time}" is not after the row before; sort the rows by time, one row for each time`);
-      return;
-    }
-    timed.push({ line: number, seconds, value: read, dates: !NUMBER.test(time) });
+    timed.push({ line: number, seconds, value: read, isDate: !NUMBER.test(time) });
+  };
+
+  const readCell = (cell: string): void => {
+    const value = readValue(cell);
+    if (value === undefined) blame(number, 'value', `"${cell}" is no number; write NA for a gap`);
+    column.push(value ?? null);
   };
 
   const readRow = (fields: string[]): void => {
+    if (TIME_NAMES.has(header?.[0]?.toLowerCase() ?? '')) {
+      blame(number, 'row', `has ${fields.length} fields; expected time and value: leave out the other columns`);
+      return;
+    }
     const [id = '', ...cells] = fields;
     if (id === '') blame(number, 'id', 'is empty; expected a name for the series in the first field');
     while (cells.length > 0 && GAP_WORDS.has((cells.at(-1) as string).toLowerCase())) cells.pop();
@@ -102,20 +117,23 @@ export function createSeriesReader(): SeriesReader {
       number += 1;
       const line = number === 1 ? text.replace(/^\uFEFF/, '') : text;
       if (line.trim() === '') return true;
-      const fields = line.split(',').map((field) => unquote(field.trim()));
+      separator ??= SEPARATORS.find((each) => line.includes(each)) ?? null;
+      const fields = line.split(separator ?? ',').map((field) => unquote(field.trim()));
       if (shape === null) {
-        if (!headed && isHeader(fields)) {
-          headed = true;
+        if (header === null && isHeader(fields)) {
+          header = fields;
           return true;
         }
-        shape = fields.length === 2 ? 'timed' : 'row';
+        shape = fields.length === 2 ? 'timed' : fields.length === 1 ? 'column' : 'row';
       }
-      count += fields.length - 1;
+      count += Math.max(1, fields.length - 1);
       if (count > OFFLINE_VALUES_MAX) {
         blame(number, 'row', `is too much: more than ${OFFLINE_VALUES_MAX} values; split the file or use larger steps`);
         return false;
       }
       if (shape === 'timed') readTimed(fields);
+      else if (shape === 'column' && fields.length === 1) readCell(fields[0] as string);
+      else if (shape === 'column') blame(number, 'row', `has ${fields.length} fields; expected 1, as in the first row`);
       else readRow(fields);
       return faults.length < FAULTS_MAX;
     },
@@ -123,30 +141,41 @@ export function createSeriesReader(): SeriesReader {
       if (shape === null && faults.length === 0) {
         blame(Math.max(1, number), 'file', 'has no values; expected rows time,value or id,v1,v2,…');
       }
+      if (shape === 'column') series.push({ id: 'series', values: column });
       const joined = shape === 'timed' && faults.length === 0 ? onGrid(timed, blame) : series;
       return faults.length > 0 ? { ok: false, faults } : { ok: true, series: joined };
     },
   };
 }
 
-/** Rows of one series put onto even steps, the most usual distance of two rows. */
+/** Rows of one series put in order and onto even steps, the most usual distance of two rows. */
 function onGrid(
-  rows: readonly TimedRow[],
+  given: readonly TimedRow[],
   blame: (line: number, path: string, message: string) => void,
 ): OfflineSeries[] {
+  const inMs = given.every(({ seconds, isDate }) => !isDate && Math.abs(seconds) > SECONDS_MAX);
+  const all = inMs ? given.map((row) => ({ ...row, seconds: row.seconds / 1_000 })) : given;
+  // Of equal times the order of the file is kept.
+  const rows = inOrder(all) ? all : all.toSorted((a, b) => a.seconds - b.seconds);
   const [first] = rows;
   if (first === undefined) return [];
   const step = usualStep(rows);
   const values: (number | null)[] = [first.value];
   for (let i = 1; i < rows.length; i++) {
     const row = rows[i] as TimedRow;
-    const steps = (row.seconds - (rows[i - 1] as TimedRow).seconds) / step;
+    const before = rows[i - 1] as TimedRow;
+    const steps = (row.seconds - before.seconds) / step;
+    if (steps === 0) {
+      if (row.value === before.value) continue;
+      blame(row.line, 'time', `is that of line ${before.line} with another value; one row for each time`);
+      return [];
+    }
     const whole = Math.round(steps);
     if (whole < 1 || Math.abs(steps - whole) > JITTER * Math.max(1, whole)) {
       blame(
         row.line,
         'time',
-        `is ${round(steps)} steps of ${round(step)} s after the row before; expected a whole number`,
+        `is ${round(steps)} steps of ${round(step)} s after the row before; expected a whole number: use even steps, such as means of minutes`,
       );
       return [];
     }
@@ -161,13 +190,19 @@ function onGrid(
     for (let gap = 1; gap < whole; gap++) values.push(null);
     values.push(row.value);
   }
-  return [{ id: 'series', values, clock: { startSeconds: first.seconds, stepSeconds: step, dates: first.dates } }];
+  const timesIn = inMs ? 'milliseconds' : first.isDate ? 'dates' : 'seconds';
+  return [{ id: 'series', values, clock: { startSeconds: first.seconds, stepSeconds: step, timesIn } }];
+}
+
+function inOrder(rows: readonly TimedRow[]): boolean {
+  return rows.every((row, i) => i === 0 || row.seconds >= (rows[i - 1] as TimedRow).seconds);
 }
 
 function usualStep(rows: readonly TimedRow[]): number {
   const counts = new Map<number, number>();
   for (let i = 1; i < rows.length; i++) {
     const distance = round((rows[i] as TimedRow).seconds - (rows[i - 1] as TimedRow).seconds);
+    if (distance <= 0) continue;
     counts.set(distance, (counts.get(distance) ?? 0) + 1);
   }
   let best = 1;
@@ -186,7 +221,7 @@ function round(seconds: number): number {
 /** No field but the first holds a value, and the first holds no time. */
 function isHeader(fields: readonly string[]): boolean {
   const [first = '', ...rest] = fields;
-  if (rest.length === 0) return !NUMBER.test(first);
+  if (rest.length === 0) return readValue(first) === undefined;
   const words = rest.every((field) => field !== '' && readValue(field) === undefined);
   return words && secondsOf(first) === null;
 }

@@ -7,6 +7,8 @@ import { LATENCY_BUCKETS } from '../../protocol/control.js';
 export class LatencyWindow {
   /** Of the whole window. */
   readonly sum = new Float64Array(LATENCY_BUCKETS);
+  /** All of them. */
+  calls = 0;
   readonly #steps: number;
   /** Step by step, in a ring; null until a call was seen, which many components never have. */
   #ring: Float64Array | null = null;
@@ -28,6 +30,7 @@ export class LatencyWindow {
       if (coming === leaving) continue;
       // Counts are whole numbers, so that nothing is left over by rounding.
       this.sum[i] = (this.sum[i] as number) + coming - leaving;
+      this.calls += coming - leaving;
       step[i] = coming;
     }
   }

@@ -19,10 +19,12 @@ const rows = Array.from({ length: 504 }, (_, i) => `${3_600 * i},${100 + 50 * Ma
 t.test('rows of time and value: header, gaps, dates, jitter', async (t) => {
   t.strictSame(parse('time,value\n10,1\n20,2\n40,4\n'), {
     ok: true,
-    series: [{ id: 'series', values: [1, 2, null, 4], clock: { startSeconds: 10, stepSeconds: 10, dates: false } }],
+    series: [
+      { id: 'series', values: [1, 2, null, 4], clock: { startSeconds: 10, stepSeconds: 10, timesIn: 'seconds' } },
+    ],
   });
   t.match(parse('2026-01-01 00:00,1\n2026-01-01T01:00:00Z,\n2026-01-01T03:00:00+01:00,3'), {
-    series: [{ values: [1, null, 3], clock: { stepSeconds: 3_600, dates: true } }],
+    series: [{ values: [1, null, 3], clock: { stepSeconds: 3_600, timesIn: 'dates' } }],
   });
   t.match(parse('0,1\n10,2\n20.4,3\n30,4'), { series: [{ values: [1, 2, 3, 4] }] });
 });
@@ -37,11 +39,23 @@ t.test('one series a row: header, quotes, gaps, empty cells at the end', async (
   });
 });
 
+t.test('other habits: milliseconds, any order, rows said twice, one value a row, other separators', async (t) => {
+  t.match(parse('1600000060000,2\n1600000000000,1\n1600000120000,3\n1600000060000,2'), {
+    series: [{ values: [1, 2, 3], clock: { startSeconds: 1.6e9, stepSeconds: 60, timesIn: 'milliseconds' } }],
+  });
+  t.strictSame(parse('load\n5\n\nNA\n-7.5e1\n'), { ok: true, series: [{ id: 'series', values: [5, null, -75] }] });
+  t.match(parse('time;value\r\n0;1\r\n60;\r\n120;3'), { series: [{ values: [1, null, 3] }] });
+  t.match(parse('a\t1\t2\nb\t3\t4'), { series: [{ id: 'a', values: [1, 2] }, { id: 'b' }] });
+});
+
 t.test('bad rows are named with their line and the remedy', async (t) => {
   const faults: [text: string, line: number, path: string, message: RegExp][] = [
     ['time,value\n1,2\n2,x', 3, 'value', /"x" is no number; leave the field empty/],
     ['1,2\nfoo,3', 2, 'time', /"foo" is no time; expected seconds or a date/],
-    ['1,2\n1,3', 2, 'time', /not after the row before; sort/],
+    ['1,2\n2,2\n1,3', 3, 'time', /is that of line 1 with another value; one row for each time/],
+    ['timestamp,cpu,memory\n1,2,3\n', 2, 'row', /has 3 fields; expected time and value: leave out/],
+    ['5\n6\nx', 3, 'value', /"x" is no number; write NA/],
+    ['5\n6,7', 2, 'row', /has 2 fields; expected 1/],
     ['1,2\n2,3,4', 2, 'row', /has 3 fields; expected 2/],
     ['0,1\n10,1\n20,1\n25,1', 4, 'time', /0.5 steps of 10 s after the row before/],
     ['0,1\n1,1\n9e9,1', 3, 'time', /a gap of 8999999999 steps/],

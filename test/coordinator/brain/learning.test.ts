@@ -143,9 +143,8 @@ t.test(
         counts[bucket] = (counts[bucket] as number) + 1;
       }
       window.advance(counts);
-      const calls = window.sum.reduce((sum, each) => sum + each, 0);
-      const demandCpu = perSecond * costCpu;
-      learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, calls);
+        const demandCpu = perSecond * costCpu;
+      learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, window.calls);
       const curve = learnedCurve(model, objective, costCpu);
       cpu = curve === null ? cpu : (sizeForLatency(curve, 47.5, demandCpu, 1, { min: 0.1, max: 1 }) ?? 1);
       if (second > 600) sizes.push(cpu);
