@@ -78,6 +78,8 @@ export function bundleConfig(input: BundleInput): object {
       rlimits: [
         { type: 'RLIMIT_NOFILE', soft: input.openFiles, hard: input.openFiles },
         { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+        // Holds also where the host has no pids controller: the users of an instance are its own.
+        { type: 'RLIMIT_NPROC', soft: PIDS_MAX, hard: PIDS_MAX },
       ],
       noNewPrivileges: true,
     },

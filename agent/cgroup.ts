@@ -112,6 +112,13 @@ export async function prepareCgroupRoot(mount: string, root: string): Promise<st
   return CONTROLLERS.filter((controller) => inForce.includes(controller));
 }
 
+/** Removes the agent's subtree unless instances are in it, which go on without the agent. */
+export async function removeCgroupRoot(root: string): Promise<void> {
+  await rmdir(root).catch((error: unknown) => {
+    if (!isErrno(error, 'EBUSY') && !isErrno(error, 'ENOTEMPTY') && !isErrno(error, 'ENOENT')) throw error;
+  });
+}
+
 export function limitsOf(size: Size): [string, string][] {
   const quota = Math.max(CPU_QUOTA_US_MIN, Math.round(size.cpu * CPU_PERIOD_US));
   const memory = Math.ceil(size.memory / PAGE_BYTES) * PAGE_BYTES;

@@ -34,11 +34,16 @@ export interface HostFeatures {
   controllers: readonly string[];
   /** Why BPF does not load; null when it does. */
   profilerProblem: string | null;
+  /** Why devices are not confined by BPF; null when they are. */
+  devicesProblem: string | null;
   userNamespace: boolean;
 }
 
 /** What the coordinator is told of this host, degradations included. */
-export function describeHost(name: string, { controllers, profilerProblem, userNamespace }: HostFeatures): HostInfo {
+export function describeHost(
+  name: string,
+  { controllers, profilerProblem, devicesProblem, userNamespace }: HostFeatures,
+): HostInfo {
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
     const what =
@@ -49,6 +54,10 @@ export function describeHost(name: string, { controllers, profilerProblem, userN
     if (controllers.includes(controller)) continue;
     const what = `no cgroup v2 ${controller} controller: ${WITHOUT[controller]}`;
     degraded.push({ what, remedy: CONTROLLER_REMEDY });
+  }
+  if (devicesProblem !== null) {
+    const remedy = 'a kernel with CONFIG_CGROUP_BPF=y, and the agent as root of the host itself';
+    degraded.push({ what: `devices are kept away by capabilities alone, not by BPF too: ${devicesProblem}`, remedy });
   }
   if (profilerProblem !== null) {
     const remedy = 'run as root on Linux 5.11 or newer with BTF (CONFIG_DEBUG_INFO_BTF=y)';

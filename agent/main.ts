@@ -10,7 +10,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
-import { prepareCgroupRoot } from './cgroup.js';
+import { prepareCgroupRoot, removeCgroupRoot } from './cgroup.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
@@ -112,9 +112,10 @@ async function run(options: Options, log: Logger): Promise<void> {
   // A hybrid host has cgroup v1 there; in this mount namespace crun and we see version 2 instead.
   if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
+  const devicesProblem = confineDevices(paths.cgroupRoot);
   const { profiler, problem } = startProfiler();
   const userNamespace = await allowsUserNamespace();
-  const features = { controllers, profilerProblem: problem, userNamespace };
+  const features = { controllers, profilerProblem: problem, devicesProblem, userNamespace };
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
@@ -137,6 +138,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   link.close();
   if (options.stopInstances) await agent.stopInstances();
   await agent.close();
+  await removeCgroupRoot(paths.cgroupRoot);
 }
 
 /** One agent for each state folder. */
@@ -150,6 +152,16 @@ function holdLock(paths: Paths): void {
       'SHOAL_E_CONFLICT',
       `another agent runs on ${paths.run}: stop it, or give this one its own --run`,
     );
+  }
+}
+
+/** A second wall: without it an instance still has no capability to make devices and none in its root. */
+function confineDevices(cgroupRoot: string): string | null {
+  try {
+    native.confineDevices(cgroupRoot);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

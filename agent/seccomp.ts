@@ -16,6 +16,11 @@ const REFUSED = [
 ];
 /** CLONE_NEWNS … CLONE_NEWNET and CLONE_NEWTIME, CLONE_NEWCGROUP of clone(2). */
 const NEW_NAMESPACE = 0x7e020080;
+/**
+ * Of socket(2): kinds of sockets that no network namespace confines (AF_VSOCK reaches the machine's hypervisor), or that
+ * open the kernel's crypto, key or packet code to whoever asks: AF_PACKET, AF_KEY, AF_ALG, AF_VSOCK, AF_XDP.
+ */
+const REFUSED_SOCKETS = [17, 15, 38, 40, 44];
 const EPERM = 1;
 const ENOSYS = 38;
 
@@ -32,6 +37,12 @@ export function seccompProfile(): object {
         action: 'SCMP_ACT_ERRNO',
         errnoRet: EPERM,
         args: [{ index: 0, value: bit, valueTwo: bit, op: 'SCMP_CMP_MASKED_EQ' }],
+      })),
+      ...REFUSED_SOCKETS.map((family) => ({
+        names: ['socket', 'socketpair'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: EPERM,
+        args: [{ index: 0, value: family, op: 'SCMP_CMP_EQ' }],
       })),
     ],
   };

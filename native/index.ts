@@ -59,6 +59,7 @@ export const native: NativeHost = {
   unmount: addon.unmount,
   mountCgroup2: addon.mountCgroup2,
   sdNotify: addon.sdNotify,
+  confineDevices: addon.confineDevices,
   markDeleted: addon.markDeleted,
   markOpaque: addon.markOpaque,
   createChannel: addon.createChannel,

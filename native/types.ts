@@ -14,6 +14,8 @@ export interface NativeHost {
   mountCgroup2(path: string): void;
   /** Tells systemd; false when not started by it. */
   sdNotify(state: string): boolean;
+  /** Whatever runs in the cgroup or below can use no device but null, zero, full, random, urandom and terminals. */
+  confineDevices(cgroupPath: string): void;
   /** Makes a whiteout: hides what lower layers of an overlay have at the path. */
   markDeleted(path: string): void;
   /** Makes the folder hide what lower layers of an overlay have in theirs. */

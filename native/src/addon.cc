@@ -3,6 +3,7 @@
 
 #include "fabric/channel_binding.h"
 #include "fabric/packet_binding.h"
+#include "host/devices.h"
 #include "host/lock.h"
 #include "host/mount.h"
 #include "host/process.h"
@@ -22,6 +23,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("unmount", Napi::Function::New(env, host::unmount, "unmount"));
   exports.Set("mountCgroup2", Napi::Function::New(env, host::mountCgroup2, "mountCgroup2"));
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
+  exports.Set("confineDevices", Napi::Function::New(env, host::confineDevices, "confineDevices"));
   exports.Set("markDeleted", Napi::Function::New(env, host::markDeleted, "markDeleted"));
   exports.Set("markOpaque", Napi::Function::New(env, host::markOpaque, "markOpaque"));
   exports.Set("createChannel", Napi::Function::New(env, fabric::createChannel, "createChannel"));
