@@ -32,6 +32,8 @@ export class ComponentSums implements LatencySink {
   readonly #numbers = new Float64Array(LENGTH);
   /** Instances with a status. */
   instances = 0;
+  /** Rises with every instance that comes, goes or changes its phase. */
+  news = 0;
   /** Readings of serving instances that came since the last tick. */
   fresh = 0;
   /** Largest since the last tick. */

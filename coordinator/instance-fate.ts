@@ -15,18 +15,15 @@ export interface Fate {
   why: string;
 }
 
+/** Null for those that stay. */
+export type FateOf = (instance: InstanceRecord) => Fate | null;
+
 const DRAINED: Fate = { kind: 'dropped', why: 'has drained' };
 
 /**
- * Which instances of the host are no longer wanted there, as a function of the instance that answers null for those that
- * stay. What holds for the host as a whole is found once.
+ * Which instances of the host are no longer wanted there, as a function of the instance. What holds for the host as a whole is found once.
  */
-export function fateOnHost(
-  name: string,
-  state: ClusterState,
-  observed: Observed,
-  nowMs: number,
-): (instance: InstanceRecord) => Fate | null {
+export function fateOnHost(name: string, state: ClusterState, observed: Observed, nowMs: number): FateOf {
   const host = observed.hosts.get(name);
   const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {

@@ -22,6 +22,7 @@ import { plan } from './planner.js';
 import { noteCalledInVain, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import { Refits } from './refit.js';
+import { SettledComponents } from './settled.js';
 import { shiftWeights } from './shift-weights.js';
 import type { Store, StoreOperation } from './store/store.js';
 import { tell } from './tell.js';
@@ -65,6 +66,7 @@ export class Coordinator {
   /** Component key → why it last gave way to another one. */
   readonly #gaveWay = new Map<string, { message: string; atMs: number }>();
   readonly #traffic = new Traffic();
+  readonly #settled = new SettledComponents();
   #timer: NodeJS.Timeout | undefined;
   #ticking = false;
   /** Component key → message of its instances that wait for room, so that each is said once. */
@@ -209,7 +211,7 @@ export class Coordinator {
     const before = this.#state;
     const fresh = [...this.#freshIds];
     const transited = transition(noteSeenIds(before, fresh));
-    const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic);
+    const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic, this.#settled);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0) await this.#options.store.commit(batch);
     this.#state = result.state;

@@ -177,6 +177,7 @@ function rearrange(
     const { id } = seen.status;
     if (present.has(id)) continue;
     seen.sums.remove(seen.status, seen.samples, seen.row);
+    seen.sums.news += 1;
     forgetEmpty(observed, seen);
     host.statuses.delete(id);
     host.absentSinceMs.set(id, nowMs);
@@ -194,6 +195,7 @@ function rearrange(
     const status = changed.get(id) as InstanceFacts;
     const seen: Seen = { status, phaseSinceMs: nowMs, samples: host.samples, row, sums: sumsFor(observed, status) };
     seen.sums.add(status, host.samples, row);
+    seen.sums.news += 1;
     if (hasStarted(status)) noteStarted(host, seen, nowMs);
     host.statuses.set(id, seen);
     heard.fresh.push(id);
@@ -217,12 +219,15 @@ function takeOne(
   seen.sums.remove(before, samples, row);
   if (facts !== before) {
     if (facts.app !== before.app || facts.component !== before.component) {
+      seen.sums.news += 1;
       forgetEmpty(observed, seen);
       seen.sums = sumsFor(observed, facts);
+      seen.sums.news += 1;
     }
     seen.status = facts;
     if (facts.phase !== before.phase) {
       seen.phaseSinceMs = nowMs;
+      seen.sums.news += 1;
       heard.isDue = true;
       if (before.phase === 'starting' && hasStarted(facts)) noteStarted(host, seen, nowMs);
     }

@@ -22,9 +22,10 @@ import {
   isDrained,
   own,
 } from './cluster.js';
-import { fateOnHost } from './instance-fate.js';
+import { type FateOf, fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
-import { type Observed, seenOf, usableHosts } from './observed.js';
+import { isUsable, type Observed, seenOf, usableHosts } from './observed.js';
+import type { SettledComponents } from './settled.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
 import { type Measured, NOTHING_MEASURED } from './traffic.js';
 
@@ -57,7 +58,8 @@ export interface Step {
 /**
  * Brings the wanted instances in line with apps, targets and what the hosts reported. Called again with the same
  * input it changes nothing more, so that it can run on every change and every second. What all components want is
- * gathered first and placed together, so that no component gets a host because its name comes first.
+ * gathered first and placed together, so that no component gets a host because its name comes first. With `settled`,
+ * which belongs to one series of states, components that need nothing are passed over.
  */
 export function reconcile(
   state: ClusterState,
@@ -65,15 +67,21 @@ export function reconcile(
   brain: ReconcileBrain,
   nowMs: number,
   measured: Measured = NOTHING_MEASURED,
+  settled?: SettledComponents,
 ): { state: ClusterState; steps: Step[] } {
   const draft = new InstanceDraft(state.instances);
   const context: Context = { state, observed, brain, nowMs, measured, draft, steps: [] };
-  dropAll(context);
+  dropForgotten(context);
+  const fates = dropAway(context);
+  const unsettled = unsettledOf(context, settled);
+  for (const { key } of unsettled)
+    drop(draft.ofComponent(key), (each) => fates.get(each.host)?.(each) ?? null, context);
   const wishes: Wish[] = [];
   const someDrained = Object.values(state.cordons).some(({ drain }) => drain);
-  for (const entry of componentsOf(state)) {
+  for (const entry of unsettled) {
     const wish = wishOf(entry, someDrained, context);
     if (wish !== null) wishes.push(wish);
+    else settled?.note(entry, draft.ofComponent(entry.key), state, observed);
   }
   const counters = fulfil(wishes, context);
 
@@ -113,28 +121,51 @@ interface Wish {
   someDrain: boolean;
 }
 
-/** Instances of components that are gone, lost ones, and those that have finished draining. */
-function dropAll({ state, observed, nowMs, draft, steps }: Context): void {
-  for (const [key, group] of state.instances.byComponent) {
+/** Instances of components that are gone. */
+function dropForgotten({ state, draft, steps }: Context): void {
+  const { byComponent } = state.instances;
+  let described = 0;
+  for (const { key } of componentsOf(state)) if (byComponent.has(key)) described += 1;
+  if (described === byComponent.size) return;
+  for (const group of byComponent.values()) {
     const [first] = group;
     if (first === undefined || componentOf(state, first.app, first.component) !== undefined) continue;
     for (const instance of group) {
       draft.remove(instance);
       steps.push(stepOf(instance, 'dropped', 'its component is no longer wanted'));
     }
-    if (draft.ofComponent(key).length > 0) throw new Error(`instances of ${key} remain`);
   }
+}
+
+/** Instances of hosts that have been away for too long. Answers what becomes of those on each host. */
+function dropAway(context: Context): ReadonlyMap<string, FateOf> {
+  const { state, observed, nowMs, draft } = context;
+  const fates = new Map<string, FateOf>();
   for (const name of state.instances.byHost.keys()) {
     const fateOf = fateOnHost(name, state, observed, nowMs);
-    const leaving: InstanceRecord[] = [];
-    for (const instance of draft.onHost(name)) {
-      const fate = fateOf(instance);
-      if (fate === null) continue;
-      leaving.push(instance);
-      steps.push(stepOf(instance, fate.kind, fate.why));
-    }
-    for (const instance of leaving) draft.remove(instance);
+    fates.set(name, fateOf);
+    if (!isUsable(observed.hosts.get(name))) drop(draft.onHost(name), fateOf, context);
   }
+  return fates;
+}
+
+/** Components that may need something. */
+function unsettledOf({ state, observed, draft }: Context, settled: SettledComponents | undefined): ComponentEntry[] {
+  const entries = [...componentsOf(state)];
+  if (settled === undefined) return entries;
+  settled.begin(state);
+  return entries.filter((entry) => !settled.has(entry, draft.ofComponent(entry.key), state, observed));
+}
+
+function drop(instances: readonly InstanceRecord[], fateOf: FateOf, { draft, steps }: Context): void {
+  const leaving: InstanceRecord[] = [];
+  for (const instance of instances) {
+    const fate = fateOf(instance);
+    if (fate === null) continue;
+    leaving.push(instance);
+    steps.push(stepOf(instance, fate.kind, fate.why));
+  }
+  for (const instance of leaving) draft.remove(instance);
 }
 
 /** Null when the component has exactly the instances that it shall have. */

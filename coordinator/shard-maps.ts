@@ -5,9 +5,11 @@ import {
   type ClusterState,
   componentKey,
   componentOf,
+  componentsOf,
   type InstanceRecord,
   instancesOf,
   modeOf,
+  own,
   type ShardRecord,
 } from './cluster.js';
 import { type Observed, seenOf } from './observed.js';
@@ -46,18 +48,15 @@ export function assignAllShards(
 ): ClusterState {
   const shards: Record<string, ShardRecord> = {};
   let changed = false;
-  for (const [app, record] of Object.entries(state.apps)) {
-    for (const [name, component] of Object.entries(record.manifest.components)) {
-      if (component.state !== 'partitioned') continue;
-      const key = componentKey(app, name);
-      const before = Object.hasOwn(state.shards, key) ? state.shards[key] : undefined;
-      const instances = instancesOf(state, app, name);
-      const heat = modeOf(state, app, name).mode === 'act' ? measured.heatOf(key) : null;
-      const choose = chooserOf(assign, instances, heat);
-      const after = nextRecord(before, instances, observed, choose, nowMs);
-      shards[key] = after;
-      changed ||= after !== before;
-    }
+  for (const { app, name, key, component } of componentsOf(state)) {
+    if (component.state !== 'partitioned') continue;
+    const before = own(state.shards, key);
+    const instances = instancesOf(state, app, name);
+    const heat = modeOf(state, app, name).mode === 'act' ? measured.heatOf(key) : null;
+    const choose = chooserOf(assign, instances, heat);
+    const after = nextRecord(before, instances, observed, choose, nowMs);
+    shards[key] = after;
+    changed ||= after !== before;
   }
   changed ||= Object.keys(state.shards).some((key) => !Object.hasOwn(shards, key));
   return changed ? bump({ ...state, shards }) : state;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { place } from '../../coordinator/brain/placement.js';
@@ -8,6 +9,7 @@ import {
   deleteApp,
   desiredFor,
   EMPTY_CLUSTER,
+  setCordon,
   setOverride,
   wantedCount,
 } from '../../coordinator/cluster.js';
@@ -20,11 +22,17 @@ import {
   takeReport,
 } from '../../coordinator/observed.js';
 import { reconcile } from '../../coordinator/reconcile.js';
+import { SettledComponents } from '../../coordinator/settled.js';
+import { NOTHING_MEASURED } from '../../coordinator/traffic.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 import type { Component, Manifest } from '../../protocol/manifest.js';
 
 const BRAIN = { place, assignShards };
 const MIB = 2 ** 20;
+
+function fifthOf(id: string): number {
+  return Number(id.slice(id.lastIndexOf('-') + 1)) % 5;
+}
 
 function manifest(app: string, max: number, command: string): Manifest {
   const component: Component = {
@@ -48,6 +56,9 @@ class Simulation {
   readonly seenIds = new Map<string, number>();
   #observed: Observed = startObserving(0);
   readonly #connected = new Set<string>();
+  readonly #settled = new SettledComponents();
+  /** What each fifth instance from this one on says instead of being ready; null: it is not named. */
+  readonly strange = new Map<number, InstanceStatus['phase'] | null>();
 
   connect(host: string): void {
     const info = { name: host, cores: 8, memoryBytes: 2 ** 36, kernel: '6', degraded: [] };
@@ -68,16 +79,22 @@ class Simulation {
       const statuses = desired.instances.map(({ id, app, component, size, draining }): InstanceStatus => {
         const owners = desired.shards[`${app}/${component}`]?.owners ?? [];
         const shards = owners.flatMap((owner, shard) => (owner === id ? [shard] : []));
-        return { id, app, component, size, phase: draining ? 'draining' : 'ready', restarts: 0, shards };
+        const phase = this.strange.get(fifthOf(id)) ?? (draining ? 'draining' : 'ready');
+        return { id, app, component, size, phase, restarts: 0, shards };
       });
-      this.#observed = takeReport(this.#observed, host, desired.revision, statuses, this.nowMs);
+      const named = statuses.filter(({ id }) => this.strange.get(fifthOf(id)) !== null);
+      this.#observed = takeReport(this.#observed, host, desired.revision, named, this.nowMs);
     }
     this.change((state) => state);
   }
 
   change(transition: (state: ClusterState) => ClusterState): void {
     const before = this.state;
-    const { state } = reconcile(transition(before), this.#observed, BRAIN, this.nowMs);
+    const after = transition(before);
+    const { state, steps } = reconcile(after, this.#observed, BRAIN, this.nowMs, NOTHING_MEASURED, this.#settled);
+    const whole = reconcile(after, this.#observed, BRAIN, this.nowMs);
+    if (!isDeepStrictEqual({ state, steps }, whole))
+      throw new Error('passing over what is settled changes the outcome');
     this.#check(before, state);
     this.state = state;
   }
@@ -120,13 +137,22 @@ type Step =
   | { kind: 'delete'; app: string }
   | { kind: 'scale'; app: string; component: string; count: number | null }
   | { kind: 'connect' | 'disconnect'; host: string }
-  | { kind: 'tick' };
+  | { kind: 'drain'; host: string; drained: boolean }
+  | { kind: 'strange'; number: number; phase: InstanceStatus['phase'] | null }
+  | { kind: 'tick'; seconds: number };
 
 const app = fc.constantFrom('a', 'b');
 const host = fc.constantFrom('h1', 'h2', 'h3');
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 3, arbitrary: fc.constant<Step>({ kind: 'tick' }) },
+    { weight: 3, arbitrary: fc.constant<Step>({ kind: 'tick', seconds: 1 }) },
+    fc.constantFrom<Step>({ kind: 'tick', seconds: 8 }, { kind: 'tick', seconds: 40 }),
+    fc.record({ kind: fc.constant('drain' as const), host, drained: fc.boolean() }),
+    fc.record({
+      kind: fc.constant('strange' as const),
+      number: fc.nat(4),
+      phase: fc.constantFrom<InstanceStatus['phase'] | null>('failed', 'starting', 'backoff', 'ready', null),
+    }),
     fc.record({
       kind: fc.constant('apply' as const),
       app,
@@ -162,9 +188,17 @@ t.test('whatever is asked and whichever hosts come and go, the invariants hold a
         }
         if (step.kind === 'connect') simulation.connect(step.host);
         else if (step.kind === 'disconnect') simulation.disconnect(step.host);
-        else if (step.kind === 'tick') simulation.tick();
+        else if (step.kind === 'drain') {
+          const cordon = step.drained ? { drain: true, sinceMs: simulation.nowMs } : null;
+          simulation.change((s) => setCordon(s, step.host, cordon));
+        } else if (step.kind === 'strange') simulation.strange.set(step.number, step.phase);
+        else if (step.kind === 'tick') for (let i = 0; i < step.seconds; i += 1) simulation.tick();
       }
-      for (const name of ['h1', 'h2', 'h3']) simulation.connect(name);
+      simulation.strange.clear();
+      for (const name of ['h1', 'h2', 'h3']) {
+        simulation.change((s) => setCordon(s, name, null));
+        simulation.connect(name);
+      }
       for (let second = 0; second < 120; second += 1) simulation.tick();
       for (const [name, record] of Object.entries(simulation.state.apps)) {
         for (const component of Object.keys(record.manifest.components)) {

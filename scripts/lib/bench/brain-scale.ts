@@ -12,6 +12,7 @@ import { differences } from '../../../coordinator/persist.js';
 import { plan } from '../../../coordinator/planner.js';
 import type { PlannerMemory } from '../../../coordinator/planner-memory.js';
 import { reconcile } from '../../../coordinator/reconcile.js';
+import { SettledComponents } from '../../../coordinator/settled.js';
 import { shiftWeights } from '../../../coordinator/shift-weights.js';
 import { tell } from '../../../coordinator/tell.js';
 import { Traffic } from '../../../coordinator/traffic.js';
@@ -178,6 +179,7 @@ class SimulatedCluster {
   readonly #phases = new Map<string, number>();
   readonly #work = new Map<string, { cpuSeconds: number; calls: number }>();
   readonly #traffic = new Traffic();
+  readonly #settled = new SettledComponents();
   readonly #decisions = new DecisionLog();
   readonly #random = randomFrom(7);
   readonly #reader = new FrameReader();
@@ -272,7 +274,7 @@ class SimulatedCluster {
     });
     watch.time('decisions told', () => this.#decisions.stage(tell(planned, this.#memory)));
     const { state, steps } = watch.time('reconcile', () =>
-      reconcile(shifted.state, this.#observed, BRAIN, nowMs, this.#traffic),
+      reconcile(shifted.state, this.#observed, BRAIN, nowMs, this.#traffic, this.#settled),
     );
     watch.time('batch', () => {
       const batch = [...differences(this.state, state), ...this.#decisions.operations()];
