@@ -143,7 +143,7 @@ t.test(
         counts[bucket] = (counts[bucket] as number) + 1;
       }
       window.advance(counts);
-        const demandCpu = perSecond * costCpu;
+      const demandCpu = perSecond * costCpu;
       learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, window.calls);
       const curve = learnedCurve(model, objective, costCpu);
       cpu = curve === null ? cpu : (sizeForLatency(curve, 47.5, demandCpu, 1, { min: 0.1, max: 1 }) ?? 1);
