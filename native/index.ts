@@ -13,8 +13,13 @@ export type {
   NativeHost,
   PacketHandle,
   PidWatch,
+  RdmaProbe,
+  RelayEvent,
+  RelayHandle,
+  RelayStats,
   StackKind,
   StackProfilerHandle,
+  VerbsParameters,
 } from './types.js';
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
@@ -67,6 +72,8 @@ export const native: NativeHost = {
   listenPackets: addon.listenPackets,
   dialPackets: addon.dialPackets,
   openPackets: addon.openPackets,
+  startRelay: addon.startRelay,
+  probeRdma: addon.probeRdma,
   createProfiler() {
     const profiler = new addon.CpuProfiler();
     return {

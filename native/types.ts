@@ -44,6 +44,18 @@ export interface NativeHost {
     onPacket: (bytes: Buffer, fds: number[]) => void,
     onEnd: (error: NodeJS.ErrnoException | undefined) => void,
   ): PacketHandle;
+  /**
+   * Starts a relay (docs/fabric.md, "Between hosts"): a thread that moves records between local channels and the relay of
+   * another host. `streamBytes`: memory of each direction of a connection, a power of two from 64 KiB to 64 MiB, the same
+   * on all hosts; `spinUs`: as long as the thread may look for news before it sleeps; `resumeMs`: as long as a connection
+   * may be without carrier. `onEvents` must not throw. It ends with stop() or with the environment.
+   */
+  startRelay(
+    options: { streamBytes: number; spinUs: number; resumeMs: number },
+    onEvents: (events: RelayEvent[]) => void,
+  ): RelayHandle;
+  /** What this host has of RDMA now. */
+  probeRdma(): RdmaProbe;
   createProfiler(): CpuProfilerHandle;
   createStackProfiler(): StackProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
@@ -73,6 +85,85 @@ export interface PacketHandle {
    */
   send(bytes: Uint8Array, fds: number[]): void;
   close(): void;
+}
+
+/** Every method throws when the relay is stopped, and where it says so. */
+export interface RelayHandle {
+  /** Once: where other relays dial; port 0 for any. Answers the port. Throws when that cannot be. */
+  listen(address: string, port: number): number;
+  /** A connection to another host, without carrier. Throws when there is no memory for it. */
+  open(): number;
+  /** Ends it and its channels; nothing when it has ended. */
+  close(connection: number): void;
+  /** Of a connection that has not ended. */
+  stats(connection: number): RelayStats | undefined;
+  /** Who dials within 10 s and shows `theirs` is this connection's peer, and is shown `ours`. Tokens have 32 bytes. */
+  expect(connection: number, theirs: Uint8Array, ours: Uint8Array): void;
+  /** Connects by TCP, showing `ours`: carrier-up or dial-failed follows. Throws when it cannot even begin. */
+  dial(connection: number, address: string, port: number, ours: Uint8Array, theirs: Uint8Array): void;
+  /** First half of a carrier by verbs, on the port with this IP address. Throws why there is none. */
+  prepareVerbs(connection: number, address: string): VerbsParameters;
+  /** Second half, with what the peer's relay prepared: carrier-up or dial-failed follows. */
+  connectVerbs(connection: number, theirs: VerbsParameters): void;
+  /** Throws the carrier away, as if it had failed. */
+  drop(connection: number): void;
+  /** Puts the queues of a carrier by verbs into the error state. For tests. */
+  breakQueues(connection: number): void;
+  /**
+   * Takes one side of a channel over, descriptors included, even when it throws. The number is the agents' choice, the same
+   * on both hosts, and never used again on this connection. Throws when it is in use or the ring too large.
+   */
+  attach(connection: number, channel: number, fds: ChannelFds, side: 0 | 1): void;
+  /** Ends a channel from this side, after what was sent so far. */
+  detach(connection: number, channel: number): void;
+  stop(): void;
+}
+
+export type RelayCarrier = 'tcp' | 'verbs';
+
+export type RelayEvent =
+  | { type: 'carrier-up'; connection: number; carrier: RelayCarrier }
+  | { type: 'carrier-down'; connection: number; carrier: RelayCarrier; detail: string }
+  /** There is none until another is up or has failed. */
+  | { type: 'carrier-replaced'; connection: number; carrier: RelayCarrier; detail: string }
+  | { type: 'dial-failed'; connection: number; carrier: RelayCarrier; detail: string }
+  | { type: 'channel-ended'; connection: number; channel: number; reason: RelayEndReason; byPeer: boolean }
+  | { type: 'connection-ended'; connection: number; reason: RelayEndReason; detail: string };
+
+/** ended: the process at the channel's other end; corrupt: that process broke its ring; protocol: the peer's relay did. */
+export type RelayEndReason = 'ended' | 'corrupt' | 'too-long' | 'detached' | 'protocol' | 'unreachable' | 'closed';
+
+export interface RelayStats {
+  carrier: 'none' | RelayCarrier;
+  channels: number;
+  /** How many carriers have been up so far. */
+  carriers: number;
+  recordsOut: number;
+  recordsIn: number;
+  bytesOut: number;
+  bytesIn: number;
+  /** Sent, and not yet said to be processed. */
+  bytesInFlight: number;
+}
+
+/** What the two sides of a carrier by verbs must know of each other. */
+export interface VerbsParameters {
+  gid: string;
+  qpNumber: number;
+  psn: number;
+  /** As in enum ibv_mtu: 1 is 256 bytes, 5 is 4096. */
+  mtu: number;
+  remoteKey: number;
+  /** A number of 64 bits, in decimal. */
+  address: string;
+  streamBytes: number;
+}
+
+export interface RdmaProbe {
+  /** Why libibverbs cannot be used; null when it can. */
+  problem: string | null;
+  /** All RoCE v2 addresses of this host. */
+  ports: { device: string; port: number; gid: string; interface: string; active: boolean; state: string }[];
 }
 
 export interface PidWatch {

@@ -11,6 +11,7 @@
 #include "host/whiteout.h"
 #include "profiler/cpu_profiler.h"
 #include "profiler/stack_profiler.h"
+#include "relay/relay_binding.h"
 
 namespace shoal {
 
@@ -31,6 +32,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("listenPackets", Napi::Function::New(env, fabric::listenPackets, "listenPackets"));
   exports.Set("dialPackets", Napi::Function::New(env, fabric::dialPackets, "dialPackets"));
   exports.Set("openPackets", Napi::Function::New(env, fabric::openPackets, "openPackets"));
+  exports.Set("startRelay", Napi::Function::New(env, relay::startRelay, "startRelay"));
+  exports.Set("probeRdma", Napi::Function::New(env, relay::probeRdma, "probeRdma"));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
   exports.Set("StackProfiler", profiler::StackProfiler::define(env));
   return exports;

@@ -123,8 +123,8 @@ void live(std::mt19937& random) {
     const unsigned seed = static_cast<unsigned>(random());
     callers.emplace_back([&hosts, &dying, i, seed] { run(hosts, i, dying, seed); });
   }
-  const uint64_t until = answered + failed + kCallsPerLife;
-  while (left > 0 && answered + failed < until) {
+  const int64_t until = left - static_cast<int64_t>(kCallsPerLife);
+  while (left > 0 && left > until) {
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
     const size_t host = random() % 2;
     if (random() % 16 == 0) {

@@ -34,7 +34,7 @@ struct TestChannel {
   explicit TestChannel(uint32_t ringBytes) {
     std::string problem;
     ChannelFds fds[2];
-    CHECK(fabric::makeChannel(ringBytes, false, fds, problem));
+    CHECK(fabric::makeChannel(ringBytes, fds, problem));
     instance = ChannelEnd::open(std::move(fds[0]), 0, problem);
     CHECK(instance);
     relaySide = std::move(fds[1]);

@@ -50,6 +50,10 @@ struct Relay::Connection {
 
   uint32_t number;
   Session session;
+  /** The stream's memory as the card knows it, from the first carrier by verbs on. */
+  std::shared_ptr<verbs::Memory> memory;
+  /** Waits for what the peer's agent tells. */
+  std::unique_ptr<verbs::VerbsCarrier> prepared;
   std::unique_ptr<Carrier> carrier;
   /** Replaces the carrier as soon as the peer is reached. */
   std::unique_ptr<Carrier> candidate;
@@ -195,10 +199,7 @@ bool Relay::dial(uint32_t connection, const std::string& address, uint16_t port,
     return false;
   }
   std::unique_ptr<Carrier> carrier = TcpCarrier::dial(*to, ours, theirs, problem);
-  return carrier != nullptr && adopt(connection, std::move(carrier), problem);
-}
-
-bool Relay::adopt(uint32_t connection, std::unique_ptr<Carrier> carrier, std::string& problem) {
+  if (!carrier) return false;
   bool known = false;
   call([&] {
     Connection* found = findOrSay(connection, problem);
@@ -206,6 +207,44 @@ bool Relay::adopt(uint32_t connection, std::unique_ptr<Carrier> carrier, std::st
     if (known) makeCandidate(*found, std::move(carrier));
   });
   return known;
+}
+
+bool Relay::prepareVerbs(uint32_t connection, const std::string& address, verbs::Parameters& ours,
+                         std::string& problem) {
+  // The port is looked for at each connect: its indexes change when it goes down and comes back.
+  const std::optional<verbs::PortAddress> port = verbs::findPort(address, problem);
+  if (!port) return false;
+  bool prepared = false;
+  call([&] {
+    Connection* found = findOrSay(connection, problem);
+    if (found == nullptr) return;
+    found->prepared = makeQueues(*found, *port, problem);
+    prepared = found->prepared != nullptr;
+    if (prepared) ours = found->prepared->parameters();
+  });
+  return prepared;
+}
+
+bool Relay::connectVerbs(uint32_t connection, const verbs::Parameters& theirs, std::string& problem) {
+  bool connected = false;
+  call([&] {
+    Connection* found = findOrSay(connection, problem);
+    if (found == nullptr) return;
+    if (!found->prepared) problem = "the queues have to be prepared before";
+    connected = found->prepared && found->prepared->connect(theirs, problem);
+    if (connected) makeCandidate(*found, std::move(found->prepared));
+    found->prepared.reset();
+  });
+  return connected;
+}
+
+void Relay::breakQueues(uint32_t connection) {
+  call([&] {
+    Connection* found = find(connection);
+    if (found == nullptr || !found->carrier || found->carrier->kind() != CarrierKind::verbs) return;
+    static_cast<verbs::VerbsCarrier&>(*found->carrier).breakQueues();
+    found->hot = true;
+  });
 }
 
 void Relay::drop(uint32_t connection) {
@@ -401,7 +440,7 @@ bool Relay::turn(Connection& connection) {
 bool Relay::turnCandidate(Connection& connection) {
   Carrier& candidate = *connection.candidate;
   if (candidate.reached()) {
-    if (connection.carrier) loseCarrier(connection, "replaced by another");
+    if (connection.carrier) loseCarrier(connection, "replaced by another", true);
     connection.carrier = std::move(connection.candidate);
     connection.session.stream().restart();
     watchCarrier(connection);
@@ -454,6 +493,19 @@ Relay::Connection* Relay::findOrSay(uint32_t number, std::string& problem) {
   return found;
 }
 
+/** Registers the stream's memory, unless the card knows it from before and still works. */
+std::unique_ptr<verbs::VerbsCarrier> Relay::makeQueues(Connection& connection, const verbs::PortAddress& port,
+                                                       std::string& problem) {
+  std::shared_ptr<verbs::Memory>& memory = connection.memory;
+  if (memory && !memory->broken && memory->port.device == port.device && memory->port.port == port.port) {
+    memory->port = port;
+    std::unique_ptr<verbs::VerbsCarrier> carrier = verbs::VerbsCarrier::create(memory, problem);
+    if (carrier) return carrier;
+  }
+  memory = verbs::Memory::create(port, connection.session.stream(), problem);
+  return memory ? verbs::VerbsCarrier::create(memory, problem) : nullptr;
+}
+
 void Relay::makeCandidate(Connection& connection, std::unique_ptr<Carrier> carrier) {
   connection.candidate = std::move(carrier);
   connection.hot = true;
@@ -468,7 +520,7 @@ void Relay::watchCarrier(Connection& connection) {
   watch(epoll_.get(), EPOLL_CTL_MOD, connection.carrier->waitFd(), events, keyOf(Source::carrier, connection.number));
 }
 
-void Relay::loseCarrier(Connection& connection, const std::string& why) {
+void Relay::loseCarrier(Connection& connection, const std::string& why, bool replaced) {
   const CarrierKind kind = connection.carrier->kind();
   const bool wasUp = connection.up;
   // A carrier for which the peer was waited in vain has been no carrier, and does not extend the time.
@@ -478,7 +530,9 @@ void Relay::loseCarrier(Connection& connection, const std::string& why) {
   std::string text = why;
   connection.carrier.reset();
   connection.session.stream().restart();
-  const Event::Kind what = wasUp ? Event::Kind::carrierDown : Event::Kind::dialFailed;
+  const Event::Kind what = replaced ? Event::Kind::carrierReplaced
+                           : wasUp  ? Event::Kind::carrierDown
+                                    : Event::Kind::dialFailed;
   report({what, connection.number, kind, 0, EndReason::none, false, std::move(text)});
 }
 
@@ -486,8 +540,10 @@ void Relay::end(Connection& connection, EndReason reason, const std::string& why
   reportChannels(connection);
   connection.ended = reason;
   connection.hot = true;
+  connection.prepared.reset();
   connection.candidate.reset();
   connection.carrier.reset();
+  connection.memory.reset();
   std::erase_if(expected_, [&](const Expected& each) { return each.connection == connection.number; });
   report({Event::Kind::connectionEnded, connection.number, CarrierKind::none, 0, reason, false, why});
 }

@@ -14,12 +14,14 @@
 #include "relay/carrier.h"
 #include "relay/session.h"
 #include "relay/tcp_carrier.h"
+#include "relay/verbs/carrier.h"
 
 namespace shoal::relay {
 
 /** What the agent is told. */
 struct Event {
-  enum class Kind { carrierUp, carrierDown, dialFailed, channelEnded, connectionEnded };
+  /** After carrierReplaced there is none until the other is up, or has failed: carrierUp or dialFailed follows. */
+  enum class Kind { carrierUp, carrierDown, carrierReplaced, dialFailed, channelEnded, connectionEnded };
   Kind kind;
   uint32_t connection;
   CarrierKind carrier = CarrierKind::none;
@@ -73,8 +75,12 @@ class Relay {
   /** Connects by TCP. The former carrier stays until the peer is reached. */
   bool dial(uint32_t connection, const std::string& address, uint16_t port, const Token& ours, const Token& theirs,
             std::string& problem);
-  /** Takes a carrier that was made elsewhere, for tests and other kinds. */
-  bool adopt(uint32_t connection, std::unique_ptr<Carrier> carrier, std::string& problem);
+  /** First half of a carrier by verbs, on the port that has this address: what the peer's agent is to be told. */
+  bool prepareVerbs(uint32_t connection, const std::string& address, verbs::Parameters& ours, std::string& problem);
+  /** Second half, with what the peer's agent told. The former carrier stays until the peer is reached. */
+  bool connectVerbs(uint32_t connection, const verbs::Parameters& theirs, std::string& problem);
+  /** Puts the queues of a carrier by verbs into the error state, as a card does. For tests. */
+  void breakQueues(uint32_t connection);
   /** Throws the carrier away, as if it had failed. */
   void drop(uint32_t connection);
 
@@ -107,9 +113,11 @@ class Relay {
 
   Connection* find(uint32_t number);
   Connection* findOrSay(uint32_t number, std::string& problem);
+  std::unique_ptr<verbs::VerbsCarrier> makeQueues(Connection& connection, const verbs::PortAddress& port,
+                                                  std::string& problem);
   void makeCandidate(Connection& connection, std::unique_ptr<Carrier> carrier);
   void watchCarrier(Connection& connection);
-  void loseCarrier(Connection& connection, const std::string& why);
+  void loseCarrier(Connection& connection, const std::string& why, bool replaced = false);
   void end(Connection& connection, EndReason reason, const std::string& why);
   void reportChannels(Connection& connection);
   void report(Event event);
