@@ -378,6 +378,7 @@ void testUnreachable() {
   hosts.attach(0, 1, channel);
   hosts.stopReconnecting();
   hosts.relays[1]->close(hosts.connections[1]);
+  CHECK(hosts.waitForEnd(0, 1) == EndReason::unreachable);
   hosts.waitFor(0, [](const Event& event) {
     return event.kind == Event::Kind::connectionEnded && event.reason == EndReason::unreachable;
   });

@@ -537,6 +537,7 @@ void Relay::loseCarrier(Connection& connection, const std::string& why, bool rep
 }
 
 void Relay::end(Connection& connection, EndReason reason, const std::string& why) {
+  connection.session.endAll(reason);
   reportChannels(connection);
   connection.ended = reason;
   connection.hot = true;

@@ -56,6 +56,11 @@ void Session::detach(uint32_t number, EndReason reason) {
   close(*channel, reason, false);
 }
 
+void Session::endAll(EndReason reason) {
+  for (const auto& [number, channel] : channels_)
+    if (channel->end) close(*channel, reason, false);
+}
+
 int Session::listenFd(uint32_t number) const {
   const auto found = channels_.find(number);
   return found == channels_.end() || !found->second->end ? -1 : found->second->end->bell.listenFd();

@@ -46,6 +46,9 @@ class Session {
   /** Ends a channel from this side, after what was sent so far. */
   void detach(uint32_t number, EndReason reason);
 
+  /** Ends all that have a local side, which the peer is not told any more. */
+  void endAll(EndReason reason);
+
   /** The descriptor that rings for a channel, to be waited for; -1 when there is none. */
   int listenFd(uint32_t number) const;
   /** Its bell may have rung. True: its local peer is gone, do not wait for it any more. */

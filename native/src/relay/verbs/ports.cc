@@ -37,15 +37,22 @@ std::optional<uint8_t> numberOf(const fs::path& entry) {
   return number > 255 ? std::nullopt : std::optional<uint8_t>(static_cast<uint8_t>(number));
 }
 
+/** Tables have a thousand places, and a new address takes the first that is free: after so many free ones no more come.
+ */
+constexpr int kFreePlacesMax = 64;
+constexpr int kGidIndexMax = 255;
+
 void listPort(const fs::path& folder, const std::string& device, uint8_t port, std::vector<PortAddress>& found) {
   const std::string state = firstLine(folder / "state");
-  for (const fs::path& entry : entriesOf(folder / "gids")) {
-    const std::optional<uint8_t> index = numberOf(entry);
-    if (!index) continue;
-    const std::string name = std::to_string(*index);
-    if (firstLine(folder / "gid_attrs/types" / name) != "RoCE v2") continue;
-    const std::optional<GidBytes> gid = gidOf(firstLine(entry));
-    if (gid) found.push_back({device, port, *index, *gid, firstLine(folder / "gid_attrs/ndevs" / name), state});
+  int free = 0;
+  for (int index = 0; index <= kGidIndexMax && free < kFreePlacesMax; ++index) {
+    const std::string name = std::to_string(index);
+    const std::string type = firstLine(folder / "gid_attrs/types" / name);
+    free = type.empty() ? free + 1 : 0;
+    if (type != "RoCE v2") continue;
+    const std::optional<GidBytes> gid = gidOf(firstLine(folder / "gids" / name));
+    const std::string interface = firstLine(folder / "gid_attrs/ndevs" / name);
+    if (gid) found.push_back({device, port, static_cast<uint8_t>(index), *gid, interface, state});
   }
 }
 

@@ -1,0 +1,363 @@
+import { randomBytes } from 'node:crypto';
+import type { RelayEvent, RelayHandle } from '../native/index.js';
+import { toShoalError } from '../protocol/errors.js';
+import { type CarrierChoice, chooseCarrier, type RdmaAbility } from './choose-carrier.js';
+import type { RelayMessage } from './relay-messages.js';
+
+const TOKEN_BYTES = 32;
+const SESSION_BYTES = 16;
+/** An attempt that is not done by then has failed. */
+const ATTEMPT_MS_MAX = 8_000;
+
+/** What both ends of a pair need of their host. */
+export interface PairHost {
+  relay: RelayHandle;
+  /** Where the own relay listens. */
+  address: string;
+  port: number;
+  /** Whether verbs may be used at all. */
+  rdma: boolean;
+  /** Looked up afresh at each attempt. */
+  ability(): RdmaAbility;
+  /** Times of retries, in ms: the first, and the longest after doubling. */
+  retryMs: { tcp: [number, number]; verbs: [number, number] };
+}
+
+export type CarrierState = 'none' | 'tcp' | 'verbs';
+
+export interface PairEvents {
+  send(message: RelayMessage): void;
+  /** The session has a connection now, or another than before. */
+  opened(connection: number): void;
+  /** The carrier, or what is known of it, has changed. */
+  changed(): void;
+}
+
+/**
+ * One end of the connection between this host and another: brings its relay's carriers up, TCP at once and then verbs
+ * where both can, and again whenever one is down. The host with the smaller name leads.
+ */
+export class RelayPair {
+  readonly #host: PairHost;
+  readonly #events: PairEvents;
+  readonly #leads: boolean;
+  #session: string | undefined;
+  #connection: number | undefined;
+  #carrier: CarrierState = 'none';
+  /** Of the own RDMA, as the other end knows it. */
+  #toldAddress: string | null = null;
+  #choice: CarrierChoice = { carrier: 'tcp', reason: 'not connected yet' };
+  #peerRdma: RdmaAbility = { address: null, reason: 'has not said' };
+  /** The session has been connected before. */
+  #resumes = false;
+  #attempt = 0;
+  /** What is tried now: it ends with an event, an answer that refuses, or its time. */
+  #trying: 'tcp' | 'verbs' | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #failures = { tcp: 0, verbs: 0 };
+  #verbsFailed: string | null = null;
+  #closed = false;
+
+  constructor(host: PairHost, leads: boolean, events: PairEvents) {
+    this.#host = host;
+    this.#leads = leads;
+    this.#events = events;
+  }
+
+  get connection(): number | undefined {
+    return this.#connection;
+  }
+  get carrier(): CarrierState {
+    return this.#carrier;
+  }
+  /** What shall carry, and why. */
+  get choice(): CarrierChoice {
+    return this.#choice;
+  }
+
+  /** Sees to it that the hosts are connected, from now on. */
+  connect(): void {
+    if (this.#leads) this.#step();
+    else if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: false });
+  }
+
+  /** What this host has of RDMA may have changed. */
+  refresh(): void {
+    const rdma = this.#host.ability();
+    if (this.#session === undefined || rdma.address === this.#toldAddress) return;
+    this.#toldAddress = rdma.address;
+    if (this.#leads) this.#retryVerbs();
+    else this.#events.send({ type: 'relay-rdma', rdma });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#forget();
+  }
+
+  receive(message: RelayMessage): void {
+    if (this.#closed) return;
+    switch (message.type) {
+      case 'relay-wanted':
+        if (this.#leads) this.#wanted(message.lost);
+        break;
+      case 'relay-rdma':
+        this.#peerRdma = message.rdma;
+        if (this.#leads) this.#retryVerbs();
+        break;
+      case 'relay-ask':
+        if (!this.#leads) this.#answer(message);
+        break;
+      case 'relay-answer':
+        if (this.#isCurrent(message, 'tcp')) this.#dial(message);
+        break;
+      case 'relay-verbs':
+        if (!this.#leads) this.#joinVerbs(message);
+        else if (this.#isCurrent(message, 'verbs')) this.#finishVerbs(message);
+        break;
+      case 'relay-refused':
+        if (this.#isCurrent(message, this.#trying)) this.#refused(message);
+        break;
+    }
+  }
+
+  /** Of the own connection. */
+  onRelayEvent(event: RelayEvent): void {
+    switch (event.type) {
+      case 'carrier-up':
+        this.#up(event.carrier);
+        break;
+      case 'carrier-down':
+        this.#carrier = 'none';
+        this.#events.changed();
+        if (event.carrier === 'verbs') this.#noteVerbsFailure(event.detail);
+        this.#trying = undefined;
+        if (this.#leads) this.#step();
+        else this.#events.send({ type: 'relay-wanted', lost: true });
+        break;
+      case 'carrier-replaced':
+        this.#carrier = 'none';
+        break;
+      case 'dial-failed':
+        this.#failed(event.carrier, event.detail);
+        break;
+      case 'connection-ended':
+        this.#connection = undefined;
+        this.#forget();
+        if (this.#leads) this.#later('tcp');
+        break;
+    }
+  }
+
+  // --- The leader
+
+  /** Does what is next: a connection first, then the better carrier. */
+  #step(): void {
+    clearTimeout(this.#timer);
+    if (this.#closed || this.#trying !== undefined) return;
+    if (this.#carrier === 'none') this.#ask();
+    else if (this.#carrier === 'tcp' && this.#choose().carrier === 'verbs') this.#beginVerbs();
+  }
+
+  /** The other end has no carrier: what is one here is none any more. */
+  #wanted(lost: boolean): void {
+    if (lost && this.#carrier !== 'none' && this.#connection !== undefined) this.#host.relay.drop(this.#connection);
+    else this.#step();
+  }
+
+  #retryVerbs(): void {
+    this.#verbsFailed = null;
+    this.#failures.verbs = 0;
+    this.#step();
+  }
+
+  #choose(): CarrierChoice {
+    const { rdma } = this.#host;
+    this.#choice = chooseCarrier(this.#host.ability(), this.#peerRdma, { rdma, failed: this.#verbsFailed });
+    this.#events.changed();
+    return this.#choice;
+  }
+
+  #ask(): void {
+    if (this.#session === undefined) this.#open(randomBytes(SESSION_BYTES).toString('hex'));
+    this.#try('tcp');
+    this.#events.send({ type: 'relay-ask', ...this.#head(), resumes: this.#resumes, rdma: this.#tellAbility() });
+  }
+
+  #dial({ rdma, address, port, show, shown }: Extract<RelayMessage, { type: 'relay-answer' }>): void {
+    this.#peerRdma = rdma;
+    this.#attemptTo('tcp', (connection) => {
+      const [ours, theirs] = [Buffer.from(show, 'hex'), Buffer.from(shown, 'hex')];
+      this.#host.relay.dial(connection, address, port, ours, theirs);
+    });
+  }
+
+  #beginVerbs(): void {
+    this.#try('verbs');
+    this.#attemptTo('verbs', (connection) => {
+      const verbs = this.#host.relay.prepareVerbs(connection, this.#rdmaAddress());
+      this.#events.send({ type: 'relay-verbs', ...this.#head(), verbs });
+    });
+  }
+
+  #finishVerbs({ verbs }: Extract<RelayMessage, { type: 'relay-verbs' }>): void {
+    this.#attemptTo('verbs', (connection) => this.#host.relay.connectVerbs(connection, verbs));
+  }
+
+  #refused({ unknown, detail }: Extract<RelayMessage, { type: 'relay-refused' }>): void {
+    const tried = this.#trying ?? 'tcp';
+    // The other agent began anew: what was sent to it is lost, and channels must not go on as if it were not.
+    if (unknown) this.#forget();
+    this.#failed(tried, detail);
+  }
+
+  #failed(carrier: 'tcp' | 'verbs', detail: string): void {
+    if (this.#trying === carrier) this.#trying = undefined;
+    if (carrier === 'verbs') this.#noteVerbsFailure(detail);
+    else if (this.#carrier === 'none') this.#choice = { carrier: 'tcp', reason: `no connection: ${detail}` };
+    this.#events.changed();
+    if (!this.#leads) {
+      if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: true });
+      return;
+    }
+    // Whether the former carrier was dropped for this one or not: TCP at once when there is none.
+    if (carrier === 'verbs' && this.#carrier === 'none') this.#step();
+    else this.#later(carrier);
+  }
+
+  /** RDMA is not tried again for a while; each failure in a row doubles that. */
+  #noteVerbsFailure(detail: string): void {
+    this.#verbsFailed = detail;
+    this.#failures.verbs += 1;
+  }
+
+  #later(carrier: 'tcp' | 'verbs'): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    if (carrier === 'tcp') this.#failures.tcp += 1;
+    const [least, most] = this.#host.retryMs[carrier];
+    const delayMs = Math.min(most, least * 2 ** Math.min(20, Math.max(0, this.#failures[carrier] - 1)));
+    this.#timer = setTimeout(() => {
+      if (carrier === 'verbs') this.#verbsFailed = null;
+      this.#step();
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  // --- The other end
+
+  #answer({ session, attempt, resumes, rdma }: Extract<RelayMessage, { type: 'relay-ask' }>): void {
+    if (session !== this.#session) {
+      this.#forget();
+      if (resumes) {
+        const detail = 'this agent has begun anew';
+        this.#events.send({ type: 'relay-refused', session, attempt, unknown: true, detail });
+        return;
+      }
+      this.#open(session);
+    }
+    this.#peerRdma = rdma;
+    this.#choose();
+    this.#orRefuse(session, attempt, (connection) => {
+      const [show, shown] = [randomBytes(TOKEN_BYTES), randomBytes(TOKEN_BYTES)];
+      this.#host.relay.expect(connection, show, shown);
+      const { address, port } = this.#host;
+      const tokens = { show: show.toString('hex'), shown: shown.toString('hex') };
+      const own = this.#tellAbility();
+      this.#events.send({ type: 'relay-answer', session, attempt, rdma: own, address, port, ...tokens });
+    });
+  }
+
+  #joinVerbs({ session, attempt, verbs }: Extract<RelayMessage, { type: 'relay-verbs' }>): void {
+    if (session !== this.#session) {
+      this.#events.send({ type: 'relay-refused', session, attempt, unknown: true, detail: 'another session' });
+      return;
+    }
+    this.#orRefuse(session, attempt, (connection) => {
+      const ours = this.#host.relay.prepareVerbs(connection, this.#rdmaAddress());
+      this.#host.relay.connectVerbs(connection, verbs);
+      this.#events.send({ type: 'relay-verbs', session, attempt, verbs: ours });
+    });
+  }
+
+  #orRefuse(session: string, attempt: number, answer: (connection: number) => void): void {
+    try {
+      answer(this.#connection as number);
+    } catch (error) {
+      const detail = toShoalError(error).message.slice(0, 400);
+      this.#events.send({ type: 'relay-refused', session, attempt, unknown: false, detail });
+    }
+  }
+
+  // --- Both
+
+  #open(session: string): void {
+    this.#session = session;
+    this.#resumes = false;
+    this.#connection = this.#host.relay.open();
+    this.#events.opened(this.#connection);
+  }
+
+  #forget(): void {
+    if (this.#connection !== undefined) this.#host.relay.close(this.#connection);
+    this.#connection = undefined;
+    this.#session = undefined;
+    this.#carrier = 'none';
+    this.#trying = undefined;
+    this.#events.changed();
+  }
+
+  #up(carrier: 'tcp' | 'verbs'): void {
+    this.#carrier = carrier;
+    this.#resumes = true;
+    this.#trying = undefined;
+    this.#failures.tcp = 0;
+    if (carrier === 'verbs') this.#failures.verbs = 0;
+    this.#choose();
+    if (!this.#leads) return;
+    // After a failure of verbs TCP carries on until the time has come.
+    if (this.#verbsFailed !== null) this.#later('verbs');
+    else this.#step();
+  }
+
+  #try(carrier: 'tcp' | 'verbs'): void {
+    this.#attempt += 1;
+    this.#trying = carrier;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#failed(carrier, 'the other host did not answer in time'), ATTEMPT_MS_MAX);
+    this.#timer.unref();
+  }
+
+  #attemptTo(carrier: 'tcp' | 'verbs', act: (connection: number) => void): void {
+    try {
+      act(this.#connection as number);
+    } catch (error) {
+      this.#failed(carrier, toShoalError(error).message);
+    }
+  }
+
+  #tellAbility(): RdmaAbility {
+    const rdma = this.#host.ability();
+    this.#toldAddress = rdma.address;
+    return rdma;
+  }
+
+  #rdmaAddress(): string {
+    return this.#host.ability().address ?? this.#host.address;
+  }
+
+  #head(): { session: string; attempt: number } {
+    return { session: this.#session as string, attempt: this.#attempt };
+  }
+
+  #isCurrent({ session, attempt }: { session: string; attempt: number }, trying: 'tcp' | 'verbs' | undefined): boolean {
+    return (
+      this.#leads &&
+      session === this.#session &&
+      attempt === this.#attempt &&
+      trying !== undefined &&
+      trying === this.#trying
+    );
+  }
+}
