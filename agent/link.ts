@@ -1,12 +1,14 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type HostInfo, LINK_VERSION, type ToAgent, type ToCoordinator } from '../protocol/link.js';
+import { type HostInfo, LINK_VERSION, LINK_VERSION_MIN, type ToAgent, type ToCoordinator } from '../protocol/link.js';
 import type { Agent } from './agent.js';
+import { Coordinators, dial, jittered, parseAddress } from './coordinators.js';
 import { parseDesired } from './desired.js';
+import type { Fence } from './fence.js';
 
 /** Reports that follow a change are sent at most so often. */
 const REPORT_MS_MIN = 20;
@@ -14,9 +16,19 @@ const REPORT_MS_MIN = 20;
 /** What the link needs of an agent. */
 export type LinkedAgent = Pick<Agent, 'applied' | 'apply' | 'report' | 'keep' | 'onChange'>;
 
-/** The agent's connection to the coordinator: dialled again whenever it breaks, while the instances go on. */
+export interface LinkOptions {
+  /** Paths of Unix sockets or HOST:PORT. */
+  coordinators: readonly string[];
+  host: HostInfo;
+  agent: LinkedAgent;
+  fence: Fence;
+  log: Logger;
+}
+
+/** The agent's connection to the coordinator that leads: dialled again whenever it breaks, while the instances go on. */
 export class Link {
-  readonly #socketPath: string;
+  readonly #coordinators: Coordinators;
+  readonly #fence: Fence;
   readonly #host: HostInfo;
   readonly #agent: LinkedAgent;
   readonly #log: Logger;
@@ -24,6 +36,9 @@ export class Link {
   /** Of the present connection. */
   #news = new NewsWriter();
   #welcome = false;
+  /** Spoken with the coordinator that was dialled last. */
+  #version: number = LINK_VERSION;
+  #patience: NodeJS.Timeout | undefined;
   #delayMs: number = LIMITS.reconnectMsMin;
   #redial: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -31,8 +46,9 @@ export class Link {
   #reporting = false;
   #closed = false;
 
-  constructor(socketPath: string, host: HostInfo, agent: LinkedAgent, log: Logger) {
-    this.#socketPath = socketPath;
+  constructor({ coordinators, host, agent, fence, log }: LinkOptions) {
+    this.#coordinators = new Coordinators(coordinators.map(parseAddress));
+    this.#fence = fence;
     this.#host = host;
     this.#agent = agent;
     this.#log = log;
@@ -46,19 +62,24 @@ export class Link {
 
   close(): void {
     this.#closed = true;
-    for (const timer of [this.#redial, this.#heartbeat, this.#soon]) clearTimeout(timer);
+    for (const timer of [this.#redial, this.#heartbeat, this.#soon, this.#patience]) clearTimeout(timer);
     this.#socket?.destroy();
   }
 
   #dial(): void {
     if (this.#closed) return;
-    const socket = connect(this.#socketPath);
+    const socket = dial(this.#coordinators.take());
     const reader = new FrameReader();
     this.#socket = socket;
     this.#news = new NewsWriter();
     this.#welcome = false;
+    this.#patience = setTimeout(() => {
+      socket.destroy(new Error(`no welcome within ${LIMITS.welcomeMsMax} ms`));
+    }, LIMITS.welcomeMsMax);
     socket.on('connect', () => {
-      this.#send({ type: 'hello', version: LINK_VERSION, host: this.#host, revision: this.#agent.applied });
+      const { term } = this.#fence;
+      const revision = this.#agent.applied;
+      this.#send({ type: 'hello', version: this.#version, host: this.#host, revision, ...(term > 0 ? { term } : {}) });
     });
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -71,7 +92,10 @@ export class Link {
     socket.on('error', (error) => {
       why = error.message;
     });
-    socket.on('close', () => this.#lost(why));
+    socket.on('close', () => {
+      clearTimeout(this.#patience);
+      this.#lost(why);
+    });
   }
 
   #lost(why: string): void {
@@ -79,30 +103,43 @@ export class Link {
     if (this.#welcome) this.#log.warn({ detail: why }, 'lost the coordinator; instances go on');
     else this.#log.debug({ detail: why }, 'cannot reach the coordinator');
     this.#welcome = false;
-    this.#redial = setTimeout(() => this.#dial(), this.#delayMs);
+    this.#redial = setTimeout(() => this.#dial(), jittered(this.#delayMs));
     this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
   }
 
   #take(message: ToAgent): void {
-    if (message?.type === 'welcome') {
-      if (message.version !== LINK_VERSION) {
-        throw new ShoalError(
-          'SHOAL_E_FRAME',
-          `the coordinator speaks version ${message.version}, this agent ${LINK_VERSION}`,
-        );
-      }
-      this.#welcome = true;
-      this.#delayMs = LIMITS.reconnectMsMin;
-      this.#log.info('connected to the coordinator');
-      void this.#report();
-    } else if (message?.type === 'desired') {
-      const desired = parseDesired(message.desired);
-      this.#agent
-        .apply(desired)
-        .catch((error: unknown) => this.#log.error({ err: error }, 'cannot apply the desired state'));
-    } else {
-      throw new ShoalError('SHOAL_E_FRAME', 'the coordinator sent an unknown message');
+    if (message?.type === 'welcome') this.#greet(message);
+    else if (message?.type === 'desired') this.#obey(message);
+    else if (message?.type === 'elsewhere') {
+      this.#coordinators.tell(message.link);
+      this.#socket?.destroy();
+    } else throw new ShoalError('SHOAL_E_FRAME', 'the coordinator sent an unknown message');
+  }
+
+  #greet({ version, term }: Extract<ToAgent, { type: 'welcome' }>): void {
+    if (version !== this.#version) {
+      const ours = `this agent ${LINK_VERSION_MIN} to ${LINK_VERSION}`;
+      // An older coordinator says so and hangs up; the next dial speaks its version.
+      this.#version = version >= LINK_VERSION_MIN && version < LINK_VERSION ? version : LINK_VERSION;
+      throw new ShoalError('SHOAL_E_FRAME', `the coordinator speaks version ${version}, ${ours}`);
     }
+    // Refused here already: a leader that may not be obeyed gets no reports either.
+    this.#fence
+      .admit(readTerm(term))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'cannot keep the term'));
+    clearTimeout(this.#patience);
+    this.#welcome = true;
+    this.#delayMs = LIMITS.reconnectMsMin;
+    this.#log.info({ term }, 'connected to the coordinator');
+    void this.#report();
+  }
+
+  #obey(message: Extract<ToAgent, { type: 'desired' }>): void {
+    const desired = parseDesired(message.desired);
+    this.#fence
+      .admit(readTerm(message.term))
+      .then(() => this.#agent.apply(desired))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'cannot apply the desired state'));
   }
 
   #reportSoon(): void {
@@ -134,4 +171,10 @@ export class Link {
   #send(message: ToCoordinator): void {
     this.#socket?.write(encodeFrame(message));
   }
+}
+
+/** Absent from coordinators that know no terms. */
+function readTerm(term: unknown = 0): number {
+  if (typeof term === 'number' && Number.isSafeInteger(term) && term >= 0) return term;
+  throw new ShoalError('SHOAL_E_FRAME', 'the coordinator sent a term that is none');
 }

@@ -11,6 +11,8 @@ import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { prepareCgroupRoot, removeCgroupRoot } from './cgroup.js';
+import { parseAddress } from './coordinators.js';
+import { Fence } from './fence.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
@@ -20,9 +22,10 @@ import { closedFolder, Sources } from './sources.js';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 
-const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
+const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
                    [--images DIR] [--images-bytes N] [--stop-instances]
-  --socket PATH     Unix socket of the coordinator (default /run/shoal/coordinator.sock)
+  --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
+                    may be given again for coordinators of other hosts, which are tried in turns
   --run DIR         state folder, on a file system that a restart of the agent survives (default /run/shoal)
   --name NAME       name of this host (default its hostname)
   --label KEY=VALUE a label of this host for the rules of manifests, such as zone=rack-3; may be given again
@@ -32,7 +35,7 @@ const USAGE = `usage: shoal-agent [--socket PATH] [--run DIR] [--name NAME] [--l
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on`;
 
 interface Options {
-  socket: string;
+  coordinators: string[];
   run: string;
   name: string;
   labels: Record<string, string>;
@@ -47,7 +50,7 @@ function readOptions(words: string[]): Options | null {
     const { values } = parseArgs({
       args: words,
       options: {
-        socket: { type: 'string', default: '/run/shoal/coordinator.sock' },
+        socket: { type: 'string', multiple: true, default: ['/run/shoal/coordinator.sock'] },
         run: { type: 'string', default: '/run/shoal' },
         name: { type: 'string', default: hostname() },
         label: { type: 'string', multiple: true, default: [] },
@@ -67,13 +70,13 @@ function readOptions(words: string[]): Options | null {
     for (const [name, path] of [
       ['--run', values.run],
       ['--images', images],
-      ['--socket', values.socket],
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
-    const { socket, run, name, taint: taints, 'stop-instances': stopInstances } = values;
+    for (const each of values.socket) parseAddress(each);
+    const { socket: coordinators, run, name, taint: taints, 'stop-instances': stopInstances } = values;
     for (const taint of taints) assertLabel('--taint', taint);
-    return { socket, run, name, labels: readLabels(values.label), taints, images, imagesBytes, stopInstances };
+    return { coordinators, run, name, labels: readLabels(values.label), taints, images, imagesBytes, stopInstances };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -126,7 +129,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   const tools = { userNamespace, paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
   const agent = new Agent(tools, profiler);
   await agent.open();
-  const link = new Link(options.socket, host, agent, log);
+  const link = new Link({ coordinators: options.coordinators, host, agent, fence: await Fence.open(paths.term), log });
   link.start();
   native.sdNotify('READY=1');
   const watchdog = setInterval(() => native.sdNotify('WATCHDOG=1'), 1_000);

@@ -14,6 +14,10 @@ export class Paths {
   get desired(): string {
     return join(this.run, 'desired.json');
   }
+  /** The highest term that was obeyed. */
+  get term(): string {
+    return join(this.run, 'term.json');
+  }
   get lock(): string {
     return join(this.run, 'agent.lock');
   }

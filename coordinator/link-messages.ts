@@ -34,23 +34,27 @@ function object<P extends Record<string, unknown>>(properties: P, optional: read
 
 const list = (items: object, maxItems: number) => ({ type: 'array', maxItems, items }) as const;
 
-const hello = object({
-  type: { const: 'hello' },
-  version: count,
-  revision: count,
-  host: object(
-    {
-      name: { type: 'string', pattern: HOST_NAME_PATTERN, maxLength: 253 },
-      cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
-      memoryBytes: count,
-      kernel: { type: 'string', maxLength: 1_000 },
-      degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
-      labels: { type: 'object', maxProperties: LIMITS.labelsMax, propertyNames: label, additionalProperties: label },
-      taints: list(label, LIMITS.labelsMax),
-    },
-    ['labels', 'taints'],
-  ),
-});
+const hello = object(
+  {
+    type: { const: 'hello' },
+    version: count,
+    revision: count,
+    term: count,
+    host: object(
+      {
+        name: { type: 'string', pattern: HOST_NAME_PATTERN, maxLength: 253 },
+        cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
+        memoryBytes: count,
+        kernel: { type: 'string', maxLength: 1_000 },
+        degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
+        labels: { type: 'object', maxProperties: LIMITS.labelsMax, propertyNames: label, additionalProperties: label },
+        taints: list(label, LIMITS.labelsMax),
+      },
+      ['labels', 'taints'],
+    ),
+  },
+  ['term'],
+);
 
 const shard = { type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 } as const;
 const shardHeat = { type: 'array', items: [shard, count, amount], minItems: 3, maxItems: 3 } as const;

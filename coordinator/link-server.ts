@@ -4,86 +4,149 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type Hello, LINK_VERSION, type Report, type ToAgent } from '../protocol/link.js';
+import { type Hello, LINK_VERSION, LINK_VERSION_MIN, type Report, type ToAgent } from '../protocol/link.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { readAgentMessage } from './link-messages.js';
-import type { Coordinator } from './loop.js';
+import { Coordinator } from './loop.js';
 import { listenPrivately } from './socket-file.js';
 
 /** More agents than this at once is not a cluster but a mistake. */
 const CONNECTIONS_MAX = 1_024;
+/** How long the last words to an agent may take. */
+const LINGER_MS = 1_000;
 
 export interface LinkServerOptions {
-  coordinator: Coordinator;
   /** Path of the Unix socket. */
   socket: string;
+  /** Where agents of other hosts dial as well. */
+  network?: Listen;
   log: Logger;
   /** A connection that carried nothing from its agent for so long is ended, in ms. */
   silenceMsMax?: number;
 }
 
+export interface Listen {
+  host: string;
+  port: number;
+}
+
+/** Who the agents shall obey: this coordinator, or the one that they are sent to; null: not known, they wait. */
+export type Leader = Coordinator | { link: string | null } | null;
+
 export interface LinkServer {
+  /** Agents that obey somebody else are sent there. */
+  follow(leader: Leader): void;
   close(): Promise<void>;
 }
 
-/** Serves the link to the agents: their reports in, the desired state of their host out. */
+/** Serves the link to the agents: their reports in, the desired state of their host out, while this coordinator leads. */
 export async function startLinkServer(options: LinkServerOptions): Promise<LinkServer> {
-  const { coordinator, log } = options;
-  const links = new Set<AgentLink>();
-  const byHost = new Map<string, AgentLink>();
-
-  /** Two agents of one name cannot both be right; the later one has taken over, as after a restart. */
-  const claim = (host: string, link: AgentLink): void => {
-    byHost.get(host)?.end('another agent of the same host name has connected');
-    byHost.set(host, link);
-  };
-  const ended = (link: AgentLink, why: string): void => {
-    links.delete(link);
-    const { host } = link;
-    if (host === null || byHost.get(host) !== link) return;
-    byHost.delete(host);
-    coordinator.disconnect(host, why);
-  };
-
-  const server: Server = createServer((socket) => {
-    links.add(new AgentLink(socket, options, claim, ended));
-  });
-  server.maxConnections = CONNECTIONS_MAX;
-  const stopListening = coordinator.onChange(() => {
-    for (const link of byHost.values()) link.sendDesired();
-  });
-  try {
-    await listenPrivately(server, options.socket);
-  } catch (error) {
-    stopListening();
-    throw error;
+  const links = new Links(options);
+  const server = createServer((socket) => links.add(socket));
+  const network = createServer((socket) => links.add(socket.setNoDelay()));
+  for (const each of [server, network]) each.maxConnections = CONNECTIONS_MAX;
+  await listenPrivately(server, options.socket);
+  if (options.network !== undefined) await listenOn(network, options.network);
+  for (const each of [server, network]) {
+    each.on('error', (error) => options.log.error({ err: error }, 'the link socket failed'));
   }
-  server.on('error', (error) => log.error({ err: error }, 'the link socket failed'));
   return {
+    follow: (leader) => links.follow(leader),
     async close() {
-      stopListening();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const link of [...links]) link.end('the coordinator stops');
-      await closed;
+      const closed = [server, network].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
+      links.close();
+      await Promise.all(closed);
     },
   };
 }
 
+/** All connections of agents. */
+class Links {
+  readonly #options: LinkServerOptions;
+  readonly #all = new Set<AgentLink>();
+  readonly #byHost = new Map<string, AgentLink>();
+  #leader: Leader = null;
+  #stopListening: () => void = () => undefined;
+
+  constructor(options: LinkServerOptions) {
+    this.#options = options;
+  }
+
+  get leader(): Leader {
+    return this.#leader;
+  }
+  get options(): LinkServerOptions {
+    return this.#options;
+  }
+
+  add(socket: Socket): void {
+    this.#all.add(new AgentLink(socket, this));
+  }
+
+  follow(leader: Leader): void {
+    const before = this.#leader;
+    this.#leader = leader;
+    this.#stopListening();
+    this.#stopListening = () => undefined;
+    if (before instanceof Coordinator) {
+      for (const link of [...this.#byHost.values()]) link.end('this coordinator no longer leads');
+    }
+    if (leader instanceof Coordinator) {
+      this.#stopListening = leader.onChange(() => {
+        for (const link of this.#byHost.values()) link.sendDesired();
+      });
+    }
+    for (const link of [...this.#all]) link.decide();
+  }
+
+  close(): void {
+    this.#stopListening();
+    for (const link of [...this.#all]) link.end('the coordinator stops');
+  }
+
+  /** Two agents of one name cannot both be right; the later one has taken over, as after a restart. */
+  claim(host: string, link: AgentLink): void {
+    this.#byHost.get(host)?.end('another agent of the same host name has connected');
+    this.#byHost.set(host, link);
+  }
+
+  ended(link: AgentLink, why: string): void {
+    this.#all.delete(link);
+    const { host } = link;
+    if (host === null || this.#byHost.get(host) !== link) return;
+    this.#byHost.delete(host);
+    link.coordinator?.disconnect(host, why);
+  }
+}
+
+function listenOn(server: Server, { host, port }: Listen): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const detail = `cannot listen for agents on ${host}:${port}: ${cause.message}`;
+      reject(new ShoalError('SHOAL_E_USAGE', `${detail}; stop what uses it, or choose another --link`, { cause }));
+    });
+    server.listen(port, host, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
 type ReadReport = Report<SampleRows>;
-type Claim = (host: string, link: AgentLink) => void;
-type Ended = (link: AgentLink, why: string) => void;
 
 /** One agent's connection. Its messages are taken one after another; whatever it does, only it is disconnected. */
 class AgentLink {
   readonly #socket: Socket;
-  readonly #options: LinkServerOptions;
-  readonly #claim: Claim;
-  readonly #ended: Ended;
+  readonly #links: Links;
+  readonly #log: Logger;
   readonly #reader = new FrameReader();
   readonly #silence: NodeJS.Timeout;
   /** Reports that arrived before the coordinator knew the host. */
   readonly #early: ReadReport[] = [];
+  #hello: Hello | null = null;
   #host: string | null = null;
+  /** Whom it was joined to. */
+  #coordinator: Coordinator | null = null;
   /** The agent's host is known to the coordinator, so reports count and the desired state may be sent. */
   #joined = false;
   #over = false;
@@ -92,11 +155,11 @@ class AgentLink {
   /** The state of which the agent was last sent its part. */
   #sent: ClusterState | null = null;
 
-  constructor(socket: Socket, options: LinkServerOptions, claim: Claim, ended: Ended) {
+  constructor(socket: Socket, links: Links) {
     this.#socket = socket;
-    this.#options = options;
-    this.#claim = claim;
-    this.#ended = ended;
+    this.#links = links;
+    const { options } = links;
+    this.#log = options.log;
     const silenceMsMax = options.silenceMsMax ?? LIMITS.peerSilenceMsMax;
     this.#silence = setTimeout(() => this.end(`nothing heard for ${silenceMsMax} ms`), silenceMsMax);
     socket.on('data', (chunk) => this.#take(chunk));
@@ -113,24 +176,44 @@ class AgentLink {
   get host(): string | null {
     return this.#host;
   }
+  get coordinator(): Coordinator | null {
+    return this.#coordinator;
+  }
+
+  /** Once the agent has said hello and it is known who leads: takes it, or sends it there. */
+  decide(): void {
+    const { leader } = this.#links;
+    if (this.#hello === null || this.#host !== null || leader === null) return;
+    if (leader instanceof Coordinator) {
+      this.#join(this.#hello, leader).catch((error: unknown) => this.#refuse(error));
+      return;
+    }
+    this.#send({ type: 'elsewhere', link: leader.link });
+    this.end('another coordinator leads');
+  }
 
   /** Sends what the agent's host shall be now. A slow reader gets the latest state, not every one before it. */
   sendDesired(): void {
-    if (!this.#joined || this.#over || this.#host === null) return;
-    const { state } = this.#options.coordinator;
+    if (!this.#joined || this.#over || this.#host === null || this.#coordinator === null) return;
+    const { state, term } = this.#coordinator;
+    // Nothing that a deposed leader decided goes out, also while it has not been told.
+    if (!this.#coordinator.leads()) return;
     if (this.#sent !== null && !desiredDiffers(this.#sent, state, this.#host)) return;
     this.#waiting = this.#socket.writableNeedDrain;
     if (this.#waiting) return;
     this.#sent = state;
-    this.#send({ type: 'desired', desired: desiredFor(state, this.#host) });
+    this.#send({ type: 'desired', term, desired: desiredFor(state, this.#host) });
   }
 
   end(why: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#socket.destroy();
-    this.#options.log.info({ host: this.#host, why }, 'agent disconnected');
-    this.#ended(this, why);
+    // What was said last is still sent, to those who read.
+    this.#socket.destroySoon();
+    const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
+    this.#socket.once('close', () => clearTimeout(timer));
+    this.#log.info({ host: this.#host, why }, 'agent disconnected');
+    this.#links.ended(this, why);
   }
 
   #take(chunk: Buffer): void {
@@ -148,15 +231,15 @@ class AgentLink {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
-      if (this.#host !== null) throw new ShoalError('SHOAL_E_FRAME', 'a second hello on one connection');
-      if (message.version !== LINK_VERSION) {
-        // The agent is told which version is spoken here, so that it can say so in its own log.
+      if (this.#hello !== null) throw new ShoalError('SHOAL_E_FRAME', 'a second hello on one connection');
+      if (message.version < LINK_VERSION_MIN || message.version > LINK_VERSION) {
+        // The agent is told which version is spoken here, so that it can speak it or say so in its own log.
         this.#send({ type: 'welcome', version: LINK_VERSION });
-        const versions = `the agent speaks link version ${message.version}, this coordinator ${LINK_VERSION}`;
-        throw new ShoalError('SHOAL_E_FRAME', `${versions}; install the same version of Shoal on both`);
+        const versions = `the agent speaks link version ${message.version}, this coordinator ${LINK_VERSION_MIN} to ${LINK_VERSION}`;
+        throw new ShoalError('SHOAL_E_FRAME', versions);
       }
-      this.#host = message.host.name;
-      this.#join(message).catch((error: unknown) => this.#refuse(error));
+      this.#hello = message;
+      this.decide();
       return;
     }
     if (this.#host === null) throw new ShoalError('SHOAL_E_FRAME', 'a report before the hello');
@@ -165,20 +248,26 @@ class AgentLink {
   }
 
   #report(host: string, report: ReadReport): void {
-    this.#options.coordinator.report(host, report);
+    this.#coordinator?.report(host, report);
   }
 
-  async #join(hello: Hello): Promise<void> {
-    const { coordinator, log } = this.#options;
+  async #join(hello: Hello, coordinator: Coordinator): Promise<void> {
+    const { term } = coordinator;
     const host = hello.host.name;
-    this.#claim(host, this);
+    this.#host = host;
+    this.#coordinator = coordinator;
+    if ((hello.term ?? 0) > term) {
+      const detail = `the agent of ${host} obeys the leader of term ${hello.term}, and this one has ${term}`;
+      throw new ShoalError('SHOAL_E_NOT_LEADER', `${detail}: see "Restoring a backup" in docs/cluster.md`);
+    }
+    this.#links.claim(host, this);
     // What the agent sends meanwhile stays in the socket, so that it cannot pile up here.
     this.#socket.pause();
     await coordinator.connect(hello.host, hello.revision, () => !this.#over);
     if (this.#over) return;
     this.#joined = true;
-    log.info({ host, revision: hello.revision }, 'agent connected');
-    this.#send({ type: 'welcome', version: LINK_VERSION });
+    this.#log.info({ host, revision: hello.revision }, 'agent connected');
+    this.#send({ type: 'welcome', version: hello.version, term });
     this.sendDesired();
     for (const report of this.#early.splice(0)) this.#report(host, report);
     this.#socket.resume();
@@ -195,7 +284,7 @@ class AgentLink {
   #refuse(error: unknown): void {
     if (this.#over) return;
     const { code, message } = toShoalError(error);
-    this.#options.log.warn({ host: this.#host, code }, `agent refused: ${message}`);
+    this.#log.warn({ host: this.#host, code }, `agent refused: ${message}`);
     this.end(`${code}: ${message}`);
   }
 }

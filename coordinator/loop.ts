@@ -24,7 +24,7 @@ import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import { Refits } from './refit.js';
 import { SettledComponents } from './settled.js';
 import { shiftWeights } from './shift-weights.js';
-import type { Store, StoreOperation } from './store/store.js';
+import type { Candidate, Store, StoreOperation } from './store/store.js';
 import { tell } from './tell.js';
 import { type Measured, Traffic } from './traffic.js';
 
@@ -43,6 +43,10 @@ export interface CoordinatorOptions {
   /** Ms since the epoch. */
   clock: () => number;
   log: Logger;
+  /** What followers are told of this coordinator; needed where the store is shared. */
+  candidate?: Candidate;
+  /** Calls the campaign off. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -72,7 +76,12 @@ export class Coordinator {
   /** Component key → message of its instances that wait for room, so that each is said once. */
   readonly #waiting = new Map<string, string>();
 
-  private constructor(options: CoordinatorOptions, state: ClusterState) {
+  private constructor(
+    options: CoordinatorOptions,
+    state: ClusterState,
+    /** Of this leadership: every message to agents carries it. */
+    readonly term: number,
+  ) {
     this.#options = options;
     this.#state = state;
     this.#observed = startObserving(options.clock());
@@ -81,8 +90,9 @@ export class Coordinator {
 
   /** Wins leadership, then reads what was committed. */
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
-    await options.store.campaign();
-    const coordinator = new Coordinator(options, await loadCluster(options.store));
+    const term = await options.store.campaign(options.candidate, options.signal);
+    options.events.beginTerm(term);
+    const coordinator = new Coordinator(options, await loadCluster(options.store), term);
     const keys = Object.keys(coordinator.state.targets);
     await coordinator.decisions.load(options.store, keys, options.log);
     coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
@@ -116,6 +126,10 @@ export class Coordinator {
   now(): number {
     return this.#options.clock();
   }
+  /** Whether it may still act. */
+  leads(): boolean {
+    return this.#options.store.leads();
+  }
 
   /** Called with every committed state. Returns a function that unsubscribes. */
   onChange(listener: (state: ClusterState) => void): () => void {
@@ -136,12 +150,17 @@ export class Coordinator {
     this.#timer ??= setInterval(() => void this.#tickSafely(), TICK_MS);
   }
 
-  /** Stops the loop, waits for changes under way and stores what was learned. */
-  async stop(): Promise<void> {
+  /** Stops the loop and waits for changes under way; the last state can still be read. */
+  async halt(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
     await this.refits.stop();
     await this.#tail;
+  }
+
+  /** Stops as halt() does and stores what was learned. */
+  async stop(): Promise<void> {
+    await this.halt();
     try {
       const alive = [...this.#memory].filter(([key]) => Object.hasOwn(this.#state.targets, key));
       await this.#commitLearned(this.#learned.all(new Map(alive), this.now(), this.#options.log));
@@ -230,7 +249,7 @@ export class Coordinator {
   }
 
   async #tickSafely(): Promise<void> {
-    if (this.#ticking) return;
+    if (this.#ticking || !this.leads()) return;
     this.#ticking = true;
     try {
       await this.tick();

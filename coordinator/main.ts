@@ -1,29 +1,39 @@
+import type { Server } from 'node:http';
+import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { isLoopback, readToken } from './api/access.js';
-import { createApi } from './api/server.js';
+import { createFront } from './api/front.js';
 import { createEventLog } from './events.js';
-import { startLinkServer } from './link-server.js';
-import { Coordinator } from './loop.js';
-import { openLmdbStore } from './store/lmdb-store.js';
+import { type Listen, startLinkServer } from './link-server.js';
+import { Member } from './member.js';
+import { ETCD_FLAGS, etcdSettings, type StoreSettings } from './store/flags.js';
+import { openStore } from './store/open.js';
+import type { Candidate } from './store/store.js';
 import { packageVersion } from './version.js';
 
 const USAGE = `usage: shoal-coordinator [--data DIR] [--socket PATH] [--listen HOST:PORT] [--token-file FILE] [--run DIR]
+                         [--name NAME] [--link HOST:PORT] [--advertise URL] [--advertise-link HOST:PORT] [--etcd URL,…]
   --data DIR          the store (default /var/lib/shoal)
   --socket PATH       Unix socket that agents dial (default /run/shoal/coordinator.sock)
   --listen HOST:PORT  HTTP API (default 127.0.0.1:7946)
   --token-file FILE   bearer token that every request must carry; needed unless it listens on loopback
-  --run DIR           state folder of the agent on this host, for logs (default /run/shoal)`;
-
-const LEADERSHIP_LOST = 'leadership lost';
+  --run DIR           state folder of the agent on this host, for logs (default /run/shoal)
+With coordinators on several hosts:
+  --name NAME         of this coordinator (default the hostname)
+  --advertise URL     where the others reach the API (default http:// and --listen)
+  --link HOST:PORT    where agents of other hosts dial as well
+  --advertise-link HOST:PORT  where they reach it (default --link)
+${ETCD_FLAGS.map(([name, value, what]) => `  ${`--${name} ${value}`.padEnd(26)}  ${what}`).join('\n')}`;
 
 interface Options {
-  data: string;
+  store: StoreSettings;
   socket: string;
   run: string;
-  host: string;
-  port: number;
+  listen: Listen;
+  link: Listen | null;
+  candidate: Candidate;
   token: string | null;
 }
 
@@ -39,6 +49,11 @@ function readOptions(words: string[]): Options | null {
         listen: { type: 'string', default: '127.0.0.1:7946' },
         'token-file': { type: 'string' },
         run: { type: 'string', default: '/run/shoal' },
+        name: { type: 'string', default: hostname() },
+        advertise: { type: 'string' },
+        link: { type: 'string' },
+        'advertise-link': { type: 'string' },
+        ...Object.fromEntries(ETCD_FLAGS.map(([flag]) => [flag, { type: 'string' } as const])),
         help: { type: 'boolean', default: false },
       },
     }));
@@ -46,66 +61,91 @@ function readOptions(words: string[]): Options | null {
     throw usage((error as Error).message);
   }
   if (values.help === true) return null;
-  const listen = String(values.listen);
-  const [, host = '', port = ''] = /^(?:\[?([^\]]*)\]?):(\d{1,5})$/.exec(listen) ?? [];
-  if (host === '' || Number(port) > 65_535) throw usage(`--listen must be HOST:PORT, not ${listen}`);
+  const listen = readListen('--listen', String(values.listen), usage);
   const tokenFile = values['token-file'];
   const token = typeof tokenFile === 'string' ? readToken(tokenFile) : null;
-  if (token === null && !isLoopback(host)) {
-    throw usage(`--listen ${listen} is open to others than this host: give a --token-file`);
+  if (token === null && !isLoopback(listen.host)) {
+    throw usage(`--listen ${values.listen} is open to others than this host: give a --token-file`);
   }
+  const link = typeof values.link === 'string' ? readListen('--link', values.link, usage) : null;
+  if (link !== null && !isLoopback(link.host)) {
+    throw usage(`--link ${values.link} is open to others than this host, who would be obeyed as agents`);
+  }
+  const api = String(values.advertise ?? `http://${values.listen}`);
+  if (!URL.canParse(api)) throw usage(`--advertise must be an address such as http://10.0.0.1:7946, not ${api}`);
+  const etcd = etcdSettings(values);
+  if (etcd.etcd !== undefined && isUnspecified(new URL(api).hostname)) {
+    throw usage(`--listen ${values.listen} does not say where others reach it: give --advertise URL`);
+  }
+  const linkAddress = values['advertise-link'] ?? values.link;
   return {
-    data: String(values.data),
+    store: { data: String(values.data), ...etcd },
     socket: String(values.socket),
     run: String(values.run),
-    host,
-    port: Number(port),
+    listen,
+    link,
+    candidate: { name: String(values.name), api, link: typeof linkAddress === 'string' ? linkAddress : null },
     token,
   };
 }
 
-async function run(options: Options, log: Logger): Promise<void> {
-  const stopped = new Promise<string>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
-  });
-  const store = openLmdbStore({ folder: options.data });
-  const lost = new Promise<string>((resolve) => {
-    store.onLeadershipLost(() => resolve(LEADERSHIP_LOST));
-  });
-  const clock = () => Date.now();
-  const coordinator = await Coordinator.open({ store, events: createEventLog(clock()), clock, log });
-  const link = await startLinkServer({ coordinator, socket: options.socket, log });
-  const api = await createApi({
-    coordinator,
-    run: options.run,
-    version: packageVersion(),
-    token: options.token,
-    loopback: isLoopback(options.host),
-    log,
-  });
-  await listen(api, options);
-  coordinator.start();
-  log.info({ listen: `http://${options.host}:${options.port}`, socket: options.socket }, 'the coordinator leads');
-
-  const why = await Promise.race([stopped, lost]);
-  log.info({ why }, 'the coordinator stops');
-  await api.close();
-  await link.close();
-  await coordinator.stop();
-  await store.close();
-  if (why === LEADERSHIP_LOST)
-    throw new ShoalError('SHOAL_E_NOT_LEADER', 'another coordinator has taken over this store');
+function readListen(option: string, text: string, usage: (detail: string) => ShoalError): Listen {
+  const [, host = '', port = ''] = /^(?:\[?([^\]]*)\]?):(\d{1,5})$/.exec(text) ?? [];
+  if (host === '' || Number(port) > 65_535) throw usage(`${option} must be HOST:PORT, not ${text}`);
+  return { host, port: Number(port) };
 }
 
-async function listen(api: Awaited<ReturnType<typeof createApi>>, { host, port }: Options): Promise<void> {
-  try {
-    await api.listen({ host, port });
-  } catch (cause) {
-    const remedy = 'stop what uses it, or choose another --listen';
-    throw new ShoalError('SHOAL_E_USAGE', `cannot listen on ${host}:${port}: ${(cause as Error).message}; ${remedy}`, {
-      cause,
+function isUnspecified(host: string): boolean {
+  return host === '0.0.0.0' || host === '[::]';
+}
+
+async function run(options: Options, log: Logger): Promise<void> {
+  const stopped = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      log.info({ why: signal }, 'the coordinator stops');
+      stopped.abort();
     });
   }
+  const { candidate, listen, token } = options;
+  const store = openStore(options.store);
+  const network = options.link === null ? {} : { network: options.link };
+  const link = await startLinkServer({ socket: options.socket, log, ...network });
+  const access = { token, loopback: isLoopback(listen.host) };
+  const member = new Member({
+    ...access,
+    store,
+    candidate,
+    link,
+    events: createEventLog(),
+    clock: () => Date.now(),
+    run: options.run,
+    version: packageVersion(),
+    log,
+  });
+  const front = createFront({ ...access, behind: member, log });
+  await listenHttp(front, listen);
+  log.info({ listen: candidate.api, socket: options.socket, store: store.health.detail }, 'the coordinator is up');
+  try {
+    await member.run(stopped.signal);
+  } finally {
+    front.close();
+    front.closeAllConnections();
+    await member.close();
+    await link.close();
+    await store.close();
+  }
+}
+
+function listenHttp(server: Server, { host, port }: Listen): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const remedy = 'stop what uses it, or choose another --listen';
+      const detail = `cannot listen on ${host}:${port}: ${cause.message}; ${remedy}`;
+      reject(new ShoalError('SHOAL_E_USAGE', detail, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
 }
 
 async function main(): Promise<number> {

@@ -141,3 +141,16 @@ export interface Problem {
   detail: string;
   errors?: { path: string; line?: number; column?: number; message: string }[];
 }
+
+/** What one coordinator says of itself and of who leads: `GET /v1/cluster`, which is never forwarded. */
+export interface ClusterView {
+  name: string;
+  /** `waits`: no leader is known, or the store cannot be reached; nothing is planned or changed here. */
+  role: 'leads' | 'follows' | 'waits';
+  /** Of its last leadership. */
+  term: number | null;
+  leader: { name: string; api: string } | null;
+  store: { engine: 'lmdb' | 'etcd'; reachable: boolean; detail: string };
+  /** How long ago what this coordinator knows was true, in seconds; null: it leads, or knows nothing. */
+  staleSeconds: number | null;
+}

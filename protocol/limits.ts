@@ -19,6 +19,9 @@ export const LIMITS = {
   callDeadlineMsMax: 600_000,
   heartbeatMs: 1_000,
   peerSilenceMsMax: 10_000,
+  /** An agent that a coordinator keeps waiting tries the next one. */
+  welcomeMsMax: 3_000,
+  coordinatorsMax: 16,
   reconnectMsMin: 50,
   reconnectMsMax: 2_000,
   restartBackoffMsMin: 250,

@@ -2,8 +2,13 @@ import type { ShardHeat } from './control.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 
-/** Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials. */
-export const LINK_VERSION = 2;
+/**
+ * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
+ * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
+ */
+export const LINK_VERSION = 3;
+/** Version 2 knows no terms: such an agent obeys every coordinator, and such a coordinator is obeyed while none had a term. */
+export const LINK_VERSION_MIN = 2;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -115,6 +120,8 @@ export interface Hello {
   version: number;
   host: HostInfo;
   revision: number;
+  /** The highest term that the agent has obeyed. Absent: none. */
+  term?: number;
 }
 
 /** With samples as bytes on the wire, as numbers once they have been read. */
@@ -129,4 +136,9 @@ export interface Report<Samples> extends InstanceNews<Samples> {
 
 export type ToCoordinator = Hello | Report<Uint8Array>;
 
-export type ToAgent = { type: 'welcome'; version: number } | { type: 'desired'; desired: Desired };
+/** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
+export type ToAgent =
+  | { type: 'welcome'; version: number; term?: number }
+  | { type: 'desired'; desired: Desired; term?: number }
+  /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
+  | { type: 'elsewhere'; link: string | null };

@@ -10,6 +10,7 @@ import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchFabric } from './lib/bench/fabric.js';
+import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
@@ -19,12 +20,14 @@ interface Options {
   traces?: string;
   slowSeries?: number | 'all';
   seeds?: number;
+  count?: number;
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
   fabric: () => benchFabric(),
+  failover: ({ count = 100 }) => benchFailover(count),
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
@@ -32,11 +35,12 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
 };
 /** `scripts/bench brain` runs all of these. */
 const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
-const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--quick]
+const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--count N] [--quick]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
+--count N       failover: how often the leader is killed (default: 100)
 --quick         brain-scaling: less of it`;
 
 async function main(): Promise<number> {
@@ -49,22 +53,24 @@ async function main(): Promise<number> {
       traces: { type: 'string' },
       series: { type: 'string' },
       seeds: { type: 'string' },
+      count: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
-  const { json, traces, series, seeds, quick } = values;
+  const { json, traces, series, seeds, count, quick } = values;
   if (traces !== undefined) process.env.SHOAL_TRACES = traces;
   if (quick) process.env.SHOAL_BENCH_QUICK = '1';
   const options: Options = {
     ...(traces === undefined ? {} : { traces }),
     ...(series === undefined ? {} : { slowSeries: series === 'all' ? 'all' : Number(series) }),
     ...(seeds === undefined ? {} : { seeds: Number(seeds) }),
+    ...(count === undefined ? {} : { count: Number(count) }),
   };
   const names = asked.includes('all')
     ? Object.keys(BENCHES)
     : asked.flatMap((name) => (name === 'brain' ? BRAIN : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
-  const badCount = [series === 'all' ? '1' : series, seeds].some(
+  const badCount = [series === 'all' ? '1' : series, seeds, count].some(
     (text) => text !== undefined && !/^[1-9][0-9]*$/.test(text),
   );
   if (names.length === 0 || unknown.length > 0 || badCount) {

@@ -2,12 +2,16 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
 import type { Io } from '../io.js';
 import { examples, type GlobalOptions } from '../session.js';
 import { runUp } from '../up/run.js';
+import { addEtcdOptions } from './store.js';
 
-interface Options extends GlobalOptions {
-  data: string;
+interface Options extends GlobalOptions, StoreSettings {
+  link?: string;
+  advertise?: string;
+  coordinator: string[];
   run: string;
   listen: string;
   name: string;
@@ -22,7 +26,7 @@ function append(value: string, before: string[]): string[] {
 }
 
 export function addUp(program: Command, io: Io, signal: AbortSignal): void {
-  program
+  const up = program
     .command('up')
     .summary('run Shoal on this host')
     .description(
@@ -35,35 +39,45 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--label <key=value>', 'a label of this host for the rules of manifests; may be given again', append, [])
     .option('--taint <name>', 'keeps components away that do not tolerate it; may be given again', append, [])
     .option('--zone <name>', 'zone of this host, over which components may be spread: the same as --label zone=<name>')
-    .option('--down', 'stop the instances too when it ends')
-    .addHelpText(
-      'after',
-      examples([
-        ['shoal up', 'run until Ctrl-C'],
-        ['shoal up --down --data /tmp/d --run /run/try', 'a trial that leaves nothing running'],
-        ['shoal up --zone rack-3 --label disk=ssd', 'labels that manifests ask for by `place`'],
-        ['shoal up --token-file /etc/shoal/token', 'an API that needs a token'],
-      ]),
-    )
-    .action(async (_options: unknown, command: Command) => {
-      const options = command.optsWithGlobals<Options>();
-      const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
-      await runUp({
-        io,
-        signal,
-        json,
-        data: resolve(data),
-        run: resolve(run),
-        listen,
-        name,
-        labels: zone === undefined ? label : [...label, `zone=${zone}`],
-        taints: taint,
-        down,
-        ...(tokenFile === undefined ? {} : { tokenFile: resolve(tokenFile) }),
-        scripts: {
-          coordinator: fileURLToPath(new URL('../../coordinator/main.js', import.meta.url)),
-          agent: fileURLToPath(new URL('../../agent/main.js', import.meta.url)),
-        },
-      });
+    .option('--link <host:port>', 'where agents of other hosts dial this coordinator')
+    .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
+    .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
+    .option('--down', 'stop the instances too when it ends');
+  addEtcdOptions(up);
+  up.addHelpText(
+    'after',
+    examples([
+      ['shoal up', 'run until Ctrl-C'],
+      ['shoal up --down --data /tmp/d --run /run/try', 'a trial that leaves nothing running'],
+      ['shoal up --zone rack-3 --label disk=ssd', 'labels that manifests ask for by `place`'],
+      ['shoal up --token-file /etc/shoal/token', 'an API that needs a token'],
+    ]),
+  ).action(async (_options: unknown, command: Command) => {
+    const options = command.optsWithGlobals<Options>();
+    const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
+    const { link, advertise } = options;
+    await runUp({
+      io,
+      signal,
+      json,
+      data: resolve(data),
+      run: resolve(run),
+      listen,
+      name,
+      cluster: [
+        ...(link === undefined ? [] : ['--link', link]),
+        ...(advertise === undefined ? [] : ['--advertise', advertise]),
+        ...etcdArguments(options),
+      ],
+      coordinators: options.coordinator,
+      labels: zone === undefined ? label : [...label, `zone=${zone}`],
+      taints: taint,
+      down,
+      ...(tokenFile === undefined ? {} : { tokenFile: resolve(tokenFile) }),
+      scripts: {
+        coordinator: fileURLToPath(new URL('../../coordinator/main.js', import.meta.url)),
+        agent: fileURLToPath(new URL('../../agent/main.js', import.meta.url)),
+      },
     });
+  });
 }

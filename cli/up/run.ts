@@ -29,6 +29,10 @@ export interface UpOptions {
   /** Of this host, KEY=VALUE each. */
   labels?: readonly string[];
   taints?: readonly string[];
+  /** Where the coordinator keeps its state when not in `data`, and how those of other hosts and their agents reach it. */
+  cluster?: readonly string[];
+  /** Coordinators of other hosts, HOST:PORT, that the agent tries as well. */
+  coordinators?: readonly string[];
   /** End the instances with the agent. */
   down: boolean;
   /** Compiled entry points. */
@@ -38,6 +42,7 @@ export interface UpOptions {
 /** Runs coordinator and agent until `signal`, restarting what dies; throws when one of them can never run here. */
 export async function runUp(options: UpOptions): Promise<void> {
   const { io, signal, json, data, run, tokenFile, listen, name, labels = [], taints = [], down, scripts } = options;
+  const { cluster = [], coordinators = [] } = options;
   const at = parseListen(listen);
   const token = await readToken(tokenFile);
   const client = new Client({ server: addressOf(at), ...(token === undefined ? {} : { token }) });
@@ -58,8 +63,10 @@ export async function runUp(options: UpOptions): Promise<void> {
   };
   const socket = join(run, 'coordinator.sock');
   const coordinatorArgs = ['--data', data, '--socket', socket, '--listen', listen, '--run', run];
+  if (cluster.length > 0) coordinatorArgs.push('--name', name, ...cluster);
   if (tokenFile !== undefined) coordinatorArgs.push('--token-file', tokenFile);
-  const agentArgs = ['--socket', socket, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : [])];
+  const sockets = [socket, ...coordinators].flatMap((each) => ['--socket', each]);
+  const agentArgs = [...sockets, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : [])];
   // In one word each: what begins with a hyphen is a value too, which the agent then refuses by name.
   agentArgs.push(...labels.map((label) => `--label=${label}`), ...taints.map((taint) => `--taint=${taint}`));
   const coordinator = new Supervisor(

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { ShoalError } from '../../protocol/errors.js';
 
@@ -45,4 +46,20 @@ export function assertHostHeader(header: string | undefined): void {
 
 export function isLoopback(address: string): boolean {
   return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address);
+}
+
+export interface Access {
+  /** Needed by every request but /healthz; null: no token, which only a loopback listener may do. */
+  token: string | null;
+  /** Whether it listens on loopback alone. */
+  loopback: boolean;
+}
+
+/** Throws SHOAL_E_UNAUTHORIZED when the request may not be answered. */
+export function assertAccess(
+  { token, loopback }: Access,
+  request: { url?: string | undefined; headers: IncomingHttpHeaders },
+): void {
+  if (loopback) assertHostHeader(request.headers.host);
+  if (token !== null && request.url !== '/healthz') assertToken(token, request.headers.authorization);
 }

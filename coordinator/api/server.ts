@@ -5,7 +5,7 @@ import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { Coordinator } from '../loop.js';
-import { assertHostHeader, assertToken } from './access.js';
+import { type Access, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
@@ -16,24 +16,20 @@ import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
 import { sendProblem } from './problem.js';
 
-export interface ApiOptions {
+export interface ApiOptions extends Access {
   coordinator: Coordinator;
   /** The agent's state folder on this host, for logs. */
   run: string;
   version: string;
-  /** Needed by every request but /healthz; null: no token, which only a loopback listener may do. */
-  token: string | null;
-  /** Whether it listens on loopback alone. */
-  loopback: boolean;
   log: Logger;
 }
 
-const REQUEST_MS_MAX = 30_000;
+export const REQUEST_MS_MAX = 30_000;
 const METHODS_SEEN = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST', 'PATCH']);
 
-/** The HTTP API, not yet listening. */
+/** The HTTP API of a coordinator, not listening: its `routing` answers requests. */
 export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
-  const { coordinator, token, loopback, version } = options;
+  const { coordinator, token, version } = options;
   const server = Fastify({
     logger: false,
     bodyLimit: LIMITS.httpBodyBytesMax,
@@ -54,8 +50,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   });
 
   server.addHook('onRequest', async (request) => {
-    if (loopback) assertHostHeader(request.headers.host);
-    if (token !== null && request.url !== '/healthz') assertToken(token, request.headers.authorization);
+    assertAccess(options, request);
   });
   server.setErrorHandler(async (error, request, reply) => {
     const status = (error as { status?: number }).status ?? 500;

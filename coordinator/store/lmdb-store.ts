@@ -104,6 +104,9 @@ export class LmdbStore implements Store {
     return term;
   }
 
+  /** Nobody waits for anybody here. */
+  async endLeadershipOf(): Promise<void> {}
+
   leads(): boolean {
     return this.#term !== null;
   }

@@ -17,7 +17,7 @@ export async function moveStore(from: LmdbStore, to: EtcdStore, replace: boolean
   // Ends the leadership of a coordinator that still runs on it.
   const term = await from.campaign();
   const held = await from.load('');
-  await to.campaign({ name: 'shoal store move', api: '' });
+  await to.campaign({ name: 'shoal store move', api: '', link: null });
   const before = await to.load('');
   const batch: StoreOperation[] = [...held].map(([key, value]) => ({ kind: 'put', key, value }));
   for (const key of before.keys()) if (!held.has(key)) batch.push({ kind: 'delete', key });

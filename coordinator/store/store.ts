@@ -13,6 +13,8 @@ export interface Candidate {
   name: string;
   /** Where its HTTP API can be reached, such as http://10.0.0.1:7946. */
   api: string;
+  /** Where agents of other hosts dial it, HOST:PORT; null: nowhere. */
+  link: string | null;
 }
 
 /** Whether the store answers; `detail` says where it is and, when it does not answer, why and what to do. */
@@ -44,6 +46,11 @@ export interface Store {
    * SHOAL_E_CANCELLED when the signal aborts while it waits.
    */
   campaign(candidate?: Candidate, signal?: AbortSignal): Promise<number>;
+  /**
+   * The process of the leader was seen to be gone: who waits in campaign() need not wait until its time is over. Does
+   * nothing where it is not, or no longer, that one which leads.
+   */
+  endLeadershipOf(leader: Candidate): Promise<void>;
   /** Whether this store leads, as far as it can know without asking anybody. */
   leads(): boolean;
   /** Called once for every leadership that was lost, however it was noticed. Returns a function that unsubscribes. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
 import { Control } from '../../agent/control.js';
+import { Fence } from '../../agent/fence.js';
 import { Link, type LinkedAgent } from '../../agent/link.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
@@ -82,7 +83,13 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
       changed = listener;
     },
   };
-  const link = new Link(join(folder, 'c.sock'), HOST, agent, pino({ level: 'silent' }));
+  const link = new Link({
+    coordinators: [join(folder, 'c.sock')],
+    host: HOST,
+    agent,
+    fence: await Fence.open(join(folder, 'term.json')),
+    log: pino({ level: 'silent' }),
+  });
   t.teardown(() => {
     link.close();
     socket?.destroy();

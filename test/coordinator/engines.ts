@@ -4,7 +4,7 @@ import { EtcdClient } from '../../coordinator/store/etcd/client.js';
 import { EtcdStore } from '../../coordinator/store/etcd/store.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
-import type { EtcdRig } from './etcd.js';
+import type { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
 
 /** An engine of the store, for the contract that all of them keep. */
 export interface Engine {

@@ -60,7 +60,8 @@ class FakeAgent {
 async function withLink(test: { teardown(action: () => Promise<void>): void }) {
   const rig = await CoordinatorRig.make();
   const socket = join(rig.folder, 'c.sock');
-  const link = await startLinkServer({ coordinator: rig.coordinator, socket, log: pino({ level: 'silent' }) });
+  const link = await startLinkServer({ socket, log: pino({ level: 'silent' }) });
+  link.follow(rig.coordinator);
   test.teardown(async () => {
     await link.close();
     await rig.close();

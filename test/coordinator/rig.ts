@@ -62,7 +62,7 @@ export class CoordinatorRig {
     const log = pino({ level: 'warn' }, { write: (line: string) => this.log.push(line) });
     this.store = openLmdbStore({ folder: join(this.folder, 'data') });
     const { store } = this;
-    this.coordinator = await Coordinator.open({ store, events: createEventLog(clock()), clock, log });
+    this.coordinator = await Coordinator.open({ store, events: createEventLog(), clock, log });
     const { coordinator, token } = this;
     this.api = await createApi({
       coordinator,

@@ -7,8 +7,8 @@ import t from 'tap';
 import { EtcdClient, type EtcdOptions } from '../../coordinator/store/etcd/client.js';
 import { EtcdStore, LEASE_SECONDS } from '../../coordinator/store/etcd/store.js';
 import type { Store } from '../../coordinator/store/store.js';
+import { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
 import { enginesOf, openInEtcd } from './engines.js';
-import { EtcdRig } from './etcd.js';
 
 const root = await mkdtemp(join(tmpdir(), 'shoal-store-'));
 const etcd = await EtcdRig.start();

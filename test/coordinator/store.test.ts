@@ -8,9 +8,9 @@ import { endOf, type Operation } from '../../coordinator/store/etcd/etcd.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import { moveStore } from '../../coordinator/store/move.js';
 import { STORE_KEY_BYTES_MAX, STORE_VALUE_BYTES_MAX } from '../../coordinator/store/store.js';
+import { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
 import { runCli } from '../cli/run-cli.js';
 import { type Engine, enginesOf, openInEtcd } from './engines.js';
-import { EtcdRig } from './etcd.js';
 
 const root = await mkdtemp(join(tmpdir(), 'shoal-store-'));
 const etcd = await EtcdRig.start();
@@ -119,13 +119,13 @@ function contract({ name, open, depose }: Engine): void {
 
 t.test('etcd: who leads is known to who waits, and one waits at a time less than a lease', async (t) => {
   const [first, second] = [openEtcd('wait'), openEtcd('wait')];
-  t.equal(await first.campaign({ name: 'one', api: 'http://127.0.0.1:1' }), 1);
-  t.same(first.leader, { name: 'one', api: 'http://127.0.0.1:1' });
-  const won = second.campaign({ name: 'two', api: 'http://127.0.0.1:2' });
+  t.equal(await first.campaign({ name: 'one', api: 'http://127.0.0.1:1', link: null }), 1);
+  t.same(first.leader, { name: 'one', api: 'http://127.0.0.1:1', link: null });
+  const won = second.campaign({ name: 'two', api: 'http://127.0.0.1:2', link: null });
   while (second.leader?.name !== 'one') await new Promise((resolve) => setTimeout(resolve, 5));
   const gaveUp = new AbortController();
   const third = openEtcd('wait');
-  const never = third.campaign({ name: 'three', api: 'http://127.0.0.1:3' }, gaveUp.signal);
+  const never = third.campaign({ name: 'three', api: 'http://127.0.0.1:3', link: null }, gaveUp.signal);
   gaveUp.abort();
   await t.rejects(never, { code: 'SHOAL_E_CANCELLED' });
   await first.close();

@@ -67,6 +67,8 @@ export class EtcdStore implements Store {
   readonly #closing = new AbortController();
   #lead: Lead | null = null;
   #leader: Candidate | null = null;
+  /** Of the leader that is waited for. */
+  #leaderLease = 0n;
   #trouble: string | null = null;
   /** Writes run one after another. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -92,6 +94,15 @@ export class EtcdStore implements Store {
 
   get leader(): Candidate | null {
     return this.#leader;
+  }
+
+  async endLeadershipOf(leader: Candidate): Promise<void> {
+    if (this.#lead !== null || leader !== this.#leader || this.#leaderLease === 0n) return;
+    try {
+      await this.#ask(() => this.#etcd.endLease(this.#leaderLease, ASK_MS_MAX));
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
   leads(): boolean {
@@ -238,7 +249,7 @@ export class EtcdStore implements Store {
     throw notLeader();
   }
 
-  async campaign(candidate: Candidate = { name: '', api: '' }, signal?: AbortSignal): Promise<number> {
+  async campaign(candidate: Candidate = { name: '', api: '', link: null }, signal?: AbortSignal): Promise<number> {
     this.#assertOpen();
     await this.#resign();
     const ended = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
@@ -247,7 +258,7 @@ export class EtcdStore implements Store {
       try {
         const seen = await this.#ask(() => this.#etcd.transact(reading([read(this.#keys.leader)]), ASK_MS_MAX));
         const holder = seen.results[0]?.entries[0];
-        this.#leader = holder === undefined ? null : readCandidate(holder);
+        this.#noteLeader(holder);
         if (holder !== undefined) {
           await this.#untilLeaderChanges(seen.revision + 1, ended);
           continue;
@@ -279,6 +290,14 @@ export class EtcdStore implements Store {
     });
     this.#tail = run.catch(() => undefined);
     return run;
+  }
+
+  /** The same object while it is the same leadership. */
+  #noteLeader(holder: Entry | undefined): void {
+    const lease = holder?.lease ?? 0n;
+    if (lease === this.#leaderLease && this.#leader !== null) return;
+    this.#leaderLease = lease;
+    this.#leader = holder === undefined ? null : readCandidate(holder);
   }
 
   /** Creates the leader's key if nobody has it; null when somebody was faster. */
@@ -484,8 +503,8 @@ function readTerm(entry: Entry | undefined): number {
 /** What the leader says of itself; null when it says nothing that can be read. */
 function readCandidate(entry: Entry): Candidate | null {
   try {
-    const { name, api } = JSON.parse(entry.value.toString('utf8')) as Partial<Candidate>;
-    return typeof name === 'string' && typeof api === 'string' ? { name, api } : null;
+    const { name, api, link = null } = JSON.parse(entry.value.toString('utf8')) as Partial<Candidate>;
+    return typeof name === 'string' && typeof api === 'string' ? { name, api, link } : null;
   } catch {
     return null;
   }

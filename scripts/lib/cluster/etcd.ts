@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EtcdClient, type EtcdOptions } from '../../coordinator/store/etcd/client.js';
+import { EtcdClient, type EtcdOptions } from '../../../coordinator/store/etcd/client.js';
 
 interface Member {
   name: string;
@@ -94,7 +94,7 @@ export class EtcdRig {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer();

@@ -1,0 +1,58 @@
+import { connect, type Socket } from 'node:net';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+
+/** Where a coordinator takes agents: the path of a Unix socket, or a host and a port. */
+export type Address = { path: string } | { host: string; port: number };
+
+/** A path that begins with a slash, or HOST:PORT with an IPv6 address in brackets. Throws SHOAL_E_USAGE. */
+export function parseAddress(text: string): Address {
+  if (text.startsWith('/')) return { path: text };
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
+  throw new ShoalError('SHOAL_E_USAGE', `a coordinator is a path that begins with / or HOST:PORT, not "${text}"`);
+}
+
+/** Whom to dial next: those that are configured in turns, unless one of them has said where the leader is. */
+export class Coordinators {
+  readonly #all: readonly Address[];
+  #next = 0;
+  #told: Address | null = null;
+
+  constructor(all: readonly Address[]) {
+    if (all.length === 0 || all.length > LIMITS.coordinatorsMax) {
+      throw new ShoalError('SHOAL_E_USAGE', `1 to ${LIMITS.coordinatorsMax} coordinators, not ${all.length}`);
+    }
+    this.#all = all;
+  }
+
+  /** What another coordinator says of where the leader is; what cannot be understood is as if it did not know. */
+  tell(link: string | null): void {
+    try {
+      const address = link === null ? null : parseAddress(link);
+      this.#told = address !== null && 'host' in address ? address : null;
+    } catch {
+      this.#told = null;
+    }
+  }
+
+  take(): Address {
+    const told = this.#told;
+    this.#told = null;
+    if (told !== null) return told;
+    const address = this.#all[this.#next % this.#all.length] as Address;
+    this.#next += 1;
+    return address;
+  }
+}
+
+export function dial(address: Address): Socket {
+  return 'path' in address ? connect(address.path) : connect({ ...address, noDelay: true });
+}
+
+/** Before the next try: at random within the second half of the span, so that agents do not all come at once. */
+export function jittered(ms: number, random: () => number = Math.random): number {
+  return ms / 2 + (ms / 2) * random();
+}

@@ -1,0 +1,121 @@
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { ShoalError } from '../../protocol/errors.js';
+import type { ClusterView } from '../../protocol/http.js';
+import { type Access, assertAccess } from './access.js';
+import { problemOf } from './problem.js';
+import { REQUEST_MS_MAX } from './server.js';
+
+/** What the front has to know of the coordinator behind it. */
+export interface Behind {
+  /** The API of the state that this coordinator last led with; null: it never led. */
+  readonly api: FastifyInstance | null;
+  readonly leads: boolean;
+  /** Address of the API of the coordinator that leads; null when none is known or it is this one. */
+  readonly leaderApi: string | null;
+  view(): ClusterView;
+}
+
+export interface FrontOptions extends Access {
+  behind: Behind;
+  log: Logger;
+}
+
+/** Says that a request was forwarded once, and is not forwarded again. */
+const FORWARDED = 'shoal-forwarded';
+/** Says how old an answer is that a coordinator gives which does not lead, seconds. */
+const STALE = 'shoal-stale-seconds';
+/** A leader that does not take a connection in this time is no leader to forward to. */
+const CONNECT_MS_MAX = 2_000;
+
+/**
+ * The listener of the HTTP API, of which every coordinator has one. The leader answers; others forward to it, streams
+ * included. While no leader can be found, what was last known is still read here, marked as old.
+ */
+export function createFront(options: FrontOptions): Server {
+  const { log } = options;
+  const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
+    answer(options, request, response).catch((error: unknown) => {
+      const problem = problemOf(error);
+      if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');
+      if (response.headersSent) response.destroy();
+      else sendJson(response, problem.status, problem, 'application/problem+json');
+    });
+  });
+  server.on('clientError', (_error, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+  });
+  return server;
+}
+
+async function answer(options: FrontOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { behind } = options;
+  const path = request.url?.split('?')[0];
+  if (path === '/v1/cluster' && request.method === 'GET') {
+    assertAccess(options, request);
+    return sendJson(response, 200, behind.view(), 'application/json');
+  }
+  if (behind.leads && behind.api !== null) return behind.api.routing(request, response);
+  assertAccess(options, request);
+  const { leaderApi, api } = behind;
+  if (leaderApi !== null && request.headers[FORWARDED] === undefined) {
+    try {
+      return await forward(leaderApi, request, response);
+    } catch (error) {
+      if (response.headersSent || api === null) throw error;
+    }
+  }
+  if (path === '/healthz') throw noLeader(behind);
+  if (api === null || (request.method !== 'GET' && request.method !== 'HEAD')) throw noLeader(behind);
+  const { staleSeconds } = behind.view();
+  response.setHeader(STALE, String(staleSeconds ?? 0));
+  api.routing(request, response);
+}
+
+/** Resolves when the answer has begun. Throws SHOAL_E_UNREACHABLE when the leader cannot be asked; then nothing was sent. */
+function forward(leaderApi: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const url = new URL(request.url ?? '/', leaderApi);
+    const headers = { ...request.headers, host: url.host, [FORWARDED]: '1' };
+    // A kept connection may have died unnoticed, and what is sent cannot be sent twice: each has its own.
+    const onward = httpRequest(url, { method: request.method, headers, agent: false });
+    const timer = setTimeout(() => onward.destroy(new Error(`no connection in ${CONNECT_MS_MAX} ms`)), CONNECT_MS_MAX);
+    onward.once('socket', (socket) => {
+      if (!socket.connecting) clearTimeout(timer);
+      else socket.once('connect', () => clearTimeout(timer));
+    });
+    onward.once('response', (answered) => {
+      response.writeHead(answered.statusCode ?? 502, answered.headers);
+      // A stream may be silent for long: its head is sent before its first word.
+      response.flushHeaders();
+      answered.pipe(response);
+      answered.once('error', () => response.destroy());
+      resolve();
+    });
+    onward.once('error', (cause) => {
+      clearTimeout(timer);
+      if (response.headersSent) response.destroy();
+      else reject(new ShoalError('SHOAL_E_UNREACHABLE', `the leader at ${leaderApi}: ${cause.message}`, { cause }));
+    });
+    response.once('close', () => onward.destroy());
+    request.pipe(onward);
+  });
+}
+
+function noLeader(behind: Behind): ShoalError {
+  const { store } = behind.view();
+  if (!store.reachable) return new ShoalError('SHOAL_E_STORE_AWAY', `nothing can be changed: ${store.detail}`);
+  return new ShoalError('SHOAL_E_NOT_LEADER', 'no coordinator leads at the moment; try again in a second');
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown, type: string): void {
+  response.writeHead(status, { 'content-type': type });
+  response.end(JSON.stringify(body));
+}
