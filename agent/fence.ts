@@ -6,23 +6,25 @@ import { readJson, writeAtomic } from './atomic-file.js';
  * without noticing has no effect on this host. Kept across restarts of the agent.
  */
 export class Fence {
-  readonly #path: string;
+  readonly #write: (term: number) => Promise<void>;
   #term: number;
   #durable: number;
   #stored: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, term: number) {
-    this.#path = path;
+  /** `write` makes a term durable. */
+  constructor(term: number, write: (term: number) => Promise<void>) {
     this.#term = term;
     this.#durable = term;
+    this.#write = write;
   }
 
-  /** Throws SHOAL_E_HOST when the file cannot be understood: then nobody can be obeyed safely. */
+  /** The fence that is kept in the file. Throws SHOAL_E_HOST when it cannot be understood: then nobody can be obeyed safely. */
   static async open(path: string): Promise<Fence> {
+    const write = (term: number) => writeAtomic(path, JSON.stringify({ term }));
     const stored = await readJson(path);
-    if (stored === null) return new Fence(path, 0);
+    if (stored === null) return new Fence(0, write);
     const { term } = stored as { term?: unknown };
-    if (typeof term === 'number' && Number.isSafeInteger(term) && term >= 0) return new Fence(path, term);
+    if (typeof term === 'number' && Number.isSafeInteger(term) && term >= 0) return new Fence(term, write);
     throw new ShoalError('SHOAL_E_HOST', `${path} holds no term: remove it if no second coordinator can be running`);
   }
 
@@ -36,7 +38,7 @@ export class Fence {
    */
   admit(term: number): Promise<void> {
     if (term < this.#term) {
-      const remedy = `if the coordinators' store was restored from a backup, remove ${this.#path} and restart the agent`;
+      const remedy = `if the coordinators' store was restored from a backup, remove term.json of the agent's --run folder and restart it`;
       const detail = `the coordinator leads with term ${term}, and one with ${this.#term} was obeyed before`;
       throw new ShoalError('SHOAL_E_NOT_LEADER', `${detail}; ${remedy}`);
     }
@@ -48,7 +50,7 @@ export class Fence {
 
   async #store(term: number): Promise<void> {
     if (this.#durable >= term) return;
-    await writeAtomic(this.#path, JSON.stringify({ term }));
+    await this.#write(term);
     this.#durable = term;
   }
 }

@@ -128,7 +128,7 @@ export class Coordinator {
   }
   /** Whether it may still act. */
   leads(): boolean {
-    return this.#options.store.leads();
+    return this.#options.store.leads(this.term);
   }
 
   /** Called with every committed state. Returns a function that unsubscribes. */
@@ -232,7 +232,7 @@ export class Coordinator {
     const transited = transition(noteSeenIds(before, fresh));
     const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic, this.#settled);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
-    if (batch.length > 0) await this.#options.store.commit(batch);
+    if (batch.length > 0) await this.#options.store.commit(batch, this.term);
     this.#state = result.state;
     for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps);
@@ -244,7 +244,7 @@ export class Coordinator {
 
   async #commitLearned(learned: readonly StoreOperation[]): Promise<void> {
     if (learned.length === 0) return;
-    await this.#options.store.commit([...learned, ...this.decisions.outcomes()]);
+    await this.#options.store.commit([...learned, ...this.decisions.outcomes()], this.term);
     this.decisions.outcomesStored();
   }
 

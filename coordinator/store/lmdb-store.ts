@@ -71,10 +71,11 @@ export class LmdbStore implements Store {
     return found;
   }
 
-  async commit(batch: readonly StoreOperation[]): Promise<void> {
+  async commit(batch: readonly StoreOperation[], wanted = this.#term): Promise<void> {
     this.#assertOpen();
     const term = this.#term;
-    if (term === null) throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
+    if (term === null || term !== wanted)
+      throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
     // Encoded before the transaction: a value that cannot be encoded must not leave half a batch behind.
     const operations = batch.map(encodeOperation);
     const applied = await this.#transaction(() => {
@@ -107,8 +108,8 @@ export class LmdbStore implements Store {
   /** Nobody waits for anybody here. */
   async endLeadershipOf(): Promise<void> {}
 
-  leads(): boolean {
-    return this.#term !== null;
+  leads(term = this.#term): boolean {
+    return this.#term !== null && this.#term === term;
   }
 
   onLeadershipLost(listener: () => void): () => void {

@@ -38,9 +38,10 @@ export interface Store {
   /**
    * Applies the whole batch or nothing; resolved means that it survives a crash of this process.
    * Throws SHOAL_E_NOT_LEADER when this store does not lead (any more): then another coordinator may find the batch
-   * applied, whole, or not at all. Every other error means that nothing was applied.
+   * applied, whole, or not at all. Every other error means that nothing was applied. With a term it throws so too when the
+   * store leads by now with a later one: what was decided from the state of before may not be written after it.
    */
-  commit(batch: readonly StoreOperation[]): Promise<void>;
+  commit(batch: readonly StoreOperation[], term?: number): Promise<void>;
   /**
    * Resolves with the term once this store leads: a number that is greater than that of every leader before. Throws
    * SHOAL_E_CANCELLED when the signal aborts while it waits.
@@ -51,8 +52,8 @@ export interface Store {
    * nothing where it is not, or no longer, that one which leads.
    */
   endLeadershipOf(leader: Candidate): Promise<void>;
-  /** Whether this store leads, as far as it can know without asking anybody. */
-  leads(): boolean;
+  /** Whether this store leads, with this term if one is given, as far as it can know without asking anybody. */
+  leads(term?: number): boolean;
   /** Called once for every leadership that was lost, however it was noticed. Returns a function that unsubscribes. */
   onLeadershipLost(listener: () => void): () => void;
   /** Gives leadership up and releases the files or connections. */

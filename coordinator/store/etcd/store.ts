@@ -33,7 +33,7 @@ const PAGE_KEYS_MAX = 10_000;
 /** History older than one to two of these is forgotten. */
 const COMPACT_MS = 60_000;
 
-const NOTHING = () => undefined;
+const NOTHING = (): void => undefined;
 
 /** What is known while this store leads. */
 interface Lead {
@@ -70,6 +70,7 @@ export class EtcdStore implements Store {
   /** Of the leader that is waited for. */
   #leaderLease = 0n;
   #trouble: string | null = null;
+  #stopWaiting: () => void = NOTHING;
   /** Writes run one after another. */
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -105,8 +106,9 @@ export class EtcdStore implements Store {
     }
   }
 
-  leads(): boolean {
-    return this.#lead !== null && this.#lead.leadership.remainingMs > 0;
+  leads(term?: number): boolean {
+    const lead = this.#lead;
+    return lead !== null && lead.term === (term ?? lead.term) && lead.leadership.remainingMs > 0;
   }
 
   onLeadershipLost(listener: () => void): () => void {
@@ -162,16 +164,17 @@ export class EtcdStore implements Store {
     }
   }
 
-  commit(batch: readonly StoreOperation[]): Promise<void> {
-    const run = this.#tail.then(() => this.#commit(batch));
+  commit(batch: readonly StoreOperation[], term?: number): Promise<void> {
+    const run = this.#tail.then(() => this.#commit(batch, term));
     this.#tail = run.catch(() => undefined);
     return run;
   }
 
-  async #commit(batch: readonly StoreOperation[]): Promise<void> {
+  async #commit(batch: readonly StoreOperation[], term: number | undefined): Promise<void> {
     this.#assertOpen();
     const lead = this.#lead;
-    if (lead === null) throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
+    if (lead === null || lead.term !== (term ?? lead.term))
+      throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
     const groups = groupsOf(writesOf(batch));
     const [only] = groups;
     if (only === undefined) return;
@@ -252,15 +255,25 @@ export class EtcdStore implements Store {
   async campaign(candidate: Candidate = { name: '', api: '', link: null }, signal?: AbortSignal): Promise<number> {
     this.#assertOpen();
     await this.#resign();
-    const ended = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
+    const ended = () => this.#closing.signal.aborted || signal?.aborted === true;
+    const callOff = () => this.#stopWaiting();
+    signal?.addEventListener('abort', callOff, { once: true });
+    try {
+      return await this.#campaign(candidate, ended);
+    } finally {
+      signal?.removeEventListener('abort', callOff);
+    }
+  }
+
+  async #campaign(candidate: Candidate, ended: () => boolean): Promise<number> {
     const text = JSON.stringify({ ...candidate, id: randomUUID() });
-    while (!ended.aborted) {
+    while (!ended()) {
       try {
         const seen = await this.#ask(() => this.#etcd.transact(reading([read(this.#keys.leader)]), ASK_MS_MAX));
         const holder = seen.results[0]?.entries[0];
         this.#noteLeader(holder);
         if (holder !== undefined) {
-          await this.#untilLeaderChanges(seen.revision + 1, ended);
+          await this.#untilLeaderChanges(seen.revision + 1);
           continue;
         }
         const lead = await this.#tryToLead(text);
@@ -272,6 +285,8 @@ export class EtcdStore implements Store {
         lead.told = true;
         return lead.term;
       } catch (error) {
+        // Won, but not taken up: kept, it would keep everybody waiting.
+        if (this.#lead !== null) this.#lose(this.#lead);
         if (error instanceof EtcdError && error.fault === 'refused' && !isPassing(error)) throw this.#failure(error);
         if (error instanceof ShoalError && error.code !== 'SHOAL_E_NOT_LEADER') throw error;
         await pause(this.#clockwork, RETRY_MS);
@@ -344,7 +359,9 @@ export class EtcdStore implements Store {
         this.#etcd.transact({ conditions: [{ key: leader, created: 0 }, termIs], perform, otherwise: [] }, ASK_MS_MAX),
       );
     } catch (error) {
-      if (!(error instanceof EtcdError && (error.fault === 'unknown' || isPassing(error)))) throw error;
+      // Also where the lease has ended in etcd before this arrived, which is found out by keeping it.
+      const passes = error instanceof EtcdError && (error.fault === 'unknown' || isPassing(error));
+      if (!passes && !(error instanceof EtcdError && error.status === STATUS.notFound)) throw error;
       await pause(this.#clockwork, RETRY_MS);
     }
   }
@@ -379,6 +396,7 @@ export class EtcdStore implements Store {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    this.#stopWaiting();
     this.#listeners.clear();
     await this.#resign();
     this.#etcd.close();
@@ -422,13 +440,15 @@ export class EtcdStore implements Store {
     });
   }
 
-  async #untilLeaderChanges(fromRevision: number, ended: AbortSignal): Promise<void> {
+  async #untilLeaderChanges(fromRevision: number): Promise<void> {
     const enough = new AbortController();
+    this.#stopWaiting = () => enough.abort();
     const cancel = this.#clockwork.after(LOOK_MS, () => enough.abort());
     try {
-      await this.#etcd.untilChanged(this.#keys.leader, fromRevision, AbortSignal.any([ended, enough.signal]));
+      await this.#etcd.untilChanged(this.#keys.leader, fromRevision, enough.signal);
     } finally {
       cancel();
+      this.#stopWaiting = NOTHING;
     }
   }
 

@@ -1,0 +1,39 @@
+import t from 'tap';
+import { type History, type Planted, simulate } from './simulate.js';
+
+const SEEDS = 25;
+/** A planted bug is found within so many seeds. */
+const SEEDS_PLANTED = 150;
+
+/** The first history that is broken. */
+async function firstBroken(planted: Planted, seeds: number): Promise<History | null> {
+  for (let seed = 1; seed <= seeds; seed += 1) {
+    const history = await simulate(seed, planted);
+    if (history.broken !== null) return history;
+  }
+  return null;
+}
+
+t.test(
+  'under faults nothing acknowledged is lost, nothing refused is done, one leads, and agents obey no older term',
+  async (t) => {
+    t.equal(await firstBroken({}, SEEDS), null);
+  },
+);
+
+t.test('the same seed gives the same history', async (t) => {
+  t.same(await simulate(7), await simulate(7));
+});
+
+t.test('a store that does not fence its writes is found out', async (t) => {
+  const condition = { condition: ({ key }: { key: string }) => key === '/shoal/leader' || key === '/shoal/sequence' };
+  t.match(await firstBroken(condition, SEEDS_PLANTED), { broken: String });
+});
+
+t.test('an agent that obeys a deposed leader is found out', async (t) => {
+  t.match(await firstBroken({ obedient: true }, SEEDS_PLANTED), { broken: /obeyed term \d+ after \d+/ });
+});
+
+t.test('a leader that counts on a longer lease than it has is found out', async (t) => {
+  t.match(await firstBroken({ leaseSeconds: 3 }, SEEDS_PLANTED), { broken: /lead at once/ });
+});
