@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { CpuProfilerHandle } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Desired, InstanceStatus, ListeningPort } from '../protocol/link.js';
+import type { AgentEvent, Desired, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { Channels } from './channels.js';
 import { reapInstance } from './crun.js';
@@ -12,8 +12,9 @@ import { Instance, type InstanceTools, newRecord } from './instance.js';
 import { Peers } from './peers.js';
 import { Ports, wantedPorts } from './ports.js';
 import { type Action, reconcile } from './reconcile.js';
-import { freeSlot, readRecord } from './record.js';
+import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
+import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
   | 'changed'
@@ -27,6 +28,13 @@ type FromInstances =
   | 'ended';
 export type AgentTools = Omit<InstanceTools, FromInstances>;
 
+export interface AgentReport {
+  instances: InstanceStatus[];
+  events: AgentEvent[];
+  ports?: ListeningPort[];
+  warm?: WarmProcesses[];
+}
+
 const EVENTS_MAX = 1_000;
 /** Calls in vain are told at most so often for each component. */
 const WANTED_MS = 1_000;
@@ -39,6 +47,7 @@ export class Agent {
   readonly #peers: Peers;
   readonly #ports: Ports;
   readonly #channels: Channels;
+  readonly #pool: WarmPool;
   readonly #handovers = new Map<string, Handover>();
   readonly #wantedMs = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
@@ -67,6 +76,7 @@ export class Agent {
       ended: (instance) => this.#channels.forget(instance.id),
     };
     this.#channels = new Channels(tools.native);
+    this.#pool = new WarmPool(this.#tools);
     this.#peers = new Peers(tools.paths, tools.log);
     this.#ports = new Ports(
       tools.paths,
@@ -97,16 +107,26 @@ export class Agent {
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
     this.#desired = await this.#stored();
-    for (const id of await readdir(paths.instances)) {
-      const record = await readRecord(paths.instance(id).record);
-      if (record === null || record.id !== id) {
-        log.warn({ instance: id }, 'an instance without a record is removed');
-        await reapInstance(paths, this.#tools.crun, id);
-        await rm(paths.instance(id).directory, { recursive: true, force: true });
+    for (const entry of await readdir(paths.instances, { withFileTypes: true })) {
+      const body = entry.name;
+      const record = await readRecord(paths.instance(body).record);
+      if (entry.isSymbolicLink()) {
+        // The id of one that was warm; what it names is in the list as well.
+        if (record?.id !== body) await rm(paths.instance(body).directory);
+        continue;
+      }
+      if (record === null || bodyOf(record) !== body) {
+        log.warn({ instance: body }, 'an instance without a record is removed');
+        await reapInstance(paths, this.#tools.crun, body);
+        await rm(paths.instance(body).directory, { recursive: true, force: true });
         continue;
       }
       const instance = new Instance(this.#tools, record);
-      this.#instances.set(id, instance);
+      if (record.warm) {
+        await this.#pool.end(instance);
+        continue;
+      }
+      this.#instances.set(record.id, instance);
       await instance.adopt();
     }
     await this.#removeStrayCgroups();
@@ -143,7 +163,7 @@ export class Agent {
   }
 
   /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
-  async report(): Promise<{ instances: InstanceStatus[]; events: AgentEvent[]; ports?: ListeningPort[] }> {
+  async report(): Promise<AgentReport> {
     const cpu = this.#profiler?.read();
     const instances = [...this.#instances.values()];
     await Promise.all(
@@ -155,7 +175,12 @@ export class Agent {
     );
     const events = this.#events;
     this.#events = [];
-    return { instances: instances.map((each) => each.status()), events, ports: this.#ports.listening() };
+    return {
+      instances: instances.map((each) => each.status()),
+      events,
+      ports: this.#ports.listening(),
+      warm: await this.#pool.cost(),
+    };
   }
 
   /** Events that could not be delivered come first next time. */
@@ -166,7 +191,7 @@ export class Agent {
   /** Ends all instances of this host and waits until they are gone. */
   async stopInstances(): Promise<void> {
     await this.apply({ ...emptyDesired(), revision: Math.max(1, this.#desired.revision) });
-    while (this.#instances.size > 0) {
+    while (this.#instances.size > 0 || this.#pool.all.length > 0) {
       await new Promise<void>((resolve) => {
         const listener = () => {
           this.#listeners.delete(listener);
@@ -182,7 +207,7 @@ export class Agent {
     this.#closed = true;
     await this.#working;
     for (const handover of this.#handovers.values()) handover.stop();
-    for (const instance of this.#instances.values()) instance.detach();
+    for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
     this.#ports.close();
     this.#profiler?.close();
   }
@@ -215,11 +240,24 @@ export class Agent {
     if (desired.revision === 0) return;
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
+    const busy = [...this.#instances.values()].some(({ phase }) => phase === 'starting');
+    await this.#pool.sync(desired, !busy, () => this.#freeSlot());
   }
 
   async #do(action: Action): Promise<void> {
     if (action.kind === 'create') {
-      const slot = freeSlot(new Set([...this.#instances.values()].map((each) => each.slot)));
+      const warm = this.#pool.take(action.instance, action.component);
+      if (warm !== undefined) {
+        this.#instances.set(action.instance.id, warm);
+        void warm.activate(action.instance).catch((error: unknown) => {
+          this.#tools.log.error(
+            { err: error, instance: action.instance.id },
+            'cannot write down an activated instance',
+          );
+        });
+        return;
+      }
+      const slot = this.#freeSlot();
       if (slot === null) throw new Error('every range of user ids of this host is in use');
       const instance = new Instance(this.#tools, newRecord(action.instance, action.component, slot));
       this.#instances.set(instance.id, instance);
@@ -231,6 +269,10 @@ export class Agent {
     if (action.kind === 'resize') await instance?.resize(action.size);
     else if (action.kind === 'drain') instance?.drain();
     else await instance?.terminate();
+  }
+
+  #freeSlot(): number | null {
+    return freeSlot(new Set([...this.#instances.values(), ...this.#pool.all].map((each) => each.slot)));
   }
 
   /** Links, routes, ports and state shards by what runs now. */
@@ -307,14 +349,19 @@ export class Agent {
 
   async #removeStrayCgroups(): Promise<void> {
     const { paths, crun } = this.#tools;
+    const bodies = new Set([...this.#instances.values(), ...this.#pool.all].map((each) => each.body));
     const entries = await readdir(paths.cgroupRoot, { withFileTypes: true });
     for (const entry of entries) {
-      if (!entry.isDirectory() || this.#instances.has(entry.name)) continue;
+      if (!entry.isDirectory() || bodies.has(entry.name)) continue;
       await reapInstance(paths, crun, entry.name);
     }
   }
 
   #gone(instance: Instance): void {
+    if (this.#pool.forget(instance)) {
+      this.#changed();
+      return;
+    }
     this.#instances.delete(instance.id);
     this.#event(instance, 'terminated', 'is gone from the host');
     this.#ports.forget(instance).catch((error: unknown) => this.#tools.log.warn({ err: error }, 'cannot remove links'));

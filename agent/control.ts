@@ -19,6 +19,8 @@ import { TokenBucket } from './token-bucket.js';
 export interface ControlEvents {
   hello(): void;
   ready(): void;
+  /** The process waits to be told which instance it is. */
+  warm(): void;
   stats(stats: InstanceStats): void;
   /** The instance wants to call a component of its app that has no instance. */
   wanted(component: string): void;
@@ -54,7 +56,7 @@ function newRate(): TokenBucket {
  * says too much, by messages or bytes, is not read until that has been waited off, also when it dials again.
  */
 export class Control {
-  readonly #id: string;
+  #id: string;
   readonly #events: ControlEvents;
   #server: Server | undefined;
   #socket: Socket | undefined;
@@ -97,6 +99,12 @@ export class Control {
   sendRoutes(revision: number, routes: Record<string, Route>): void {
     this.#lastRoutes = encodeFrame({ type: 'routes', revision, routes } satisfies ToInstance);
     this.#write(this.#lastRoutes);
+  }
+
+  /** Tells the process that waits which instance it is. It dials anew, as that one. */
+  activate(id: string): void {
+    this.#id = id;
+    this.#write(encodeFrame({ type: 'activate', instance: id } satisfies ToInstance));
   }
 
   sendDrain(): void {
@@ -215,6 +223,8 @@ export class Control {
       this.#events.hello();
     } else if (message.type === 'ready') {
       this.#events.ready();
+    } else if (message.type === 'warm') {
+      this.#events.warm();
     } else if (message.type === 'wanted') {
       this.#events.wanted(message.component);
     } else if (message.type === 'stats') {
@@ -255,7 +265,8 @@ export function parseFromInstance(value: unknown): FromInstance {
       return { type: 'hello', instance, shards, ...(frozen === undefined ? {} : { frozen }) };
     }
     case 'ready':
-      return { type: 'ready' };
+    case 'warm':
+      return { type: value.type };
     case 'wanted': {
       if (!isText(value.component)) throw fail('wanted names no component');
       return { type: 'wanted', component: value.component };

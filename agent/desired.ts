@@ -30,6 +30,13 @@ export function parseDesired(value: unknown): Desired {
     if (!(size?.cpu > 0) || !(size.memory > 0)) throw fail(`size of ${id}`);
     if (typeof weight !== 'number' || !(weight > 0 && weight <= 1)) throw fail(`weight of ${id}`);
   }
+  if (desired.warm !== undefined && !Array.isArray(desired.warm)) throw fail('warm is no list');
+  for (const { app, component, count, size } of desired.warm ?? []) {
+    const named = `${app}-${component}-0`;
+    if (!ID.test(named)) throw fail(`warm ${named}`);
+    const counted = Number.isSafeInteger(count) && count >= 0 && count <= LIMITS.warmPerComponentMax;
+    if (!counted || !(size?.cpu > 0) || !(size.memory > 0)) throw fail(`warm ${app}/${component}`);
+  }
   for (const [app, components] of Object.entries(desired.apps)) {
     if (!isMap(components)) throw fail(`app ${app}`);
     for (const [name, { command, calls, ports, source }] of Object.entries(components)) {

@@ -1,4 +1,5 @@
-import { access, rm } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { access, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NativeHost, PidWatch } from '../native/index.js';
@@ -13,8 +14,17 @@ import { Cgroup } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Control } from './control.js';
 import { reapInstance } from './crun.js';
-import { type Exit, type LaunchTools, launch, makeSocketFolder, portSockets, readExit, readPid } from './launch.js';
-import { type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
+import {
+  type Exit,
+  type LaunchTools,
+  launch,
+  makeSocketFolder,
+  portSockets,
+  readExit,
+  readPid,
+  startingSize,
+} from './launch.js';
+import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { resizeInPlace } from './resize.js';
 
 export interface InstanceTools extends LaunchTools {
@@ -63,6 +73,7 @@ export class Instance {
   #createdMs: number;
   #inARow = 0;
   #saidReady = false;
+  #waiting = false;
   #routes = '';
   #exit: Exit | undefined;
   /** Why the agent has killed the process that runs now, told as the reason of its end. */
@@ -81,10 +92,11 @@ export class Instance {
     this.#tools = tools;
     this.#record = record;
     this.#createdMs = tools.clock();
-    this.#cgroup = new Cgroup(tools.paths.cgroup(record.id));
+    this.#cgroup = new Cgroup(tools.paths.cgroup(bodyOf(record)));
     this.#control = new Control(record.id, {
       hello: () => tools.changed(),
       ready: () => this.#becomeReady(),
+      warm: () => this.#becomeWarm(),
       stats: (stats) => this.#takeStats(stats),
       wanted: (component) => tools.wanted(this, component),
       flooded: () => this.#flooded(),
@@ -99,6 +111,14 @@ export class Instance {
 
   get id(): string {
     return this.#record.id;
+  }
+  /** Name of its folder, cgroup and container. */
+  get body(): string {
+    return bodyOf(this.#record);
+  }
+  /** Whether its process is warm and waits to be told which instance it is. */
+  get waiting(): boolean {
+    return this.#waiting;
   }
   get app(): string {
     return this.#record.app;
@@ -147,7 +167,7 @@ export class Instance {
     return idsOfSlot(this.#tools.paths.run, this.slot);
   }
   socket(name: string): string {
-    return join(this.#tools.paths.instance(this.id).socket, `${name}.sock`);
+    return join(this.#tools.paths.instance(this.body).socket, `${name}.sock`);
   }
 
   /** Tells the process where its calls go, when that has changed. */
@@ -172,10 +192,35 @@ export class Instance {
     await this.#launch();
   }
 
+  /**
+   * Makes a waiting process this instance: it is told its id, and goes on from where it waits. Everything else follows
+   * while it does so; a crash meanwhile leaves a warm process that the next agent ends.
+   */
+  async activate({ id, size }: DesiredInstance): Promise<void> {
+    assert(this.#waiting, `${this.body} waits for nothing`);
+    this.#waiting = false;
+    this.#createdMs = this.#tools.clock();
+    this.#record = { ...this.#record, id, size, warm: false };
+    this.#control.activate(id);
+    this.#awaitReady();
+    await this.#limit(startingSize(size));
+    await this.#save();
+    await this.#linkId();
+  }
+
+  /** By its id it is looked for where people read logs. */
+  async #linkId(): Promise<void> {
+    if (this.body === this.id) return;
+    const link = this.#tools.paths.instance(this.id).directory;
+    await rm(link, { force: true });
+    await symlink(this.body, link);
+  }
+
   /** Takes over what an earlier agent started; a shim that is dead is reaped and counts as an end of the process. */
   async adopt(): Promise<void> {
-    const here = this.#tools.paths.instance(this.id);
-    this.#tools.rootfs.hold(this.made, this.id);
+    const here = this.#tools.paths.instance(this.body);
+    this.#tools.rootfs.hold(this.made, this.body);
+    if (!this.#record.warm) await this.#linkId();
     await makeSocketFolder(this.#tools.paths, this.#record);
     await this.#listen();
     const shimPid = await readPid(here.shimPid);
@@ -279,8 +324,25 @@ export class Instance {
     };
   }
 
+  /** Its process has loaded all that it can without knowing which instance it is. */
+  #becomeWarm(): void {
+    if (!this.#record.warm || this.#phase !== 'starting') return;
+    this.#waiting = true;
+    void this.#limit(this.#record.size);
+    this.#tools.changed();
+  }
+
+  /** A limit that the kernel refuses is told, and the old one stays in force. */
+  async #limit(size: Size): Promise<void> {
+    try {
+      await this.#cgroup.limit(size);
+    } catch (error) {
+      this.#tools.log.error({ err: error, instance: this.id }, 'cannot set the size of an instance');
+    }
+  }
+
   async #listen(): Promise<void> {
-    const { socket } = this.#tools.paths.instance(this.id);
+    const { socket } = this.#tools.paths.instance(this.body);
     await this.#control.listen(socket, this.ids.base);
     await this.#channels.listen(socket, this.ids.base);
   }
@@ -318,12 +380,12 @@ export class Instance {
   async #shimGone(): Promise<void> {
     this.#watch?.close();
     this.#watch = undefined;
-    const here = this.#tools.paths.instance(this.id);
+    const here = this.#tools.paths.instance(this.body);
     try {
       this.#tools.cgroupGone(this.#cgroup.path);
       let exit = await readExit(here.exit);
       if (exit === null) {
-        await reapInstance(this.#tools.paths, this.#tools.crun, this.id);
+        await reapInstance(this.#tools.paths, this.#tools.crun, this.body);
         exit = { code: null, signal: 9, reason: 'its supervisor was killed' };
       }
       this.#shimPid = undefined;
@@ -343,6 +405,7 @@ export class Instance {
     this.#killedFor = undefined;
     this.#stats = undefined;
     this.#sample = undefined;
+    this.#waiting = false;
     this.#control.forget();
     this.#tools.ended(this);
     if (this.stopping) {
@@ -375,9 +438,9 @@ export class Instance {
   /** The SDK says when it is ready; without it the listeners of all ports, or for a plain process its mere running, do. */
   #awaitReady(): void {
     const deadline = this.#tools.clock() + LIMITS.readyMsMax;
-    const sockets = portSockets(this.#tools.paths.instance(this.id).socket, this.#record);
+    const sockets = portSockets(this.#tools.paths.instance(this.body).socket, this.#record);
     const probe = async () => {
-      if (this.#phase !== 'starting' || !this.running) return;
+      if (this.#phase !== 'starting' || !this.running || this.#waiting) return;
       const now = this.#tools.clock();
       if (this.#pid === undefined) await this.#findPid();
       const speaksSdk = this.#control.shards !== null;
@@ -405,7 +468,7 @@ export class Instance {
   }
 
   async #findPid(): Promise<void> {
-    const pid = await readPid(this.#tools.paths.instance(this.id).pid);
+    const pid = await readPid(this.#tools.paths.instance(this.body).pid);
     // Left from the process before until crun writes the new one.
     if (pid !== undefined && (await this.#cgroup.pids()).includes(pid)) this.#pid = pid;
   }
@@ -413,6 +476,16 @@ export class Instance {
   #becomeReady(): void {
     this.#saidReady = true;
     if (this.#phase !== 'starting') return;
+    if (this.#record.warm) {
+      this.#tools.event(
+        this,
+        'not-warm',
+        'its process does not wait to be told which instance it is: it needs the SDK',
+      );
+      this.#setPhase('failed');
+      return;
+    }
+    void this.#limit(this.#record.size);
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };
     this.#setPhase(this.#draining ? 'draining' : 'ready');
@@ -437,14 +510,15 @@ export class Instance {
   }
 
   async #remove(): Promise<void> {
-    const here = this.#tools.paths.instance(this.id);
+    const here = this.#tools.paths.instance(this.body);
     this.#control.close();
     this.#channels.close();
     try {
       await this.#saving;
       await this.#cgroup.remove();
+      if (this.body !== this.id) await rm(this.#tools.paths.instance(this.id).directory, { force: true });
       await rm(here.directory, { recursive: true, force: true });
-      this.#tools.rootfs.release(this.id);
+      this.#tools.rootfs.release(this.body);
       this.#tools.gone(this);
     } catch (error) {
       this.#tools.log.error({ err: error, instance: this.id }, 'cannot remove an instance; trying again');
@@ -454,7 +528,7 @@ export class Instance {
 
   /** One write after the other: they share a temporary file. */
   #save(): Promise<void> {
-    const write = () => writeRecord(this.#tools.paths.instance(this.id).record, this.#record);
+    const write = () => writeRecord(this.#tools.paths.instance(this.body).record, this.#record);
     const saved = this.#saving.then(write, write);
     this.#saving = saved.catch(() => undefined);
     return saved;

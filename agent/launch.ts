@@ -3,11 +3,12 @@ import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import type { Size } from '../protocol/link.js';
 import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
 import type { Paths } from './paths.js';
-import { type InstanceRecord, idsOfSlot } from './record.js';
+import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
 import type { RootfsMaker } from './rootfs.js';
 
 export interface LaunchTools {
@@ -31,9 +32,10 @@ export interface Exit {
 /** Makes folders, bundle and cgroup and starts the shim. Answers its pid. */
 export async function launch(tools: LaunchTools, record: InstanceRecord): Promise<number> {
   const { paths } = tools;
-  const here = paths.instance(record.id);
+  const body = bodyOf(record);
+  const here = paths.instance(body);
   const ids = idsOfSlot(paths.run, record.slot);
-  const rootfs = await tools.rootfs.make(record.made, record.id);
+  const rootfs = await tools.rootfs.make(record.made, body);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
   const peersFolder = paths.peers(record.app, record.component);
@@ -47,7 +49,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     app: record.app,
     component: record.component,
     command,
-    env: { ...rootfs.env, ...record.made.env },
+    env: { ...rootfs.env, ...record.made.env, ...(record.warm ? { SHOAL_WARM: '1' } : {}) },
     ids,
     socketFolder: here.socket,
     peersFolder,
@@ -58,16 +60,21 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     workingFolder: rootfs.workingFolder,
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
-  const cgroup = new Cgroup(paths.cgroup(record.id));
+  const cgroup = new Cgroup(paths.cgroup(body));
   await cgroup.create();
-  await cgroup.limit(record.size);
+  await cgroup.limit(startingSize(record.size));
   tools.cgroupMade(cgroup.path);
-  return spawnShim(tools, record.id);
+  return spawnShim(tools, body);
+}
+
+/** Until it is ready a process gets a core: with a fifth of one it would take five times as long to load itself. */
+export function startingSize(size: Size): Size {
+  return { ...size, cpu: Math.max(size.cpu, 1) };
 }
 
 /** The folder that is bound at /run/shoal, owned by the instance's root user. */
 export async function makeSocketFolder(paths: Paths, record: InstanceRecord): Promise<void> {
-  const here = paths.instance(record.id);
+  const here = paths.instance(bodyOf(record));
   const { base } = idsOfSlot(paths.run, record.slot);
   await mkdir(here.directory, { recursive: true, mode: 0o711 });
   await mkdir(here.socket, { recursive: true, mode: 0o700 });

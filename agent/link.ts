@@ -157,10 +157,10 @@ export class Link {
     if (this.#reporting) return this.#reportSoon();
     this.#reporting = true;
     try {
-      const { instances, events, ports = [] } = await this.#agent.report();
+      const { instances, events, ports = [], warm = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const news = toWire(this.#news.write(instances));
-      this.#send({ type: 'report', atMs: Date.now(), revision: this.#agent.applied, ...news, events, ports });
+      this.#send({ type: 'report', atMs: Date.now(), revision: this.#agent.applied, ...news, events, ports, warm });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

@@ -7,6 +7,10 @@ import { readJson, writeAtomic } from './atomic-file.js';
 export interface InstanceRecord {
   format: 1;
   id: string;
+  /** Name of its folder, cgroup and container, where that is not its id: it was warm before it became an instance. */
+  body?: string;
+  /** Not yet an instance: its process waits to be told which one it is. */
+  warm?: boolean;
   app: string;
   component: string;
   /** The manifest's entry that it was made from. */
@@ -18,6 +22,10 @@ export interface InstanceRecord {
   /** Whether the process that runs now has been ready. */
   ready: boolean;
   startMs: number | null;
+}
+
+export function bodyOf({ id, body = id }: InstanceRecord): string {
+  return body;
 }
 
 export const IDS_PER_INSTANCE = 65_536;

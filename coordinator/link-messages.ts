@@ -108,6 +108,8 @@ const port = object({
   host: { type: 'integer', minimum: 1, maximum: PORTS_MAX },
 });
 
+const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
+
 const report = object(
   {
     type: { const: 'report' },
@@ -120,8 +122,9 @@ const report = object(
     counts: list(counts, INSTANCES_MAX),
     events: list(event, EVENTS_MAX),
     ports: list(port, PORTS_MAX),
+    warm: list(warm, INSTANCES_MAX),
   },
-  ['ids', 'counts', 'ports'],
+  ['ids', 'counts', 'ports', 'warm'],
 );
 
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.

@@ -19,6 +19,8 @@ export interface Route {
 }
 
 export type ToInstance =
+  /** To a process that waits: it is this instance from now on, and dials again as such. */
+  | { type: 'activate'; instance: string }
   | { type: 'routes'; revision: number; routes: Record<string, Route> }
   /** Stop accepting calls when those in flight are done, then exit with 0. */
   | { type: 'drain' }
@@ -32,6 +34,8 @@ export type FromInstance =
   /** `frozen`: those of `shards` that are held but no longer served. */
   | { type: 'hello'; instance: string; shards: number[]; frozen?: number[] }
   | { type: 'ready' }
+  /** In place of hello, of a process that was started before there is an instance for it to be. */
+  | { type: 'warm' }
   /** A caller waits for an instance of the component; sent at most once a second. */
   | { type: 'wanted'; component: string }
   | { type: 'stats'; stats: InstanceStats }

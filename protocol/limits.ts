@@ -6,6 +6,8 @@ export const LIMITS = {
   nameLengthMax: 40,
   componentsPerAppMax: 64,
   instancesPerComponentMax: 500,
+  /** Processes of one component that wait on one host to become instances. */
+  warmPerComponentMax: 50,
   envVariablesMax: 128,
   labelsMax: 32,
   shardCount: 64,

@@ -29,6 +29,15 @@ export interface DesiredInstance {
   weight?: number;
 }
 
+/** Processes of a component that wait on a host, to become instances at once. */
+export interface DesiredWarm {
+  app: string;
+  component: string;
+  count: number;
+  /** What one that becomes an instance is expected to get. */
+  size: Size;
+}
+
 export interface ShardMap {
   /** Rises with every change. */
   epoch: number;
@@ -43,6 +52,8 @@ export interface Desired {
   /** app → component → its description. */
   apps: Record<string, Record<string, Component>>;
   instances: DesiredInstance[];
+  /** Absent: none. */
+  warm?: DesiredWarm[];
   /** `<app>/<component>` → owners, for partitioned components. */
   shards: Record<string, ShardMap>;
 }
@@ -115,6 +126,14 @@ export interface ListeningPort {
   host: number;
 }
 
+/** Processes of a component that wait on a host, and the memory that they take: what the pool costs. */
+export interface WarmProcesses {
+  app: string;
+  component: string;
+  waiting: number;
+  memoryBytes: number;
+}
+
 export interface Hello {
   type: 'hello';
   version: number;
@@ -132,6 +151,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   events: AgentEvent[];
   /** Absent: none. */
   ports?: ListeningPort[];
+  /** Absent: none. */
+  warm?: WarmProcesses[];
 }
 
 export type ToCoordinator = Hello | Report<Uint8Array>;

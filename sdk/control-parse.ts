@@ -17,6 +17,9 @@ export function parseToInstance(value: unknown): ToInstance {
     case 'routes':
       if (!isCount(revision) || !isRecord(routes)) throw fail('routes have a wrong shape');
       return { type, revision, routes: parseRoutes(routes) };
+    case 'activate':
+      if (!isName(value.instance)) throw fail('activate names no instance');
+      return { type, instance: value.instance };
     case 'drain':
       return { type };
     case 'shard-own':

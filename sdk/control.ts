@@ -103,6 +103,9 @@ export class AgentConnection {
       case 'drain':
         this.#events.drain();
         break;
+      case 'activate':
+        // For who waits; this process is its instance already.
+        break;
       default:
         void this.#handOver(message);
     }

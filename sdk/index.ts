@@ -6,8 +6,11 @@
  *   app.handle('upper', (text) => String(text).toUpperCase());
  *   await app.ready();
  */
+
+import { join } from 'node:path';
 import { App, identityFrom } from './app.js';
 import { makeCarrier } from './best-carrier.js';
+import { untilActivated } from './warm.js';
 
 export { type ErrorCode, ShoalError } from '../protocol/errors.js';
 export { LIMITS } from '../protocol/limits.js';
@@ -20,5 +23,12 @@ export type { State } from './state.js';
 /** Connects this process to the agent of its host. Throws SHOAL_E_USAGE outside of an instance. */
 export async function connect(): Promise<App> {
   const identity = identityFrom(process.env);
-  return new App(identity, await makeCarrier(identity, process.env));
+  const carrier = await makeCarrier(identity, process.env);
+  if (process.env.SHOAL_WARM === '1') {
+    // Started ahead of need: all modules are loaded by now, and only here does it learn which instance it is.
+    identity.instance = await untilActivated(join(identity.socketFolder, 'agent.sock'));
+    process.env.SHOAL_INSTANCE = identity.instance;
+    delete process.env.SHOAL_WARM;
+  }
+  return new App(identity, carrier);
 }

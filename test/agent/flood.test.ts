@@ -54,6 +54,7 @@ async function listen(t: Test, id: string): Promise<Heard> {
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const control = new Control(id, {
     hello() {},
+    warm() {},
     ready: () => {
       heard.ready += 1;
     },

@@ -15,6 +15,7 @@ import {
   LINK_VERSION,
   type ListeningPort,
   type ToCoordinator,
+  type WarmProcesses,
 } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
 
@@ -28,6 +29,7 @@ export class AgentRig {
   readonly events: AgentEvent[] = [];
   statuses: InstanceStatus[] = [];
   ports: ListeningPort[] = [];
+  warm: WarmProcesses[] = [];
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
   agent: ChildProcess | undefined;
@@ -148,6 +150,7 @@ export class AgentRig {
       takeNews(this.#observed, this.#hostName, { ...message, samples }, Date.now());
       this.statuses = (this.#observed.hosts.get(this.#hostName)?.rows ?? []).map(statusOf);
       this.ports = message.ports ?? [];
+      this.warm = message.warm ?? [];
       this.events.push(...message.events);
     }
     this.#changed();

@@ -27,6 +27,7 @@ async function startChild(rig: Rig, id: string): Promise<Child> {
   });
   const control = new Control(id, {
     hello() {},
+    warm() {},
     ready: () => ready(),
     stats() {},
     wanted() {},

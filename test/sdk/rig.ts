@@ -70,6 +70,7 @@ export class Rig {
     });
     const control = new Control(id, {
       hello() {},
+      warm() {},
       ready: () => becameReady(),
       stats() {},
       wanted: (name) => this.wanted.push(name),

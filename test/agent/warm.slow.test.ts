@@ -1,0 +1,66 @@
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { AgentRig, component, instance } from './rig.js';
+
+const size = { cpu: 0.5, memory: 128 * 2 ** 20 };
+const pool = (count: number, name = 'store') => ({ warm: [{ app: 't', component: name, count, size }] });
+
+t.test('a process that waits becomes an instance at once, and another takes its place', async (t) => {
+  const rig = await AgentRig.make();
+  const apps = { t: { store: component('store') } };
+  rig.desire(() => ({ apps, ...pool(2) }));
+  const waiting = () => rig.warm[0]?.waiting ?? 0;
+  await rig.until('two wait', () => waiting() === 2);
+  t.ok((rig.warm[0]?.memoryBytes ?? 0) > 2 ** 21, 'what they cost is told');
+  t.same(rig.statuses, [], 'none of them is an instance');
+  const bodies = await readdir(join(rig.run, 'instances'));
+
+  rig.desire(() => ({ instances: [instance('store', 0), instance('store', 1)], ...pool(0) }));
+  const ready = (id: string) => rig.status(id)?.phase === 'ready';
+  await rig.until('both are ready', () => ready('t-store-0') && ready('t-store-1'));
+  for (const id of ['t-store-0', 't-store-1'])
+    t.ok((rig.status(id)?.startMs ?? 1_000) < 100, `${rig.status(id)?.startMs} ms`);
+  const pids = rig.statuses.map(({ pid }) => pid);
+  t.equal(new Set(pids).size, 2);
+  t.same((await readdir(join(rig.run, 'instances'))).sort(), [...bodies, 't-store-0', 't-store-1'].sort());
+  t.ok((await lstat(join(rig.run, 'instances/t-store-0/record.json'))).isFile(), 'its folder is found by its id');
+
+  rig.desire(() => pool(1));
+  await rig.until('one waits again', () => waiting() === 1);
+  await rig.killAgent('SIGKILL');
+  rig.statuses = [];
+  rig.startAgent();
+  await rig.until('both were adopted', () => ready('t-store-0') && ready('t-store-1'));
+  t.same(
+    rig.statuses.map(({ pid }) => pid),
+    pids,
+  );
+  await rig.until('the new agent has one of its own that waits', () => waiting() === 1);
+
+  // The same process, started again, is the same instance.
+  process.kill(rig.status('t-store-0')?.pid as number, 'SIGKILL');
+  await rig.until('it was restarted', () => ready('t-store-0') && rig.status('t-store-0')?.restarts === 1);
+
+  // Another description: those that wait are of no use any more.
+  const warmed = (await readdir(join(rig.run, 'instances'))).filter((name) => /-w[0-9a-f]{8}$/.test(name));
+  rig.desire(() => ({ apps: { t: { store: component('store', { env: { CHANGED: 'yes' } }) } } }));
+  await rig.until('another waits', () => waiting() === 1);
+  rig.desire(() => ({ instances: [instance('store', 2)], ...pool(0) }));
+  await rig.until('it is the only one', () => ready('t-store-2') && rig.statuses.length === 1);
+  const [record = '{}'] = await Promise.all([readFile(join(rig.run, 'instances/t-store-2/record.json'), 'utf8')]);
+  t.equal(warmed.includes((JSON.parse(record) as { body: string }).body), false);
+  t.same(await rig.close(), [], 'nothing is left behind');
+});
+
+t.test('a component that does not wait gets no pool, and says why', async (t) => {
+  const rig = await AgentRig.make();
+  const deaf = component('x', { command: ['sh', '-c', 'sleep 1000'] });
+  rig.desire(() => ({ apps: { t: { deaf } }, ...pool(2, 'deaf') }));
+  await rig.until('it is told', () => rig.events.some(({ kind }) => kind === 'not-warm'));
+  rig.desire(() => ({ instances: [instance('deaf', 0)] }));
+  await rig.until('an instance starts as ever', () => rig.status('t-deaf-0')?.phase === 'ready');
+  t.equal(rig.events.filter(({ kind }) => kind === 'not-warm').length, 1);
+  t.same(rig.warm, []);
+  t.same(await rig.close(), []);
+});
