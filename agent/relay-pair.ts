@@ -202,7 +202,7 @@ export class RelayPair {
   }
 
   #finishVerbs({ verbs }: Extract<RelayMessage, { type: 'relay-verbs' }>): void {
-    this.#attemptTo('verbs', (connection) => this.#host.relay.connectVerbs(connection, verbs));
+    this.#attemptTo('verbs', (connection) => this.#host.relay.connectVerbs(connection, verbs, true));
   }
 
   #refused({ unknown, detail }: Extract<RelayMessage, { type: 'relay-refused' }>): void {
@@ -214,8 +214,10 @@ export class RelayPair {
 
   #failed(carrier: 'tcp' | 'verbs', detail: string): void {
     if (this.#trying === carrier) this.#trying = undefined;
-    if (carrier === 'verbs') this.#noteVerbsFailure(detail);
-    else if (this.#carrier === 'none') this.#choice = { carrier: 'tcp', reason: `no connection: ${detail}` };
+    if (carrier === 'verbs') {
+      this.#noteVerbsFailure(detail);
+      this.#choose();
+    } else this.#choice = { carrier: 'tcp', reason: `no connection: ${detail}` };
     this.#events.changed();
     if (!this.#leads) {
       if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: true });
@@ -276,7 +278,7 @@ export class RelayPair {
     }
     this.#orRefuse(session, attempt, (connection) => {
       const ours = this.#host.relay.prepareVerbs(connection, this.#rdmaAddress());
-      this.#host.relay.connectVerbs(connection, verbs);
+      this.#host.relay.connectVerbs(connection, verbs, false);
       this.#events.send({ type: 'relay-verbs', session, attempt, verbs: ours });
     });
   }

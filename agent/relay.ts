@@ -115,6 +115,12 @@ export class Relay {
     if (connection !== undefined) this.#handle.drop(connection);
   }
 
+  /** Puts the queues of a carrier by verbs into the error state, as a card does. For tests. */
+  breakQueues(host: string): void {
+    const connection = this.#pairs.get(host)?.connection;
+    if (connection !== undefined) this.#handle.breakQueues(connection);
+  }
+
   /** Every host that connect() was called for, or that asked. */
   hosts(): string[] {
     return [...this.#pairs.keys()];

@@ -103,8 +103,11 @@ export interface RelayHandle {
   dial(connection: number, address: string, port: number, ours: Uint8Array, theirs: Uint8Array): void;
   /** First half of a carrier by verbs, on the port with this IP address. Throws why there is none. */
   prepareVerbs(connection: number, address: string): VerbsParameters;
-  /** Second half, with what the peer's relay prepared: carrier-up or dial-failed follows. */
-  connectVerbs(connection: number, theirs: VerbsParameters): void;
+  /**
+   * Second half, with what the peer's relay prepared: carrier-up or dial-failed follows. `first`: speaks first, thus the
+   * peer must have done this before.
+   */
+  connectVerbs(connection: number, theirs: VerbsParameters, first: boolean): void;
   /** Throws the carrier away, as if it had failed. */
   drop(connection: number): void;
   /** Puts the queues of a carrier by verbs into the error state. For tests. */

@@ -106,9 +106,9 @@ class Host {
     const auto port = static_cast<uint16_t>(theirs.relayPort);
     if (!relay_->dial(connection_, peer, port, tokenOf(1), tokenOf(2), problem)) die(problem);
   }
-  void connectVerbs(const Setup& theirs) {
+  void connectVerbs(const Setup& theirs, bool first) {
     std::string problem;
-    if (!relay_->connectVerbs(connection_, theirs.verbs, problem)) die(problem);
+    if (!relay_->connectVerbs(connection_, theirs.verbs, first, problem)) die(problem);
   }
 
   void send(const std::byte* bytes, uint32_t length) {
@@ -257,7 +257,7 @@ void serveOne(const std::string& address, int socket) {
   }
   Host host(address, theirs);
   if (theirs.way == Way::tcp) host.expect(address);
-  if (theirs.way == Way::verbs) host.connectVerbs(theirs);
+  if (theirs.way == Way::verbs) host.connectVerbs(theirs, false);
   sendAll(socket, &host.ours, sizeof host.ours);
   serveChannel(host, theirs);
   char goodbye;
@@ -275,7 +275,7 @@ std::vector<double> runOne(const std::string& address, const std::string& peer, 
   Setup theirs;
   receiveAll(socket, &theirs, sizeof theirs);
   if (setup.way == Way::tcp) host.dial(peer, theirs);
-  if (setup.way == Way::verbs) host.connectVerbs(theirs);
+  if (setup.way == Way::verbs) host.connectVerbs(theirs, true);
   std::vector<double> samples = runChannel(host, setup);
   sendAll(socket, "", 1);
   return samples;

@@ -225,13 +225,13 @@ bool Relay::prepareVerbs(uint32_t connection, const std::string& address, verbs:
   return prepared;
 }
 
-bool Relay::connectVerbs(uint32_t connection, const verbs::Parameters& theirs, std::string& problem) {
+bool Relay::connectVerbs(uint32_t connection, const verbs::Parameters& theirs, bool first, std::string& problem) {
   bool connected = false;
   call([&] {
     Connection* found = findOrSay(connection, problem);
     if (found == nullptr) return;
     if (!found->prepared) problem = "the queues have to be prepared before";
-    connected = found->prepared && found->prepared->connect(theirs, problem);
+    connected = found->prepared && found->prepared->connect(theirs, first, problem);
     if (connected) makeCandidate(*found, std::move(found->prepared));
     found->prepared.reset();
   });

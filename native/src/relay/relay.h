@@ -77,8 +77,11 @@ class Relay {
             std::string& problem);
   /** First half of a carrier by verbs, on the port that has this address: what the peer's agent is to be told. */
   bool prepareVerbs(uint32_t connection, const std::string& address, verbs::Parameters& ours, std::string& problem);
-  /** Second half, with what the peer's agent told. The former carrier stays until the peer is reached. */
-  bool connectVerbs(uint32_t connection, const verbs::Parameters& theirs, std::string& problem);
+  /**
+   * Second half, with what the peer's agent told. The former carrier stays until the peer is reached. `first`: speaks
+   * first, thus the peer must have done this before.
+   */
+  bool connectVerbs(uint32_t connection, const verbs::Parameters& theirs, bool first, std::string& problem);
   /** Puts the queues of a carrier by verbs into the error state, as a card does. For tests. */
   void breakQueues(uint32_t connection);
   /** Throws the carrier away, as if it had failed. */

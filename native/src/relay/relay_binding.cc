@@ -187,8 +187,11 @@ void defineCarriers(Napi::Object& handle, const Polled::Self& self) {
     return toObject(info.Env(), ours);
   });
   define(handle, self, "connectVerbs", [](Relay& relay, Info info, std::string& problem) -> Napi::Value {
-    if (!info[1].IsObject()) problem = "connectVerbs(connection: number, parameters: object)";
-    if (info[1].IsObject()) relay.connectVerbs(numberOf(info[0]), parametersOf(info[1].As<Napi::Object>()), problem);
+    if (!info[1].IsObject()) {
+      problem = "connectVerbs(connection: number, parameters: object, first: boolean)";
+    } else {
+      relay.connectVerbs(numberOf(info[0]), parametersOf(info[1].As<Napi::Object>()), info[2].ToBoolean(), problem);
+    }
     return info.Env().Undefined();
   });
   define(handle, self, "drop", [](Relay& relay, Info info, std::string&) -> Napi::Value {

@@ -219,7 +219,8 @@ static_assert(sizeof(QpAttributes) == 144 && offsetof(QpAttributes, address) == 
 inline constexpr int kAccessLocalWrite = 1;
 inline constexpr int kAccessRemoteWrite = 1 << 1;
 
-enum class AsyncKind : uint32_t { qpFatal = 1, deviceFatal = 8, portActive = 9, portError = 10, gidChange = 18 };
+/** Up to qpAccessError they are of queues, which `element` then names. */
+enum class AsyncKind : uint32_t { qpAccessError = 3, deviceFatal = 8, portActive = 9, portError = 10, gidChange = 18 };
 
 struct AsyncEvent {
   void* element;

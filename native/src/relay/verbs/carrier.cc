@@ -156,12 +156,13 @@ Parameters VerbsCarrier::parameters() const {
   return ours;
 }
 
-bool VerbsCarrier::connect(const Parameters& peer, std::string& problem) {
+bool VerbsCarrier::connect(const Parameters& peer, bool first, std::string& problem) {
   if (!isSound(peer) || peer.streamBytes != memory_->in->length / 2) {
     problem = "the peer's parameters are not right, or its streams have another size";
     return false;
   }
   peer_ = peer;
+  first_ = first;
   QpAttributes receives = {};
   receives.state = QpState::readyToReceive;
   receives.pathMtu = std::min(peer.mtu, memory_->mtu);
@@ -241,8 +242,6 @@ bool VerbsCarrier::takeGreeting(const Completion& completion) {
 
 bool VerbsCarrier::reached() {
   if (!connected_ || !problem_.empty()) return false;
-  if (!knocked_ && !postGreeting(0, kGreetingBytes[0])) fail("cannot send");
-  knocked_ = true;
   hearEvents();
   const Completion* completion = nullptr;
   while (problem_.empty() && greetingsHeard_ == 0 && (completion = next()) != nullptr) {
@@ -251,6 +250,10 @@ bool VerbsCarrier::reached() {
     } else if ((completion->opcode & kCompletionReceive) != 0 && !takeGreeting(*completion)) {
       fail("the peer's greeting is not right");
     }
+  }
+  if (!knocked_ && problem_.empty() && (first_ || greetingsHeard_ > 0)) {
+    if (!postGreeting(0, kGreetingBytes[0])) fail("cannot send");
+    knocked_ = true;
   }
   if (greetingsHeard_ == 0 && problem_.empty() && Clock::now() >= deadline()) fail("no answer in time");
   return greetingsHeard_ > 0 && problem_.empty();
@@ -347,8 +350,9 @@ void VerbsCarrier::hearAsync() {
   if (event.kind == AsyncKind::deviceFatal) {
     memory_->broken = true;
     fail("the RDMA device has failed or is gone");
-  } else if (event.kind <= AsyncKind::qpFatal) {
-    fail("the card reports an error of the queues");
+  } else if (event.kind <= AsyncKind::qpAccessError) {
+    // Of former queues on the same device nothing is to be known any more.
+    if (event.element == qp_ || event.element == cq_) fail("the card reports an error of the queues");
   } else if (event.kind == AsyncKind::portError || event.kind == AsyncKind::gidChange) {
     checkPort();
   }

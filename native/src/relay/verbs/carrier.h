@@ -66,7 +66,8 @@ class VerbsCarrier final : public Carrier {
   ~VerbsCarrier() override;
 
   Parameters parameters() const;
-  bool connect(const Parameters& peer, std::string& problem);
+  /** `first`: greets the peer, which must have connected its queues before; else waits to be greeted. */
+  bool connect(const Parameters& peer, bool first, std::string& problem);
   /** As when the card finds an error, for tests. */
   void breakQueues();
 
@@ -136,6 +137,7 @@ class VerbsCarrier final : public Carrier {
   uint32_t inlineBytes_ = 0;
 
   bool connected_ = false;
+  bool first_ = false;
   bool knocked_ = false;
   bool helloSent_ = false;
   uint32_t greetingsHeard_ = 0;

@@ -1,0 +1,124 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { bootRack, CHECKOUT } from '../../scripts/lib/lab/rack.js';
+import { STEP_MS_MAX } from './guest.js';
+
+/** What a peer writes, see relay-peer.ts. */
+interface Line {
+  pid?: number;
+  carrier?: string;
+  reason?: string;
+  received?: number;
+  wrong?: string;
+  ended?: string;
+  done?: boolean;
+  sent?: number;
+}
+
+const PEER = join(CHECKOUT, 'dist/test/lab/relay-peer.js');
+
+t.test('a channel between two hosts goes on, each record once and in order, whatever becomes of RDMA', async (t) => {
+  const rack = await bootRack({ hosts: 2 });
+  t.teardown(() => rack.stop());
+  let over: string | undefined;
+  const read = async (host: string): Promise<Line[]> => {
+    const text = await readFile(join(rack.folder, `${host}.jsonl`), 'utf8').catch(() => '');
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    return whole.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
+  };
+  /** Until a line that comes after the first `from` fulfils the condition; answers how many there are then, and the line. */
+  const waitFor = async (host: string, what: string, from: number, condition: (line: Line) => boolean) => {
+    const deadline = performance.now() + STEP_MS_MAX;
+    for (;;) {
+      const lines = await read(host);
+      const index = lines.findIndex((line, i) => i >= from && condition(line));
+      if (index >= 0) return { next: index + 1, line: lines[index] as Line };
+      if (over !== undefined) throw new Error(`a peer has ended: ${over}`);
+      if (performance.now() > deadline) throw new Error(`${host}: ${what}: ${JSON.stringify(lines.slice(-5))}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  const sh = async (host: string, script: string) => {
+    const { code, stderr } = await rack.run(host, ['sh', '-c', script], { timeMs: STEP_MS_MAX });
+    t.equal(code, 0, `${host}: ${script} ${stderr}`);
+  };
+  const carrier = (name: string) => (line: Line) => line.carrier === name;
+  /** Records still come, at both, after this moment. */
+  const flows = async () => {
+    for (const host of rack.hosts) {
+      const lines = await read(host);
+      const before = Math.max(...lines.map(({ received }) => received ?? 0));
+      await waitFor(host, 'records', lines.length, ({ received }) => (received ?? 0) > before + 50);
+    }
+  };
+  const peers = [
+    ['h1', '10.0.0.1', 'h2', '10.0.0.2'],
+    ['h2', '10.0.0.2', 'h1', '10.0.0.1'],
+  ].map((words) => {
+    const [host = ''] = words;
+    return rack.start(host, ['node', PEER, ...words, `/run/lab/${host}.jsonl`], { timeMs: 2 * STEP_MS_MAX });
+  });
+  for (const { result } of peers) {
+    result.then(
+      ({ code, stderr }) => {
+        if (code !== 0) over = stderr;
+      },
+      (error: unknown) => {
+        over = String(error);
+      },
+    );
+  }
+
+  const first = await waitFor('h1', 'verbs', 0, carrier('verbs'));
+  t.match(first.line.reason, /^both hosts have RDMA: rxe0 port 1 on eth0, rxe0/);
+  await flows();
+
+  let { next } = first;
+  await t.test('queues in the error state: TCP, then verbs again', async () => {
+    const { line } = await waitFor('h1', 'pid', 0, ({ pid }) => pid !== undefined);
+    await sh('h1', `kill -USR1 ${line.pid}`);
+    ({ next } = await waitFor('h1', 'tcp', next, carrier('tcp')));
+    ({ next } = await waitFor('h1', 'verbs', next, carrier('verbs')));
+    await flows();
+  });
+
+  await t.test('the device of the other host is taken away: TCP, and verbs when it is back', async (t) => {
+    await sh('h2', 'rdma link delete rxe0');
+    ({ next } = await waitFor('h1', 'tcp', next, carrier('tcp')));
+    await flows();
+    const { line } = await waitFor('h1', 'why', next - 1, ({ reason }) => /no RDMA device/.test(reason ?? ''));
+    t.match(line.reason, /no RDMA device/);
+    await sh('h2', 'rdma link add rxe0 type rxe netdev eth0');
+    ({ next } = await waitFor('h1', 'verbs', next, carrier('verbs')));
+    await flows();
+  });
+
+  await t.test('the network interface goes down and comes back: nothing is lost', async () => {
+    await sh('h2', 'ip link set eth0 down');
+    ({ next } = await waitFor('h1', 'none', next, carrier('none')));
+    await sh('h2', 'ip link set eth0 up');
+    ({ next } = await waitFor('h1', 'verbs', next, carrier('verbs')));
+    await flows();
+  });
+
+  for (const host of rack.hosts) {
+    const { line } = await waitFor(host, 'pid', 0, ({ pid }) => pid !== undefined);
+    await sh(host, `kill -USR2 ${line.pid}`);
+  }
+  const [one, two] = [
+    await waitFor('h1', 'done', 0, ({ done }) => done === true),
+    await waitFor('h2', 'done', 0, ({ done }) => done === true),
+  ];
+  t.equal(one.line.sent, two.line.received);
+  t.equal(two.line.sent, one.line.received);
+  for (const host of rack.hosts) {
+    const lines = await read(host);
+    t.same(
+      lines.filter(({ wrong, ended }) => wrong !== undefined || ended !== undefined),
+      [],
+      host,
+    );
+  }
+  for (const peer of peers) t.match(await peer.result, { code: 0 });
+});
