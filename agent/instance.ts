@@ -74,6 +74,8 @@ export class Instance {
   #inARow = 0;
   #saidReady = false;
   #waiting = false;
+  /** So that it speaks the SDK's protocol, and is ready when it says so. */
+  #hasWaited = false;
   #routes = '';
   #exit: Exit | undefined;
   /** Why the agent has killed the process that runs now, told as the reason of its end. */
@@ -328,8 +330,14 @@ export class Instance {
   #becomeWarm(): void {
     if (!this.#record.warm || this.#phase !== 'starting') return;
     this.#waiting = true;
+    this.#hasWaited = true;
     void this.#limit(this.#record.size);
     this.#tools.changed();
+  }
+
+  #isNotWarm(): void {
+    this.#tools.event(this, 'not-warm', 'its process does not wait to be told which instance it is: it needs the SDK');
+    this.#setPhase('failed');
   }
 
   /** A limit that the kernel refuses is told, and the old one stays in force. */
@@ -406,6 +414,7 @@ export class Instance {
     this.#stats = undefined;
     this.#sample = undefined;
     this.#waiting = false;
+    this.#hasWaited = false;
     this.#control.forget();
     this.#tools.ended(this);
     if (this.stopping) {
@@ -443,10 +452,13 @@ export class Instance {
       if (this.#phase !== 'starting' || !this.running || this.#waiting) return;
       const now = this.#tools.clock();
       if (this.#pid === undefined) await this.#findPid();
-      const speaksSdk = this.#control.shards !== null;
+      const speaksSdk = this.#control.shards !== null || this.#hasWaited;
+      // One that is to wait has nothing yet that could be ready.
+      const mayBePlain = !speaksSdk && !this.#record.warm && this.#pid !== undefined;
       const plain = sockets.length === 0 && now - this.#startedMs >= PLAIN_READY_MS;
       const listens = sockets.length > 0 && (await allExist(sockets));
-      if (this.#saidReady || (!speaksSdk && this.#pid !== undefined && (plain || listens))) return this.#becomeReady();
+      if (this.#saidReady || (mayBePlain && (plain || listens))) return this.#becomeReady();
+      if (now >= deadline && this.#record.warm) return this.#isNotWarm();
       if (now >= deadline) {
         const why = speaksSdk ? 'it never called ready()' : await this.#whyNotReady();
         this.#killedFor = `not ready within ${LIMITS.readyMsMax / 1000} s: ${why}`;
@@ -476,15 +488,7 @@ export class Instance {
   #becomeReady(): void {
     this.#saidReady = true;
     if (this.#phase !== 'starting') return;
-    if (this.#record.warm) {
-      this.#tools.event(
-        this,
-        'not-warm',
-        'its process does not wait to be told which instance it is: it needs the SDK',
-      );
-      this.#setPhase('failed');
-      return;
-    }
+    if (this.#record.warm) return this.#isNotWarm();
     void this.#limit(this.#record.size);
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };

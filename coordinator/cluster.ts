@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Desired, Size } from '../protocol/link.js';
+import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
 import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
 import { clamp } from './brain/need.js';
+import { warmOn } from './brain/warm-pool.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
 import type { KnownEventRecord } from './known-events.js';
 
@@ -274,9 +275,11 @@ export function desiredFor(state: ClusterState, host: string): Desired {
   const group = state.instances.byHost.get(host) ?? [];
   const apps: Desired['apps'] = {};
   const shards: Desired['shards'] = {};
+  const warm: DesiredWarm[] = [];
   for (const app of appsOn(state, host)) {
     const components = state.apps[app]?.manifest.components ?? {};
     apps[app] = components;
+    warm.push(...warmOn(app, components, countByComponent(group.filter((each) => each.app === app))));
     for (const name of Object.keys(components)) {
       const key = componentKey(app, name);
       const record = own(state.shards, key);
@@ -291,7 +294,13 @@ export function desiredFor(state: ClusterState, host: string): Desired {
     draining: draining !== undefined,
     ...(weight === undefined ? {} : { weight }),
   }));
-  return { revision: state.revision, apps, instances, shards };
+  return { revision: state.revision, apps, instances, shards, ...(warm.length === 0 ? {} : { warm }) };
+}
+
+function countByComponent(instances: readonly { component: string }[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { component } of instances) counts.set(component, (counts.get(component) ?? 0) + 1);
+  return counts;
 }
 
 /** Whether the host shall be anything else than before, its revision aside. Cheap where nothing of it was touched. */

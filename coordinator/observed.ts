@@ -7,7 +7,7 @@ import {
   type SampleCounts,
   type SampleRows,
 } from '../protocol/instance-news.js';
-import type { HostInfo, InstanceStatus, ListeningPort } from '../protocol/link.js';
+import type { HostInfo, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
@@ -34,6 +34,8 @@ export interface HostState {
   appliedRevision: number | null;
   /** Host ports that take connections. */
   ports: readonly ListeningPort[];
+  /** Processes that wait to become instances. */
+  warm: readonly WarmProcesses[];
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -59,6 +61,8 @@ export interface HeardReport extends InstanceNews {
   revision: number;
   /** Absent: none. */
   ports?: readonly ListeningPort[];
+  /** Absent: none. */
+  warm?: readonly WarmProcesses[];
 }
 
 /** What a report brought. */
@@ -85,6 +89,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number)
     lastHeardMs: nowMs,
     appliedRevision: null,
     ports: [],
+    warm: [],
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -140,6 +145,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   host.lastHeardMs = nowMs;
   host.appliedRevision = report.revision;
   host.ports = report.ports ?? [];
+  host.warm = report.warm ?? [];
   return heard;
 }
 

@@ -1,4 +1,5 @@
 import type { AppView, ComponentView, DecisionView, HostView, InstanceView, ShardView } from '../protocol/http.js';
+import type { WarmProcesses } from '../protocol/link.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
 import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
@@ -73,6 +74,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
       host,
       missingOn: without(observed, key, host),
     })),
+    warm: warmView(observed, key),
     shards: shardViews(known, key),
   };
 }
@@ -88,6 +90,14 @@ function gaveWayText({ gaveWay, nowMs }: Knowledge, key: string): string | undef
   const found = gaveWay.get(key);
   if (found === undefined) return undefined;
   return `${found.message} (${Math.max(0, Math.round((nowMs - found.atMs) / 1_000))} s ago)`;
+}
+
+/** What waits on connected hosts, and the memory that it takes. */
+function warmView(observed: Observed, key: string): ComponentView['warm'] {
+  const rows = [...observed.hosts.values()].flatMap(({ connected, warm }) => (connected ? warm : []));
+  const mine = rows.filter(({ app, component }) => componentKey(app, component) === key);
+  const sum = (of: (row: WarmProcesses) => number) => mine.reduce((total, row) => total + of(row), 0);
+  return { waiting: sum((row) => row.waiting), memoryBytes: sum((row) => row.memoryBytes) };
 }
 
 /** Connected hosts on which the component's host port takes no connections. */

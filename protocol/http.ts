@@ -29,6 +29,8 @@ export interface ComponentView {
   reason: string;
   /** Host ports; every host listens on them. `missingOn`: connected hosts that do not yet, or cannot. */
   ports: { name: string; host: number; missingOn: string[] }[];
+  /** Processes that wait to become instances, and what they cost. */
+  warm: { waiting: number; memoryBytes: number };
   /** In the order of their numbers; null for components without state shards. */
   shards: ShardView[] | null;
 }

@@ -31,6 +31,7 @@ export interface UserComponent {
   mode?: PlanMode;
   priority?: number;
   place?: Partial<PlaceRules>;
+  warm?: number;
   ports?: { name: string; host: number }[];
 }
 
@@ -137,6 +138,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   }
   if (given.mode !== undefined) component.mode = given.mode;
   if (given.priority !== undefined) component.priority = given.priority;
+  if (given.warm !== undefined) component.warm = given.warm;
   if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };
   if (given.season === 'off') component.seasonSeconds = 0;
   else if (given.season !== undefined && given.season !== 'auto') {

@@ -200,6 +200,12 @@ const component = {
     mode: { type: 'string', enum: ['act', 'observe'], description: 'one of act and observe' },
     priority: { type: 'integer', minimum: 0, maximum: 1000, description: 'a whole number from 0 to 1000' },
     place,
+    warm: {
+      type: 'integer',
+      minimum: 0,
+      maximum: LIMITS.warmPerComponentMax,
+      description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
+    },
     ports: {
       type: 'array',
       maxItems: 64,

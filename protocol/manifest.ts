@@ -34,6 +34,8 @@ export interface Component {
   priority?: number;
   /** Where its instances may and had best run; absent: anywhere, spread over hosts. */
   place?: PlaceRules;
+  /** At most so many processes wait on each host of the app to become instances at once; absent: none. */
+  warm?: number;
   /** TCP ports on the host's loopback that are forwarded into the first instances. */
   ports: Port[];
 }

@@ -10,6 +10,7 @@ import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchFabric } from './lib/bench/fabric.js';
+import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
@@ -24,6 +25,7 @@ interface Options {
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
+  factory: () => benchFactory(DIST),
   agent: () => benchAgent(DIST),
   profiler: () => benchProfiler(),
   fabric: () => benchFabric(),

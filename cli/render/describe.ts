@@ -45,10 +45,15 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
     ],
     ...view.ports.map((port) => ['port', portText(port)] as const),
     ['starts', startText(view)],
+    ...(view.warm.waiting === 0 ? [] : [['warm', warmText(view)] as const]),
     ['why', view.reason],
     ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
   ];
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
+}
+
+function warmText({ warm }: ComponentView): string {
+  return `${warm.waiting} wait to become instances, taking ${formatBytes(warm.memoryBytes)}`;
 }
 
 function portText({ name, host, missingOn }: ComponentView['ports'][number]): string {

@@ -56,6 +56,10 @@ export const COMPONENT = object({
     ...list(object({ name: text, host: number, missingOn: list(text) })),
     description: 'host ports, with the connected hosts on which nothing listens on them',
   },
+  warm: {
+    ...object({ waiting: number, memoryBytes: number }),
+    description: 'processes that wait to become instances, and the memory that they take',
+  },
   shards: {
     ...list(object({ shard: number, owner: { type: ['string', 'null'] }, cpu: number, callsPerSecond: number })),
     type: ['array', 'null'],

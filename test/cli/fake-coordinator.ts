@@ -107,6 +107,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     start: { seconds: 0.2, kind: 'warm', seen: 12 },
     reason: 'forecast 0.55 cores at 70%',
     ports: [],
+    warm: { waiting: 0, memoryBytes: 0 },
     shards: null,
     ...more,
   };

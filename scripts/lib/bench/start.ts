@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readdir, readFile, rm, watch, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, readFile, rm, watch, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findCrun } from '../../../agent/host.js';
-import type { ComponentView, EventView } from '../../../protocol/http.js';
+import type { ComponentView, EventView, InstanceView } from '../../../protocol/http.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
 import { compare, type Row } from './rows.js';
 import { until } from './wait.js';
 
 const STARTS = 40;
-const START_MS_MAX = 20_000;
+export const START_MS_MAX = 20_000;
 
 /**
  * From the plan's decision to an instance that serves, against plain `crun run` of the very same bundle until its
@@ -44,10 +44,10 @@ export async function benchStart(dist: string): Promise<Row[]> {
   }
 }
 
-async function scaleTo(host: SoakHost, count: number): Promise<void> {
+export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MAX): Promise<void> {
   const path = '/v1/apps/bench/components/one';
   await host.ask('PUT', `${path}/scale`, 'application/json', JSON.stringify({ count }));
-  await until(`${count} are ready and no more are there`, START_MS_MAX, async () => {
+  await until(`${count} are ready and no more are there`, msMax, async () => {
     const view = await host.ask<ComponentView>('GET', path);
     const there = await host.ask<unknown[]>('GET', '/v1/instances');
     if (view.count.ready !== count || there.length !== count) throw new Error(`${view.count.ready} of ${there.length}`);
@@ -55,17 +55,20 @@ async function scaleTo(host: SoakHost, count: number): Promise<void> {
 }
 
 /** Starts the bundle of a running instance once more by crun alone; ms until its socket is there. */
-async function plainCrun(host: SoakHost, round: number): Promise<number> {
-  const [id = ''] = await readdir(join(host.run, 'instances'));
+export async function plainCrun(host: SoakHost, round: number): Promise<number> {
+  const [{ id } = { id: '' }] = await host.ask<InstanceView[]>('GET', '/v1/instances');
   const bundle = join(host.folder, 'peer', 'bundle');
   const sockets = join(host.folder, 'peer', 'socket');
   await rm(join(host.folder, 'peer'), { recursive: true, force: true });
   await cp(join(host.run, 'instances', id, 'bundle'), bundle, { recursive: true });
   const config = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as {
+    process: { env: string[] };
     linux: { uidMappings: { hostID: number }[] };
     mounts: { destination: string; source: string }[];
   };
   for (const mount of config.mounts) if (mount.destination === '/run/shoal') mount.source = sockets;
+  // Of one that was warm: here it shall not wait.
+  config.process.env = config.process.env.filter((each) => !each.startsWith('SHOAL_WARM='));
   await writeFile(join(bundle, 'config.json'), JSON.stringify(config));
   await mkdir(sockets);
   await chmod(join(host.folder, 'peer'), 0o711);

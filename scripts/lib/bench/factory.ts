@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Cgroup } from '../../../agent/cgroup.js';
+import { resizeInPlace } from '../../../agent/resize.js';
+import type { ComponentView, EventView } from '../../../protocol/http.js';
+import { decisionToServing } from '../demo/recorder.js';
+import { SoakHost } from '../soak/host.js';
+import { alone, compare, type Row } from './rows.js';
+import { plainCrun, START_MS_MAX, scaleTo } from './start.js';
+import { until } from './wait.js';
+
+const STARTS = 40;
+const TOGETHER = 100;
+const RESIZES = 10_000;
+const MIB = 2 ** 20;
+
+/**
+ * From the plan's decision to an instance that serves, by where it comes from: a process that waits, and a local image of
+ * the host. Each beside plain `crun run` of the very same bundle until its process listens, in turn with ours.
+ */
+export async function benchFactory(dist: string): Promise<Row[]> {
+  const rows = [...(await benchOrigin(dist, 'from a warm process', 2)), ...(await benchOrigin(dist, 'cold', 0))];
+  return [...rows, ...(await benchTogether(dist)), ...(await benchResize())];
+}
+
+async function benchOrigin(dist: string, name: string, warm: number): Promise<Row[]> {
+  const host = await startHost(dist, warm, 3);
+  try {
+    await scaleTo(host, 1);
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    for (let i = 0; i < STARTS; i += 1) {
+      await untilWaiting(host, warm);
+      const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
+      await scaleTo(host, 2);
+      const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last?.id ?? 0}`);
+      ours.push(...decisionToServing(events).slice(0, 1));
+      await scaleTo(host, 1);
+      theirs.push(await plainCrun(host, i));
+    }
+    const peer = 'crun run, until it listens';
+    return [
+      compare(`decision to serving, ${name}, p50`, 'ms', 0.5, ours, peer, theirs),
+      compare(`decision to serving, ${name}, p99`, 'ms', 0.99, ours, peer, theirs),
+      ...(warm === 0 ? [] : [await memoryRow(host)]),
+    ];
+  } finally {
+    await host.close();
+  }
+}
+
+/** What one that waits costs. */
+async function memoryRow(host: SoakHost): Promise<Row> {
+  await untilWaiting(host, 2);
+  const { warm } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
+  return alone('a warm process, memory', 'MiB', warm.memoryBytes / warm.waiting / MIB);
+}
+
+/** So many warm processes become instances at once. */
+async function benchTogether(dist: string): Promise<Row[]> {
+  const count = process.env.SHOAL_BENCH_QUICK === '1' ? TOGETHER / 10 : TOGETHER;
+  // As many as one component may have that wait; the rest starts from the image.
+  const warm = Math.min(count, 50);
+  const host = await startHost(dist, warm, count + 1);
+  try {
+    await scaleTo(host, 1);
+    await untilWaiting(host, warm);
+    const start = performance.now();
+    await scaleTo(host, warm + 1, 120_000);
+    return [alone(`${warm} at once, warm, all serving`, 'ms', performance.now() - start)];
+  } finally {
+    await host.close();
+  }
+}
+
+async function startHost(dist: string, warm: number, max: number): Promise<SoakHost> {
+  const host = await SoakHost.start(dist);
+  const component = { rootfs: 'host', directory: join(dist, 'examples/search'), command: ['node', 'tokenizer.mjs'] };
+  const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '64Mi', max: '64Mi' } };
+  const manifest = { app: 'bench', components: { one: { ...component, warm, size, count: { min: 1, max } } } };
+  await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+  await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
+  return host;
+}
+
+function untilWaiting(host: SoakHost, count: number): Promise<void> {
+  return until(`${count} processes wait`, 120_000, async () => {
+    const { warm } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
+    if (warm.waiting < count) throw new Error(`${warm.waiting} wait`);
+  });
+}
+
+/** A change of size, over and over, of a cgroup with what this host has of controllers. */
+async function benchResize(): Promise<Row[]> {
+  const cgroup = new Cgroup(join('/sys/fs/cgroup', `shoal-bench-${randomUUID()}`));
+  await mkdir(cgroup.path);
+  try {
+    const taken: number[] = [];
+    let present = { cpu: 0.5, memory: 64 * MIB };
+    for (let i = 0; i < RESIZES; i += 1) {
+      const wanted = { cpu: 0.5 + (i % 2), memory: (64 + (i % 3)) * MIB };
+      const start = performance.now();
+      present = (await resizeInPlace(cgroup, present, wanted)).size;
+      taken.push(performance.now() - start);
+    }
+    const sorted = taken.sort((a, b) => a - b);
+    const at = (q: number) => sorted[Math.floor(q * (sorted.length - 1))] ?? Number.NaN;
+    return [alone('a change of size, p50', 'ms', at(0.5)), alone('a change of size, p99', 'ms', at(0.99))];
+  } finally {
+    await cgroup.remove();
+  }
+}
