@@ -10,6 +10,7 @@ import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchFabric } from './lib/bench/fabric.js';
+import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
@@ -30,6 +31,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   profiler: () => benchProfiler(),
   fabric: () => benchFabric(),
   failover: ({ count = 100 }) => benchFailover(count),
+  'fabric-calls': () => benchFabricCalls(DIST),
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),

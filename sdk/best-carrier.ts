@@ -1,8 +1,11 @@
-import { join } from 'node:path';
-import { toShoalError } from '../protocol/errors.js';
+import { basename, join } from 'node:path';
+import { CHANNELS_SOCKET } from '../protocol/channels.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { RingCarrier } from './ring-carrier.js';
 import { UnixCarrier } from './unix-carrier.js';
+
+const SPIN_US_MAX = 1_000;
 
 /** Rings where they can be had, else Unix sockets. */
 export class BestCarrier implements Carrier {
@@ -52,15 +55,23 @@ export interface CarrierFolders {
 
 /**
  * The carrier of this process. Rings need the native part of Shoal, which an image may lack, and an agent that has them;
- * SHOAL_CARRIER=unix does without them.
+ * SHOAL_CARRIER=unix does without them. SHOAL_SPIN_US: how long an end of a ring may spin before it sleeps, 0 to 1000.
  */
 export async function makeCarrier(folders: CarrierFolders, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
+  const spinMs = spinMsOf(env.SHOAL_SPIN_US);
   const unix = new UnixCarrier(join(folders.socketFolder, 'fabric.sock'), folders.peersFolder);
   if (env.SHOAL_CARRIER === 'unix') return new BestCarrier(undefined, 'SHOAL_CARRIER is unix', unix);
   try {
     const { RingCarrier } = await import('./ring-carrier.js');
-    return new BestCarrier(new RingCarrier(join(folders.socketFolder, 'channels')), '', unix);
+    const rings = new RingCarrier(join(folders.socketFolder, basename(CHANNELS_SOCKET)), spinMs);
+    return new BestCarrier(rings, '', unix);
   } catch (error) {
     return new BestCarrier(undefined, toShoalError(error).message, unix);
   }
+}
+
+function spinMsOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,4}$/.test(text) && Number(text) <= SPIN_US_MAX) return Number(text) / 1_000;
+  throw new ShoalError('SHOAL_E_USAGE', `SHOAL_SPIN_US must be a number from 0 to ${SPIN_US_MAX}, not ${text}`);
 }

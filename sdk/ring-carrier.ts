@@ -4,7 +4,7 @@ import { decodeBody, decodeBorrowed, encodeBody } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import { ChannelBroker, type Offer } from './channel-broker.js';
-import { RingLink } from './ring-link.js';
+import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from './ring-link.js';
 
 /** The callee has so long to take a channel that it was offered. */
 const WELCOME_MS_MAX = 2_000;
@@ -20,11 +20,13 @@ const scratch = Buffer.alloc(LIMITS.ringBytes / 4);
 /** Messages over rings in shared memory (docs/fabric.md), set up by the agent. */
 export class RingCarrier implements Carrier {
   readonly #broker: ChannelBroker;
+  readonly #spinMsMax: number;
   #accept: ((channel: Channel) => void) | undefined;
   #accepted = 0;
 
-  /** `path`: of the agent's socket for channels. */
-  constructor(path: string) {
+  /** `path`: of the agent's socket for channels. `spinMsMax`: as long as an end may spin; 0: never. */
+  constructor(path: string, spinMsMax = SPIN_MS_MAX) {
+    this.#spinMsMax = spinMsMax;
     this.#broker = new ChannelBroker(path, (offer) => this.#take(offer));
   }
 
@@ -39,7 +41,7 @@ export class RingCarrier implements Carrier {
 
   async dial(address: PeerAddress): Promise<Channel> {
     const fds = await this.#broker.open(address);
-    const channel = new RingChannel(fds, 0);
+    const channel = new RingChannel(fds, 0, this.#spinMsMax);
     await channel.untilWelcome();
     return channel;
   }
@@ -63,7 +65,7 @@ export class RingCarrier implements Carrier {
       this.#broker.closed(number);
     };
     try {
-      return new RingChannel(fds, 1, closed);
+      return new RingChannel(fds, 1, this.#spinMsMax, closed);
     } catch {
       // No memory or no descriptors are left here: the caller sees that nobody took it, and goes another way.
       closed();
@@ -91,14 +93,15 @@ class RingChannel implements Channel {
   #onMessage: ((message: unknown) => void) | undefined;
 
   /** Takes the descriptors over. */
-  constructor(fds: ChannelFds, side: 0 | 1, closed: () => void = () => {}) {
+  constructor(fds: ChannelFds, side: 0 | 1, spinMsMax: number, closed: () => void = () => {}) {
     this.#accepted = side === 1;
     this.#closed = closed;
-    this.#link = new RingLink(fds, side, {
+    const events: RingLinkEvents = {
       onRecord: (bytes, offset, length, more) => this.#take(bytes, offset, length, more),
       onRoom: () => this.#flush(),
       onClose: (error) => this.#ended(error?.message ?? 'the other side closed the connection'),
-    });
+    };
+    this.#link = new RingLink(fds, side, events, spinMsMax);
     if (this.#accepted) this.#link.send(WELCOME);
   }
 

@@ -3,9 +3,11 @@ import type { ChannelFds, ChannelHandle } from '../native/types.js';
 import { type ShoalError, toShoalError } from '../protocol/errors.js';
 import { Ring, RingConsumer, RingProducer } from './ring.js';
 
-/** How long a spin may last: a few times what a wake-up through the kernel takes. */
-export const SPIN_MS_MAX = 0.02;
-const LOOKS_PER_CLOCK = 32;
+/** How long a spin may last: what it takes the other end to be woken by the kernel and to answer. */
+export const SPIN_MS_MAX = 0.05;
+const LOOKS_PER_TURN = 32;
+/** Of so many waits that are slept one is spun all the same, to see whether that would pay by now. */
+const WAITS_PER_PROBE = 16;
 /** Records taken before their room is given back and promises have their turn. */
 const RECORDS_PER_TURN = 64;
 /** Turns before timers and sockets have theirs. */
@@ -22,8 +24,9 @@ export interface RingLinkEvents {
 
 /**
  * One end of a channel on the event loop. Awake, it takes records without a native call; it stays awake, spinning, while
- * the next one has been coming sooner than a wake-up would take (as native/src/fabric/wait.h does), and else sleeps until
- * the bell is struck.
+ * the next one has been coming sooner than a wake-up would take, and else sleeps until the bell is struck. Two ends that
+ * both sleep would never see how soon the other could answer: therefore now and then one spins to find out. A spin is
+ * a row of turns, so that all links of a process spin and work side by side.
  */
 export class RingLink {
   readonly lengthMax: number;
@@ -36,6 +39,9 @@ export class RingLink {
   /** Moving average of how long there was nothing to do. */
   #waitMs = 0;
   #waitBegan = 0;
+  #waiting = false;
+  #spinning = false;
+  #waits = 0;
   #turns = 0;
   #asleep = false;
   #paused = false;
@@ -106,7 +112,6 @@ export class RingLink {
     if (gone) this.resume();
     if (!this.#asleep || this.#closed) return;
     this.#asleep = false;
-    this.#remember(performance.now() - this.#waitBegan);
     this.#in.cancelSleep();
     this.#takeTurn();
   }
@@ -130,18 +135,16 @@ export class RingLink {
       return;
     }
     try {
-      if (!this.#in.ready() && !this.#spin()) {
-        if (this.#gone) {
-          this.#end(undefined);
-          return;
-        }
-        if (this.#in.announceSleep()) {
-          this.#asleep = true;
-          this.#turns = 0;
-          return;
-        }
+      if (this.#in.ready() || this.#stayAwake()) {
+        if (this.#in.ready()) this.#take();
+      } else if (this.#gone) {
+        this.#end(undefined);
+        return;
+      } else if (this.#in.announceSleep()) {
+        this.#asleep = true;
+        this.#turns = 0;
+        return;
       }
-      this.#take();
     } catch (error) {
       this.#end(toShoalError(error));
       return;
@@ -152,30 +155,37 @@ export class RingLink {
   }
 
   #take(): void {
+    if (this.#waiting) this.#endWait();
     const records = this.#in;
     for (let i = 0; i < RECORDS_PER_TURN && !this.#closed && !this.#paused && records.next(); i += 1)
       this.#events.onRecord(records.bytes, records.offset, records.length, records.more);
     if (!this.#closed && records.release()) this.#handle.strike();
   }
 
-  /** True as soon as there is a record; false when it takes too long, or has been doing so. */
-  #spin(): boolean {
-    const began = performance.now();
-    this.#waitBegan = began;
-    if (this.#gone) return false;
-    for (let now = began; this.#waitMs < this.#spinMsMax && now - began < this.#spinMsMax; now = performance.now()) {
-      for (let i = 0; i < LOOKS_PER_CLOCK; i += 1) {
-        if (!this.#in.ready()) continue;
-        this.#remember(now - began);
-        return true;
-      }
+  /** There is nothing to take: false when it is time to sleep. Looks for a moment, and lets others have their turn. */
+  #stayAwake(): boolean {
+    const now = performance.now();
+    if (!this.#waiting) {
+      this.#waiting = true;
+      this.#waitBegan = now;
+      this.#waits += 1;
+      this.#spinning = this.#waitMs < this.#spinMsMax || this.#waits % WAITS_PER_PROBE === 0;
     }
-    return false;
+    if (!this.#spinning || this.#gone || now - this.#waitBegan >= this.#spinMsMax) {
+      this.#spinning = false;
+      return false;
+    }
+    for (let i = 0; i < LOOKS_PER_TURN && !this.#in.ready(); i += 1);
+    return true;
   }
 
   /** A long idle time counts as four times the bound, so that a busy time after it is noticed soon. */
-  #remember(ms: number): void {
-    this.#waitMs += (Math.min(ms, 4 * this.#spinMsMax) - this.#waitMs) / 8;
+  #endWait(): void {
+    const ms = performance.now() - this.#waitBegan;
+    this.#waiting = false;
+    // What a spin has seen says more than waits that were slept, with the time that waking took.
+    if (this.#spinning && this.#waitMs >= this.#spinMsMax) this.#waitMs = ms;
+    else this.#waitMs += (Math.min(ms, 4 * this.#spinMsMax) - this.#waitMs) / 8;
   }
 
   #end(error: ShoalError | undefined): void {
