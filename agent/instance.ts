@@ -488,7 +488,10 @@ export class Instance {
   #becomeReady(): void {
     this.#saidReady = true;
     if (this.#phase !== 'starting') return;
-    if (this.#record.warm) return this.#isNotWarm();
+    if (this.#record.warm) {
+      this.#isNotWarm();
+      return;
+    }
     void this.#limit(this.#record.size);
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };
