@@ -52,8 +52,11 @@ t.test('and again by the coordinator', async (t) => {
       restarts: 0,
     };
     const sample = { ...usage, ...counters, ...extra } as Sample;
-    const news = toWire(newsOf([{ ...status, shards: [], sample }]));
-    const message = readAgentMessage({ type: 'report', atMs: 0, revision: 0, ...news, events: [] });
+    const { counts: _, ...news } = toWire(newsOf([{ ...status, shards: [], sample }]));
+    // As an agent would say them that leaves nothing out and looks at nothing.
+    const { heat, called } = extra as Pick<Sample, 'heat' | 'called'>;
+    const counts = [{ index: 0, ...(heat === undefined ? {} : { heat }), ...(called === undefined ? {} : { called }) }];
+    const message = readAgentMessage({ type: 'report', atMs: 0, revision: 0, ...news, counts, events: [] });
     if (message.type !== 'report') throw new Error('a report remains one');
     const observed = startObserving(0);
     hostConnected(observed, { name: 'h', cores: 1, memoryBytes: 1, kernel: '6', degraded: [] }, 0);
