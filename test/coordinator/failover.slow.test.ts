@@ -66,7 +66,9 @@ t.test('one coordinator leads; when it is killed another does, with all that was
   await until(() => connected(first));
   t.equal((await put(one, '/v1/apps/shop', MANIFEST)).status, 200, 'a follower takes changes for the leader');
   await until(() => told.some(({ instances }) => instances.length === 2));
-  t.equal(fence.term, 1);
+  // A busy machine may have changed leaders before.
+  const term = (await rig.view(first))?.term ?? 0;
+  t.equal(fence.term, term);
   t.match((await (await fetch(`${two.api}/v1/apps`)).json())[0], { app: 'shop' });
   t.equal((await put(one, '/v1/apps/shop', 'app: shop')).status, 400, 'its refusals are passed on');
 
@@ -82,9 +84,10 @@ t.test('one coordinator leads; when it is killed another does, with all that was
   t.comment(`fail-over in ${Math.round(tookMs)} ms`);
   t.ok(tookMs < FAILOVER_MS_MAX, `${tookMs} ms`);
   t.match((await (await fetch(`${second.api}/v1/apps`)).json())[0], { app: 'shop' });
-  t.match(await rig.view(second), { role: 'leads', term: 2 });
+  const after = (await rig.view(second))?.term ?? 0;
+  t.ok(after > term, `${after} > ${term}`);
   await until(() => connected(second));
-  await until(() => fence.term === 2);
+  await until(() => fence.term >= after);
   await stream;
   const last = Math.max(...seen);
   const more: number[] = [];
@@ -100,7 +103,7 @@ t.test('one coordinator leads; when it is killed another does, with all that was
   second.child?.kill('SIGCONT');
   await rig.untilFollows(second);
   t.equal((await put(second, '/v1/apps/shop/components/web/scale', '{"count":2}', 'application/json')).status, 200);
-  await until(() => fence.term === 3);
+  await until(() => fence.term > after);
 
   // Stopped in good order: the next one does not wait for the lease.
   const third = await rig.untilLed();
