@@ -216,18 +216,21 @@ export function modeOf(state: ClusterState, app: string, component: string): { m
   return { mode: componentOf(state, app, component)?.mode ?? 'act', by: 'manifest' };
 }
 
+/** The same for the loop, which knows the component's key and its manifest entry. */
+export function planModeOf(state: ClusterState, app: string, key: string, component: Component): PlanMode {
+  return own(state.modes, key) ?? own(state.modes, app) ?? component.mode ?? 'act';
+}
+
 /** Takes the plan's results, held inside what the manifests allow; the targets are copied only once. */
 export function setTargets(
   state: ClusterState,
-  results: Iterable<{ app: string; component: string; target: Target }>,
+  results: Iterable<{ key: string; component: Component; target: Target }>,
 ): ClusterState {
   let targets: Record<string, Target> | null = null;
-  for (const { app, component, target } of results) {
-    const found = componentOf(state, app, component);
-    if (found === undefined) continue;
-    const key = componentKey(app, component);
-    const next = clampTarget(found, target);
-    if (sameTarget(own(state.targets, key), next)) continue;
+  for (const { key, component, target } of results) {
+    const before = own(state.targets, key);
+    const next = clampTarget(component, target);
+    if (isSameTarget(before, next)) continue;
     targets ??= { ...state.targets };
     targets[key] = next;
   }
@@ -248,7 +251,10 @@ export function isDrained(state: ClusterState, host: string): boolean {
 
 /** How many instances the component shall have: the override, else the plan. */
 export function wantedCount(state: ClusterState, app: string, component: string): number {
-  const key = componentKey(app, component);
+  return wantedCountAt(state, componentKey(app, component));
+}
+
+export function wantedCountAt(state: ClusterState, key: string): number {
   return state.overrides[key] ?? state.targets[key]?.count ?? 0;
 }
 
@@ -365,7 +371,7 @@ function firstTarget(component: Component): Target {
   };
 }
 
-function sameTarget(a: Target | undefined, b: Target): boolean {
+export function isSameTarget(a: Target | undefined, b: Target): boolean {
   return a !== undefined && a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory;
 }
 

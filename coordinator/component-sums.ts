@@ -86,16 +86,15 @@ export class ComponentSums implements LatencySink {
     return (this.#numbers[READY_CPU] as number) / MICRO;
   }
 
+  /** In the order of RATES. */
   demand(): Demand {
-    const [cpu, requestsPerSecond, finishedPerSecond, failedPerSecond, ioReadBytesPerSecond, ioWriteBytesPerSecond] =
-      RATES.map((_, i) => (this.#numbers[i] as number) / MICRO) as [number, number, number, number, number, number];
     return {
-      cpu,
-      requestsPerSecond,
-      finishedPerSecond,
-      failedPerSecond,
-      ioReadBytesPerSecond,
-      ioWriteBytesPerSecond,
+      cpu: this.rate(0) / MICRO,
+      requestsPerSecond: this.rate(1) / MICRO,
+      finishedPerSecond: this.rate(2) / MICRO,
+      failedPerSecond: this.rate(3) / MICRO,
+      ioReadBytesPerSecond: this.rate(4) / MICRO,
+      ioWriteBytesPerSecond: this.rate(5) / MICRO,
       outstanding: this.#numbers[OUTSTANDING] as number,
       memoryBytes: this.memoryBytes,
     };

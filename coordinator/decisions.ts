@@ -25,18 +25,12 @@ interface Kept {
   changes: Entry[];
   /** Of those that changed nothing. */
   recent: RecentDecisions;
-  /** Changes not judged yet, with the highest demand since. */
-  pending: Pending[];
+  /** Changes not judged yet. */
+  pending: { entry: Entry; trial: Trial }[];
   /** The last decision, as a row. */
   last: Float64Array;
   serialNext: number;
   counts: DecisionCounts;
-}
-
-interface Pending {
-  entry: Entry;
-  peakCpu: number;
-  seen: boolean;
 }
 
 /** Since this coordinator started. */
@@ -54,11 +48,6 @@ export interface Told {
   announced: readonly AnnouncedEvent[];
 }
 
-/** A decision of a tick that is not committed yet; `entry` if it changes something. */
-interface Staged extends Told {
-  entry: Entry | null;
-}
-
 const PREFIX = 'decision/';
 const FORMAT = 1;
 
@@ -70,7 +59,9 @@ const FORMAT = 1;
 export class DecisionLog {
   readonly #kept = new Map<string, Kept>();
   readonly #listeners = new Map<string, Set<(decision: Decision) => void>>();
-  #staged: Staged[] = [];
+  /** The decisions of a tick that is not committed yet, and by component key those that change something. */
+  #staged: Told[] = [];
+  readonly #stagedChanges = new Map<string, Entry>();
   #gone: string[] = [];
   /** Changes whose outcome came after they were stored, and those of them that a batch under way holds. */
   readonly #unsaved = new Map<Entry, string>();
@@ -78,26 +69,27 @@ export class DecisionLog {
 
   /** Takes the decisions of a tick. */
   stage(told: readonly Told[]): void {
-    const alive = new Set<string>();
-    this.#staged = [];
+    this.discard();
     for (const each of told) {
       const { key, row, fate, announced } = each;
-      alive.add(key);
       const kept = this.#kept.get(key);
       // The same one again, or none: nothing was decided, since no samples came.
       if (Number.isNaN(atMsOf(row)) || (kept !== undefined && atMsOf(row) === atMsOf(kept.last))) continue;
-      const entry = isChange(row, fate === 'done' ? null : (kept?.last ?? null))
-        ? { explanation: read(row), fate, announced, changed: true, outcome: null, serial: kept?.serialNext ?? 0 }
-        : null;
-      this.#staged.push({ ...each, entry });
+      this.#staged.push(each);
+      if (!isChange(row, fate === 'done' ? null : (kept?.last ?? null))) continue;
+      const serial = kept?.serialNext ?? 0;
+      const entry: Entry = { explanation: read(row), fate, announced, changed: true, outcome: null, serial };
+      this.#stagedChanges.set(key, entry);
     }
-    this.#gone = this.#kept.size > told.length ? [...this.#kept.keys()].filter((key) => !alive.has(key)) : [];
+    if (this.#kept.size <= told.length) return;
+    const alive = new Set(told.map(({ key }) => key));
+    this.#gone = [...this.#kept.keys()].filter((key) => !alive.has(key));
   }
 
   /** What is to be stored along with the state. */
   operations(): StoreOperation[] {
     const batch: StoreOperation[] = [];
-    for (const { key, entry } of this.#staged) if (entry !== null) batch.push(put(key, entry));
+    for (const [key, entry] of this.#stagedChanges) batch.push(put(key, entry));
     if (batch.length > 0) batch.push(...this.outcomes());
     for (const key of this.#gone) {
       for (let slot = 0; slot < LIMITS.decisionsStoredMax; slot += 1)
@@ -126,14 +118,14 @@ export class DecisionLog {
       4,
       LIMITS.decisionsPerComponentMax,
     );
-    for (const each of this.#staged) this.#add(each, most);
-    this.#staged = [];
-    this.#gone = [];
+    for (const each of this.#staged) this.#add(each, this.#stagedChanges.get(each.key), most);
+    this.discard();
   }
 
   /** What was staged never was. */
   discard(): void {
     this.#staged = [];
+    this.#stagedChanges.clear();
     this.#gone = [];
   }
 
@@ -148,9 +140,8 @@ export class DecisionLog {
 
   /** The decisions of the tick that are changes and not carried out; to be asked between `stage` and `committed`. */
   get stagedUndone(): { key: string; explanation: Explanation }[] {
-    return this.#staged.flatMap(({ key, fate, entry }) => {
-      return entry === null || fate === 'done' ? [] : [{ key, explanation: entry.explanation }];
-    });
+    const undone = [...this.#stagedChanges].filter(([, { fate }]) => fate !== 'done');
+    return undone.map(([key, { explanation }]) => ({ key, explanation }));
   }
 
   counts(key: string): DecisionCounts {
@@ -184,7 +175,7 @@ export class DecisionLog {
     }
   }
 
-  #add({ key, row, fate, announced, entry }: Staged, most: number): void {
+  #add({ key, row, fate, announced }: Told, entry: Entry | undefined, most: number): void {
     let kept = this.#kept.get(key);
     if (kept === undefined) {
       kept = newKept();
@@ -193,11 +184,11 @@ export class DecisionLog {
     kept.last.set(row);
     kept.counts.decisions += 1;
     this.#judge(key, kept, row);
-    if (entry === null) {
+    if (entry === undefined) {
       kept.recent.add(row, fate, announced, Math.min(most, LIMITS.decisionsRecentMax));
       return;
     }
-    kept.pending.push({ entry, peakCpu: 0, seen: false });
+    kept.pending.push({ entry, trial: new Trial(entry) });
     kept.changes.push(entry);
     if (kept.changes.length > most) kept.changes.splice(0, kept.changes.length - most);
     kept.serialNext = entry.serial + 1;
@@ -208,29 +199,49 @@ export class DecisionLog {
   /** Another decision has seen the demand: changes whose time has come get their outcome. */
   #judge(key: string, kept: Kept, row: Float64Array): void {
     if (kept.pending.length === 0) return;
-    const atMs = atMsOf(row);
-    for (const waiting of kept.pending) {
-      const { entry } = waiting;
-      const untilMs = judgedAtMs(entry.explanation);
-      if (atMs <= untilMs) {
-        waiting.peakCpu = Math.max(waiting.peakCpu, demandCpuOf(row));
-        waiting.seen = true;
-      }
-      if (atMs < untilMs || !waiting.seen) continue;
-      entry.outcome = outcomeOf(entry.explanation, entry.fate, waiting.peakCpu);
+    for (const { entry, trial } of kept.pending) {
+      trial.see(atMsOf(row), demandCpuOf(row));
+      if (trial.outcome === null) continue;
+      entry.outcome = trial.outcome;
       this.#unsaved.set(entry, key);
     }
-    kept.pending = kept.pending.filter(({ entry }) => atMs < judgedAtMs(entry.explanation));
+    kept.pending = kept.pending.filter(({ trial }) => !trial.isOver);
   }
 }
 
-/** The outcome of a decision by those that came after it; null as long as its time has not come. */
-function judged({ explanation, fate }: Decision, later: readonly Decision[]): Outcome | null {
-  const untilMs = judgedAtMs(explanation);
-  const seen = later.filter((each) => each.explanation.atMs <= untilMs);
-  const isOver = later.some((each) => each.explanation.atMs >= untilMs);
-  if (!isOver || seen.length === 0) return null;
-  return outcomeOf(explanation, fate, Math.max(...seen.map((each) => each.explanation.demand.cpu)));
+/** Judges a decision by those that come after it, up to the time to which it looked ahead. */
+class Trial {
+  /** Null as long as its time has not come, and where nothing was seen until then. */
+  outcome: Outcome | null = null;
+  isOver = false;
+  readonly #decision: Decision;
+  readonly #untilMs: number;
+  #peakCpu = 0;
+  #seen = false;
+
+  constructor(decision: Decision) {
+    this.#decision = decision;
+    this.#untilMs = judgedAtMs(decision.explanation);
+  }
+
+  /** A later decision has seen this demand. */
+  see(atMs: number, demandCpu: number): void {
+    if (this.isOver) return;
+    if (atMs <= this.#untilMs) {
+      this.#peakCpu = Math.max(this.#peakCpu, demandCpu);
+      this.#seen = true;
+    }
+    if (atMs < this.#untilMs) return;
+    this.isOver = true;
+    const { explanation, fate } = this.#decision;
+    if (this.#seen) this.outcome = outcomeOf(explanation, fate, this.#peakCpu);
+  }
+}
+
+function judged(decision: Decision, later: readonly Decision[]): Outcome | null {
+  const trial = new Trial(decision);
+  for (const { explanation } of later) trial.see(explanation.atMs, explanation.demand.cpu);
+  return trial.outcome;
 }
 
 function read(row: Float64Array): Explanation {

@@ -160,16 +160,17 @@ export class HostSamples {
   work(row: number): Work | undefined {
     if (!this.has(row)) return undefined;
     const start = row * ROW;
-    const { heat, called } = this.#counts[row] ?? {};
+    const counts = this.#counts[row];
     const busyMs = this.#numbers[start + BUSY_MS] as number;
-    return {
+    const work: Work = {
       atMs: this.#numbers[start + HEARD_AT] as number,
       cpuSeconds: this.#numbers[start + CPU_SECONDS] as number,
       finished: this.#numbers[start + FINISHED] as number,
-      ...(Number.isNaN(busyMs) ? {} : { busyMs }),
-      ...(heat === undefined ? {} : { heat }),
-      ...(called === undefined ? {} : { called }),
     };
+    if (!Number.isNaN(busyMs)) work.busyMs = busyMs;
+    if (counts?.heat !== undefined) work.heat = counts.heat;
+    if (counts?.called !== undefined) work.called = counts.called;
+    return work;
   }
 
   /** For people; what the loop needs is asked for by itself. */

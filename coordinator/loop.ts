@@ -4,7 +4,7 @@ import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
-import { type ClusterState, componentKey, noteSeenIds, own, raiseRevision, type Target } from './cluster.js';
+import { type ClusterState, componentKey, isSameTarget, noteSeenIds, own, raiseRevision } from './cluster.js';
 import { DecisionLog } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
@@ -275,7 +275,7 @@ export class Coordinator {
     const atMs = this.now();
     for (const [key, target] of Object.entries(after.targets)) {
       const old = own(before.targets, key);
-      if (old === undefined || isSame(old, target)) continue;
+      if (old === target || old === undefined || isSameTarget(old, target)) continue;
       const message = reasonOf(this.#memory.get(key));
       this.events.append({ atMs, ...partsOf(key), instance: '', kind: 'reshaped', message });
     }
@@ -312,8 +312,4 @@ export class Coordinator {
 function partsOf(key: string): { app: string; component: string } {
   const [app = '', component = ''] = key.split('/');
   return { app, component };
-}
-
-function isSame(a: Target, b: Target): boolean {
-  return a === b || (a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory);
 }

@@ -28,7 +28,6 @@ export interface ComponentMemory {
   /** The last decision, as a row of brain/explanation-row.ts; an empty one before the first. */
   decision: Float64Array;
   demand: Demand;
-  latencyMs: { p50: number; p99: number } | null;
   latencies: LatencyWindow;
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
@@ -51,8 +50,7 @@ export function newMemory(seasonSeconds: number, { stepSeconds }: Pace): Compone
     history: newHistory(),
     model: newModel(),
     decision: newRow(),
-    demand: NO_DEMAND,
-    latencyMs: null,
+    demand: { ...NO_DEMAND },
     latencies: createLatencyWindow(stepSeconds),
     calledInVainMs: null,
     shortTicks: 0,

@@ -8,7 +8,7 @@ import { type Demand, NO_DEMAND } from './brain/demand.js';
 import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
 import { type DemandForecaster, type ForecastPoint, forecastDemand, observeDemand } from './brain/forecast/index.js';
 import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
-import { latencyOf, tailMs } from './brain/latency.js';
+import { percentileMs, tailMs } from './brain/latency.js';
 import { CPU_OVERCOMMIT } from './brain/placement.js';
 import { type Seen, sense } from './brain/sense.js';
 import {
@@ -26,12 +26,12 @@ import { startAhead } from './brain/start-time.js';
 import {
   type ClusterState,
   componentKey,
-  instancesOf,
-  modeOf,
+  isSameTarget,
   own,
+  planModeOf,
   setTargets,
   type Target,
-  wantedCount,
+  wantedCountAt,
 } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
@@ -62,16 +62,18 @@ export function plan(
 ): ClusterState {
   const silent = silentComponents(observed, nowMs);
   const tick: Tick = { state, observed, memory, nowMs, ...PACE, ...pace, capacity: capacityOf(observed), silent };
-  const targets: { app: string; component: string; target: Target }[] = [];
+  const targets: { key: string; component: Component; target: Target }[] = [];
   let count = 0;
   for (const [app, { manifest }] of Object.entries(state.apps)) {
     for (const decision of decideApp(app, manifest, tick)) {
       count += 1;
-      const { name, plan: planned, input } = decision;
+      const { node, plan: planned, input } = decision;
       if (planned === null || input === null) continue;
       remember(decision.memory, planned, input);
-      if (modeOf(state, app, name).mode !== 'act') continue;
-      targets.push({ app, component: name, target: planned });
+      const { key, component } = node;
+      // Few change, and what is kept here outlives the tick's young objects.
+      if (planModeOf(state, app, key, component) !== 'act' || isSameTarget(own(state.targets, key), planned)) continue;
+      targets.push({ key, component, target: { count: planned.count, size: planned.size } });
     }
   }
   if (memory.size > count) forgetOthers(memory, state);
@@ -100,7 +102,7 @@ interface Tick extends Pace {
 }
 
 interface Decision {
-  name: string;
+  node: Node;
   memory: ComponentMemory;
   /** Null: nothing is known that could be planned by, so all stays as it is. */
   plan: Plan | null;
@@ -134,37 +136,38 @@ function decideApp(app: string, manifest: Manifest, tick: Tick): Decision[] {
       growthPerSecond: costCpu === null || decision.plan === null ? 0 : decision.plan.growthCpu / costCpu,
     });
   }
-  return manifest.budget === undefined ? decisions : withinBudget(app, manifest, decisions, manifest.budget.cpu, tick);
+  return manifest.budget === undefined ? decisions : withinBudget(decisions, manifest.budget.cpu, tick);
 }
 
 function decide(
   app: string,
-  { name, key, component, callers }: Node,
+  node: Node,
   memory: ComponentMemory,
   calling: ReadonlyMap<string, Calling>,
   tick: Tick,
 ): Decision {
+  const { key, component, callers } = node;
   const { state, observed, nowMs, stepSeconds, capacity } = tick;
   const { model, forecaster } = memory;
   const sums = observed.components.get(key);
-  model.starts = learnStarts(model.starts, sums, state.instances.byComponent.get(key), observed);
+  const instances = state.instances.byComponent.get(key);
+  model.starts = learnStarts(model.starts, sums, instances, observed);
   const taken = takeIn(sums, memory.latencies, tick.silent);
   const ready = taken.ready?.count === 0 ? null : taken.ready;
   if (ready !== null) {
-    memory.demand = taken.demand;
-    memory.latencyMs = latencyOf(memory.latencies.sum);
+    Object.assign(memory.demand, taken.demand);
   }
   const target = own(state.targets, key);
-  if (target === undefined) return { name, memory, plan: null, input: null };
+  if (target === undefined) return { node, memory, plan: null, input: null };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
-  const resting = wantedCount(state, app, name) === 0 && instancesOf(state, app, name).length === 0;
+  const resting = instances === undefined && wantedCountAt(state, key) === 0;
   if (ready === null && !resting) {
     noteAccuracy(memory.accuracy, null, []);
     observeDemand(forecaster, null);
-    return { name, memory, plan: null, input: null };
+    return { node, memory, plan: null, input: null };
   }
-  if (resting) memory.demand = NO_DEMAND;
+  if (resting) Object.assign(memory.demand, NO_DEMAND);
   const { demand } = memory;
   learnRatios(model.calls, demand.requestsPerSecond, ratesOf(callers, calling), stepSeconds);
   const seen: Seen = {
@@ -192,7 +195,7 @@ function decide(
   learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
-  const before = shapeBefore(state, app, name, target, memory);
+  const before = shapeBefore(state, app, node, target, memory);
   const limitCpu = sizeReached(memory, before, seen.ready);
   if (memory.history.counts.length === 0) memory.history = holding(before, nowMs);
   const input: PlanInput = {
@@ -216,7 +219,7 @@ function decide(
     input.capacity = { cpu, instanceCpu: Math.min(limitCpu, capacity?.instanceCpu ?? limitCpu) };
   }
   if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
-  return { name, memory, plan: planComponent(input), input };
+  return { node, memory, plan: planComponent(input), input };
 }
 
 function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Calling>): ReadonlyMap<string, number> {
@@ -233,11 +236,17 @@ function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Callin
  * By the plan, not by what runs: what is on its way up or down has been decided already. A component that is only
  * observed goes on from what its last plan would have made of it.
  */
-function shapeBefore(state: ClusterState, app: string, name: string, target: Target, memory: ComponentMemory): Target {
-  if (modeOf(state, app, name).mode === 'observe' && !Number.isNaN(atMsOf(memory.decision))) {
+function shapeBefore(
+  state: ClusterState,
+  app: string,
+  { key, component }: Node,
+  target: Target,
+  memory: ComponentMemory,
+): Target {
+  if (planModeOf(state, app, key, component) === 'observe' && !Number.isNaN(atMsOf(memory.decision))) {
     return shapeAfter(memory.decision);
   }
-  return { count: wantedCount(state, app, name), size: target.size };
+  return { count: wantedCountAt(state, key), size: target.size };
 }
 
 /**
@@ -279,23 +288,16 @@ function costNow({ cpu, requestsPerSecond }: Demand): number | null {
 }
 
 /** Plans anew, with less, those components that the app's budget cuts. */
-function withinBudget(
-  app: string,
-  manifest: Manifest,
-  decisions: readonly Decision[],
-  budgetCpu: number,
-  { state }: Tick,
-): Decision[] {
-  const claims = decisions.map(({ name, plan: planned }) => {
-    const component = manifest.components[name];
-    const held = planned ?? own(state.targets, componentKey(app, name));
+function withinBudget(decisions: readonly Decision[], budgetCpu: number, { state }: Tick): Decision[] {
+  const claims = decisions.map(({ node: { name, key, component }, plan: planned }) => {
+    const held = planned ?? own(state.targets, key);
     const wanted = held === undefined ? 0 : held.count * held.size.cpu;
-    const least = component === undefined || planned === null ? wanted : component.count.min * component.size.cpu.min;
-    return { name, priority: component?.priority ?? PRIORITY_DEFAULT, least, wanted };
+    const least = planned === null ? wanted : component.count.min * component.size.cpu.min;
+    return { name, priority: component.priority ?? PRIORITY_DEFAULT, least, wanted };
   });
   const cuts = shareBudget(claims, budgetCpu);
   return decisions.map((decision) => {
-    const cut = cuts.get(decision.name);
+    const cut = cuts.get(decision.node.name);
     if (cut === undefined || decision.input === null) return decision;
     const own = decision.input.budgetCpu ?? Number.POSITIVE_INFINITY;
     return { ...decision, plan: planComponent({ ...decision.input, budgetCpu: Math.min(own, cut) }) };
@@ -346,11 +348,11 @@ function graphOf(manifest: Manifest): readonly Node[] {
 function holding({ count, size }: Target, nowMs: number): PlanHistory {
   if (count === 0) return newHistory();
   const atMs = nowMs - 1;
-  return { needs: [{ atMs, value: count * size.cpu }], counts: [{ atMs, value: count }], memory: [], workedAtMs: atMs };
+  return { needs: [atMs, count * size.cpu], counts: [atMs, count], memory: [], workedAtMs: atMs };
 }
 
 /** At the percentile of the objective. */
-function latencyFor({ objective }: Component, { latencyMs, latencies }: ComponentMemory): number | null {
-  if (objective.kind !== 'latency') return latencyMs?.p99 ?? null;
-  return latencyMs === null ? null : tailMs(latencies.sum, objective.percentile);
+function latencyFor({ objective }: Component, { latencies }: ComponentMemory): number | null {
+  if (objective.kind !== 'latency') return percentileMs(latencies.sum, 99);
+  return tailMs(latencies.sum, objective.percentile);
 }

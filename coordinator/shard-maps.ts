@@ -7,9 +7,8 @@ import {
   componentOf,
   componentsOf,
   type InstanceRecord,
-  instancesOf,
-  modeOf,
   own,
+  planModeOf,
   type ShardRecord,
 } from './cluster.js';
 import { type Observed, seenOf } from './observed.js';
@@ -48,11 +47,11 @@ export function assignAllShards(
 ): ClusterState {
   const shards: Record<string, ShardRecord> = {};
   let changed = false;
-  for (const { app, name, key, component } of componentsOf(state)) {
+  for (const { app, key, component } of componentsOf(state)) {
     if (component.state !== 'partitioned') continue;
     const before = own(state.shards, key);
-    const instances = instancesOf(state, app, name);
-    const heat = modeOf(state, app, name).mode === 'act' ? measured.heatOf(key) : null;
+    const instances = state.instances.byComponent.get(key) ?? [];
+    const heat = planModeOf(state, app, key, component) === 'act' ? measured.heatOf(key) : null;
     const choose = chooserOf(assign, instances, heat);
     const after = nextRecord(before, instances, observed, choose, nowMs);
     shards[key] = after;

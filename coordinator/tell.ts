@@ -1,6 +1,6 @@
 import { type AnnouncedEvent, judgedAtMs } from './brain/decision.js';
 import { readRow } from './brain/explanation-row.js';
-import { type ClusterState, componentsOf, modeOf, own } from './cluster.js';
+import { type ClusterState, componentsOf, own, planModeOf } from './cluster.js';
 import type { Told } from './decisions.js';
 import { type KnownEventRecord, occurrences } from './known-events.js';
 import type { PlannerMemory } from './planner-memory.js';
@@ -10,10 +10,10 @@ const NOTHING: readonly AnnouncedEvent[] = [];
 /** What the planner last decided of each component, and what becomes of it, for the log of decisions. */
 export function tell(state: ClusterState, memory: PlannerMemory): Told[] {
   const told: Told[] = [];
-  for (const { app, name, key } of componentsOf(state)) {
+  for (const { app, key, component } of componentsOf(state)) {
     const row = memory.get(key)?.decision;
     if (row === undefined) continue;
-    const observed = modeOf(state, app, name).mode === 'observe';
+    const observed = planModeOf(state, app, key, component) === 'observe';
     const fate = observed ? 'observed' : Object.hasOwn(state.overrides, key) ? 'by-hand' : 'done';
     const events = own(state.knownEvents, key);
     told.push({ key, row, fate, announced: events === undefined ? NOTHING : announcedBy(row, events) });

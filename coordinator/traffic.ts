@@ -62,8 +62,11 @@ interface ShardTraffic {
   movedAtMs: Float64Array;
 }
 
-/** The last sample that was looked at, as far as it is needed, and what was learned until then. */
-interface InstanceTraffic extends Work {
+/** The last sample that was looked at, as far as it is needed, and what was learned until then. Changed in place. */
+interface InstanceTraffic {
+  /** Of the last turn in which it was looked at. */
+  lookedAtMs: number;
+  work: Work;
   latencyMs: number | null;
   utilisation: number;
 }
@@ -154,69 +157,70 @@ function lookAt(
   const instances = instancesOf(state, app, name);
   // One alone without state that calls nobody: there is nothing to weigh.
   if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
-  const sums = {
-    heat: new Float64Array(LIMITS.shardCount),
-    calls: new Float64Array(LIMITS.shardCount),
-    called: new Map(),
-  };
-  const next = new Map<string, InstanceTraffic>();
+  const sums: Sums = { shards: known.shards === null ? null : newSums(), called: new Map() };
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
     const work = seen === undefined ? undefined : workOf(seen);
-    const before = known.instances.get(instance.id);
     if (work === undefined) continue;
-    if (before !== undefined && before.atMs >= work.atMs) next.set(instance.id, before);
-    else next.set(instance.id, learn(before, work, instance.size.cpu, component.calls, sums));
+    const its = known.instances.get(instance.id);
+    if (its === undefined) {
+      known.instances.set(instance.id, { lookedAtMs: nowMs, work, latencyMs: null, utilisation: 0 });
+      continue;
+    }
+    its.lookedAtMs = nowMs;
+    if (its.work.atMs < work.atMs) learn(its, work, instance.size.cpu, component.calls, sums);
   }
-  known.instances = next;
+  for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
-  if (known.shards === null) return;
+  if (known.shards === null || sums.shards === null) return;
   const share = 1 - Math.exp(-elapsedMs / HEAT_MS);
   for (let shard = 0; shard < LIMITS.shardCount; shard += 1) {
-    mixAt(known.shards.heat, shard, sums.heat, share);
-    mixAt(known.shards.calls, shard, sums.calls, share);
+    mixAt(known.shards.heat, shard, sums.shards.heat, share);
+    mixAt(known.shards.calls, shard, sums.shards.calls, share);
   }
   noteMoves(known.shards, own(state.shards, key)?.owners ?? [], nowMs);
 }
 
-/** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
-function learn(
-  before: InstanceTraffic | undefined,
-  work: Work,
-  sizeCpu: number,
-  mayCall: readonly string[],
-  sums: { heat: Float64Array; calls: Float64Array; called: Map<string, number> },
-): InstanceTraffic {
-  const { atMs, cpuSeconds, finished, busyMs, heat, called } = work;
-  const learned: InstanceTraffic = { atMs, cpuSeconds, finished, latencyMs: null, utilisation: 0 };
-  if (busyMs !== undefined) learned.busyMs = busyMs;
-  if (heat !== undefined) learned.heat = heat;
-  if (called !== undefined) learned.called = called;
-  if (before === undefined) return learned;
-  const seconds = (atMs - before.atMs) / 1_000;
-  if (cpuSeconds < before.cpuSeconds || finished < before.finished) return learned;
+/** What the instances of a component did since the last look, rates: by state shard, and of calls by component called. */
+interface Sums {
+  /** Null: it has none. */
+  shards: { heat: Float64Array; calls: Float64Array } | null;
+  called: Map<string, number>;
+}
 
+function newSums(): { heat: Float64Array; calls: Float64Array } {
+  return { heat: new Float64Array(LIMITS.shardCount), calls: new Float64Array(LIMITS.shardCount) };
+}
+
+/** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
+function learn(its: InstanceTraffic, work: Work, sizeCpu: number, mayCall: readonly string[], sums: Sums): void {
+  const before = its.work;
+  its.work = work;
+  const { cpuSeconds, finished, busyMs, heat, called } = work;
+  if (cpuSeconds < before.cpuSeconds || finished < before.finished) {
+    its.latencyMs = null;
+    its.utilisation = 0;
+    return;
+  }
+  const seconds = (work.atMs - before.atMs) / 1_000;
   const cpu = (cpuSeconds - before.cpuSeconds) / seconds;
-  addHeat(before, heat ?? [], cpu, seconds, sums);
+  if (sums.shards !== null) addHeat(before, heat ?? [], cpu, seconds, sums.shards);
   // By the manifest's names: what a process makes up leaves no trace.
   for (const name of mayCall) {
     const rate = Math.max(0, (own(called ?? {}, name) ?? 0) - (own(before.called ?? {}, name) ?? 0)) / seconds;
     sums.called.set(name, (sums.called.get(name) ?? 0) + rate);
   }
   const share = 1 - Math.exp((-seconds * 1_000) / PACE_MS);
-  learned.utilisation = before.utilisation + share * (cpu / Math.max(1e-3, sizeCpu) - before.utilisation);
-  learned.latencyMs = before.latencyMs;
+  its.utilisation += share * (cpu / Math.max(1e-3, sizeCpu) - its.utilisation);
   const calls = finished - before.finished;
-  if (calls >= CALLS_MIN && busyMs !== undefined && before.busyMs !== undefined) {
-    const mean = Math.max(0, busyMs - before.busyMs) / calls;
-    learned.latencyMs = before.latencyMs === null ? mean : before.latencyMs + share * (mean - before.latencyMs);
-  }
-  return learned;
+  if (calls < CALLS_MIN || busyMs === undefined || before.busyMs === undefined) return;
+  const mean = Math.max(0, busyMs - before.busyMs) / calls;
+  its.latencyMs = its.latencyMs === null ? mean : its.latencyMs + share * (mean - its.latencyMs);
 }
 
 /** The instance's CPU, split by the work that calls did on each of its shards. */
 function addHeat(
-  before: InstanceTraffic,
+  before: Work,
   heat: NonNullable<Sample['heat']>,
   cpu: number,
   seconds: number,

@@ -2,6 +2,7 @@ import type { AppView, ComponentView, DecisionView, HostView, InstanceView, Shar
 import type { WarmProcesses } from '../protocol/link.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
+import { latencyOf } from './brain/latency.js';
 import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { forecastView } from './forecast-view.js';
@@ -65,7 +66,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     demandCpu,
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,
     utilisation: allotted > 0 ? demandCpu / allotted : 0,
-    latencyMs: seen?.latencyMs ?? null,
+    latencyMs: seen === undefined ? null : latencyOf(seen.latencies.sum),
     forecast: seen === undefined ? null : forecastView(seen, START_SECONDS, nowMs, own(state.knownEvents, key)),
     start: startAhead(seen?.model.starts ?? NEW_STARTS, usableHosts(observed).length),
     reason: [planned, waits, gaveWayText(known, key)].filter((part) => part !== undefined).join('; '),

@@ -124,25 +124,24 @@ function broken(what: string): ShoalError {
 /** Says the instances of a host, report by report, on one connection. */
 export class NewsWriter {
   /** Null before the first report. */
-  #said: ReadonlyMap<string, InstanceFacts> | null = null;
+  #said: Map<string, InstanceFacts> | null = null;
 
+  /** Of all instances of the host, each named once. */
   write(statuses: readonly InstanceStatus[]): InstanceNews {
     const before = this.#said;
-    const said = new Map<string, InstanceFacts>();
+    const isSame = before !== null && isSameOrder(statuses, before);
+    const said = isSame ? before : new Map<string, InstanceFacts>();
     const instances: InstanceFacts[] = [];
-    const samples = new Map<string, Sample | undefined>();
-    for (const { sample, ...facts } of statuses) {
+    for (const { sample: _, ...facts } of statuses) {
       const known = before?.get(facts.id);
-      const same = known !== undefined && isDeepStrictEqual(known, facts);
-      if (!same) instances.push(facts);
-      said.set(facts.id, same ? known : facts);
-      samples.set(facts.id, sample);
+      const isKnown = known !== undefined && isDeepStrictEqual(known, facts);
+      if (!isKnown) instances.push(facts);
+      if (!isKnown || !isSame) said.set(facts.id, isKnown ? known : facts);
     }
     this.#said = said;
-    const ids = [...samples.keys()];
-    const news: InstanceNews = { instances, samples: writeSamples([...samples.values()]) };
-    if (before === null || !isSameOrder(ids, before)) news.ids = ids;
-    const counts = [...samples.values()].flatMap((sample, index) => countsOf(sample, index));
+    const news: InstanceNews = { instances, samples: writeSamples(statuses.map(({ sample }) => sample)) };
+    if (!isSame) news.ids = statuses.map(({ id }) => id);
+    const counts = statuses.flatMap(({ sample }, index) => countsOf(sample, index));
     if (counts.length > 0) news.counts = counts;
     return news;
   }
@@ -158,10 +157,10 @@ export function toWire(news: InstanceNews): InstanceNews<Uint8Array> {
   return { ...news, samples: Buffer.from(buffer, byteOffset, byteLength) };
 }
 
-function isSameOrder(ids: readonly string[], before: ReadonlyMap<string, unknown>): boolean {
-  if (ids.length !== before.size) return false;
+function isSameOrder(statuses: readonly InstanceStatus[], before: ReadonlyMap<string, unknown>): boolean {
+  if (statuses.length !== before.size) return false;
   let index = 0;
-  for (const id of before.keys()) if (ids[index++] !== id) return false;
+  for (const id of before.keys()) if (statuses[index++]?.id !== id) return false;
   return true;
 }
 

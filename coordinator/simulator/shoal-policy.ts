@@ -1,6 +1,6 @@
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import type { HostInfo, InstanceStatus, Sample } from '../../protocol/link.js';
-import type { Manifest } from '../../protocol/manifest.js';
+import type { Component, Manifest } from '../../protocol/manifest.js';
 import { normalFrom } from '../brain/forecast/random.js';
 import { place } from '../brain/placement.js';
 import { assignShards } from '../brain/shards.js';
@@ -70,10 +70,11 @@ export class ShoalPolicy implements Policy {
     this.#calls = calls;
     this.#samples = names.map(() => new Map());
     for (const info of hosts) this.#observed = hostConnected(this.#observed, info, 0);
-    const targets = names.map((component, index) => {
+    const targets = names.map((name, index) => {
       const { count = 1, cpu = 1 } = starts[index] ?? {};
-      const memory = manifest.components[component]?.size.memory.max ?? MEMORY_BYTES;
-      return { app: manifest.app, component, target: { count, size: { cpu, memory } } };
+      const component = manifest.components[name] as Component;
+      const { memory } = component.size;
+      return { key: componentKey(manifest.app, name), component, target: { count, size: { cpu, memory: memory.max } } };
     });
     this.#state = setTargets(applyManifest(EMPTY_CLUSTER, manifest), targets);
   }

@@ -238,3 +238,29 @@ t.test('a changed command replaces instances one after another, never fewer than
   );
   t.end();
 });
+
+t.test('a component at rest gets another instance when one fails, vanishes or loses its host', async (t) => {
+  const upsets: ((simulation: Simulation) => void)[] = [
+    ({ strange }) => strange.set(0, 'failed'),
+    ({ strange }) => strange.set(0, null),
+    (simulation) => simulation.disconnect('h1'),
+  ];
+  for (const upset of upsets) {
+    const simulation = new Simulation();
+    for (const name of ['h1', 'h2']) simulation.connect(name);
+    simulation.change((state) => applyManifest(state, manifest('a', 4, 'x')));
+    simulation.change((state) => setOverride(state, 'a', 'web', 2));
+    for (let second = 0; second < 5; second += 1) simulation.tick();
+    const before = ids(simulation);
+    for (let second = 0; second < 5; second += 1) simulation.tick();
+    t.strictSame(ids(simulation), before, 'at rest');
+    upset(simulation);
+    for (let second = 0; second < 120; second += 1) simulation.tick();
+    t.not(String(ids(simulation)), String(before));
+    t.equal(simulation.staying('a', 'web'), 2);
+  }
+});
+
+function ids({ state }: Simulation): string[] {
+  return [...eachInstance(state.instances)].map(({ id }) => id).sort();
+}

@@ -179,7 +179,7 @@ export function createDemandForecaster({ seasonSeconds, stepSeconds = 1 }: Deman
     outliers: 0,
     refitAt: REFIT_FIRST,
     fitted: FITTED_AT_FIRST,
-    constants: constantsOf(FITTED_AT_FIRST, horizons),
+    constants: constantsAtFirst(horizons),
     history: createHistory(rings),
     views: [newView(null)],
     levels: new Float64Array(LEVELS_STATE),
@@ -321,6 +321,18 @@ export function applyRefit(forecaster: DemandForecaster, result: RefitResult): b
   // What the new ones expect counts from now on.
   writeAll(forecaster, forecaster.ticks - 1, EACH_STEP);
   return true;
+}
+
+/** Shared by all that nothing has been fitted for. */
+const atFirst = new Map<number, Constants>();
+
+function constantsAtFirst(horizons: number): Constants {
+  let constants = atFirst.get(horizons);
+  if (constants === undefined) {
+    constants = constantsOf(FITTED_AT_FIRST, horizons);
+    atFirst.set(horizons, constants);
+  }
+  return constants;
 }
 
 function ringsFor(stepSeconds: number, seasonSeconds: number): Ring[] {
