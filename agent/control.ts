@@ -2,6 +2,7 @@ import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import {
+  type CalleeChannels,
   type FromInstance,
   type InstanceStats,
   LATENCY_BUCKETS,
@@ -320,6 +321,18 @@ function areCallees(value: unknown): value is Record<string, number> {
     entries.length <= LIMITS.componentsPerAppMax && entries.every(([name, calls]) => NAME.test(name) && isCount(calls))
   );
 }
+function areChannels(value: unknown): value is Record<string, CalleeChannels> {
+  if (!isRecord(value)) return false;
+  const entries = Object.entries(value);
+  return (
+    entries.length <= LIMITS.componentsPerAppMax && entries.every(([name, each]) => NAME.test(name) && isWay(each))
+  );
+}
+function isWay(value: unknown): value is CalleeChannels {
+  if (!isRecord(value)) return false;
+  const { ring, unix, whyNoRing } = value;
+  return isCount(ring) && isCount(unix) && optional(whyNoRing, isText);
+}
 function areShards(value: unknown): value is number[] {
   if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
   return value.every((shard) => isCount(shard) && shard < LIMITS.shardCount);
@@ -333,8 +346,9 @@ function optional<T>(value: unknown, is: (value: unknown) => value is T): value 
 function isStats(value: unknown): value is InstanceStats {
   if (!isRecord(value)) return false;
   const { arrived, finished, failed, outstanding, latencyBuckets, shards, frozen } = value;
-  const { busyMs, heat, called } = value;
+  const { busyMs, heat, called, channels } = value;
   if (!optional(busyMs, isAmount) || !optional(heat, isHeat) || !optional(called, areCallees)) return false;
+  if (!optional(channels, areChannels)) return false;
   const counts = [arrived, finished, failed, outstanding].every(isCount);
   const buckets = Array.isArray(latencyBuckets) && latencyBuckets.length === LATENCY_BUCKETS;
   return counts && buckets && latencyBuckets.every(isCount) && areShards(shards) && optional(frozen, areShards);

@@ -3,6 +3,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { native } from '../native/index.js';
 import { toShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
 import { CONTROLLERS } from './cgroup.js';
 import { allowsUserNamespace, CONTROLLER_REMEDY, findCrun, USER_NAMESPACE_REMEDY } from './host.js';
 import { mountedAt, ROOT_MOUNT_REMEDY } from './isolate.js';
@@ -116,6 +117,13 @@ export async function probeHost(): Promise<Requirement[]> {
       probeCapability(),
     ),
     requirement(
+      'rings',
+      'channels in shared memory, for calls on one host',
+      false,
+      'a kernel with CONFIG_MEMFD_CREATE=y and a plain Node.js; without them calls go over Unix sockets',
+      probeRings(),
+    ),
+    requirement(
       'overlay',
       'overlay file systems, for `image` and `rootfs` of a folder',
       false,
@@ -183,6 +191,15 @@ function probeBpf(): Found {
     return { met: false, found: toShoalError(error).message };
   } finally {
     profiler.close();
+  }
+}
+
+function probeRings(): Found {
+  try {
+    for (const fds of native.createChannel(LIMITS.ringBytes)) native.openChannel(fds, () => {}).close();
+    return { met: true, found: 'a channel opens' };
+  } catch (error) {
+    return { met: false, found: toShoalError(error).message };
   }
 }
 

@@ -311,6 +311,7 @@ export class Instance {
 
   status(): InstanceStatus {
     const { id, app, component, size, restarts, startMs } = this.#record;
+    const { channels = {} } = this.#stats ?? {};
     return {
       id,
       app,
@@ -322,6 +323,7 @@ export class Instance {
       ...(this.#pid === undefined ? {} : { pid: this.#pid }),
       ...(startMs === null ? {} : { startMs }),
       ...(this.#exit === undefined ? {} : { exit: this.#exit }),
+      ...(Object.keys(channels).length === 0 ? {} : { channels }),
       ...(this.#sample === undefined ? {} : { sample: this.#sample }),
     };
   }

@@ -89,8 +89,14 @@ const status = object(
       reason: text,
     }),
     shards: list(shard, LIMITS.shardCount),
+    channels: {
+      type: 'object',
+      maxProperties: LIMITS.componentsPerAppMax,
+      propertyNames: name,
+      additionalProperties: object({ ring: count, unix: count, whyNoRing: text }, ['whyNoRing']),
+    },
   },
-  ['pid', 'startMs', 'exit'],
+  ['pid', 'startMs', 'exit', 'channels'],
 );
 
 const event = object({

@@ -56,6 +56,15 @@ export interface InstanceStats {
   heat?: ShardHeat[];
   /** Calls that this process made, by the component called. */
   called?: Record<string, number>;
+  /** What they go over, by the component called. */
+  channels?: Record<string, CalleeChannels>;
+}
+
+/** Open channels to the instances of one component, by carrier, and why the last one that is no ring is none. */
+export interface CalleeChannels {
+  ring: number;
+  unix: number;
+  whyNoRing?: string;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { ShardHeat } from './control.js';
+import type { CalleeChannels, ShardHeat } from './control.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 
@@ -94,6 +94,8 @@ export interface InstanceStatus {
   exit?: { code: number | null; signal: number | null; reason: string };
   /** State shards this instance says it owns. */
   shards: number[];
+  /** As in InstanceStats; absent from an instance that has called nobody. */
+  channels?: Record<string, CalleeChannels>;
   sample?: Sample;
 }
 

@@ -131,6 +131,7 @@ export class App {
       shards: this.#store.held,
       frozen: this.#store.frozen,
       called: this.#router.called,
+      channels: this.#router.channels,
     };
   }
 

@@ -1,5 +1,5 @@
 import { pickLessLoaded, type Random } from '../protocol/balancer.js';
-import type { Route } from '../protocol/control.js';
+import type { CalleeChannels, Route } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
@@ -16,6 +16,8 @@ export interface CallOptions {
 
 /** A refused call is tried again when the routes change, and at the latest after this. */
 const RETRY_MS = 20;
+
+const WHY_LENGTH_MAX = 300;
 
 /** Finds for each call the instance that shall serve it, and another one when that cannot. */
 export class Router {
@@ -122,6 +124,19 @@ export class Router {
   /** Calls that this instance has sent, by the component called. */
   get called(): Record<string, number> {
     return Object.fromEntries(this.#called);
+  }
+
+  /** What calls of this instance go over, by the component called. */
+  get channels(): Record<string, CalleeChannels> {
+    const channels: Record<string, CalleeChannels> = {};
+    for (const [name, { way }] of this.#peers) {
+      const component = name.slice(0, name.indexOf('/'));
+      if (way === undefined) continue;
+      channels[component] ??= { ring: 0, unix: 0 };
+      channels[component][way.carrier] += 1;
+      if (way.why !== undefined) channels[component].whyNoRing = way.why.slice(0, WHY_LENGTH_MAX);
+    }
+    return channels;
   }
 
   /** Calls of this instance that the other has not answered. */

@@ -48,6 +48,7 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
     ...(view.warm.waiting === 0 ? [] : [['warm', warmText(view)] as const]),
     ['why', view.reason],
     ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
+    ...channelFacts(instances),
   ];
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
 }
@@ -114,8 +115,22 @@ export function describeInstance(view: InstanceView, paint: Paint): string[] {
     ['calls', callsText(view)],
     ['weight', view.weight === 1 ? '1' : `${view.weight}: it gets fewer calls, being slower than the others`],
     ['state shards', view.shards.length === 0 ? 'none' : ranges(view.shards)],
+    ...channelFacts([view]),
   ];
   return facts(list, paint);
+}
+
+/** What the calls of these instances go over, a line for each component that they call. */
+function channelFacts(instances: readonly InstanceView[]): Facts {
+  const callees = new Set(instances.flatMap(({ channels = {} }) => Object.keys(channels)));
+  return [...callees].sort().map((callee) => {
+    const all = instances.flatMap(({ channels = {} }) => channels[callee] ?? []);
+    const count = (carrier: 'ring' | 'unix') => all.reduce((sum, each) => sum + each[carrier], 0);
+    const why = all.find(({ whyNoRing }) => whyNoRing !== undefined)?.whyNoRing;
+    const sockets =
+      count('unix') === 0 ? '' : `, ${count('unix')} over Unix sockets${why === undefined ? '' : `: ${why}`}`;
+    return ['calls go', `to ${callee} by ${count('ring')} channels in shared memory${sockets}`] as const;
+  });
 }
 
 function callsText({ sample }: InstanceView): string {

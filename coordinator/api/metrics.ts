@@ -70,10 +70,20 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const byInstance = [...byComponent, 'instance', 'host'];
   const cpu = gauge('instance_cpu_cores', 'CPU-seconds used per second', byInstance);
   const restarts = gauge('instance_restarts', 'Restarts since the instance was created', byInstance);
+  const channels = gauge(
+    'component_channels',
+    'Open channels of its instances to those of another component, by carrier',
+    [...byComponent, 'callee', 'carrier'],
+  );
   for (const each of instanceViews(known)) {
-    const labels = { app: each.app, component: each.component, instance: each.id, host: each.host };
+    const { app, component } = each;
+    const labels = { app, component, instance: each.id, host: each.host };
     cpu.set(labels, each.cpuUsed);
     restarts.set(labels, each.restarts);
+    for (const [callee, { ring, unix }] of Object.entries(each.channels ?? {})) {
+      channels.inc({ app, component, callee, carrier: 'ring' }, ring);
+      channels.inc({ app, component, callee, carrier: 'unix' }, unix);
+    }
   }
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);

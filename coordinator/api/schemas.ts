@@ -129,6 +129,11 @@ export const INSTANCE = object({
   cpuUsed: number,
   restarts: number,
   shards: list(number),
+  channels: {
+    type: 'object',
+    additionalProperties: object({ ring: number, unix: number, whyNoRing: text }),
+    description: 'open channels to the components that it calls, by carrier, and why the last that is no ring is none',
+  },
 });
 export const HOST = object({
   name: text,

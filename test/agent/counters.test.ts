@@ -37,6 +37,11 @@ const bad: Record<string, unknown>[] = [
 t.test('what a process counts of shards and calls is looked at by the agent', async (t) => {
   const read = (extra: object) => parseFromInstance({ type: 'stats', stats: { ...counters, shards: [], ...extra } });
   for (const extra of good) t.match(read(extra), { stats: extra });
+  const channels = { cart: { ring: 1, unix: 2, whyNoRing: 'no memory' } };
+  t.match(read({ channels }), { stats: { channels } });
+  for (const wrong of [[], { cart: 1 }, { cart: { ring: -1, unix: 0 } }, { 'Not a name': { ring: 0, unix: 0 } }]) {
+    t.throws(() => read({ channels: wrong }), { code: 'SHOAL_E_FRAME' }, JSON.stringify(wrong));
+  }
   for (const extra of bad) t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
 });
 

@@ -10,6 +10,7 @@ import { renderTable } from '../../cli/render/table.js';
 import { clean, columns, cut, safeJson } from '../../cli/render/text.js';
 import { renderTop, type TopView } from '../../cli/render/top.js';
 import { formatBytes, formatCores, formatMs, formatRate } from '../../cli/render/units.js';
+import type { InstanceView } from '../../protocol/http.js';
 import { componentView, decisionView, eventView, hostView, instanceView } from './fake-coordinator.js';
 
 const HOSTILE = '\u001b[31mred\u001b[0m\u0007\u009b2J\u202eevil\r\n\u001b]0;title\u0007end';
@@ -77,6 +78,16 @@ t.test('bars have their width whatever the values', async (t) => {
     }),
     { numRuns: 200 },
   );
+});
+
+t.test('what calls go over, and why not over shared memory', async (t) => {
+  const called = (more: object) => instanceView({ channels: { cart: { ring: 2, unix: 0, ...more } } });
+  const lines = (...instances: InstanceView[]) => describeComponent(componentView(), instances, PLAIN).join('\n');
+  t.match(lines(called({}), called({})), /calls go +to cart by 4 channels in shared memory\n/);
+  const some = lines(called({}), called({ ring: 0, unix: 1, whyNoRing: 'the native part cannot be loaded' }));
+  t.match(some, /to cart by 2 channels in shared memory, 1 over Unix sockets: the native part cannot be loaded/);
+  t.notMatch(lines(instanceView()), /calls go/);
+  t.match(describeInstance(called({}), PLAIN).join('\n'), /calls go +to cart by 2 channels/);
 });
 
 t.test('quantities', async (t) => {
