@@ -17,7 +17,7 @@ export interface CallContext {
   /** The same as `app.state`. */
   state: State;
   /** Aborted when the caller gives up, its deadline passes or its connection is lost. */
-  signal: AbortSignal;
+  readonly signal: AbortSignal;
   /** Milliseconds that the caller still waits, now: to be passed on to calls that the handler makes. */
   readonly deadlineMs: number;
 }
@@ -28,6 +28,42 @@ type Call = Extract<FabricRequest, { type: 'call' }>;
 
 /** Callers have so long to hang up once they know that this instance leaves. */
 const HANG_UP_MS_MAX = 500;
+
+/** A call at work. What tells its handler to give up is made when the handler asks for it: most never do. */
+class RunningCall {
+  readonly #deadline: number;
+  #controller: AbortController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #aborted = false;
+  #answered = false;
+
+  constructor(deadlineMs: number) {
+    this.#deadline = performance.now() + deadlineMs;
+  }
+
+  get leftMs(): number {
+    return Math.max(1, this.#deadline - performance.now());
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort();
+      else if (!this.#answered) this.#timer = setTimeout(() => this.abort(), this.leftMs);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller?.abort();
+  }
+
+  end(): void {
+    this.#answered = true;
+    clearTimeout(this.#timer);
+  }
+}
 
 /** Serves the calls of other instances. */
 export class CallServer {
@@ -57,11 +93,11 @@ export class CallServer {
 
   accept(channel: Channel): void {
     if (this.#draining) channel.send({ type: 'leaving' } satisfies FabricResponse);
-    const running = new Map<number, AbortController>();
+    const running = new Map<number, RunningCall>();
     this.#channels.add(channel);
     channel.onClose = () => {
       this.#channels.delete(channel);
-      for (const controller of running.values()) controller.abort();
+      for (const call of running.values()) call.abort();
       if (this.#channels.size === 0) this.#allHungUp?.();
     };
     channel.onMessage = (message) => {
@@ -92,9 +128,8 @@ export class CallServer {
     if (this.#meter.outstanding === 0) for (const wake of this.#idle.splice(0)) wake();
   }
 
-  async #serve(channel: Channel, running: Map<number, AbortController>, call: Call): Promise<void> {
+  async #serve(channel: Channel, running: Map<number, RunningCall>, call: Call): Promise<void> {
     const { id } = call;
-    const controller = new AbortController();
     let begun: { handler: Handler; leave: () => void };
     try {
       begun = this.#begin(call, running.size);
@@ -110,16 +145,16 @@ export class CallServer {
       return;
     }
     const counted = this.#meter.begin(call.shards);
-    running.set(id, controller);
-    const timer = setTimeout(() => controller.abort(), call.deadlineMs);
+    const mine = new RunningCall(call.deadlineMs);
+    running.set(id, mine);
     let outcome: Outcome;
     try {
-      const context = this.#context(call, controller.signal);
+      const context = this.#context(call, mine);
       outcome = { type: 'result', body: await counted.turn(() => begun.handler(call.body, context)) };
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
-    clearTimeout(timer);
+    mine.end();
     begun.leave();
     running.delete(id);
     counted.end(outcome.type === 'result');
@@ -140,16 +175,17 @@ export class CallServer {
     return { handler, leave: this.#store.enter(shards ?? []) };
   }
 
-  #context({ key, shards = [], deadlineMs }: Call, signal: AbortSignal): CallContext {
-    const deadline = performance.now() + deadlineMs;
+  #context({ key, shards = [] }: Call, running: RunningCall): CallContext {
     return {
       key,
       shards,
       shard: key === undefined ? undefined : shards[0],
       state: this.#state,
-      signal,
+      get signal() {
+        return running.signal;
+      },
       get deadlineMs() {
-        return Math.max(1, deadline - performance.now());
+        return running.leftMs;
       },
     };
   }
