@@ -1,4 +1,6 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type PeerCertificate } from 'node:tls';
+import { type Identity, nameOf } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 
@@ -48,8 +50,22 @@ export class Coordinators {
   }
 }
 
-export function dial(address: Address): Socket {
-  return 'path' in address ? connect(address.path) : connect({ ...address, noDelay: true });
+/**
+ * Connects, by mutual TLS to other hosts when there is an identity; `ready` is called when something can be said. Whoever
+ * has a certificate of this cluster's coordinators is one, whatever its address.
+ */
+export function dial(address: Address, identity: Identity | null, ready: () => void): Socket {
+  if ('path' in address) return connect(address.path, ready);
+  if (identity === null) return connect({ ...address, noDelay: true }, ready);
+  const isCoordinator = (_host: string, certificate: PeerCertificate) =>
+    nameOf(certificate, 'coordinator') === null ? new Error('its certificate is not that of a coordinator') : undefined;
+  // Read for each dial: a renewed certificate needs no restart.
+  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity: isCoordinator }, ready);
+}
+
+/** Whether the address can be dialled without an identity: nobody else answers there. */
+export function isLocal(address: Address): boolean {
+  return 'path' in address || address.host === 'localhost' || address.host === '::1' || address.host.startsWith('127.');
 }
 
 /** Before the next try: at random within the second half of the span, so that agents do not all come at once. */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import type { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
@@ -22,6 +23,8 @@ export interface LinkOptions {
   host: HostInfo;
   agent: LinkedAgent;
   fence: Fence;
+  /** Shown to coordinators of other hosts; null: only those of this host are dialled. */
+  identity?: Identity | null;
   log: Logger;
 }
 
@@ -29,6 +32,7 @@ export interface LinkOptions {
 export class Link {
   readonly #coordinators: Coordinators;
   readonly #fence: Fence;
+  readonly #identity: Identity | null;
   readonly #host: HostInfo;
   readonly #agent: LinkedAgent;
   readonly #log: Logger;
@@ -46,7 +50,8 @@ export class Link {
   #reporting = false;
   #closed = false;
 
-  constructor({ coordinators, host, agent, fence, log }: LinkOptions) {
+  constructor({ coordinators, host, agent, fence, identity = null, log }: LinkOptions) {
+    this.#identity = identity;
     this.#coordinators = new Coordinators(coordinators.map(parseAddress));
     this.#fence = fence;
     this.#host = host;
@@ -68,7 +73,11 @@ export class Link {
 
   #dial(): void {
     if (this.#closed) return;
-    const socket = dial(this.#coordinators.take());
+    const socket = dial(this.#coordinators.take(), this.#identity, () => {
+      const { term } = this.#fence;
+      const revision = this.#agent.applied;
+      this.#send({ type: 'hello', version: this.#version, host: this.#host, revision, ...(term > 0 ? { term } : {}) });
+    });
     const reader = new FrameReader();
     this.#socket = socket;
     this.#news = new NewsWriter();
@@ -76,11 +85,6 @@ export class Link {
     this.#patience = setTimeout(() => {
       socket.destroy(new Error(`no welcome within ${LIMITS.welcomeMsMax} ms`));
     }, LIMITS.welcomeMsMax);
-    socket.on('connect', () => {
-      const { term } = this.#fence;
-      const revision = this.#agent.applied;
-      this.#send({ type: 'hello', version: this.#version, host: this.#host, revision, ...(term > 0 ? { term } : {}) });
-    });
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const message of reader.push(chunk)) this.#take(message as ToAgent);

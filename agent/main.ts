@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
+import { Identity } from '../identity/identity.js';
 import { type CpuProfilerHandle, native } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { prepareCgroupRoot, removeCgroupRoot } from './cgroup.js';
-import { parseAddress } from './coordinators.js';
+import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
@@ -26,6 +27,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
                    [--images DIR] [--images-bytes N] [--stop-instances]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
+  --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
   --run DIR         state folder, on a file system that a restart of the agent survives (default /run/shoal)
   --name NAME       name of this host (default its hostname)
   --label KEY=VALUE a label of this host for the rules of manifests, such as zone=rack-3; may be given again
@@ -36,6 +38,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
 
 interface Options {
   coordinators: string[];
+  identity: Identity | null;
   run: string;
   name: string;
   labels: Record<string, string>;
@@ -51,6 +54,7 @@ function readOptions(words: string[]): Options | null {
       args: words,
       options: {
         socket: { type: 'string', multiple: true, default: ['/run/shoal/coordinator.sock'] },
+        identity: { type: 'string' },
         run: { type: 'string', default: '/run/shoal' },
         name: { type: 'string', default: hostname() },
         label: { type: 'string', multiple: true, default: [] },
@@ -73,10 +77,23 @@ function readOptions(words: string[]): Options | null {
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
-    for (const each of values.socket) parseAddress(each);
+    for (const each of values.socket.filter((address) => !isLocal(parseAddress(address)))) {
+      if (values.identity === undefined) throw new Error(`${each} is on another host: give an --identity`);
+    }
+    const identity = values.identity === undefined ? null : new Identity(values.identity);
     const { socket: coordinators, run, name, taint: taints, 'stop-instances': stopInstances } = values;
     for (const taint of taints) assertLabel('--taint', taint);
-    return { coordinators, run, name, labels: readLabels(values.label), taints, images, imagesBytes, stopInstances };
+    return {
+      coordinators,
+      identity,
+      run,
+      name,
+      labels: readLabels(values.label),
+      taints,
+      images,
+      imagesBytes,
+      stopInstances,
+    };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -129,7 +146,14 @@ async function run(options: Options, log: Logger): Promise<void> {
   const tools = { userNamespace, paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
   const agent = new Agent(tools, profiler);
   await agent.open();
-  const link = new Link({ coordinators: options.coordinators, host, agent, fence: await Fence.open(paths.term), log });
+  const link = new Link({
+    coordinators: options.coordinators,
+    identity: options.identity,
+    host,
+    agent,
+    fence: await Fence.open(paths.term),
+    log,
+  });
   link.start();
   native.sdNotify('READY=1');
   const watchdog = setInterval(() => native.sdNotify('WATCHDOG=1'), 1_000);

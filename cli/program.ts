@@ -11,6 +11,7 @@ import { addForecast } from './commands/forecast.js';
 import { addGet, addPs } from './commands/get.js';
 import { addHelp } from './commands/help.js';
 import { addHost } from './commands/host.js';
+import { addIdentity } from './commands/identity.js';
 import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
 import { addScale } from './commands/scale.js';
@@ -79,6 +80,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addSimulate(program, io);
   addStore(program, io);
+  addIdentity(program, io);
   addDoctor(program, io);
   addCompletion(program, io);
   addHelp(program, io);

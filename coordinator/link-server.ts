@@ -1,5 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import type { Logger } from 'pino';
+import { type Identity, nameOf } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
@@ -14,12 +16,16 @@ import { listenPrivately } from './socket-file.js';
 const CONNECTIONS_MAX = 1_024;
 /** How long the last words to an agent may take. */
 const LINGER_MS = 1_000;
+/** Who does not prove who it is in this time is no agent. */
+const HANDSHAKE_MS_MAX = 5_000;
+const IDENTITY_LOOK_MS = 1_000;
 
 export interface LinkServerOptions {
   /** Path of the Unix socket. */
   socket: string;
-  /** Where agents of other hosts dial as well. */
+  /** Where agents of other hosts dial as well; without an identity anybody who reaches it is believed to be an agent. */
   network?: Listen;
+  identity?: Identity;
   log: Logger;
   /** A connection that carried nothing from its agent for so long is ended, in ms. */
   silenceMsMax?: number;
@@ -43,7 +49,7 @@ export interface LinkServer {
 export async function startLinkServer(options: LinkServerOptions): Promise<LinkServer> {
   const links = new Links(options);
   const server = createServer((socket) => links.add(socket));
-  const network = createServer((socket) => links.add(socket.setNoDelay()));
+  const network = networkServer(options, links);
   for (const each of [server, network]) each.maxConnections = CONNECTIONS_MAX;
   await listenPrivately(server, options.socket);
   if (options.network !== undefined) await listenOn(network, options.network);
@@ -58,6 +64,54 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
       await Promise.all(closed);
     },
   };
+}
+
+/** The listener for other hosts: with an identity by mutual TLS, and each agent speaks for the host of its certificate alone. */
+function networkServer({ identity, log }: LinkServerOptions, links: Links): Server {
+  if (identity === undefined) return createServer((socket) => links.add(socket.setNoDelay()));
+  const server = createTlsServer(
+    { ...identity.credentials(), requestCert: true, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_MS_MAX },
+    (socket) => {
+      const certificate = socket.getPeerCertificate();
+      const host = nameOf(certificate, 'agent');
+      const from = socket.remoteAddress;
+      if (host === null || identity.revoked().has(certificate.serialNumber)) {
+        const why = host === null ? 'its certificate is not that of an agent' : 'its certificate is revoked';
+        log.warn({ from, host }, `agent refused: ${why}`);
+        socket.destroy();
+        return;
+      }
+      links.add(socket.setNoDelay(), { host, serial: certificate.serialNumber });
+    },
+  );
+  server.on('tlsClientError', (error, socket) => {
+    log.warn(
+      { from: socket.remoteAddress, detail: error.message },
+      'a connection to the agents\u2019 port was refused',
+    );
+    socket.destroy();
+  });
+  let version = identity.version();
+  const timer = setInterval(() => {
+    const now = identity.version();
+    if (now === version) return;
+    version = now;
+    try {
+      server.setSecureContext(identity.credentials());
+      links.endRevoked(identity.revoked());
+      log.info({ folder: identity.folder }, 'the identity was read again');
+    } catch (error) {
+      log.error({ err: error }, 'the new identity cannot be used; the one before stays');
+    }
+  }, IDENTITY_LOOK_MS);
+  server.once('close', () => clearInterval(timer));
+  return server;
+}
+
+/** What the certificate of an agent says. */
+interface Proven {
+  host: string;
+  serial: string;
 }
 
 /** All connections of agents. */
@@ -79,8 +133,14 @@ class Links {
     return this.#options;
   }
 
-  add(socket: Socket): void {
-    this.#all.add(new AgentLink(socket, this));
+  add(socket: Socket, proven: Proven | null = null): void {
+    this.#all.add(new AgentLink(socket, this, proven));
+  }
+
+  endRevoked(serials: ReadonlySet<string>): void {
+    for (const link of [...this.#all]) {
+      if (link.proven !== null && serials.has(link.proven.serial)) link.end('its certificate is revoked');
+    }
   }
 
   follow(leader: Leader): void {
@@ -155,7 +215,12 @@ class AgentLink {
   /** The state of which the agent was last sent its part. */
   #sent: ClusterState | null = null;
 
-  constructor(socket: Socket, links: Links) {
+  constructor(
+    socket: Socket,
+    links: Links,
+    /** Null: on this host's own socket. */
+    readonly proven: Proven | null,
+  ) {
     this.#socket = socket;
     this.#links = links;
     const { options } = links;
@@ -237,6 +302,13 @@ class AgentLink {
         this.#send({ type: 'welcome', version: LINK_VERSION });
         const versions = `the agent speaks link version ${message.version}, this coordinator ${LINK_VERSION_MIN} to ${LINK_VERSION}`;
         throw new ShoalError('SHOAL_E_FRAME', versions);
+      }
+      const { name } = message.host;
+      if (this.proven !== null && this.proven.host !== name) {
+        throw new ShoalError(
+          'SHOAL_E_UNAUTHORIZED',
+          `the certificate of ${this.proven.host} does not speak for ${name}`,
+        );
       }
       this.#hello = message;
       this.decide();

@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
+import { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { isLoopback, readToken } from './api/access.js';
 import { createFront } from './api/front.js';
@@ -24,6 +25,7 @@ With coordinators on several hosts:
   --name NAME         of this coordinator (default the hostname)
   --advertise URL     where the others reach the API (default http:// and --listen)
   --link HOST:PORT    where agents of other hosts dial as well
+  --identity DIR      certificate for it, by \`shoal cert coordinator\`; needed unless it is on loopback
   --advertise-link HOST:PORT  where they reach it (default --link)
 ${ETCD_FLAGS.map(([name, value, what]) => `  ${`--${name} ${value}`.padEnd(26)}  ${what}`).join('\n')}`;
 
@@ -33,6 +35,7 @@ interface Options {
   run: string;
   listen: Listen;
   link: Listen | null;
+  identity: Identity | null;
   candidate: Candidate;
   token: string | null;
 }
@@ -52,6 +55,7 @@ function readOptions(words: string[]): Options | null {
         name: { type: 'string', default: hostname() },
         advertise: { type: 'string' },
         link: { type: 'string' },
+        identity: { type: 'string' },
         'advertise-link': { type: 'string' },
         ...Object.fromEntries(ETCD_FLAGS.map(([flag]) => [flag, { type: 'string' } as const])),
         help: { type: 'boolean', default: false },
@@ -68,8 +72,9 @@ function readOptions(words: string[]): Options | null {
     throw usage(`--listen ${values.listen} is open to others than this host: give a --token-file`);
   }
   const link = typeof values.link === 'string' ? readListen('--link', values.link, usage) : null;
-  if (link !== null && !isLoopback(link.host)) {
-    throw usage(`--link ${values.link} is open to others than this host, who would be obeyed as agents`);
+  const identity = typeof values.identity === 'string' ? new Identity(values.identity) : null;
+  if (link !== null && identity === null && !isLoopback(link.host)) {
+    throw usage(`--link ${values.link} is open to others than this host: give an --identity`);
   }
   const api = String(values.advertise ?? `http://${values.listen}`);
   if (!URL.canParse(api)) throw usage(`--advertise must be an address such as http://10.0.0.1:7946, not ${api}`);
@@ -84,6 +89,7 @@ function readOptions(words: string[]): Options | null {
     run: String(values.run),
     listen,
     link,
+    identity,
     candidate: { name: String(values.name), api, link: typeof linkAddress === 'string' ? linkAddress : null },
     token,
   };
@@ -110,7 +116,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const { candidate, listen, token } = options;
   const store = openStore(options.store);
   const network = options.link === null ? {} : { network: options.link };
-  const link = await startLinkServer({ socket: options.socket, log, ...network });
+  const identity = options.identity === null ? {} : { identity: options.identity };
+  const link = await startLinkServer({ socket: options.socket, log, ...network, ...identity });
   const access = { token, loopback: isLoopback(listen.host) };
   const member = new Member({
     ...access,

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
@@ -10,6 +10,7 @@ import { addEtcdOptions } from './store.js';
 
 interface Options extends GlobalOptions, StoreSettings {
   link?: string;
+  identity?: string;
   advertise?: string;
   coordinator: string[];
   run: string;
@@ -40,6 +41,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--taint <name>', 'keeps components away that do not tolerate it; may be given again', append, [])
     .option('--zone <name>', 'zone of this host, over which components may be spread: the same as --label zone=<name>')
     .option('--link <host:port>', 'where agents of other hosts dial this coordinator')
+    .option('--identity <dir>', 'certificates for --link, by `shoal cert`: DIR/coordinator and DIR/agent')
     .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
     .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
     .option('--down', 'stop the instances too when it ends');
@@ -56,6 +58,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     const options = command.optsWithGlobals<Options>();
     const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
     const { link, advertise } = options;
+    const identity = options.identity === undefined ? undefined : resolve(options.identity);
     await runUp({
       io,
       signal,
@@ -67,9 +70,11 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
       cluster: [
         ...(link === undefined ? [] : ['--link', link]),
         ...(advertise === undefined ? [] : ['--advertise', advertise]),
+        ...(identity === undefined ? [] : ['--identity', join(identity, 'coordinator')]),
         ...etcdArguments(options),
       ],
       coordinators: options.coordinator,
+      ...(identity === undefined ? {} : { identity: join(identity, 'agent') }),
       labels: zone === undefined ? label : [...label, `zone=${zone}`],
       taints: taint,
       down,

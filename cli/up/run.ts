@@ -33,6 +33,8 @@ export interface UpOptions {
   cluster?: readonly string[];
   /** Coordinators of other hosts, HOST:PORT, that the agent tries as well. */
   coordinators?: readonly string[];
+  /** Folder of the agent's certificate for them. */
+  identity?: string;
   /** End the instances with the agent. */
   down: boolean;
   /** Compiled entry points. */
@@ -42,7 +44,7 @@ export interface UpOptions {
 /** Runs coordinator and agent until `signal`, restarting what dies; throws when one of them can never run here. */
 export async function runUp(options: UpOptions): Promise<void> {
   const { io, signal, json, data, run, tokenFile, listen, name, labels = [], taints = [], down, scripts } = options;
-  const { cluster = [], coordinators = [] } = options;
+  const { cluster = [], coordinators = [], identity } = options;
   const at = parseListen(listen);
   const token = await readToken(tokenFile);
   const client = new Client({ server: addressOf(at), ...(token === undefined ? {} : { token }) });
@@ -67,6 +69,7 @@ export async function runUp(options: UpOptions): Promise<void> {
   if (tokenFile !== undefined) coordinatorArgs.push('--token-file', tokenFile);
   const sockets = [socket, ...coordinators].flatMap((each) => ['--socket', each]);
   const agentArgs = [...sockets, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : [])];
+  if (identity !== undefined) agentArgs.push('--identity', identity);
   // In one word each: what begins with a hyphen is a value too, which the agent then refuses by name.
   agentArgs.push(...labels.map((label) => `--label=${label}`), ...taints.map((taint) => `--taint=${taint}`));
   const coordinator = new Supervisor(

@@ -1,0 +1,72 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PeerCertificate } from 'node:tls';
+import { ShoalError } from '../protocol/errors.js';
+
+export type Role = 'agent' | 'coordinator';
+
+/** The role of a part is the organisation in its certificate, its name the common name. */
+export const ORGANISATION: Record<Role, string> = { agent: 'shoal-agent', coordinator: 'shoal-coordinator' };
+
+/** The files of an identity folder. */
+export const FILES = { ca: 'ca.crt', certificate: 'own.crt', key: 'own.key', revoked: 'revoked' } as const;
+
+/** What TLS needs, in PEM. */
+export interface Credentials {
+  ca: string;
+  cert: string;
+  key: string;
+  minVersion: 'TLSv1.3';
+}
+
+/** The folder with which a part shows who it is and knows the others. Read anew each time: files may be replaced. */
+export class Identity {
+  constructor(readonly folder: string) {}
+
+  /** Throws SHOAL_E_USAGE with the file that is missing. */
+  credentials(): Credentials {
+    return {
+      ca: this.#read(FILES.ca),
+      cert: this.#read(FILES.certificate),
+      key: this.#read(FILES.key),
+      minVersion: 'TLSv1.3',
+    };
+  }
+
+  /** Serials, as Node writes them. */
+  revoked(): ReadonlySet<string> {
+    const text = this.#has(FILES.revoked) ? this.#read(FILES.revoked) : '';
+    return new Set(text.split('\n').filter((line) => line !== ''));
+  }
+
+  /** Changes with any of the files. */
+  version(): string {
+    return Object.values(FILES)
+      .map((name) => {
+        const { mtimeMs = 0, ino = 0 } = statSync(join(this.folder, name), { throwIfNoEntry: false }) ?? {};
+        return `${mtimeMs}:${ino}`;
+      })
+      .join(' ');
+  }
+
+  #has(name: string): boolean {
+    return statSync(join(this.folder, name), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  #read(name: string): string {
+    try {
+      return readFileSync(join(this.folder, name), 'utf8');
+    } catch (cause) {
+      const remedy = '`shoal cert` makes the folder on the host of the authority';
+      throw new ShoalError('SHOAL_E_USAGE', `the identity lacks a file: ${(cause as Error).message}; ${remedy}`, {
+        cause,
+      });
+    }
+  }
+}
+
+/** The name in the certificate when it is of that role; null otherwise. TLS has checked who signed it, and its dates. */
+export function nameOf(certificate: PeerCertificate, role: Role): string | null {
+  const { subject } = certificate as { subject?: PeerCertificate['subject'] };
+  return subject?.O === ORGANISATION[role] && typeof subject.CN === 'string' ? subject.CN : null;
+}
