@@ -17,6 +17,7 @@ import { addMode } from './commands/mode.js';
 import { addScale } from './commands/scale.js';
 import { addSimulate } from './commands/simulate.js';
 import { addStore } from './commands/store.js';
+import { addToken } from './commands/token.js';
 import { addTop } from './commands/top.js';
 import { addUp } from './commands/up.js';
 import { addVersion } from './commands/version.js';
@@ -81,6 +82,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   addSimulate(program, io);
   addStore(program, io);
   addIdentity(program, io);
+  addToken(program, io);
   addDoctor(program, io);
   addCompletion(program, io);
   addHelp(program, io);

@@ -4,8 +4,9 @@ import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
-import { isLoopback, readToken } from './api/access.js';
+import { type Access, isLoopback, readToken } from './api/access.js';
 import { createFront } from './api/front.js';
+import { Tokens } from './api/tokens.js';
 import { createEventLog } from './events.js';
 import { type Listen, startLinkServer } from './link-server.js';
 import { Member } from './member.js';
@@ -20,6 +21,7 @@ const USAGE = `usage: shoal-coordinator [--data DIR] [--socket PATH] [--listen H
   --socket PATH       Unix socket that agents dial (default /run/shoal/coordinator.sock)
   --listen HOST:PORT  HTTP API (default 127.0.0.1:7946)
   --token-file FILE   bearer token that every request must carry; needed unless it listens on loopback
+  --tokens FILE       tokens with roles, by \`shoal token create\`; instead of --token-file or beside it
   --run DIR           state folder of the agent on this host, for logs (default /run/shoal)
 With coordinators on several hosts:
   --name NAME         of this coordinator (default the hostname)
@@ -37,7 +39,7 @@ interface Options {
   link: Listen | null;
   identity: Identity | null;
   candidate: Candidate;
-  token: string | null;
+  access: Access;
 }
 
 function readOptions(words: string[]): Options | null {
@@ -51,6 +53,7 @@ function readOptions(words: string[]): Options | null {
         socket: { type: 'string', default: '/run/shoal/coordinator.sock' },
         listen: { type: 'string', default: '127.0.0.1:7946' },
         'token-file': { type: 'string' },
+        tokens: { type: 'string' },
         run: { type: 'string', default: '/run/shoal' },
         name: { type: 'string', default: hostname() },
         advertise: { type: 'string' },
@@ -68,8 +71,9 @@ function readOptions(words: string[]): Options | null {
   const listen = readListen('--listen', String(values.listen), usage);
   const tokenFile = values['token-file'];
   const token = typeof tokenFile === 'string' ? readToken(tokenFile) : null;
-  if (token === null && !isLoopback(listen.host)) {
-    throw usage(`--listen ${values.listen} is open to others than this host: give a --token-file`);
+  const tokens = typeof values.tokens === 'string' ? new Tokens(values.tokens) : null;
+  if (token === null && tokens === null && !isLoopback(listen.host)) {
+    throw usage(`--listen ${values.listen} is open to others than this host: give a --token-file or --tokens`);
   }
   const link = typeof values.link === 'string' ? readListen('--link', values.link, usage) : null;
   const identity = typeof values.identity === 'string' ? new Identity(values.identity) : null;
@@ -91,7 +95,7 @@ function readOptions(words: string[]): Options | null {
     link,
     identity,
     candidate: { name: String(values.name), api, link: typeof linkAddress === 'string' ? linkAddress : null },
-    token,
+    access: { token, loopback: isLoopback(listen.host), ...(tokens === null ? {} : { tokens }) },
   };
 }
 
@@ -113,12 +117,11 @@ async function run(options: Options, log: Logger): Promise<void> {
       stopped.abort();
     });
   }
-  const { candidate, listen, token } = options;
+  const { candidate, listen, access } = options;
   const store = openStore(options.store);
   const network = options.link === null ? {} : { network: options.link };
   const identity = options.identity === null ? {} : { identity: options.identity };
   const link = await startLinkServer({ socket: options.socket, log, ...network, ...identity });
-  const access = { token, loopback: isLoopback(listen.host) };
   const member = new Member({
     ...access,
     store,

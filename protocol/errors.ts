@@ -10,6 +10,7 @@ export const ERRORS = {
   SHOAL_E_BODY_TOO_LARGE: { status: 413, exitCode: 2, title: 'The request body is too large' },
   SHOAL_E_NAME: { status: 400, exitCode: 2, title: 'The name is not valid' },
   SHOAL_E_UNAUTHORIZED: { status: 401, exitCode: 4, title: 'A valid token is needed' },
+  SHOAL_E_ROLE: { status: 403, exitCode: 4, title: 'The token does not allow this' },
   SHOAL_E_NOT_FOUND: { status: 404, exitCode: 3, title: 'No such thing' },
   SHOAL_E_CONFLICT: { status: 409, exitCode: 4, title: 'Refused in the present state' },
   SHOAL_E_NOT_LEADER: { status: 503, exitCode: 5, title: 'This coordinator does not lead' },

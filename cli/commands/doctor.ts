@@ -1,8 +1,12 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
+import type { ClusterView } from '../../protocol/http.js';
+import { apiPath, Client } from '../client.js';
 import { type Io, printJson, printLines } from '../io.js';
 import { type Finding, renderFindings } from '../render/doctor.js';
 import { examples, type GlobalOptions } from '../session.js';
+
+const STORE_MS_MAX = 2_000;
 
 export function addDoctor(program: Command, io: Io): void {
   program
@@ -17,8 +21,8 @@ export function addDoctor(program: Command, io: Io): void {
       ])}\n\nExit code 6 when something required is missing.`,
     )
     .action(async (_options: unknown, command: Command) => {
-      const { json } = command.optsWithGlobals<GlobalOptions>();
-      const findings = await probe();
+      const { json, server } = command.optsWithGlobals<GlobalOptions>();
+      const findings = [...(await probe()), ...(await storeFindings(server))];
       if (json) printJson(io, findings);
       else printLines(io, renderFindings(findings, io.paint));
       const missing = findings.filter((finding) => finding.required && !finding.met);
@@ -26,6 +30,30 @@ export function addDoctor(program: Command, io: Io): void {
         throw new ShoalError('SHOAL_E_HOST', `this host lacks ${missing.map((finding) => finding.what).join('; ')}`);
       }
     });
+}
+
+/** Of the coordinator's store; nothing where no coordinator answers, or only to those with a token. */
+async function storeFindings(server: string): Promise<Finding[]> {
+  let view: Partial<ClusterView>;
+  try {
+    view = await new Client({ server }).json<Partial<ClusterView>>('GET', apiPath('cluster'), {
+      timeoutMs: STORE_MS_MAX,
+    });
+  } catch {
+    return [];
+  }
+  const { store, role } = view;
+  if (store === undefined) return [];
+  return [
+    {
+      id: 'store',
+      what: "the coordinator's store answers",
+      met: store.reachable,
+      required: false,
+      found: `${store.engine}, ${store.detail}; the coordinator ${role}`,
+      remedy: 'until it does, nothing is planned or changed: start etcd, or see what keeps this host from reaching it',
+    },
+  ];
 }
 
 /** Loaded here only: it brings the native addon with it, which no other command needs. */

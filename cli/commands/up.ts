@@ -11,6 +11,7 @@ import { addEtcdOptions } from './store.js';
 interface Options extends GlobalOptions, StoreSettings {
   link?: string;
   identity?: string;
+  tokens?: string;
   advertise?: string;
   coordinator: string[];
   run: string;
@@ -41,6 +42,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--taint <name>', 'keeps components away that do not tolerate it; may be given again', append, [])
     .option('--zone <name>', 'zone of this host, over which components may be spread: the same as --label zone=<name>')
     .option('--link <host:port>', 'where agents of other hosts dial this coordinator')
+    .option('--tokens <file>', 'tokens with roles for the API, by `shoal token create`')
     .option('--identity <dir>', 'certificates for --link, by `shoal cert`: DIR/coordinator and DIR/agent')
     .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
     .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
@@ -71,6 +73,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
         ...(link === undefined ? [] : ['--link', link]),
         ...(advertise === undefined ? [] : ['--advertise', advertise]),
         ...(identity === undefined ? [] : ['--identity', join(identity, 'coordinator')]),
+        ...(options.tokens === undefined ? [] : ['--tokens', resolve(options.tokens)]),
         ...etcdArguments(options),
       ],
       coordinators: options.coordinator,

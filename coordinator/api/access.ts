@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { ShoalError } from '../../protocol/errors.js';
+import { type Caller, mayDo, roleFor, type Tokens } from './tokens.js';
 
 const TOKEN_LENGTH_MIN = 16;
 
@@ -28,10 +29,12 @@ export function assertToken(token: string, header: string | undefined): void {
   const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? '';
   const digest = (text: string) => createHash('sha256').update(text).digest();
   if (timingSafeEqual(digest(given), digest(token))) return;
-  throw new ShoalError(
-    'SHOAL_E_UNAUTHORIZED',
-    'send `Authorization: Bearer TOKEN`; the shoal command takes --token-file',
-  );
+  throw unauthorized();
+}
+
+function unauthorized(): ShoalError {
+  const remedy = 'send `Authorization: Bearer TOKEN`; the shoal command takes --token-file';
+  return new ShoalError('SHOAL_E_UNAUTHORIZED', remedy);
 }
 
 /**
@@ -49,17 +52,43 @@ export function isLoopback(address: string): boolean {
 }
 
 export interface Access {
-  /** Needed by every request but /healthz; null: no token, which only a loopback listener may do. */
+  /** A token that may do everything; null: none. Without any token only a loopback listener may answer. */
   token: string | null;
+  /** Callers with roles. */
+  tokens?: Tokens;
   /** Whether it listens on loopback alone. */
   loopback: boolean;
 }
 
-/** Throws SHOAL_E_UNAUTHORIZED when the request may not be answered. */
-export function assertAccess(
-  { token, loopback }: Access,
-  request: { url?: string | undefined; headers: IncomingHttpHeaders },
-): void {
-  if (loopback) assertHostHeader(request.headers.host);
-  if (token !== null && request.url !== '/healthz') assertToken(token, request.headers.authorization);
+/** Whoever asks where no token is needed. */
+export const ANYBODY: Caller = { name: 'local', role: 'admin' };
+
+/**
+ * Who asks. Throws SHOAL_E_UNAUTHORIZED when that is nobody who may ask at all, SHOAL_E_ROLE when it is somebody who may not
+ * do this.
+ */
+export function assertAccess(access: Access, request: AccessRequest): Caller {
+  if (access.loopback) assertHostHeader(request.headers.host);
+  const path = request.url?.split('?')[0] ?? '';
+  if (path === '/healthz') return ANYBODY;
+  const caller = callerOf(access, request.headers.authorization);
+  const needed = roleFor(request.method ?? 'GET', path);
+  if (mayDo(caller, needed)) return caller;
+  throw new ShoalError('SHOAL_E_ROLE', `${caller.name} may ${caller.role}; this needs a token of role ${needed}`);
+}
+
+interface AccessRequest {
+  method?: string | undefined;
+  url?: string | undefined;
+  headers: IncomingHttpHeaders;
+}
+
+function callerOf({ token, tokens }: Access, header: string | undefined): Caller {
+  if (token === null && tokens === undefined) return ANYBODY;
+  const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? '';
+  const found = tokens?.find(given) ?? null;
+  if (found !== null) return found;
+  if (token === null) throw unauthorized();
+  assertToken(token, header);
+  return { name: 'token-file', role: 'admin' };
 }

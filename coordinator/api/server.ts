@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -5,7 +6,7 @@ import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { Coordinator } from '../loop.js';
-import { type Access, assertAccess } from './access.js';
+import { type Access, ANYBODY, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
@@ -15,6 +16,7 @@ import { knownEventRoutes } from './known-events.js';
 import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
 import { sendProblem } from './problem.js';
+import { type Caller, roleFor } from './tokens.js';
 
 export interface ApiOptions extends Access {
   coordinator: Coordinator;
@@ -49,8 +51,21 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     measured: coordinator.measured,
   });
 
+  /** Who asks, and for the audit log who has asked. */
+  const callers = new WeakMap<IncomingMessage, Caller>();
   server.addHook('onRequest', async (request) => {
-    assertAccess(options, request);
+    callers.set(request.raw, assertAccess(options, request));
+  });
+  server.addHook('onResponse', async ({ raw, method, url }, reply) => {
+    const caller = callers.get(raw);
+    if (caller === undefined || roleFor(method, '') === 'read') return;
+    const { name: who, role } = caller;
+    const { statusCode: status } = reply;
+    options.log.info({ audit: true, who, role, method, url, status }, 'a change was asked for');
+    if (caller === ANYBODY) return;
+    const message = `${who} (${role}): ${method} ${url}: ${status}`;
+    const nothing = { app: '', component: '', instance: '' };
+    coordinator.events.append({ atMs: coordinator.now(), ...nothing, kind: 'audit', message });
   });
   server.setErrorHandler(async (error, request, reply) => {
     const status = (error as { status?: number }).status ?? 500;
@@ -68,7 +83,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       openapi: '3.1.0',
       info: { title: 'Shoal coordinator', version, description: 'Apps, components, instances and hosts of a cluster.' },
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
-      security: token === null ? [] : [{ token: [] }],
+      security: token === null && options.tokens === undefined ? [] : [{ token: [] }],
     },
   });
   await server.register(
