@@ -7,7 +7,7 @@ import { startLinkServer } from '../../coordinator/link-server.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { newsOf, toWire } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+import { LINK_VERSION, LINK_VERSION_MIN, type ToAgent } from '../../protocol/link.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
@@ -142,3 +142,19 @@ t.test('who breaks the protocol is disconnected and disturbs no other', async (t
   t.pass('an agent of the same host takes over');
   second.end();
 });
+
+t.test(
+  'an agent of the version before is welcomed in it; one of a later term than the leader is not taken',
+  async (t) => {
+    const { rig, socket } = await withLink(t);
+    const old = new FakeAgent(socket);
+    old.send({ type: 'hello', version: LINK_VERSION_MIN, host: { ...HOST, name: 'old' }, revision: 0 });
+    await old.until((messages) => messages.length >= 2);
+    t.match(old.messages[0], { type: 'welcome', version: LINK_VERSION_MIN, term: rig.coordinator.term });
+    const ahead = new FakeAgent(socket);
+    ahead.send({ type: 'hello', version: LINK_VERSION, host: HOST, revision: 0, term: rig.coordinator.term + 1 });
+    await ahead.closed;
+    t.same(ahead.messages, []);
+    old.end();
+  },
+);

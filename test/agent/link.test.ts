@@ -1,0 +1,164 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import { Coordinators, jittered, parseAddress } from '../../agent/coordinators.js';
+import { Fence } from '../../agent/fence.js';
+import { Link } from '../../agent/link.js';
+import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { type Desired, type Hello, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+
+const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
+const desired = (revision: number): Desired => ({ revision, apps: {}, instances: [], shards: {} });
+
+const folder = await mkdtemp(join(tmpdir(), 'shoal-agent-link-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
+
+interface FakeCoordinator {
+  path: string;
+  hellos: Hello[];
+  /** How many connections have ended. */
+  ended: () => number;
+}
+
+/** A coordinator that says to each hello what `answer` gives for it. */
+async function coordinator(
+  t: { teardown(action: () => void): void },
+  name: string,
+  answer: (hello: Hello) => ToAgent[],
+): Promise<FakeCoordinator> {
+  const hellos: Hello[] = [];
+  const sockets = new Set<Socket>();
+  let ended = 0;
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    const reader = new FrameReader();
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      ended += 1;
+    });
+    socket.on('data', (chunk: Buffer) => {
+      for (const message of reader.push(chunk) as { type: string }[]) {
+        if (message.type !== 'hello') continue;
+        hellos.push(message as Hello);
+        for (const each of answer(message as Hello)) socket.write(encodeFrame(each));
+      }
+    });
+  });
+  const path = join(folder, `${name}.sock`);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return { path, hellos, ended: () => ended };
+}
+
+async function agent(t: { teardown(action: () => void): void }, coordinators: readonly string[], termFile: string) {
+  const applied: number[] = [];
+  const fence = await Fence.open(join(folder, termFile));
+  const link = new Link({
+    coordinators,
+    host: HOST,
+    agent: {
+      applied: 0,
+      apply: async ({ revision }: Desired) => {
+        applied.push(revision);
+      },
+      report: async () => ({ instances: [], events: [], ports: [] }),
+      keep: () => undefined,
+      onChange: () => undefined,
+    },
+    fence,
+    log: pino({ level: 'silent' }),
+  });
+  t.teardown(() => link.close());
+  link.start();
+  return { applied, link };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+t.test(
+  'whoever leads with a lower term than one before is not obeyed, also after a restart of the agent',
+  async (t) => {
+    let term = 5;
+    let revision = 1;
+    const leader = await coordinator(t, 'leader', ({ version }) => [
+      { type: 'welcome', version, term },
+      { type: 'desired', desired: desired(revision), term },
+    ]);
+    const first = await agent(t, [leader.path], 'fence.json');
+    await until(() => first.applied.length === 1);
+    first.link.close();
+
+    term = 4;
+    revision = 2;
+    const second = await agent(t, [leader.path], 'fence.json');
+    await until(() => leader.ended() >= 3);
+    t.equal(leader.hellos.at(-1)?.term, 5);
+    t.same(second.applied, [], 'a deposed leader has no effect');
+    term = 6;
+    await until(() => second.applied.length === 1);
+    t.same(second.applied, [2]);
+  },
+);
+
+t.test('an agent speaks the version of an older coordinator, and none that is unknown', async (t) => {
+  const old = await coordinator(t, 'old', ({ version }) =>
+    version === LINK_VERSION - 1
+      ? [
+          { type: 'welcome', version },
+          { type: 'desired', desired: desired(7) },
+        ]
+      : [{ type: 'welcome', version: LINK_VERSION - 1 }],
+  );
+  const { applied } = await agent(t, [old.path], 'old.json');
+  await until(() => applied.length === 1);
+  t.same(
+    old.hellos.map(({ version }) => version),
+    [LINK_VERSION, LINK_VERSION - 1],
+  );
+  const later = await coordinator(t, 'later', () => [{ type: 'welcome', version: LINK_VERSION + 9 }]);
+  const other = await agent(t, [later.path], 'later.json');
+  await until(() => later.hellos.length === 2);
+  t.ok(later.hellos.every(({ version }) => version === LINK_VERSION));
+  t.same(other.applied, []);
+});
+
+t.test('one that does not lead says who does, or the others are tried in turns', async (t) => {
+  const mute = await coordinator(t, 'mute', () => [{ type: 'elsewhere', link: null }]);
+  const leads = await coordinator(t, 'leads', ({ version }) => [
+    { type: 'welcome', version, term: 1 },
+    { type: 'desired', desired: desired(1), term: 1 },
+  ]);
+  const { applied } = await agent(t, [mute.path, leads.path], 'turns.json');
+  await until(() => applied.length === 1);
+
+  const addresses = ['/run/a', '10.0.0.1:7947', '[::1]:7947'].map(parseAddress);
+  const coordinators = new Coordinators(addresses);
+  const told = { host: '10.0.0.9', port: 1 };
+  t.same(coordinators.take(), { path: '/run/a' });
+  coordinators.tell('10.0.0.9:1');
+  t.same([coordinators.take(), coordinators.take(), coordinators.take()], [told, ...addresses.slice(1)]);
+  // Nobody may send an agent to a file of its own host.
+  coordinators.tell('/tmp/evil');
+  t.same(coordinators.take(), addresses[0]);
+  coordinators.tell('nonsense');
+  t.same(coordinators.take(), addresses[1]);
+  for (const wrong of ['', 'host', 'host:0', 'host:70000', 'a b:1'])
+    t.throws(() => parseAddress(wrong), { code: 'SHOAL_E_USAGE' });
+  t.throws(() => new Coordinators([]), { code: 'SHOAL_E_USAGE' });
+  t.equal(
+    jittered(100, () => 0),
+    50,
+  );
+  t.equal(
+    jittered(100, () => 1),
+    100,
+  );
+});
