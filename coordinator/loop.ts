@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { toShoalError } from '../protocol/errors.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
@@ -92,11 +92,17 @@ export class Coordinator {
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
     const term = await options.store.campaign(options.candidate, options.signal);
     options.events.beginTerm(term);
-    const coordinator = new Coordinator(options, await loadCluster(options.store), term);
-    const keys = Object.keys(coordinator.state.targets);
-    await coordinator.decisions.load(options.store, keys, options.log);
-    coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
-    return coordinator;
+    try {
+      const coordinator = new Coordinator(options, await loadCluster(options.store), term);
+      const keys = Object.keys(coordinator.state.targets);
+      await coordinator.decisions.load(options.store, keys, options.log);
+      coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
+      if (options.store.leads(term)) return coordinator;
+    } catch (error) {
+      if (options.store.leads(term)) throw error;
+    }
+    // While it was read somebody else may have written: what was read is of several moments, and says nothing.
+    throw new ShoalError('SHOAL_E_NOT_LEADER', 'the leadership was lost while the store was read');
   }
 
   get state(): ClusterState {
