@@ -41,8 +41,10 @@ export interface LatencySink {
 }
 
 /** What an instance's work is judged by, and when it was heard. */
-export interface Work extends Pick<Sample, 'cpuSeconds' | 'finished' | 'busyMs' | 'heat' | 'called'> {
+export interface Work extends Pick<Sample, 'cpuSeconds' | 'finished' | 'heat' | 'called'> {
   atMs: number;
+  /** NaN: not counted. */
+  busyMs: number;
 }
 
 /**
@@ -161,13 +163,12 @@ export class HostSamples {
     if (!this.has(row)) return undefined;
     const start = row * ROW;
     const counts = this.#counts[row];
-    const busyMs = this.#numbers[start + BUSY_MS] as number;
     const work: Work = {
       atMs: this.#numbers[start + HEARD_AT] as number,
       cpuSeconds: this.#numbers[start + CPU_SECONDS] as number,
       finished: this.#numbers[start + FINISHED] as number,
+      busyMs: this.#numbers[start + BUSY_MS] as number,
     };
-    if (!Number.isNaN(busyMs)) work.busyMs = busyMs;
     if (counts?.heat !== undefined) work.heat = counts.heat;
     if (counts?.called !== undefined) work.called = counts.called;
     return work;
@@ -175,16 +176,17 @@ export class HostSamples {
 
   /** For people; what the loop needs is asked for by itself. */
   sample(row: number): Sample | undefined {
-    const work = this.work(row);
-    if (work === undefined) return undefined;
-    const { atMs: _, ...counted } = work;
+    if (!this.has(row)) return undefined;
     const start = row * ROW;
     const fields = Object.fromEntries(SAMPLE_FIELDS.map((field, i) => [field, this.#numbers[start + i] as number]));
-    const { busyMs: _busy, ...numbers } = fields as Record<Field, number>;
+    const { busyMs, ...numbers } = fields as Record<Field, number>;
+    const { heat, called } = this.#counts[row] ?? {};
     return {
       ...numbers,
       latencyBuckets: Array.from(this.#numbers.subarray(start + LATENCY_AT, start + HEARD_AT)),
-      ...counted,
+      ...(Number.isNaN(busyMs) ? {} : { busyMs }),
+      ...(heat === undefined ? {} : { heat }),
+      ...(called === undefined ? {} : { called }),
     };
   }
 }

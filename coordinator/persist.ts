@@ -27,12 +27,16 @@ export function differences(before: ClusterState, after: ClusterState): StoreOpe
     const from = before[part] as Readonly<Record<string, unknown>>;
     const to = after[part] as Readonly<Record<string, unknown>>;
     if (from === to) continue;
-    for (const [key, value] of Object.entries(to)) {
-      if (!Object.hasOwn(from, key) || from[key] !== value) batch.push({ kind: 'put', key: PARTS[part] + key, value });
+    let kept = 0;
+    for (const key of Object.keys(to)) {
+      const value = to[key];
+      const isNew = !Object.hasOwn(from, key);
+      if (!isNew) kept += 1;
+      if (isNew || from[key] !== value) batch.push({ kind: 'put', key: PARTS[part] + key, value });
     }
-    for (const key of Object.keys(from)) {
-      if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: PARTS[part] + key });
-    }
+    const known = Object.keys(from);
+    if (known.length === kept) continue;
+    for (const key of known) if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: PARTS[part] + key });
   }
   batch.push(...instanceDifferences(before.instances, after.instances));
   if (batch.length > 0 || before.revision !== after.revision) {

@@ -4,7 +4,7 @@ import { type Announced, announcedCpu, announcedIn, learnable } from './announce
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
 import { type ComponentModel, learnedCosts } from './brain/component-model.js';
-import { type Demand, NO_DEMAND } from './brain/demand.js';
+import { copyDemand, type Demand, NO_DEMAND } from './brain/demand.js';
 import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
 import { type DemandForecaster, type ForecastPoint, forecastDemand, observeDemand } from './brain/forecast/index.js';
 import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
@@ -155,7 +155,7 @@ function decide(
   const taken = takeIn(sums, memory.latencies, tick.silent);
   const ready = taken.ready?.count === 0 ? null : taken.ready;
   if (ready !== null) {
-    Object.assign(memory.demand, taken.demand);
+    copyDemand(taken.demand, memory.demand);
   }
   const target = own(state.targets, key);
   if (target === undefined) return { node, memory, plan: null, input: null };
@@ -167,7 +167,7 @@ function decide(
     observeDemand(forecaster, null);
     return { node, memory, plan: null, input: null };
   }
-  if (resting) Object.assign(memory.demand, NO_DEMAND);
+  if (resting) copyDemand(NO_DEMAND, memory.demand);
   const { demand } = memory;
   learnRatios(model.calls, demand.requestsPerSecond, ratesOf(callers, calling), stepSeconds);
   const seen: Seen = {

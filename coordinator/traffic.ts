@@ -63,10 +63,9 @@ interface ShardTraffic {
 }
 
 /** The last sample that was looked at, as far as it is needed, and what was learned until then. Changed in place. */
-interface InstanceTraffic {
+interface InstanceTraffic extends Work {
   /** Of the last turn in which it was looked at. */
   lookedAtMs: number;
-  work: Work;
   latencyMs: number | null;
   utilisation: number;
 }
@@ -164,11 +163,13 @@ function lookAt(
     if (work === undefined) continue;
     const its = known.instances.get(instance.id);
     if (its === undefined) {
-      known.instances.set(instance.id, { lookedAtMs: nowMs, work, latencyMs: null, utilisation: 0 });
+      known.instances.set(instance.id, { ...work, lookedAtMs: nowMs, latencyMs: null, utilisation: 0 });
       continue;
     }
     its.lookedAtMs = nowMs;
-    if (its.work.atMs < work.atMs) learn(its, work, instance.size.cpu, component.calls, sums);
+    if (its.atMs >= work.atMs) continue;
+    learn(its, work, instance.size.cpu, component.calls, sums);
+    goOnFrom(its, work);
   }
   for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
@@ -194,28 +195,37 @@ function newSums(): { heat: Float64Array; calls: Float64Array } {
 
 /** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
 function learn(its: InstanceTraffic, work: Work, sizeCpu: number, mayCall: readonly string[], sums: Sums): void {
-  const before = its.work;
-  its.work = work;
   const { cpuSeconds, finished, busyMs, heat, called } = work;
-  if (cpuSeconds < before.cpuSeconds || finished < before.finished) {
+  if (cpuSeconds < its.cpuSeconds || finished < its.finished) {
     its.latencyMs = null;
     its.utilisation = 0;
     return;
   }
-  const seconds = (work.atMs - before.atMs) / 1_000;
-  const cpu = (cpuSeconds - before.cpuSeconds) / seconds;
-  if (sums.shards !== null) addHeat(before, heat ?? [], cpu, seconds, sums.shards);
+  const seconds = (work.atMs - its.atMs) / 1_000;
+  const cpu = (cpuSeconds - its.cpuSeconds) / seconds;
+  if (sums.shards !== null) addHeat(its, heat ?? [], cpu, seconds, sums.shards);
   // By the manifest's names: what a process makes up leaves no trace.
   for (const name of mayCall) {
-    const rate = Math.max(0, (own(called ?? {}, name) ?? 0) - (own(before.called ?? {}, name) ?? 0)) / seconds;
+    const rate = Math.max(0, (own(called ?? {}, name) ?? 0) - (own(its.called ?? {}, name) ?? 0)) / seconds;
     sums.called.set(name, (sums.called.get(name) ?? 0) + rate);
   }
   const share = 1 - Math.exp((-seconds * 1_000) / PACE_MS);
   its.utilisation += share * (cpu / Math.max(1e-3, sizeCpu) - its.utilisation);
-  const calls = finished - before.finished;
-  if (calls < CALLS_MIN || busyMs === undefined || before.busyMs === undefined) return;
-  const mean = Math.max(0, busyMs - before.busyMs) / calls;
+  const calls = finished - its.finished;
+  const busy = busyMs - its.busyMs;
+  if (calls < CALLS_MIN || Number.isNaN(busy)) return;
+  const mean = Math.max(0, busy) / calls;
   its.latencyMs = its.latencyMs === null ? mean : its.latencyMs + share * (mean - its.latencyMs);
+}
+
+/** The next look counts from this sample. */
+function goOnFrom(its: InstanceTraffic, { atMs, cpuSeconds, finished, busyMs, heat, called }: Work): void {
+  its.atMs = atMs;
+  its.cpuSeconds = cpuSeconds;
+  its.finished = finished;
+  its.busyMs = busyMs;
+  if (heat !== undefined || its.heat !== undefined) its.heat = heat ?? [];
+  if (called !== undefined || its.called !== undefined) its.called = called ?? {};
 }
 
 /** The instance's CPU, split by the work that calls did on each of its shards. */

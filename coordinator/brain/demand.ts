@@ -24,3 +24,15 @@ export const NO_DEMAND: Demand = {
   outstanding: 0,
   memoryBytes: 0,
 };
+
+/** Into what is there: there is one for each component and a tick each second. */
+export function copyDemand(from: Demand, to: Demand): void {
+  to.cpu = from.cpu;
+  to.requestsPerSecond = from.requestsPerSecond;
+  to.finishedPerSecond = from.finishedPerSecond;
+  to.failedPerSecond = from.failedPerSecond;
+  to.ioReadBytesPerSecond = from.ioReadBytesPerSecond;
+  to.ioWriteBytesPerSecond = from.ioWriteBytesPerSecond;
+  to.outstanding = from.outstanding;
+  to.memoryBytes = from.memoryBytes;
+}
