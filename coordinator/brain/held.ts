@@ -30,7 +30,7 @@ export function hold(held: Held, atMs: number, value: number, sinceMs: number): 
   // In the place of what is outdone: a list that is first cut would be allocated anew.
   held[end] = atMs;
   held[end + 1] = value;
-  held.length = end + PAIR;
+  if (held.length > end + PAIR) held.length = end + PAIR;
 }
 
 /** Forgets the values up to `sinceMs`. */
