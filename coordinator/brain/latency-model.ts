@@ -14,7 +14,7 @@ export interface LatencyModel {
   /** Of the time over which latency is judged. */
   load: number;
   weight: number;
-  /** Latency seen of late, above what the curve says. Ms; below 0: under it. */
+  /** Latency seen of late, above what the curve says and chance explains. Ms; below 0: under it. */
   lately: number;
 }
 
@@ -60,7 +60,7 @@ export function learnLatency(
   allotment: Allotment,
   seconds: number,
   prior: Prior,
-  calls = CALLS_KNOWN,
+  seen: { calls: number; percentile: number } = { calls: CALLS_KNOWN, percentile: 99 },
 ): LatencyModel {
   const allotted = allotment.count * allotment.cpu;
   if (!(allotted > 0)) return model;
@@ -77,12 +77,23 @@ export function learnLatency(
   const x = model.load / model.weight;
   const { a, b } = solveFit(model.fit, prior);
   const said = a + b * x;
+  const { calls, percentile } = seen;
   // One call says nothing of a tail.
   const told = Math.min(1, Math.max(0, (calls - 1) / (CALLS_KNOWN - 1)));
-  // Of few calls most of what is seen is chance, which fades.
-  model.lately = model.fit.weight > 0 ? model.lately + share * (told * (latencyMs - said) - model.lately) : 0;
+  const beyond = latencyMs - said;
+  const believed = Math.sign(beyond) * Math.max(0, Math.abs(beyond) - said * chanceOf(percentile, calls));
+  model.lately = model.fit.weight > 0 ? model.lately + share * (told * believed - model.lately) : 0;
   learnFit(model.fit, 1, x, latencyMs, seconds, prior, told);
   return model;
+}
+
+/**
+ * Standard deviation of the percentile of so many exponential times, as a share of it: √(p(1 − p)/n) over the density there
+ * (Mosteller, Annals of Mathematical Statistics 17 (1946) 377).
+ */
+function chanceOf(percentile: number, calls: number): number {
+  const beyond = 1 - Math.min(0.9999, percentile / 100);
+  return Math.sqrt((1 - beyond) / (beyond * Math.max(1, calls))) / Math.log(1 / beyond);
 }
 
 /** Null before any latency was seen, and for other objectives. */

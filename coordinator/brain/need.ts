@@ -64,7 +64,7 @@ function leastCpu({ curve, basis, utilisation }: Aim, { cpu, upperCpu, floorCpu 
   return Math.max(floorCpu, upperCpu / SATURATED, byCurve ? 0 : cpu / utilisation);
 }
 
-/** Cores that each of `count` instances needs; null when the largest size does not suffice. */
+/** Cores that each of `count` instances needs; null when the largest size does not keep the objective. */
 export function sizeFor(aim: Aim, load: Load, count: number): number | null {
   const { component, curve } = aim;
   const { min, max } = component.size.cpu;
@@ -73,9 +73,13 @@ export function sizeFor(aim: Aim, load: Load, count: number): number | null {
   if (component.objective.kind !== 'latency' || curve === null) {
     return clamp(floor, min, max);
   }
-  const bound = aim.boundMs ?? component.objective.targetMs * BOUND_SHARE;
+  const { targetMs } = component.objective;
+  const bound = aim.boundMs ?? targetMs * BOUND_SHARE;
   const size = sizeForLatency(curve, bound, load.cpu, count, { min: clamp(floor, min, max), max });
-  return size === null ? null : Math.max(size, clamp(floor, min, max));
+  if (size !== null) return Math.max(size, clamp(floor, min, max));
+  // What is to spare is for sizes: another instance would cost far more than it is worth.
+  const holds = aim.basis !== 'not-cpu' && sizeForLatency(curve, targetMs, load.cpu, count, { min: max, max }) !== null;
+  return holds ? max : null;
 }
 
 /** Cores that the load needs in `count` instances, were there no largest size. */

@@ -93,7 +93,7 @@ export function sense(model: ComponentModel, seen: Seen): Sensed {
       allotment,
       stepSeconds,
       latencyPrior(objective.percentile, costCpu, latencyMs),
-      seen.latencyCalls,
+      seen.latencyCalls === undefined ? undefined : { calls: seen.latencyCalls, percentile: objective.percentile },
     );
   }
   learnNext(model.next, demandCpu, stepSeconds, coveredShare(objective));

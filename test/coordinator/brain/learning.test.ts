@@ -144,7 +144,10 @@ t.test(
       }
       window.advance(counts);
       const demandCpu = perSecond * costCpu;
-      learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, window.calls);
+      learnLatency(model, tailMs(window.sum, 99), { demandCpu, count: 1, cpu }, 1, prior, {
+        calls: window.calls,
+        percentile: 99,
+      });
       const curve = learnedCurve(model, objective, costCpu);
       cpu = curve === null ? cpu : (sizeForLatency(curve, 47.5, demandCpu, 1, { min: 0.1, max: 1 }) ?? 1);
       if (second > 600) sizes.push(cpu);
