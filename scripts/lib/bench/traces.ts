@@ -4,6 +4,8 @@ import { join } from 'node:path';
 /** A real series of demand, one value a step. */
 export interface Trace {
   name: string;
+  /** Of the first row. */
+  startSeconds: number;
   stepSeconds: number;
   /** Null where the file has no row for a step. */
   values: (number | null)[];
@@ -43,5 +45,5 @@ function parse(file: string, lines: readonly string[]): Trace {
     while (values.length < step) values.push(null);
     values[step] = value;
   }
-  return { name: file.replace('.csv', ''), stepSeconds, values };
+  return { name: file.replace('.csv', ''), startSeconds: first.time, stepSeconds, values };
 }
