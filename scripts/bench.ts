@@ -11,6 +11,7 @@ import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
+import { benchFabricIdle } from './lib/bench/fabric-idle.js';
 import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
@@ -32,6 +33,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   fabric: () => benchFabric(),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
+  'fabric-idle': () => benchFabricIdle(),
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
