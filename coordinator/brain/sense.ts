@@ -118,3 +118,8 @@ const VALUE_MIN = 1e-9;
 export function finite(value: number): number {
   return Number.isFinite(value) && value > VALUE_MIN ? Math.min(VALUE_MAX, value) : 0;
 }
+
+/** The same for bytes, of which there are more. */
+export function finiteBytes(value: number): number {
+  return Number.isFinite(value) && value > 0 ? Math.min(Number.MAX_SAFE_INTEGER, value) : 0;
+}

@@ -7,7 +7,7 @@ import { latencyAt, learnedCurve } from './latency-model.js';
 import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
 import { type Aim, aimFacts, aimOf, clamp, countFor, cpuFor, type Load, sizeFor } from './need.js';
 import { marginShare, noteForecast } from './next-demand.js';
-import { coveredShare, finite, type Seen, type Sensed } from './sense.js';
+import { coveredShare, finite, finiteBytes, type Seen, type Sensed } from './sense.js';
 import type { StartAhead } from './start-time.js';
 
 /**
@@ -253,7 +253,7 @@ export function noteNeeds(history: PlanHistory, { need, notes }: Explanation, in
   if (!notes.includes('idle')) history.workedAtMs = nowMs;
   hold(history.counts, nowMs, need.count, nowMs - need.calmSeconds * 1000);
   hold(history.needs, nowMs, need.cpu, nowMs - cpuCalmMs(seen.stepSeconds));
-  const used = finite(memoryUsedMax);
+  const used = finiteBytes(memoryUsedMax);
   const since = nowMs - MEMORY_WINDOW_MS;
   if (used > 0) hold(history.memory, nowMs, used, since);
   else forget(history.memory, since);
@@ -401,8 +401,8 @@ function fittingSizes(component: Component, instanceCpu: number): Component {
 /** From use with headroom; grows at once, shrinks by the long window. Unknown use: as it is, or the largest size. */
 function planMemory({ component, nowMs, memoryUsedMax, history, current }: PlanInput): number {
   const { min, max } = component.size.memory;
-  const most = Math.max(finite(memoryUsedMax), highestHeld(history.memory, nowMs - MEMORY_WINDOW_MS, nowMs));
-  const present = finite(current.size.memory);
+  const most = Math.max(finiteBytes(memoryUsedMax), highestHeld(history.memory, nowMs - MEMORY_WINDOW_MS, nowMs));
+  const present = finiteBytes(current.size.memory);
   if (most === 0) return present > 0 ? clamp(present, min, max) : max;
   const roomy = Math.max(most * MEMORY_HEADROOM, most + MEMORY_HEADROOM_BYTES);
   const wanted = clamp(Math.ceil(roomy / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES, min, max);

@@ -258,6 +258,8 @@ t.test('memory: grows at once with headroom, shrinks after minutes; unknown use 
   t.equal(plans[200]?.size.memory, 260 * MIB);
   t.equal(plans[399]?.size.memory, 104 * MIB);
   t.equal(new PlanBench().tick().size.memory, 64 * MIB);
+  const large = new PlanBench({ size: { cpu: COMPONENT.size.cpu, memory: { min: 64 * MIB, max: 16_384 * MIB } } });
+  t.equal(large.run(60, () => ({ memoryUsedMax: 4_000 * MIB }))[59]?.size.memory, 5_200 * MIB);
 });
 
 t.test('the options are told with their cost, the chosen one among them', async (t) => {
