@@ -32,6 +32,8 @@ export interface FrontOptions extends Access {
 const FORWARDED = 'shoal-forwarded';
 /** Says how old an answer is that a coordinator gives which does not lead, seconds. */
 const STALE = 'shoal-stale-seconds';
+/** Who sends its request byte by byte is cut off. */
+const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: 5_000 };
 /** A leader that does not take a connection in this time is no leader to forward to. */
 const CONNECT_MS_MAX = 2_000;
 
@@ -41,7 +43,7 @@ const CONNECT_MS_MAX = 2_000;
  */
 export function createFront(options: FrontOptions): Server {
   const { log } = options;
-  const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
+  const server = createServer(TIMEOUTS, (request, response) => {
     answer(options, request, response).catch((error: unknown) => {
       const problem = problemOf(error);
       if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');
