@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { ShoalError } from '../../protocol/errors.js';
+import type { ClusterView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { Coordinator } from '../loop.js';
@@ -23,6 +24,8 @@ export interface ApiOptions extends Access {
   /** The agent's state folder on this host, for logs. */
   run: string;
   version: string;
+  /** What this coordinator knows of itself and of who leads. */
+  cluster?: () => ClusterView;
   log: Logger;
 }
 
@@ -96,6 +99,12 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => eventRoutes(each, coordinator.events));
+      const { cluster } = options;
+      if (cluster !== undefined) {
+        v1.get('/cluster', { schema: { summary: 'The coordinator that is asked, and who leads' } }, async () =>
+          cluster(),
+        );
+      }
       v1.get('/version', { schema: { summary: 'Version of the coordinator' } }, async () => ({ version, api: 'v1' }));
       v1.get('/openapi.json', { schema: { summary: 'This API as an OpenAPI document' } }, async () => server.swagger());
       const schema = { summary: 'JSON schema of the manifest' };
