@@ -185,8 +185,7 @@ export class Instance {
     this.#launching = true;
     try {
       await makeSocketFolder(this.#tools.paths, this.#record);
-      await this.#save();
-      await this.#listen();
+      await Promise.all([this.#save(), this.#listen()]);
     } catch (error) {
       this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
       return;

@@ -7,7 +7,7 @@ import type { Size } from '../protocol/link.js';
 import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
-import type { Paths } from './paths.js';
+import type { InstancePaths, Paths } from './paths.js';
 import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
 import type { RootfsMaker } from './rootfs.js';
 
@@ -35,15 +35,17 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const body = bodyOf(record);
   const here = paths.instance(body);
   const ids = idsOfSlot(paths.run, record.slot);
-  const rootfs = await tools.rootfs.make(record.made, body);
+  const peersFolder = paths.peers(record.app, record.component);
+  // File operations of no order among themselves: one after the other they are a good part of a start.
+  const [rootfs, limits] = await Promise.all([
+    tools.rootfs.make(record.made, body),
+    readFile('/proc/self/limits', 'utf8'),
+    mkdir(peersFolder, { recursive: true, mode: 0o755 }),
+    mkdir(here.bundle, { recursive: true, mode: 0o711 }),
+    removeStale(here, record),
+  ]);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
-  const peersFolder = paths.peers(record.app, record.component);
-  await mkdir(peersFolder, { recursive: true, mode: 0o755 });
-  await mkdir(here.bundle, { recursive: true, mode: 0o711 });
-  for (const stale of [here.exit, join(here.socket, 'fabric.sock'), ...portSockets(here.socket, record)]) {
-    await rm(stale, { force: true });
-  }
   const config = bundleConfig({
     id: record.id,
     app: record.app,
@@ -56,7 +58,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     rootfs: rootfs.path,
     binds: rootfs.binds,
     userNamespace: tools.userNamespace,
-    openFiles: openFilesMax(await readFile('/proc/self/limits', 'utf8')),
+    openFiles: openFilesMax(limits),
     workingFolder: rootfs.workingFolder,
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
@@ -65,6 +67,12 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   await cgroup.limit(startingSize(record.size));
   tools.cgroupMade(cgroup.path);
   return spawnShim(tools, body);
+}
+
+/** What a process before this one has left. */
+async function removeStale(here: InstancePaths, record: InstanceRecord): Promise<void> {
+  const stale = [here.exit, join(here.socket, 'fabric.sock'), ...portSockets(here.socket, record)];
+  await Promise.all(stale.map((path) => rm(path, { force: true })));
 }
 
 /** Until it is ready a process gets a core: with a fifth of one it would take five times as long to load itself. */

@@ -5,6 +5,8 @@ import type { Size } from '../protocol/link.js';
 export interface Resizable {
   limit(size: Size): Promise<unknown>;
   usage(): Promise<{ memoryBytes: number }>;
+  /** Has the kernel take back so much that is not needed, such as file cache; it may find less. */
+  reclaim(bytes: number): Promise<void>;
 }
 
 export interface Resized {
@@ -17,13 +19,22 @@ export interface Resized {
 /** An instance keeps at least so much more memory than it uses: below it the kernel would end it. */
 const MEMORY_KEPT = 1.1;
 
+/** What the instance needs at least; what it only holds is first taken back, where that could be enough. */
+async function leastMemory(cgroup: Resizable, wanted: number): Promise<number> {
+  const { memoryBytes } = await cgroup.usage();
+  const excess = Math.ceil(memoryBytes - wanted / MEMORY_KEPT);
+  if (excess <= 0) return memoryBytes * MEMORY_KEPT;
+  await cgroup.reclaim(excess);
+  return (await cgroup.usage()).memoryBytes * MEMORY_KEPT;
+}
+
 /**
  * Sets a new size on a running instance and never harms it: memory does not go below what is in use, and where the
  * kernel refuses, the old size stays in force and is told as such, so that the plan goes on with what there really is.
  */
 export async function resizeInPlace(cgroup: Resizable, present: Size, wanted: Size): Promise<Resized> {
   try {
-    const least = wanted.memory < present.memory ? (await cgroup.usage()).memoryBytes * MEMORY_KEPT : 0;
+    const least = wanted.memory < present.memory ? await leastMemory(cgroup, wanted.memory) : 0;
     const fits = wanted.memory >= least;
     const size = fits ? wanted : { ...wanted, memory: present.memory };
     await cgroup.limit(size);

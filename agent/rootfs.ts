@@ -139,21 +139,26 @@ export class RootfsMaker {
     return root;
   }
 
+  async #bind(source: string, target: string): Promise<{ source: string; target: string }> {
+    return { source: await this.#sources.reachable(source), target };
+  }
+
   async #hostBinds(): Promise<Rootfs['binds']> {
-    const binds: Rootfs['binds'] = [];
-    for (const name of SYSTEM_FOLDERS) {
-      if ((await kindOf(join('/', name))) === 'folder')
-        binds.push({ source: join('/', name), target: join('/', name) });
-    }
-    for (const name of ETC) {
-      if ((await kindOf(join('/etc', name))) === 'none') continue;
-      binds.push({ source: await this.#sources.reachable(join('/etc', name)), target: join('/etc', name) });
-    }
+    const system = SYSTEM_FOLDERS.map(async (name) => {
+      const path = join('/', name);
+      return (await kindOf(path)) === 'folder' ? { source: path, target: path } : null;
+    });
+    const etc = ETC.map(async (name) => {
+      const path = join('/etc', name);
+      return (await kindOf(path)) === 'none' ? null : this.#bind(path, path);
+    });
     const modules = sharedModules();
-    const shoal = await this.#sources.reachable(modules ?? packageRoot());
-    binds.push({ source: shoal, target: modules === null ? join(MODULES_INSIDE, 'shoal') : MODULES_INSIDE });
-    binds.push({ source: await this.#sources.reachable(process.execPath), target: NODE_INSIDE });
-    return binds;
+    const shoal = this.#bind(
+      modules ?? packageRoot(),
+      modules === null ? join(MODULES_INSIDE, 'shoal') : MODULES_INSIDE,
+    );
+    const found = await Promise.all([...system, ...etc, shoal, this.#bind(process.execPath, NODE_INSIDE)]);
+    return found.filter((bind) => bind !== null);
   }
 }
 

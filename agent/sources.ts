@@ -15,7 +15,7 @@ const OTHERS_READ = 0o004;
 export class Sources {
   readonly #folder: string;
   readonly #native: NativeHost;
-  readonly #bound = new Map<string, string>();
+  readonly #bound = new Map<string, Promise<string>>();
 
   constructor(folder: string, native: NativeHost) {
     this.#folder = folder;
@@ -27,14 +27,19 @@ export class Sources {
     const real = await this.#resolve(path);
     await assertReadable(real);
     if ((await closedFolder(dirname(real))) === null) return real;
-    const known = this.#bound.get(real);
-    if (known !== undefined) return known;
+    const known = this.#bound.get(real) ?? this.#bind(real);
+    this.#bound.set(real, known);
+    // What could not be bound is tried again the next time.
+    known.catch(() => this.#bound.delete(real));
+    return known;
+  }
+
+  async #bind(real: string): Promise<string> {
     const target = join(this.#folder, createHash('sha256').update(real).digest('hex').slice(0, 16));
     await mkdir(this.#folder, { recursive: true, mode: 0o711 });
     if ((await lstat(real)).isDirectory()) await mkdir(target, { recursive: true });
     else await writeFile(target, '', { flag: 'a' });
     this.#native.bindMount(real, target, { readonly: true });
-    this.#bound.set(real, target);
     return target;
   }
 

@@ -19,6 +19,11 @@ export class BestCarrier implements Carrier {
     this.#unix = unix;
   }
 
+  /** Does ahead of listen() what can be done without knowing which instance this is. */
+  async prepare(): Promise<void> {
+    await this.#unix.prepare();
+  }
+
   async listen(accept: (channel: Channel) => void): Promise<Listener> {
     const listeners = [await this.#unix.listen(accept)];
     if (this.#rings !== undefined) listeners.push(await this.#rings.listen(accept));

@@ -26,6 +26,7 @@ export async function connect(): Promise<App> {
   const carrier = await makeCarrier(identity, process.env);
   if (process.env.SHOAL_WARM === '1') {
     // Started ahead of need: all modules are loaded by now, and only here does it learn which instance it is.
+    await carrier.prepare();
     identity.instance = await untilActivated(join(identity.socketFolder, 'agent.sock'));
     process.env.SHOAL_INSTANCE = identity.instance;
     delete process.env.SHOAL_WARM;

@@ -16,6 +16,8 @@ const QUEUED_BYTES_MAX = LIMITS.frameBytesMax;
 export class UnixCarrier implements Carrier {
   readonly #path: string;
   readonly #peersFolder: string;
+  #server: Server | undefined;
+  #accept: ((channel: Channel) => void) | undefined;
 
   /** `path`: where this instance listens. `peersFolder`: holds `<component>/<instance>.sock` of those it may call. */
   constructor(path: string, peersFolder: string) {
@@ -23,15 +25,30 @@ export class UnixCarrier implements Carrier {
     this.#peersFolder = peersFolder;
   }
 
+  /** Opens the socket ahead of listen(): it takes file operations, which a warm process need not do when it is in haste. */
+  async prepare(): Promise<Server> {
+    this.#server ??= await this.#open();
+    return this.#server;
+  }
+
   async listen(accept: (channel: Channel) => void): Promise<Listener> {
-    const server = createServer((socket) => accept(new UnixChannel(socket, true)));
-    await listenOnPath(server, this.#path);
+    const server = await this.prepare();
+    this.#accept = accept;
     return {
       async close() {
         // Its callback would wait for open channels; accepting ends at once.
         server.close();
       },
     };
+  }
+
+  async #open(): Promise<Server> {
+    const server = createServer((socket) => {
+      if (this.#accept === undefined) socket.destroy();
+      else this.#accept(new UnixChannel(socket, true));
+    });
+    await listenOnPath(server, this.#path);
+    return server;
   }
 
   async dial({ component, instance }: PeerAddress): Promise<Channel> {

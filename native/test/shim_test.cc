@@ -126,6 +126,10 @@ void testOutcome() {
   CHECK(crunMessage(log) == "first");
   CHECK(crunMessage("") == "");
   CHECK(describeCrunStatus(9) == "crun was killed by signal 9");
+  CHECK(memoryKills("low 0\nhigh 9\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n") == 3);
+  CHECK(memoryKills("low 0\nhigh 9\noom 2\noom_kill 0\n") == 0);
+  CHECK(memoryKills("oom_kill ") == 0);
+  CHECK(memoryKills("") == 0);
 }
 
 void testFiles() {

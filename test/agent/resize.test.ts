@@ -6,11 +6,18 @@ const MIB = 2 ** 20;
 const present: Size = { cpu: 1, memory: 256 * MIB };
 
 /** A cgroup that uses so much memory and refuses sizes at will. */
-function cgroup(usedBytes: number, refuses: (size: Size) => boolean = () => false) {
+function cgroup(usedBytes: number, refuses: (size: Size) => boolean = () => false, cacheBytes = 0) {
   const set: Size[] = [];
+  const reclaimed: number[] = [];
+  let used = usedBytes;
   return {
     set,
-    usage: async () => ({ memoryBytes: usedBytes }),
+    reclaimed,
+    usage: async () => ({ memoryBytes: used }),
+    reclaim: async (bytes: number) => {
+      reclaimed.push(bytes);
+      used = Math.max(usedBytes - cacheBytes, used - bytes);
+    },
     limit: async (size: Size) => {
       if (refuses(size)) throw new Error('EBUSY: write refused');
       set.push(size);
@@ -31,6 +38,16 @@ t.test('memory does not go below what is in use; CPU changes all the same', asyn
   t.strictSame(size, { cpu: 0.5, memory: 256 * MIB });
   t.match(refused, /memory stays, since 111 MiB are needed/);
   t.strictSame(group.set, [size]);
+});
+
+t.test('what is only held, such as file cache, is taken back before memory is said to be needed', async (t) => {
+  const group = cgroup(100 * MIB, undefined, 60 * MIB);
+  const wanted = { cpu: 1, memory: 64 * MIB };
+  t.strictSame(await resizeInPlace(group, present, wanted), { size: wanted, refused: null });
+  t.equal(group.reclaimed.length, 1);
+  t.ok((group.reclaimed[0] ?? 0) < 42 * MIB, 'no more than needed');
+  const full = cgroup(100 * MIB, undefined, 20 * MIB);
+  t.match((await resizeInPlace(full, present, wanted)).refused, /memory stays, since 88 MiB/);
 });
 
 t.test('memory that grows is not looked at twice', async (t) => {

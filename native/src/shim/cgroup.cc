@@ -12,6 +12,7 @@
 
 #include "shim/files.h"
 #include "shim/limits.h"
+#include "shim/outcome.h"
 
 namespace shoal::shim {
 namespace {
@@ -76,6 +77,10 @@ int Cgroup::kill() const {
 bool Cgroup::isEmpty() const {
   const std::optional<std::string> events = readTail(path_ + "/cgroup.events", 4096);
   return !events || events->find("populated 1") == std::string::npos;
+}
+
+unsigned Cgroup::memoryKills() const {
+  return shoal::shim::memoryKills(readTail(path_ + "/memory.events", 4096).value_or(""));
 }
 
 int Cgroup::remove() const { return removeFolders(path_); }

@@ -21,6 +21,8 @@ class Cgroup {
   int kill() const;
   /** Whether no process is left in the subtree; true as well when the cgroup is gone. */
   bool isEmpty() const;
+  /** How often the kernel has killed in it for want of memory. */
+  unsigned memoryKills() const;
   /** Removes the folder and those that the instance made below it. */
   int remove() const;
 

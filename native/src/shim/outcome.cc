@@ -2,6 +2,9 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "shim/json.h"
 #include "shim/limits.h"
 
@@ -34,6 +37,19 @@ Outcome outcomeOfStatus(int waitStatus) {
     outcome.code = WEXITSTATUS(waitStatus);
   }
   return outcome;
+}
+
+unsigned memoryKills(std::string_view events) {
+  constexpr std::string_view kKey = "oom_kill ";
+  for (size_t at = 0; at < events.size();) {
+    const size_t newline = std::min(events.find('\n', at), events.size());
+    const std::string_view line = events.substr(at, newline - at);
+    unsigned count = 0;
+    if (line.starts_with(kKey)) std::from_chars(line.data() + kKey.size(), line.data() + line.size(), count);
+    if (count > 0) return count;
+    at = newline + 1;
+  }
+  return 0;
 }
 
 Outcome startFailed(std::string detail) {

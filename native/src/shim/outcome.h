@@ -18,6 +18,9 @@ struct Outcome {
 /** The outcome of a container whose first process ended with this wait status. */
 Outcome outcomeOfStatus(int waitStatus);
 
+/** How often the kernel has killed for want of memory, by the text of the cgroup's memory.events. */
+unsigned memoryKills(std::string_view events);
+
 /** The outcome of a container that crun could not start. */
 Outcome startFailed(std::string detail);
 

@@ -81,7 +81,11 @@ int Supervisor::run() {
     std::fprintf(stderr, "shoal-shim: %s\n", problem.c_str());
     return 1;
   }
-  const Outcome outcome = superviseContainer();
+  Outcome outcome = superviseContainer();
+  // Asked before the cgroup goes. A process may also end by itself when another one of it was killed.
+  if (const unsigned kills = cgroup_.memoryKills(); kills > 0 && outcome.detail.empty()) {
+    outcome.detail = "out of memory: the kernel killed " + std::to_string(kills) + " of its processes at memory.max";
+  }
   cleanUp();
   // Last of all: who sees exit.json may rely on everything else being gone.
   if (const int failed = writeAtomic(inFolder("exit.json"), toJson(outcome)); failed != 0) {

@@ -4,14 +4,17 @@ import { join } from 'node:path';
 import { Cgroup } from '../../../agent/cgroup.js';
 import { resizeInPlace } from '../../../agent/resize.js';
 import type { ComponentView, EventView } from '../../../protocol/http.js';
+import { LIMITS } from '../../../protocol/limits.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
 import { alone, compare, type Row } from './rows.js';
 import { plainCrun, START_MS_MAX, scaleTo } from './start.js';
 import { until } from './wait.js';
 
-const STARTS = 40;
-const TOGETHER = 100;
+const QUICK = process.env.SHOAL_BENCH_QUICK === '1';
+const STARTS = QUICK ? 10 : 40;
+/** As many as one component may have that wait. */
+const TOGETHER = QUICK ? 10 : LIMITS.warmPerComponentMax;
 const RESIZES = 10_000;
 const MIB = 2 ** 20;
 
@@ -57,18 +60,15 @@ async function memoryRow(host: SoakHost): Promise<Row> {
   return alone('a warm process, memory', 'MiB', warm.memoryBytes / warm.waiting / MIB);
 }
 
-/** So many warm processes become instances at once. */
+/** So many warm processes become instances at once: until the API says that all serve. */
 async function benchTogether(dist: string): Promise<Row[]> {
-  const count = process.env.SHOAL_BENCH_QUICK === '1' ? TOGETHER / 10 : TOGETHER;
-  // As many as one component may have that wait; the rest starts from the image.
-  const warm = Math.min(count, 50);
-  const host = await startHost(dist, warm, count + 1);
+  const host = await startHost(dist, TOGETHER, TOGETHER + 1);
   try {
     await scaleTo(host, 1);
-    await untilWaiting(host, warm);
+    await untilWaiting(host, TOGETHER);
     const start = performance.now();
-    await scaleTo(host, warm + 1, 120_000);
-    return [alone(`${warm} at once, warm, all serving`, 'ms', performance.now() - start)];
+    await scaleTo(host, TOGETHER + 1, 120_000);
+    return [alone(`${TOGETHER} at once from warm processes, all serving`, 'ms', performance.now() - start)];
   } finally {
     await host.close();
   }
