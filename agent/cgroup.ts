@@ -61,6 +61,13 @@ export class Cgroup {
     return found;
   }
 
+  /** Puts a process inside, unless it has ended. */
+  async take(pid: number): Promise<void> {
+    await writeFile(join(this.path, 'cgroup.procs'), String(pid)).catch((error: unknown) => {
+      if (!isErrno(error, 'ESRCH')) throw error;
+    });
+  }
+
   /** Kills every process of the subtree at once; false when the cgroup is gone. */
   async kill(): Promise<boolean> {
     if (await this.#writeIfPresent('cgroup.kill', '1')) return true;
@@ -119,9 +126,9 @@ export async function prepareCgroupRoot(mount: string, root: string): Promise<st
   return CONTROLLERS.filter((controller) => inForce.includes(controller));
 }
 
-/** Removes the agent's subtree unless instances are in it, which go on without the agent. */
-export async function removeCgroupRoot(root: string): Promise<void> {
-  await rmdir(root).catch((error: unknown) => {
+/** Removes a folder of the agent's own unless instances are in it, which go on without the agent. */
+export async function removeUnused(path: string): Promise<void> {
+  await rmdir(path).catch((error: unknown) => {
     if (!isErrno(error, 'EBUSY') && !isErrno(error, 'ENOTEMPTY') && !isErrno(error, 'ENOENT')) throw error;
   });
 }

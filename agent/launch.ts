@@ -66,7 +66,9 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   await cgroup.create();
   await cgroup.limit(startingSize(record.size));
   tools.cgroupMade(cgroup.path);
-  return spawnShim(tools, body);
+  const pid = await spawnShim(tools, body);
+  await new Cgroup(paths.shimsCgroup).take(pid);
+  return pid;
 }
 
 /** What a process before this one has left. */

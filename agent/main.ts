@@ -11,7 +11,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
-import { prepareCgroupRoot, removeCgroupRoot } from './cgroup.js';
+import { Cgroup, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
@@ -132,6 +132,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   // A hybrid host has cgroup v1 there; in this mount namespace crun and we see version 2 instead.
   if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
+  await new Cgroup(paths.shimsCgroup).create();
   const devicesProblem = confineDevices(paths.cgroupRoot);
   const { profiler, problem } = startProfiler();
   const userNamespace = await allowsUserNamespace();
@@ -165,7 +166,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   link.close();
   if (options.stopInstances) await agent.stopInstances();
   await agent.close();
-  await removeCgroupRoot(paths.cgroupRoot);
+  await removeUnused(paths.cgroupRoot);
+  await removeUnused(paths.shimsCgroup);
 }
 
 /** One agent for each state folder. */

@@ -41,6 +41,10 @@ export class Paths {
   get cgroupRoot(): string {
     return join(this.cgroupMount, 'shoal', this.runHash);
   }
+  /** Of the supervisors: out of the service that the agent is, whose processes systemd may kill with it. */
+  get shimsCgroup(): string {
+    return `${this.cgroupRoot}.shims`;
+  }
   cgroup(id: string): string {
     return join(this.cgroupRoot, id);
   }
