@@ -8,6 +8,7 @@ const TOKEN_BYTES = 32;
 const SESSION_BYTES = 16;
 /** An attempt that is not done by then has failed. */
 const ATTEMPT_MS_MAX = 8_000;
+const VERBS_GRACE_MS = 1_000;
 
 /** What both ends of a pair need of their host. */
 export interface PairHost {
@@ -86,7 +87,9 @@ export class RelayPair {
     const rdma = this.#host.ability();
     if (this.#session === undefined || rdma.address === this.#toldAddress) return;
     this.#toldAddress = rdma.address;
-    if (this.#leads) this.#retryVerbs();
+    // What the card's own driver does not tell of is noticed here.
+    if (rdma.address === null && this.#carrier === 'verbs') this.#drop();
+    else if (this.#leads) this.#retryVerbs();
     else this.#events.send({ type: 'relay-rdma', rdma });
   }
 
@@ -132,9 +135,8 @@ export class RelayPair {
         this.#carrier = 'none';
         this.#events.changed();
         if (event.carrier === 'verbs') this.#noteVerbsFailure(event.detail);
-        this.#trying = undefined;
-        if (this.#leads) this.#step();
-        else this.#events.send({ type: 'relay-wanted', lost: true });
+        if (!this.#leads) this.#events.send({ type: 'relay-wanted', lost: true });
+        else this.#lost();
         break;
       case 'carrier-replaced':
         this.#carrier = 'none';
@@ -152,6 +154,15 @@ export class RelayPair {
 
   // --- The leader
 
+  /** TCP may be lost because the other end has taken verbs in use, which is known here a moment later. */
+  #lost(): void {
+    if (this.#trying === 'verbs') this.#endTryAfter('verbs', VERBS_GRACE_MS, 'TCP was lost meanwhile');
+    else {
+      this.#trying = undefined;
+      this.#step();
+    }
+  }
+
   /** Does what is next: a connection first, then the better carrier. */
   #step(): void {
     clearTimeout(this.#timer);
@@ -162,8 +173,12 @@ export class RelayPair {
 
   /** The other end has no carrier: what is one here is none any more. */
   #wanted(lost: boolean): void {
-    if (lost && this.#carrier !== 'none' && this.#connection !== undefined) this.#host.relay.drop(this.#connection);
+    if (lost && this.#carrier !== 'none') this.#drop();
     else this.#step();
+  }
+
+  #drop(): void {
+    if (this.#connection !== undefined) this.#host.relay.drop(this.#connection);
   }
 
   #retryVerbs(): void {
@@ -326,8 +341,12 @@ export class RelayPair {
   #try(carrier: 'tcp' | 'verbs'): void {
     this.#attempt += 1;
     this.#trying = carrier;
+    this.#endTryAfter(carrier, ATTEMPT_MS_MAX, 'the other host did not answer in time');
+  }
+
+  #endTryAfter(carrier: 'tcp' | 'verbs', ms: number, why: string): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#failed(carrier, 'the other host did not answer in time'), ATTEMPT_MS_MAX);
+    this.#timer = setTimeout(() => this.#failed(carrier, why), ms);
     this.#timer.unref();
   }
 

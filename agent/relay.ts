@@ -9,8 +9,10 @@ type ChannelEnd = Extract<RelayEvent, { type: 'channel-ended' }>;
 export interface RelayOptions {
   /** Name of this host, as its peers know it. */
   host: string;
-  /** IP address on which this host's relay listens, and under which its RDMA port is known. */
+  /** IP address on which this host's relay listens. */
   address: string;
+  /** IP address of the RDMA port to use; absent: the same. */
+  rdmaAddress?: string;
   /** Whether RDMA may be used; its data is not encrypted. */
   rdma?: boolean;
   streamBytes?: number;
@@ -70,7 +72,7 @@ export class Relay {
       address: options.address,
       port: this.#handle.listen(options.address, 0),
       rdma: options.rdma ?? true,
-      ability: () => rdmaAbility(native, options.address),
+      ability: () => rdmaAbility(native, options.rdmaAddress ?? options.address),
       retryMs: options.retryMs ?? RETRY_MS,
     };
     this.#refresh = setInterval(() => {

@@ -12,6 +12,7 @@ import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricIdle } from './lib/bench/fabric-idle.js';
+import { benchFabricRack } from './lib/bench/fabric-rack.js';
 import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
@@ -34,6 +35,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
   'fabric-idle': () => benchFabricIdle(),
+  'fabric-rack': () => benchFabricRack(),
   'brain-scale': () => benchBrainScale(),
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),

@@ -1,11 +1,11 @@
 /**
  * One host's agent as far as the relay goes, with an instance that sends numbered records to the other host's and checks
- * what comes: relay-peer HOST ADDRESS PEER PEER-ADDRESS LOG. The one with the smaller name dials. LOG gets a line of JSON
+ * what comes: relay-peer HOST ADDRESS
+ * RDMA-ADDRESS PEER PEER-ADDRESS LOG. The one with the smaller name dials. LOG gets a line of JSON
  * whenever the carrier changes. SIGUSR1 breaks its queues; after SIGUSR2 at both it ends when all has come.
  */
 import { appendFileSync } from 'node:fs';
 import { createServer, connect as dial, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { Relay } from '../../agent/relay.js';
 import { native } from '../../native/index.js';
 import { toShoalError } from '../../protocol/errors.js';
@@ -21,7 +21,7 @@ const TURNS_PER_LINE = 10;
 const REDIAL_MS = 200;
 const LINGER_MS = 2_000;
 
-const [host = '', address = '', peer = '', peerAddress = '', log = ''] = process.argv.slice(2);
+const [host = '', address = '', rdmaAddress = '', peer = '', peerAddress = '', log = ''] = process.argv.slice(2);
 
 let link: Socket | undefined;
 let last = '';
@@ -33,9 +33,27 @@ function say(fields: Record<string, unknown>): void {
   appendFileSync(log, `${JSON.stringify(fields)}\n`);
 }
 
+/** Tells what the relay's thread says, before the agent's side of it hears. */
+const told: typeof native = {
+  ...native,
+  startRelay: (options, onEvents) =>
+    native.startRelay(options, (events) => {
+      for (const event of events) say({ event });
+      onEvents(events);
+    }),
+};
+
 const relay = new Relay(
-  native,
-  { host, address, spinUs: 0, resumeMs: 120_000, refreshMs: 1_000, retryMs: { tcp: [100, 500], verbs: [500, 2_000] } },
+  told,
+  {
+    host,
+    address,
+    rdmaAddress,
+    spinUs: 0,
+    resumeMs: 120_000,
+    refreshMs: 1_000,
+    retryMs: { tcp: [100, 500], verbs: [500, 2_000] },
+  },
   {
     send: (_, message) => void link?.write(`${JSON.stringify({ message })}\n`),
     channelEnded: (_, channel, reason) => say({ channel, ended: reason }),
@@ -52,10 +70,11 @@ const relay = new Relay(
 function onLink(socket: Socket): void {
   link = socket;
   socket.setNoDelay(true);
-  createInterface(socket).on('line', (line) => {
-    const { message, sent } = JSON.parse(line) as { message?: unknown; sent?: number };
-    if (sent !== undefined) expected = sent;
-    if (message !== undefined) relay.receive(peer, message);
+  let rest = '';
+  socket.setEncoding('utf8').on('data', (text: string) => {
+    const lines = `${rest}${text}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
   });
   socket.on('error', (error) => say({ link: toShoalError(error).message }));
   socket.on('close', () => {
@@ -63,6 +82,12 @@ function onLink(socket: Socket): void {
     if (host < peer) setTimeout(keepLink, REDIAL_MS);
   });
   socket.on('connect', () => relay.connect(peer));
+}
+
+function onLine(line: string): void {
+  const { message, sent } = JSON.parse(line) as { message?: unknown; sent?: number };
+  if (sent !== undefined) expected = sent;
+  if (message !== undefined) relay.receive(peer, message);
 }
 
 function keepLink(): void {

@@ -250,7 +250,10 @@ void Relay::breakQueues(uint32_t connection) {
 void Relay::drop(uint32_t connection) {
   call([&] {
     Connection* found = find(connection);
-    if (found != nullptr && found->carrier) loseCarrier(*found, "dropped by the agent");
+    if (found == nullptr || !found->carrier) return;
+    loseCarrier(*found, "dropped by the agent");
+    // A device that is to be taken away is kept by nobody.
+    found->memory.reset();
   });
 }
 
@@ -499,7 +502,8 @@ std::unique_ptr<verbs::VerbsCarrier> Relay::makeQueues(Connection& connection, c
   std::shared_ptr<verbs::Memory>& memory = connection.memory;
   if (memory && !memory->broken && memory->port.device == port.device && memory->port.port == port.port) {
     memory->port = port;
-    std::unique_ptr<verbs::VerbsCarrier> carrier = verbs::VerbsCarrier::create(memory, problem);
+    std::string stale;
+    std::unique_ptr<verbs::VerbsCarrier> carrier = verbs::VerbsCarrier::create(memory, stale);
     if (carrier) return carrier;
   }
   memory = verbs::Memory::create(port, connection.session.stream(), problem);

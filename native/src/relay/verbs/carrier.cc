@@ -240,11 +240,13 @@ bool VerbsCarrier::takeGreeting(const Completion& completion) {
   return true;
 }
 
+/** The first to speak has heard an answer; the other one has heard, by the hello, that its answer came. */
 bool VerbsCarrier::reached() {
   if (!connected_ || !problem_.empty()) return false;
+  const uint32_t enough = first_ ? 1 : kGreetings;
   hearEvents();
   const Completion* completion = nullptr;
-  while (problem_.empty() && greetingsHeard_ == 0 && (completion = next()) != nullptr) {
+  while (problem_.empty() && greetingsHeard_ < enough && (completion = next()) != nullptr) {
     if (completion->status != 0) {
       fail(memory_->library.statusText(completion->status));
     } else if ((completion->opcode & kCompletionReceive) != 0 && !takeGreeting(*completion)) {
@@ -255,16 +257,22 @@ bool VerbsCarrier::reached() {
     if (!postGreeting(0, kGreetingBytes[0])) fail("cannot send");
     knocked_ = true;
   }
-  if (greetingsHeard_ == 0 && problem_.empty() && Clock::now() >= deadline()) fail("no answer in time");
-  return greetingsHeard_ > 0 && problem_.empty();
+  if (greetingsHeard_ < enough && problem_.empty() && Clock::now() >= deadline()) fail("no answer in time");
+  return greetingsHeard_ >= enough && problem_.empty();
 }
 
 Turn VerbsCarrier::receive(Stream& stream, Clock::time_point now) {
   hearEvents();
   Turn turn = Turn::idle;
   const Completion* completion = nullptr;
-  for (int i = 0; i < kReceiveBudget && problem_.empty() && (completion = next()) != nullptr; ++i) {
-    turn = take(stream, *completion);
+  for (int i = 0; i < kReceiveBudget && problem_.empty(); ++i) {
+    if (!heard_ && greetingsHeard_ == kGreetings) {
+      turn = acceptHello(stream);
+    } else if ((completion = next()) != nullptr) {
+      turn = take(stream, *completion);
+    } else {
+      break;
+    }
     if (turn != Turn::progress) return turn;
     lastHeard_ = now;
   }
@@ -291,8 +299,7 @@ Turn VerbsCarrier::take(Stream& stream, const Completion& completion) {
 Turn VerbsCarrier::takeReceived(Stream& stream, const Completion& completion) {
   receivesDue_ += 1;
   if (completion.opcode == kCompletionReceiveWrite) return heard_ ? takeImmediate(stream, completion) : Turn::hostile;
-  if (!takeGreeting(completion)) return Turn::hostile;
-  return greetingsHeard_ == kGreetings ? acceptHello(stream) : Turn::progress;
+  return takeGreeting(completion) ? Turn::progress : Turn::hostile;
 }
 
 Turn VerbsCarrier::acceptHello(Stream& stream) {

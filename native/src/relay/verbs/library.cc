@@ -57,8 +57,9 @@ Loaded loadNow() {
 
 const Library* Library::load(std::string& problem) {
   static const Loaded loaded = loadNow();
+  if (loaded.problem.empty()) return &loaded.library;
   problem = loaded.problem;
-  return problem.empty() ? &loaded.library : nullptr;
+  return nullptr;
 }
 
 }  // namespace shoal::relay::verbs

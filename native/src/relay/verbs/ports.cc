@@ -90,14 +90,14 @@ std::optional<PortAddress> findPort(const std::string& address, std::string& pro
     problem = "not an address in numbers: " + address;
     return std::nullopt;
   }
-  const std::vector<PortAddress> all = listPorts();
-  problem = entriesOf(kDevices).empty() ? "this host has no RDMA device"
-                                        : "no RDMA device has a RoCE v2 GID for the address " + address;
-  for (const PortAddress& each : all) {
+  std::string why = entriesOf(kDevices).empty() ? "this host has no RDMA device"
+                                                : "no RDMA device has a RoCE v2 GID for the address " + address;
+  for (const PortAddress& each : listPorts()) {
     if (each.gid != *gid) continue;
     if (each.active()) return each;
-    problem = "port " + std::to_string(each.port) + " of " + each.device + " is not active: " + each.state;
+    why = "port " + std::to_string(each.port) + " of " + each.device + " is not active: " + each.state;
   }
+  problem = why;
   return std::nullopt;
 }
 

@@ -1,0 +1,139 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { packageRoot } from '../../../native/index.js';
+import { bootRack, type Rack } from '../lab/rack.js';
+import { compare, type Row } from './rows.js';
+
+const run = promisify(execFile);
+const ROUNDS = 5;
+const TRIPS = 400;
+const LARGE_BYTES = 64 * 1024;
+const TRANSFERS = 400;
+const SMALL_BYTES = 64;
+const PORT = 18_600;
+const IPERF_PORT = 18_700;
+const PERFTEST_PORT = 18_515;
+const IPERF_SECONDS = 3;
+const STEP_MS_MAX = 300_000;
+const BOOT_MS_MAX = 120_000;
+/** Longer than any trip: never asleep. */
+const SPIN_US = 1_000_000;
+const MB_PER_GBIT = 125;
+
+interface Sample {
+  p50: number;
+  p99: number;
+}
+
+/**
+ * A channel between two hosts of the virtual rack through both relays, beside programs that use the same carrier bare:
+ * soft-RoCE beside perftest, TCP beside a socket and iperf3. One way, in microseconds, and MB/s; ratios within one
+ * machine, never absolute times. Ours has four threads in the way (two instances, two relays), the peers two.
+ */
+export async function benchFabricRack(): Promise<Row[]> {
+  const program = await build();
+  const rack = await bootRack({ hosts: 2, cpus: 2, bootMs: BOOT_MS_MAX });
+  try {
+    return await measure(rack, program);
+  } finally {
+    await rack.stop();
+  }
+}
+
+async function measure(rack: Rack, program: string): Promise<Row[]> {
+  const server = rack.start('h2', [program, 'serve', '10.0.0.2', String(PORT)], { timeMs: 2 * STEP_MS_MAX });
+  await listens(rack, PORT);
+  const ours = async (carrier: string, mode: string, spinUs: number) => {
+    const [size, count] = mode === 'lat' ? [SMALL_BYTES, TRIPS] : [LARGE_BYTES, TRANSFERS];
+    const words = [program, 'run', '10.0.0.1', '10.0.0.2', PORT, carrier, mode, size, count, spinUs].map(String);
+    return JSON.parse(await output(rack, words)) as Sample;
+  };
+  const latency = (carrier: string, spinUs: number) => () => ours(carrier, 'lat', spinUs);
+  const bandwidth = (carrier: string) => async () => (await ours(carrier, 'bw', 0)).p50;
+  const perftest = (argv: string[]) => async () => perftestLine(await pair(rack, argv, PERFTEST_PORT));
+  const lat = ['-d', 'rxe0', '-x', '1', '-F', '-s', String(SMALL_BYTES), '-n', String(TRIPS)];
+  const bw = ['-d', 'rxe0', '-x', '1', '-F', '-s', String(LARGE_BYTES), '-n', String(TRANSFERS), '--report_gbits'];
+
+  const rows: Row[] = [];
+  const trips = async (what: string, mine: () => Promise<Sample>, peer: string, theirs: () => Promise<Sample>) => {
+    const [own, other] = await alternate(mine, theirs);
+    for (const q of ['p50', 'p99'] as const) {
+      const [a, b] = [own.map((each) => each[q]), other.map((each) => each[q])];
+      rows.push(compare(`64 B one way, ${what}, ${q}`, 'µs', 0.5, a, peer, b));
+    }
+  };
+  const rate = async (what: string, mine: () => Promise<number>, peer: string, theirs: () => Promise<number>) => {
+    const [own, other] = await alternate(mine, theirs);
+    rows.push(compare(`64 KiB records, ${what}`, 'MB/s', 0.5, own, peer, other));
+  };
+  const typical = (argv: string[]) => async () => {
+    const [, , , , p50 = 0, , , p99 = 0] = await perftest(argv)();
+    return { p50, p99 };
+  };
+  await trips('verbs, sleeping', latency('verbs', 0), 'ib_send_lat -e', typical(['ib_send_lat', ...lat, '-e']));
+  await trips('verbs, spinning', latency('verbs', SPIN_US), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
+  await trips('TCP, sleeping', latency('tcp', 0), 'bare socket', latency('socket', 0));
+  const writeBw = async () => ((await perftest(['ib_write_bw', ...bw, '-e'])())[3] ?? 0) * MB_PER_GBIT;
+  await rate('verbs', bandwidth('verbs'), 'ib_write_bw -e', writeBw);
+  await rate('TCP', bandwidth('tcp'), 'iperf3', async () => await iperf(rack));
+  await rate('TCP', bandwidth('tcp'), 'bare socket', bandwidth('socket'));
+  await server.kill();
+  await server.result;
+  return rows;
+}
+
+/** One after the other, so that both meet the same moods of the machine. */
+async function alternate<T>(ours: () => Promise<T>, theirs: () => Promise<T>): Promise<[T[], T[]]> {
+  const [own, other]: [T[], T[]] = [[], []];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    own.push(await ours());
+    other.push(await theirs());
+  }
+  return [own, other];
+}
+
+/** The numbers of perftest's line of results. */
+function perftestLine(stdout: string): number[] {
+  const line = stdout.split('\n').find((each) => /^ *[0-9]+ +[0-9]+ +[0-9.]+/.test(each));
+  if (line === undefined) throw new Error(`perftest printed no result:\n${stdout}`);
+  return line.trim().split(/\s+/).map(Number);
+}
+
+async function iperf(rack: Rack): Promise<number> {
+  const server = rack.start('h2', ['iperf3', '-s', '-1', '-p', String(IPERF_PORT)], { timeMs: STEP_MS_MAX });
+  await listens(rack, IPERF_PORT);
+  const words = ['iperf3', '-J', '-c', '10.0.0.2', '-p', String(IPERF_PORT), '-t', String(IPERF_SECONDS), '-l', '64K'];
+  const report = JSON.parse(await output(rack, words)) as { end: { sum_received: { bits_per_second: number } } };
+  await server.result;
+  return report.end.sum_received.bits_per_second / 8e6;
+}
+
+/** The same program as server in h2 and as client in h1; answers the client's output. */
+async function pair(rack: Rack, argv: string[], port: number): Promise<string> {
+  const server = rack.start('h2', argv, { timeMs: STEP_MS_MAX });
+  await listens(rack, port);
+  const stdout = await output(rack, [...argv, '10.0.0.2']);
+  await server.result;
+  return stdout;
+}
+
+async function listens(rack: Rack, port: number): Promise<void> {
+  const script = `until ss -ltnH "sport = :${port}" | grep -q .; do sleep 0.2; done`;
+  await rack.run('h2', ['sh', '-c', script], { timeMs: STEP_MS_MAX });
+}
+
+async function output(rack: Rack, argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await rack.run('h1', argv, { timeMs: STEP_MS_MAX });
+  if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+async function build(): Promise<string> {
+  const root = packageRoot();
+  const folder = resolve(root, 'build/native-bench');
+  const options = ['-DSHOAL_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
+  await run('cmake', ['-S', resolve(root, 'native'), '-B', folder, ...options]);
+  await run('cmake', ['--build', folder, '--target', 'relay-bench']);
+  return resolve(folder, 'relay-bench');
+}
