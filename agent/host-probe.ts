@@ -130,6 +130,13 @@ export async function probeHost(): Promise<Requirement[]> {
       'a kernel with CONFIG_OVERLAY_FS; modprobe overlay',
       probeOverlay(),
     ),
+    requirement(
+      'rdma',
+      'RDMA (RoCE v2), for channels to other hosts',
+      false,
+      'a card with RoCE, its driver, and apt-get install rdma-core; without it such channels go over TCP',
+      probeRdma(),
+    ),
     requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
   ];
 }
@@ -201,6 +208,14 @@ function probeRings(): Found {
   } catch (error) {
     return { met: false, found: toShoalError(error).message };
   }
+}
+
+function probeRdma(): Found {
+  const { problem, ports } = native.probeRdma();
+  if (problem !== null) return { met: false, found: problem };
+  const names = ports.map(({ device, interface: name, active }) => `${device} on ${name}${active ? '' : ' (down)'}`);
+  if (names.length === 0) return { met: false, found: 'no device with a RoCE v2 address' };
+  return { met: ports.some(({ active }) => active), found: [...new Set(names)].join(', ') };
 }
 
 function probeCapability(): Found {
