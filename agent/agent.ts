@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import type { CpuProfilerHandle } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { AgentEvent, Desired, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
+import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { Channels } from './channels.js';
 import { reapInstance } from './crun.js';
@@ -11,6 +11,7 @@ import { Handover } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
 import { Peers } from './peers.js';
 import { Ports, wantedPorts } from './ports.js';
+import type { Profilers } from './profilers.js';
 import { type Action, reconcile } from './reconcile.js';
 import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
@@ -42,7 +43,7 @@ const WANTED_MS = 1_000;
 /** All instances of this host: brings them to the desired state and keeps routes, ports and state shards in line. */
 export class Agent {
   readonly #tools: InstanceTools;
-  readonly #profiler: CpuProfilerHandle | null;
+  readonly #profilers: Profilers;
   readonly #instances = new Map<string, Instance>();
   readonly #peers: Peers;
   readonly #ports: Ports;
@@ -60,14 +61,20 @@ export class Agent {
   #opened = false;
   #closed = false;
 
-  constructor(tools: AgentTools, profiler: CpuProfilerHandle | null) {
-    this.#profiler = profiler;
+  constructor(tools: AgentTools, profilers: Profilers) {
+    this.#profilers = profilers;
     this.#tools = {
       ...tools,
       changed: () => this.#changed(),
       event: (instance, kind, message) => this.#event(instance, kind, message),
-      cgroupMade: (path) => this.#profiler?.watch(path),
-      cgroupGone: (path) => this.#profiler?.unwatch(path),
+      cgroupMade: (path, owner) => {
+        this.#profilers.cpu?.watch(path);
+        this.#profilers.recorder?.watch(path, owner);
+      },
+      cgroupGone: (path) => {
+        this.#profilers.cpu?.unwatch(path);
+        this.#profilers.recorder?.unwatch(path);
+      },
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
       openChannel: (instance, request) =>
@@ -131,6 +138,7 @@ export class Agent {
     }
     await this.#removeStrayCgroups();
     void this.#tools.rootfs.collect();
+    this.#profilers.recorder?.start();
     this.#opened = true;
     this.#changed();
   }
@@ -164,7 +172,7 @@ export class Agent {
 
   /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
   async report(): Promise<AgentReport> {
-    const cpu = this.#profiler?.read();
+    const cpu = this.#profilers.cpu?.read();
     const instances = [...this.#instances.values()];
     await Promise.all(
       instances.map((each) =>
@@ -209,7 +217,15 @@ export class Agent {
     for (const handover of this.#handovers.values()) handover.stop();
     for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
     this.#ports.close();
-    this.#profiler?.close();
+    this.#profilers.cpu?.close();
+    await this.#profilers.recorder?.close();
+  }
+
+  /** What a component did here. Throws SHOAL_E_HOST where stacks cannot be had. */
+  async profile(request: ProfileRequest): Promise<Profile> {
+    const { recorder, stacksProblem } = this.#profilers;
+    if (recorder !== null) return recorder.read(request);
+    throw new ShoalError('SHOAL_E_HOST', `no profiles: ${stacksProblem ?? 'the agent runs with --profile-hertz 0'}`);
   }
 
   #changed(): void {

@@ -7,6 +7,7 @@ import { LIMITS } from '../protocol/limits.js';
 import { CONTROLLERS } from './cgroup.js';
 import { allowsUserNamespace, CONTROLLER_REMEDY, findCrun, USER_NAMESPACE_REMEDY } from './host.js';
 import { mountedAt, ROOT_MOUNT_REMEDY } from './isolate.js';
+import { STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
 /** One thing that Shoal wants of a host. */
@@ -108,6 +109,14 @@ export async function probeHost(): Promise<Requirement[]> {
       false,
       'a kernel with CONFIG_DEBUG_INFO_BTF=y, and root',
       probeBpf(),
+    ),
+    requirement('stacks', 'BPF on perf events, for profiles of functions', false, STACKS_REMEDY, probeStacks()),
+    requirement(
+      'kernel-symbols',
+      'names of kernel functions, for profiles',
+      false,
+      'sysctl -w kernel.kptr_restrict=1, and root with CAP_SYSLOG',
+      probeKernelSymbols(),
     ),
     requirement(
       'cap-sys-resource',
@@ -216,6 +225,24 @@ function probeRdma(): Found {
   const names = ports.map(({ device, interface: name, active }) => `${device} on ${name}${active ? '' : ' (down)'}`);
   if (names.length === 0) return { met: false, found: 'no device with a RoCE v2 address' };
   return { met: ports.some(({ active }) => active), found: [...new Set(names)].join(', ') };
+}
+
+function probeStacks(): Found {
+  const profiler = native.createStackProfiler();
+  try {
+    profiler.start(LIMITS.profileHertzDefault, true);
+    return { met: true, found: 'the profiler loads' };
+  } catch (error) {
+    return { met: false, found: toShoalError(error).message };
+  } finally {
+    profiler.close();
+  }
+}
+
+/** Addresses are zeros for those who may not know them. */
+function probeKernelSymbols(): Found {
+  const met = /^0*[1-9a-f]/m.test(readText('/proc/kallsyms').slice(0, 100_000));
+  return { met, found: met ? 'readable' : 'hidden: kernel functions are shown as [kernel]' };
 }
 
 function probeCapability(): Found {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import type { HostInfo } from '../protocol/link.js';
 import { CONTROLLERS } from './cgroup.js';
+import { STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
 const CRUN_FOLDERS = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/bin'];
@@ -32,8 +33,10 @@ export async function allowsUserNamespace(): Promise<boolean> {
 export interface HostFeatures {
   /** Cgroup v2 controllers in force for instances. */
   controllers: readonly string[];
-  /** Why BPF does not load; null when it does. */
-  profilerProblem: string | null;
+  /** Why there is no CPU time by BPF; null when there is. */
+  cpuProblem: string | null;
+  /** Why there are no stacks; null when there are, or nobody wants them. */
+  stacksProblem: string | null;
   /** Why devices are not confined by BPF; null when they are. */
   devicesProblem: string | null;
   userNamespace: boolean;
@@ -42,7 +45,7 @@ export interface HostFeatures {
 /** What the coordinator is told of this host, degradations included. */
 export function describeHost(
   name: string,
-  { controllers, profilerProblem, devicesProblem, userNamespace }: HostFeatures,
+  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace }: HostFeatures,
 ): HostInfo {
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
@@ -59,10 +62,12 @@ export function describeHost(
     const remedy = 'a kernel with CONFIG_CGROUP_BPF=y, and the agent as root of the host itself';
     degraded.push({ what: `devices are kept away by capabilities alone, not by BPF too: ${devicesProblem}`, remedy });
   }
-  if (profilerProblem !== null) {
+  if (cpuProblem !== null) {
     const remedy = 'run as root on Linux 5.11 or newer with BTF (CONFIG_DEBUG_INFO_BTF=y)';
-    degraded.push({ what: `no BPF profiler, CPU time comes from cpu.stat: ${profilerProblem}`, remedy });
+    degraded.push({ what: `no BPF profiler, CPU time comes from cpu.stat: ${cpuProblem}`, remedy });
   }
+  if (stacksProblem !== null)
+    degraded.push({ what: `no profiles of functions: ${stacksProblem}`, remedy: STACKS_REMEDY });
   return { name, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), degraded };
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { access, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { NativeHost, PidWatch } from '../native/index.js';
+import type { CpuTimes, NativeHost, PidWatch } from '../native/index.js';
 import type { ChannelRequest } from '../protocol/channels.js';
 import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
 import { toShoalError } from '../protocol/errors.js';
@@ -227,7 +227,7 @@ export class Instance {
     const shimPid = await readPid(here.shimPid);
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
-      this.#tools.cgroupMade(this.#cgroup.path);
+      this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
       this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);
       if (this.#record.ready) this.#setPhase('ready');
@@ -293,14 +293,15 @@ export class Instance {
     this.#channels.close();
   }
 
-  /** Takes the sample of this second; CPU seconds from the profiler where it works, else from the cgroup. */
-  async measure(profiledCpuSeconds: number | undefined): Promise<void> {
+  /** Takes the sample of this second; CPU time from the profiler where it works, else from the cgroup. */
+  async measure(profiled: CpuTimes | undefined): Promise<void> {
     if (!this.running) return;
     const usage = await this.#cgroup.usage();
     const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
     const { busyMs, heat, called } = this.#stats ?? {};
-    const cpuSeconds = profiledCpuSeconds ?? usage.cpuSeconds;
+    const { cpuSeconds } = profiled ?? usage;
     const counted = {
+      ...(profiled === undefined ? {} : { runDelaySeconds: profiled.runDelaySeconds }),
       ...(busyMs === undefined ? {} : { busyMs }),
       ...(heat === undefined || heat.length === 0 ? {} : { heat }),
       ...(called === undefined ? {} : { called }),

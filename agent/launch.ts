@@ -8,6 +8,7 @@ import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
 import type { InstancePaths, Paths } from './paths.js';
+import { withPerfMap } from './perf-map.js';
 import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
 import type { RootfsMaker } from './rootfs.js';
 
@@ -18,8 +19,10 @@ export interface LaunchTools {
   crun: string;
   /** Whether this host allows user namespaces. */
   userNamespace: boolean;
+  /** Whether Node.js inside shall tell the names of its functions, for profiles. */
+  perfMap: boolean;
   /** The cgroup of an instance is there; nothing runs in it yet. */
-  cgroupMade(path: string): void;
+  cgroupMade(path: string, owner: { app: string; component: string }): void;
 }
 
 /** How a container ended, as exit.json of its shim says. */
@@ -46,12 +49,13 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   ]);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
+  const env = { ...rootfs.env, ...record.made.env, ...(record.warm ? { SHOAL_WARM: '1' } : {}) };
   const config = bundleConfig({
     id: record.id,
     app: record.app,
     component: record.component,
     command,
-    env: { ...rootfs.env, ...record.made.env, ...(record.warm ? { SHOAL_WARM: '1' } : {}) },
+    env: tools.perfMap ? withPerfMap(env) : env,
     ids,
     socketFolder: here.socket,
     peersFolder,
@@ -65,7 +69,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const cgroup = new Cgroup(paths.cgroup(body));
   await cgroup.create();
   await cgroup.limit(startingSize(record.size));
-  tools.cgroupMade(cgroup.path);
+  tools.cgroupMade(cgroup.path, record);
   const pid = await spawnShim(tools, body);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;

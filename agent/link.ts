@@ -6,16 +6,18 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import { type HostInfo, LINK_VERSION, LINK_VERSION_MIN, type ToAgent, type ToCoordinator } from '../protocol/link.js';
+import type { ProfileRequest } from '../protocol/profile.js';
 import type { Agent } from './agent.js';
 import { Coordinators, dial, jittered, parseAddress } from './coordinators.js';
 import { parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
+import { parseProfileRequest } from './profiles/request.js';
 
 /** Reports that follow a change are sent at most so often. */
 const REPORT_MS_MIN = 20;
 
 /** What the link needs of an agent. */
-export type LinkedAgent = Pick<Agent, 'applied' | 'apply' | 'report' | 'keep' | 'onChange'>;
+export type LinkedAgent = Pick<Agent, 'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile'>;
 
 export interface LinkOptions {
   /** Paths of Unix sockets or HOST:PORT. */
@@ -114,6 +116,7 @@ export class Link {
   #take(message: ToAgent): void {
     if (message?.type === 'welcome') this.#greet(message);
     else if (message?.type === 'desired') this.#obey(message);
+    else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
       this.#socket?.destroy();
@@ -170,6 +173,16 @@ export class Link {
     } finally {
       this.#reporting = false;
     }
+  }
+
+  async #answer(request: number, of: ProfileRequest): Promise<void> {
+    const socket = this.#socket;
+    const message: ToCoordinator = await this.#agent.profile(of).then(
+      (profile) => ({ type: 'profile', request, profile }),
+      (error: unknown) => ({ type: 'no-profile', request, why: toShoalError(error).message }),
+    );
+    // Another connection has not asked.
+    if (this.#socket === socket && this.#welcome) this.#send(message);
   }
 
   #send(message: ToCoordinator): void {

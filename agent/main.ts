@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { Identity } from '../identity/identity.js';
-import { type CpuProfilerHandle, native } from '../native/index.js';
+import { native } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
@@ -18,13 +18,14 @@ import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { Link } from './link.js';
 import { Paths } from './paths.js';
+import { startProfilers } from './profilers.js';
 import { RootfsMaker } from './rootfs.js';
 import { closedFolder, Sources } from './sources.js';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
-                   [--images DIR] [--images-bytes N] [--stop-instances]
+                   [--images DIR] [--images-bytes N] [--stop-instances] [--profile-hertz N] [--profiles DIR]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -34,7 +35,9 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --taint NAME      keeps instances away whose component does not tolerate it; may be given again
   --images DIR      image store, on a disk that has room (default images in the state folder)
   --images-bytes N  images that nobody uses are removed when the store is bigger (default ${LIMITS.imageStoreBytesMax})
-  --stop-instances  end all instances when the agent is told to stop; otherwise they go on`;
+  --stop-instances  end all instances when the agent is told to stop; otherwise they go on
+  --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
+  --profiles DIR    where profiles are kept (default profiles in the state folder)`;
 
 interface Options {
   coordinators: string[];
@@ -46,6 +49,8 @@ interface Options {
   images: string;
   imagesBytes: number;
   stopInstances: boolean;
+  profileHertz: number;
+  profiles: string;
 }
 
 function readOptions(words: string[]): Options | null {
@@ -62,6 +67,8 @@ function readOptions(words: string[]): Options | null {
         images: { type: 'string' },
         'images-bytes': { type: 'string', default: String(LIMITS.imageStoreBytesMax) },
         'stop-instances': { type: 'boolean', default: false },
+        'profile-hertz': { type: 'string', default: String(LIMITS.profileHertzDefault) },
+        profiles: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     });
@@ -74,6 +81,7 @@ function readOptions(words: string[]): Options | null {
     for (const [name, path] of [
       ['--run', values.run],
       ['--images', images],
+      ['--profiles', values.profiles ?? '/'],
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
@@ -83,20 +91,19 @@ function readOptions(words: string[]): Options | null {
     const identity = values.identity === undefined ? null : new Identity(values.identity);
     const { socket: coordinators, run, name, taint: taints, 'stop-instances': stopInstances } = values;
     for (const taint of taints) assertLabel('--taint', taint);
-    return {
-      coordinators,
-      identity,
-      run,
-      name,
-      labels: readLabels(values.label),
-      taints,
-      images,
-      imagesBytes,
-      stopInstances,
-    };
+    const { profiles = join(run, 'profiles'), 'profile-hertz': hertz } = values;
+    const [labels, profileHertz] = [readLabels(values.label), readHertz(hertz)];
+    const where = { coordinators, identity, run, name, labels, taints };
+    return { ...where, images, imagesBytes, stopInstances, profileHertz, profiles };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
+}
+
+function readHertz(text: string): number {
+  const hertz = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
+  if (hertz <= LIMITS.profileHertzMax) return hertz;
+  throw new Error(`--profile-hertz must be a whole number from 0 to ${LIMITS.profileHertzMax}, not ${text}`);
 }
 
 function readLabels(given: readonly string[]): Record<string, string> {
@@ -134,18 +141,20 @@ async function run(options: Options, log: Logger): Promise<void> {
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
   await new Cgroup(paths.shimsCgroup).create();
   const devicesProblem = confineDevices(paths.cgroupRoot);
-  const { profiler, problem } = startProfiler();
   const userNamespace = await allowsUserNamespace();
-  const features = { controllers, profilerProblem: problem, devicesProblem, userNamespace };
+  const clock = () => Date.now();
+  const { profileHertz: hertz, profiles: folder } = options;
+  const profilers = startProfilers({ native, hertz, folder, clock, log });
+  const features = { ...profilers, controllers, devicesProblem, userNamespace };
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
-  const clock = () => Date.now();
   const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native };
   const rootfs = new RootfsMaker(paths, new Sources(join(paths.sources, randomUUID()), native), images);
   await rootfs.open();
-  const tools = { userNamespace, paths, rootfs, native, clock, log, shim: native.shimPath(), crun: findCrun() };
-  const agent = new Agent(tools, profiler);
+  const perfMap = profilers.recorder !== null;
+  const parts = { shim: native.shimPath(), crun: findCrun() };
+  const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers);
   await agent.open();
   const link = new Link({
     coordinators: options.coordinators,
@@ -191,18 +200,6 @@ function confineDevices(cgroupRoot: string): string | null {
     return null;
   } catch (error) {
     return (error as Error).message;
-  }
-}
-
-/** Without BPF the cgroup's own accounting, which is coarser in time, stands in. */
-function startProfiler(): { profiler: CpuProfilerHandle | null; problem: string | null } {
-  const profiler = native.createProfiler();
-  try {
-    profiler.start();
-    return { profiler, problem: null };
-  } catch (error) {
-    profiler.close();
-    return { profiler: null, problem: (error as Error).message };
   }
 }
 

@@ -57,6 +57,10 @@ export class Client {
   }
 
   async text(method: string, path: string, options: RequestOptions = {}): Promise<string> {
+    return (await this.bytes(method, path, options)).toString('utf8');
+  }
+
+  async bytes(method: string, path: string, options: RequestOptions = {}): Promise<Buffer> {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? ANSWER_MS_MAX);
     const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
     const headers = { ...this.#headers(), ...options.headers };
@@ -66,17 +70,18 @@ export class Client {
       init.headers = { 'content-type': 'application/json', ...headers };
     }
     let status: number;
-    let text: string;
+    let body: Buffer;
     try {
       const response = await fetch(new URL(path, this.#base), init);
       status = response.status;
-      text = await response.text();
+      body = Buffer.from(await response.arrayBuffer());
     } catch (cause) {
       if (options.signal?.aborted) throw new ShoalError('SHOAL_E_CANCELLED', 'interrupted', { cause });
       throw this.#unreachable(cause);
     }
-    if (status < 200 || status > 299) throw new ProblemError(readProblem(status, text, `${method} ${path}`));
-    return text;
+    if (status < 200 || status > 299)
+      throw new ProblemError(readProblem(status, body.toString('utf8'), `${method} ${path}`));
+    return body;
   }
 
   /**

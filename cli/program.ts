@@ -14,6 +14,7 @@ import { addHost } from './commands/host.js';
 import { addIdentity } from './commands/identity.js';
 import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
+import { addProfile } from './commands/profile.js';
 import { addScale } from './commands/scale.js';
 import { addSimulate } from './commands/simulate.js';
 import { addStore } from './commands/store.js';
@@ -70,6 +71,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addTop,
     addDescribe,
     addExplain,
+    addProfile,
     addScale,
     addMode,
     addCalendar,

@@ -179,10 +179,11 @@ export class HostSamples {
     if (!this.has(row)) return undefined;
     const start = row * ROW;
     const fields = Object.fromEntries(SAMPLE_FIELDS.map((field, i) => [field, this.#numbers[start + i] as number]));
-    const { busyMs, ...numbers } = fields as Record<Field, number>;
+    const { busyMs, runDelaySeconds, ...numbers } = fields as Record<Field, number>;
     const { heat, called } = this.#counts[row] ?? {};
     return {
       ...numbers,
+      ...(Number.isNaN(runDelaySeconds) ? {} : { runDelaySeconds }),
       latencyBuckets: Array.from(this.#numbers.subarray(start + LATENCY_AT, start + HEARD_AT)),
       ...(Number.isNaN(busyMs) ? {} : { busyMs }),
       ...(heat === undefined ? {} : { heat }),

@@ -2,8 +2,9 @@ import { Ajv } from 'ajv';
 import { ShoalError } from '../protocol/errors.js';
 import { readSamples, type SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Hello, Report } from '../protocol/link.js';
+import type { AgentEvent, Hello, NoProfile, ProfileAnswer, Report } from '../protocol/link.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
+import { readProfile } from '../protocol/profile.js';
 
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
 const INSTANCES_MAX = 10_000;
@@ -133,13 +134,16 @@ const report = object(
   ['ids', 'counts', 'ports', 'warm'],
 );
 
+const noProfile = object({ type: { const: 'no-profile' }, request: count, why: text });
+
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.
 const ajv = new Ajv({ removeAdditional: true, strictTypes: false });
 const validHello = ajv.compile<Hello>(hello);
 const validReport = ajv.compile<Report<unknown>>(report);
+const validNoProfile = ajv.compile<NoProfile>(noProfile);
 
 /** The message of an agent, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
-export function readAgentMessage(message: unknown): Hello | Report<SampleRows> {
+export function readAgentMessage(message: unknown): Hello | Report<SampleRows> | ProfileAnswer {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
@@ -150,6 +154,16 @@ export function readAgentMessage(message: unknown): Hello | Report<SampleRows> {
       return { ...message, samples: readSamples(message.samples), events: message.events.map(cut) };
     }
     throw broken('report', ajv.errorsText(validReport.errors, { dataVar: 'report' }));
+  }
+  // Too many numbers for the validator: readProfile looks at each itself.
+  if (type === 'profile') {
+    const { request, profile } = message as { request?: unknown; profile?: unknown };
+    if (!Number.isSafeInteger(request)) throw broken('profile', 'it answers no request');
+    return { type, request: request as number, profile: readProfile(profile) };
+  }
+  if (type === 'no-profile') {
+    if (validNoProfile(message)) return message;
+    throw broken('refusal', ajv.errorsText(validNoProfile.errors, { dataVar: 'no-profile' }));
   }
   throw new ShoalError('SHOAL_E_FRAME', `expected a hello or a report, found ${describeType(type)}`);
 }

@@ -6,10 +6,19 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type Hello, LINK_VERSION, LINK_VERSION_MIN, type Report, type ToAgent } from '../protocol/link.js';
+import {
+  type Hello,
+  LINK_VERSION,
+  LINK_VERSION_MIN,
+  type ProfileAnswer,
+  type Report,
+  type ToAgent,
+} from '../protocol/link.js';
+import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
+import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
 import { listenPrivately } from './socket-file.js';
 
 /** More agents than this at once is not a cluster but a mistake. */
@@ -39,7 +48,7 @@ export interface Listen {
 /** Who the agents shall obey: this coordinator, or the one that they are sent to; null: not known, they wait. */
 export type Leader = Coordinator | { link: string | null } | null;
 
-export interface LinkServer {
+export interface LinkServer extends ProfileSource {
   /** Agents that obey somebody else are sent there. */
   follow(leader: Leader): void;
   close(): Promise<void>;
@@ -58,6 +67,8 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   }
   return {
     follow: (leader) => links.follow(leader),
+    hosts: () => links.hosts(),
+    ask: (host, of) => links.ask(host, of),
     async close() {
       const closed = [server, network].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
       links.close();
@@ -143,6 +154,16 @@ class Links {
     }
   }
 
+  hosts(): string[] {
+    return [...this.#byHost.keys()];
+  }
+
+  ask(host: string, of: ProfileRequest): Promise<Profile> {
+    const link = this.#byHost.get(host);
+    if (link !== undefined) return link.ask(of);
+    return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
+  }
+
   follow(leader: Leader): void {
     const before = this.#leader;
     this.#leader = leader;
@@ -212,6 +233,7 @@ class AgentLink {
   #over = false;
   /** A newer desired state waits until the agent has read the last one. */
   #waiting = false;
+  readonly #questions = new ProfileQuestions();
   /** The state of which the agent was last sent its part. */
   #sent: ClusterState | null = null;
 
@@ -270,9 +292,18 @@ class AgentLink {
     this.#send({ type: 'desired', term, desired: desiredFor(state, this.#host) });
   }
 
+  /** Asks the agent for a profile. */
+  ask(of: ProfileRequest): Promise<Profile> {
+    if (!this.#joined || this.#over) {
+      return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${this.#host} is not connected`));
+    }
+    return this.#questions.ask((request) => this.#send({ type: 'profile', request, of }));
+  }
+
   end(why: string): void {
     if (this.#over) return;
     this.#over = true;
+    this.#questions.end(`host ${this.#host}: ${why}`);
     // What was said last is still sent, to those who read.
     this.#socket.destroySoon();
     const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
@@ -292,7 +323,7 @@ class AgentLink {
     }
   }
 
-  #accept(message: Hello | ReadReport): void {
+  #accept(message: Hello | ReadReport | ProfileAnswer): void {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
@@ -312,6 +343,10 @@ class AgentLink {
       }
       this.#hello = message;
       this.decide();
+      return;
+    }
+    if (message.type !== 'report') {
+      this.#questions.answered(message);
       return;
     }
     if (this.#host === null) throw new ShoalError('SHOAL_E_FRAME', 'a report before the hello');

@@ -104,7 +104,7 @@ export class Member implements Behind {
     signal.addEventListener('abort', () => ended.abort(), { once: true });
     try {
       const coordinator = await Coordinator.open({ store, events, clock, log, candidate, signal });
-      const api = await createApi({ ...this.#options, coordinator, cluster: () => this.view() });
+      const api = await createApi({ ...this.#options, profiles: link, coordinator, cluster: () => this.view() });
       await this.#api?.close();
       this.#api = api;
       this.#coordinator = coordinator;

@@ -3,12 +3,13 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ShoalError } from '../protocol/errors.js';
-import type { CpuProfilerHandle, NativeHost, StackProfilerHandle } from './types.js';
+import type { CpuProfilerHandle, CpuTimes, NativeHost, StackProfilerHandle } from './types.js';
 
 export type {
   ChannelFds,
   ChannelHandle,
   CpuProfilerHandle,
+  CpuTimes,
   DrainedStacks,
   NativeHost,
   PacketHandle,
@@ -22,7 +23,7 @@ export type {
   VerbsParameters,
 } from './types.js';
 
-type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, number> };
+type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, CpuTimes> };
 type Addon = Omit<NativeHost, 'createProfiler' | 'createStackProfiler' | 'shimPath'> & {
   CpuProfiler: new () => AddonProfiler;
   StackProfiler: new () => StackProfilerHandle;

@@ -173,29 +173,35 @@ export interface PidWatch {
   close(): void;
 }
 
+/** Of a cgroup since it was first watched. */
+export interface CpuTimes {
+  cpuSeconds: number;
+  /** In which its tasks could have run but had to wait for a CPU; of a run that lasts still, not yet. */
+  runDelaySeconds: number;
+}
+
 /** CPU time by cgroup, from the scheduler in BPF. */
 export interface CpuProfilerHandle {
   /** Loads and attaches the program; throws with the kernel's reason. */
   start(): void;
   watch(cgroupPath: string): void;
   unwatch(cgroupPath: string): void;
-  /** CPU seconds of each watched cgroup since it was first watched. */
-  read(): Map<string, number>;
+  read(): Map<string, CpuTimes>;
   /** How often the BPF program ran and for how many seconds of CPU in all. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }
 
-/** Where the watched cgroups' CPU time goes: stacks by a clock on each CPU. */
+/** Where the watched cgroups' time goes: stacks by a clock on each CPU, and what they wait in. */
 export interface StackProfilerHandle {
-  /** Loads the program and opens the clocks, of 1 to 1000 Hz; throws with the kernel's reason. */
-  start(hertz: number): void;
+  /** Loads the programs and opens the clocks, of 1 to 1000 Hz; throws with the kernel's reason. `offCpu`: waits too. */
+  start(hertz: number, offCpu: boolean): void;
   watch(cgroupPath: string): void;
   /** What was sampled until now still comes with the next drain. */
   unwatch(cgroupPath: string): void;
   /** What was sampled since the last drain, with names. One at a time. */
   drain(): Promise<DrainedStacks>;
-  /** How often the BPF program ran and for how many seconds of CPU in all. */
+  /** How often the BPF programs ran and for how many seconds of CPU in all. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }

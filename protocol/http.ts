@@ -1,5 +1,6 @@
 import type { InstanceStatus, Size } from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
+import type { Profile } from './profile.js';
 
 /** Shapes of the HTTP API under /v1. Times are ms since the epoch. */
 export interface AppView {
@@ -124,6 +125,26 @@ export interface HostView {
   use: 'open' | 'cordoned' | 'drained';
   labels?: Record<string, string>;
   taints?: string[];
+}
+/** A profile over all hosts that have answered; frames are places in `functions`, leaf first. */
+export interface ProfileView extends Profile {
+  app: string;
+  component: string;
+  /** Hosts that are not in it. */
+  missing: { host: string; why: string }[];
+  /** Of the other span, when one was asked for. */
+  base: Profile | null;
+}
+/** The functions in which most time is spent, most first; of the other span as if it were as long. */
+export interface HotFunctionsView extends Omit<ProfileView, 'functions' | 'stacks' | 'base'> {
+  functions: {
+    name: string;
+    file: string;
+    selfSeconds: number;
+    totalSeconds: number;
+    baseSelfSeconds: number;
+    baseTotalSeconds: number;
+  }[];
 }
 export interface EventView {
   id: number;

@@ -42,9 +42,10 @@ export const SAMPLE_FIELDS = [
   'failed',
   'outstanding',
   'busyMs',
+  'runDelaySeconds',
 ] as const;
 type SampleField = (typeof SAMPLE_FIELDS)[number];
-const FIELDS_MAY_LACK: readonly SampleField[] = ['busyMs'];
+const FIELDS_MAY_LACK: readonly SampleField[] = ['busyMs', 'runDelaySeconds'];
 const NO_SAMPLE = -1;
 
 /** Where in a row the fields begin, and the buckets. */

@@ -55,4 +55,24 @@ export const LIMITS = {
   knownEventNoteLengthMax: 200,
   samplesKeptMax: 3_600,
   forecastSecondsMax: 3_600,
+  /** The profiler: its rate unless told otherwise, and how often what it has gathered is taken out. */
+  profileHertzDefault: 99,
+  profileHertzMax: 1_000,
+  profileDrainMs: 1_000,
+  /** Kept by the second; then in blocks, and older ones in longer blocks. */
+  profileRecentMs: 30_000,
+  profileBlockMs: 10_000,
+  profileLongBlockMs: 300_000,
+  /** On disk, of one component: of each kind of block; and of all components together. */
+  profileBlockBytesMax: 1024 * 1024,
+  profileLongBlockBytesMax: 4 * 1024 * 1024,
+  profilesBytesMax: 64 * 1024 * 1024,
+  /** Of one profile. */
+  profileStacksMax: 10_000,
+  profileFunctionsMax: 100_000,
+  profileFramesMax: 256,
+  profileNameLengthMax: 1_100,
+  profileBytesMax: 8 * 1024 * 1024,
+  profileAnswerMsMax: 10_000,
+  profileSecondsMax: 3_600,
 } as const;

@@ -1,14 +1,15 @@
 import type { CalleeChannels, ShardHeat } from './control.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
+import type { Profile, ProfileRequest } from './profile.js';
 
 /**
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 3;
-/** Version 2 knows no terms: such an agent obeys every coordinator, and such a coordinator is obeyed while none had a term. */
-export const LINK_VERSION_MIN = 2;
+export const LINK_VERSION = 4;
+/** Before version 4 samples had other fields, and nobody asked for profiles. */
+export const LINK_VERSION_MIN = 4;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -63,6 +64,8 @@ export type InstancePhase = 'starting' | 'ready' | 'draining' | 'stopping' | 'ba
 /** Totals since the instance started; the coordinator takes differences. */
 export interface Sample {
   cpuSeconds: number;
+  /** In which it could have run but had to wait for a CPU; absent where the host cannot tell. */
+  runDelaySeconds?: number;
   memoryBytes: number;
   ioReadBytes: number;
   ioWriteBytes: number;
@@ -157,11 +160,22 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   warm?: WarmProcesses[];
 }
 
-export type ToCoordinator = Hello | Report<Uint8Array>;
+/** Why there is no profile for the request of this number. */
+export interface NoProfile {
+  type: 'no-profile';
+  request: number;
+  why: string;
+}
+
+/** The answer to the request of this number. */
+export type ProfileAnswer = { type: 'profile'; request: number; profile: Profile } | NoProfile;
+
+export type ToCoordinator = Hello | Report<Uint8Array> | ProfileAnswer;
 
 /** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
 export type ToAgent =
   | { type: 'welcome'; version: number; term?: number }
   | { type: 'desired'; desired: Desired; term?: number }
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
-  | { type: 'elsewhere'; link: string | null };
+  | { type: 'elsewhere'; link: string | null }
+  | { type: 'profile'; request: number; of: ProfileRequest };

@@ -16,6 +16,7 @@ import { benchFabricRack } from './lib/bench/fabric-rack.js';
 import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
+import { benchProfilerStacks } from './lib/bench/profiler-stacks.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
 
@@ -30,7 +31,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   factory: () => benchFactory(DIST),
   agent: () => benchAgent(DIST),
-  profiler: () => benchProfiler(),
+  profiler: async () => [...(await benchProfiler()), ...(await benchProfilerStacks())],
   fabric: () => benchFabric(),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),

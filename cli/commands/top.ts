@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
-import type { EventView, HostView } from '../../protocol/http.js';
+import type { EventView, HostView, HotFunctionsView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import { pause } from '../follow.js';
 import { printJson, printJsonLine, printLines } from '../io.js';
@@ -9,16 +9,24 @@ import { renderTop, type TopView } from '../render/top.js';
 import { Screen } from '../screen.js';
 import { type ComponentName, examples, type OpenSession, parseScope, type Session } from '../session.js';
 import { fetchComponents, fetchInstances } from './get.js';
+import { fetchHotFunctions } from './profile.js';
 
 const FRAME_MS = 1_000;
 const EVENTS_KEPT = 20;
+const FUNCTIONS_SECONDS = 10;
+const PROFILE_MISSING = new Set<string>([
+  'SHOAL_E_HOST',
+  'SHOAL_E_UNREACHABLE',
+  'SHOAL_E_DEADLINE',
+  'SHOAL_E_NOT_FOUND',
+]);
 
 export function addTop(program: Command, open: OpenSession): void {
   program
     .command('top')
     .summary('live view in the terminal')
     .description(
-      'Show hosts, components with demand (█), forecast (▒) and what is allotted (│), instances and the last events; once a second anew.',
+      'Show hosts, components with demand (█), forecast (▒) and what is allotted (│), instances and the last events, and of a single component its hottest functions; once a second anew.',
     )
     .argument('[of]', 'only of this APP or APP/COMPONENT')
     .option('--once', 'print one frame and end')
@@ -27,6 +35,7 @@ export function addTop(program: Command, open: OpenSession): void {
       examples([
         ['shoal top', 'until interrupted with Ctrl-C'],
         ['shoal top search --once', 'one frame of one app'],
+        ['shoal top search/web', 'one component, with the functions in which its CPU time goes'],
         ['shoal top --json', 'one JSON document a second'],
       ]),
     )
@@ -85,16 +94,37 @@ class TopSource {
   async next(): Promise<TopView> {
     const { client, signal } = this.session;
     const after = this.#events.at(-1)?.id ?? 0;
-    const [hosts, components, instances, fresh] = await Promise.all([
+    const [hosts, components, instances, fresh, functions] = await Promise.all([
       client.list<HostView>(apiPath('hosts'), { signal }),
       fetchComponents(this.session, this.scope),
       fetchInstances(this.session, this.scope),
       client.list<EventView>(`${apiPath('events')}?after=${after}`, { signal }),
+      this.#functions(),
     ]);
     const { app, component } = this.scope;
     const wanted = (event: EventView): boolean =>
       (app === undefined || event.app === app) && (component === undefined || event.component === component);
     this.#events = [...this.#events, ...fresh].slice(-EVENTS_KEPT);
-    return { title: this.address, atMs: Date.now(), hosts, components, instances, events: this.#events.filter(wanted) };
+    return {
+      title: this.address,
+      atMs: Date.now(),
+      hosts,
+      components,
+      instances,
+      events: this.#events.filter(wanted),
+      functions,
+    };
+  }
+
+  /** The hottest functions of the last seconds, when one component is looked at and its hosts can tell. */
+  async #functions(): Promise<HotFunctionsView | null> {
+    const { app, component } = this.scope;
+    if (app === undefined || component === undefined) return null;
+    const query = new URLSearchParams({ seconds: String(FUNCTIONS_SECONDS) });
+    return fetchHotFunctions(this.session, { app, component }, query).catch((error: unknown) => {
+      // The other parts of the frame say what else is wrong.
+      if (error instanceof ShoalError && PROFILE_MISSING.has(error.code)) return null;
+      throw error;
+    });
   }
 }

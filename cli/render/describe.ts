@@ -108,6 +108,7 @@ export function describeInstance(view: InstanceView, paint: Paint): string[] {
     ['phase', view.draining ? `${view.phase}, draining` : view.phase],
     ['size', sizeText(view.size)],
     ['uses', `${formatCores(view.cpuUsed)} cores${sample === undefined ? '' : `, ${formatBytes(sample.memoryBytes)}`}`],
+    ['waited for CPU', runDelayText(view)],
     ['process', view.pid === undefined ? 'none' : `pid ${view.pid}`],
     ['started in', view.startMs === undefined ? '-' : formatMs(view.startMs)],
     ['restarts', String(view.restarts)],
@@ -131,6 +132,14 @@ function channelFacts(instances: readonly InstanceView[]): Facts {
       count('unix') === 0 ? '' : `, ${count('unix')} over Unix sockets${why === undefined ? '' : `: ${why}`}`;
     return ['calls go', `to ${callee} by ${count('ring')} channels in shared memory${sockets}`] as const;
   });
+}
+
+/** Of the time in which it wanted to run, since it started. */
+function runDelayText({ sample }: InstanceView): string {
+  const { cpuSeconds = 0, runDelaySeconds } = sample ?? {};
+  if (runDelaySeconds === undefined) return 'not known';
+  const wanted = cpuSeconds + runDelaySeconds;
+  return `${formatPercent(wanted === 0 ? 0 : runDelaySeconds / wanted)} of the time in which it could have run`;
 }
 
 function callsText({ sample }: InstanceView): string {

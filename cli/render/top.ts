@@ -1,6 +1,7 @@
-import type { ComponentView, EventView, HostView, InstanceView } from '../../protocol/http.js';
+import type { ComponentView, EventView, HostView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
 import { demandBar } from './bars.js';
 import { type Paint, PLAIN } from './paint.js';
+import { renderHotFunctions } from './profile.js';
 import { type Column, renderTable } from './table.js';
 import { clean, cut } from './text.js';
 import { formatBytes, formatClock, formatCores, formatMs, formatPercent, formatRate } from './units.js';
@@ -16,6 +17,8 @@ export interface TopView {
   instances: readonly InstanceView[];
   /** Oldest first; the last few are shown. */
   events: readonly EventView[];
+  /** Of the one component that is shown; null or absent: more are shown, or it cannot be had. */
+  functions?: HotFunctionsView | null;
 }
 
 export interface TopOptions {
@@ -28,6 +31,7 @@ const BAR_COLUMNS = 24;
 const BAR_COLUMNS_MIN = 8;
 const DEGRADED_COLUMNS = 40;
 const EVENTS_SHOWN = 5;
+const FUNCTIONS_SHOWN = 20;
 
 /** One frame of the live view: hosts, components with demand and forecast, instances, last events. */
 export function renderTop(
@@ -43,12 +47,18 @@ export function renderTop(
     '',
     ...renderTable(view.components, componentColumns(view, width, paint), shape),
     '',
+    ...functionLines(view, shape),
   ];
   const events = view.events.slice(-EVENTS_SHOWN).map((event) => cut(eventLine(event), width));
   const tail = events.length > 0 ? ['', ...events.map((line) => paint.dim(line))] : [];
   const instances = renderTable(view.instances, instanceColumns(paint), shape);
   const room = Math.max(2, height - top.length - tail.length);
   return [...top, ...shorten(instances, room, width), ...tail].slice(0, height);
+}
+
+function functionLines({ functions = null }: TopView, shape: { width: number; paint: Paint }): string[] {
+  if (functions === null) return [];
+  return [...renderHotFunctions(functions, { ...shape, most: FUNCTIONS_SHOWN }), ''];
 }
 
 function titleLine(view: TopView, width: number, paint: Paint): string {

@@ -13,14 +13,9 @@ import {
 } from '../known-events.js';
 import type { Coordinator } from '../loop.js';
 import { found } from './apps.js';
-import { answers, KNOWN_EVENT, listOf, NAME } from './schemas.js';
+import { answers, KNOWN_EVENT, listOf, NAME, TIME } from './schemas.js';
 
 const PARAMS = { type: 'object', properties: { app: NAME, component: NAME }, required: ['app', 'component'] };
-const TIME = {
-  type: 'string',
-  pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,3})?)?(Z|[+-]\\d\\d:\\d\\d)$',
-  description: 'date and time with its zone, by RFC 3339: 2026-11-27T08:00:00Z',
-};
 const BODY = {
   type: 'object',
   properties: {

@@ -75,6 +75,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     'Open channels of its instances to those of another component, by carrier',
     [...byComponent, 'callee', 'carrier'],
   );
+  const runDelay = counter('instance_run_delay_seconds_total', 'Waited for a CPU while it could have run', byInstance);
   for (const each of instanceViews(known)) {
     const { app, component } = each;
     const labels = { app, component, instance: each.id, host: each.host };
@@ -84,6 +85,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
       channels.inc({ app, component, callee, carrier: 'ring' }, ring);
       channels.inc({ app, component, callee, carrier: 'unix' }, unix);
     }
+    if (each.sample?.runDelaySeconds !== undefined) runDelay.inc(labels, each.sample.runDelaySeconds);
   }
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);

@@ -14,6 +14,12 @@ export const NAME = {
 } as const;
 export const INSTANCE_ID = { type: 'string', pattern: '^[a-z][a-z0-9-]*-[0-9]+$', maxLength: 120 } as const;
 
+export const TIME = {
+  type: 'string',
+  pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,3})?)?(Z|[+-]\\d\\d:\\d\\d)$',
+  description: 'date and time with its zone, by RFC 3339: 2026-11-27T08:00:00Z',
+} as const;
+
 export const MODE = { type: 'string', enum: ['act', 'observe'] } as const;
 
 const size = object({ cpu: { ...number, description: 'cores' }, memory: { ...number, description: 'bytes' } });

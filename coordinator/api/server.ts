@@ -7,6 +7,7 @@ import type { ClusterView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { Coordinator } from '../loop.js';
+import type { ProfileSource } from '../profile-questions.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { decisionRoutes } from './decisions.js';
@@ -17,10 +18,13 @@ import { knownEventRoutes } from './known-events.js';
 import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
 import { sendProblem } from './problem.js';
+import { profileRoutes } from './profiles.js';
 import { type Caller, roleFor } from './tokens.js';
 
 export interface ApiOptions extends Access {
   coordinator: Coordinator;
+  /** The agents' profiles. */
+  profiles: ProfileSource;
   /** The agent's state folder on this host, for logs. */
   run: string;
   version: string;
@@ -98,6 +102,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
+      await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));
       await v1.register((each) => eventRoutes(each, coordinator.events));
       const { cluster } = options;
       if (cluster !== undefined) {

@@ -27,9 +27,10 @@ t.test('a stored desired state that is damaged is as none, and the next one from
       log,
       native,
     });
-    const tools = { userNamespace: true, paths, rootfs, native, clock, log, shim: '/no/shim', crun: '/no/crun' };
+    const parts = { shim: '/no/shim', crun: '/no/crun' };
+    const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, ...parts };
     await rootfs.open();
-    const agent = new Agent(tools, null);
+    const agent = new Agent(tools, { cpu: null, recorder: null, cpuProblem: null, stacksProblem: null });
     await agent.open();
     t.equal(agent.applied, 0, damaged);
     await agent.apply({ ...emptyDesired(), revision: 1 });

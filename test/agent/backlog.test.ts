@@ -77,6 +77,7 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
       reports += 1;
       return { instances: [], events: waiting.splice(0) };
     },
+    profile: () => Promise.reject(new Error('nobody asks')),
     keep: (events) => {
       waiting = [...events, ...waiting];
     },

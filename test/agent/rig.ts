@@ -18,6 +18,7 @@ import {
   type WarmProcesses,
 } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
+import type { ProfileRequest } from '../../protocol/profile.js';
 
 const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
 /** The components that the tests run, compiled beside them. */
@@ -32,6 +33,8 @@ export class AgentRig {
   warm: WarmProcesses[] = [];
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
+  /** To requests for profiles. */
+  answers: Extract<ToCoordinator, { type: 'profile' | 'no-profile' }>[] = [];
   agent: ChildProcess | undefined;
   output = '';
   readonly #observed = startObserving(0);
@@ -81,6 +84,11 @@ export class AgentRig {
     for (const pid of signal === 'SIGKILL' ? await this.agentPids() : []) process.kill(pid, signal);
     agent.kill(signal);
     await exited;
+  }
+
+  /** Asks the agent for a profile; its answer comes to `answers`. */
+  askProfile(request: number, of: ProfileRequest): void {
+    this.#socket?.write(encodeFrame({ type: 'profile', request, of }));
   }
 
   /** Sends a changed desired state. */
@@ -144,6 +152,8 @@ export class AgentRig {
       hostConnected(this.#observed, message.host, Date.now());
       this.#socket?.write(encodeFrame({ type: 'welcome', version: LINK_VERSION }));
       this.#send();
+    } else if (message.type !== 'report') {
+      this.answers.push(message);
     } else {
       this.applied = message.revision;
       const samples = readSamples(message.samples);

@@ -34,6 +34,7 @@ async function fakeAgent(t: { teardown(action: () => Promise<void>): void }, coo
       told.push(desired);
     },
     report: async () => ({ instances: [], events: [], ports: [] }),
+    profile: () => Promise.reject(new Error('nobody asks')),
     keep: () => undefined,
     onChange: () => undefined,
   };

@@ -66,7 +66,7 @@ async function withLink(test: { teardown(action: () => Promise<void>): void }) {
     await link.close();
     await rig.close();
   });
-  return { rig, socket };
+  return { rig, socket, link };
 }
 
 t.test('an agent is welcomed, told what its host shall be, and told again when that changes', async (t) => {
@@ -158,3 +158,34 @@ t.test(
     old.end();
   },
 );
+
+t.test('an agent is asked for a profile, and its answer is looked at', async (t) => {
+  const { link, socket } = await withLink(t);
+  const of = { app: 'shop', component: 'web', kind: 'cpu', fromMs: 0, toMs: 1 } as const;
+  await t.rejects(link.ask('h1', of), { code: 'SHOAL_E_UNREACHABLE' });
+  const agent = new FakeAgent(socket);
+  agent.hello();
+  await agent.until((messages) => messages.some(({ type }) => type === 'desired'));
+  t.same(link.hosts(), ['h1']);
+  const asked = async (count: number) => {
+    await agent.until((messages) => messages.filter(({ type }) => type === 'profile').length === count);
+    const last = agent.messages.findLast((each) => each.type === 'profile');
+    return last?.type === 'profile' ? last : { request: -1, of: null };
+  };
+  const profile = { kind: 'cpu', fromMs: 0, toMs: 1, hertz: 99, lost: 0, functions: [], stacks: [] } as const;
+  const first = link.ask('h1', of);
+  const question = await asked(1);
+  t.same(question.of, of);
+  agent.send({ type: 'profile', request: question.request + 5, profile });
+  agent.send({ type: 'profile', request: question.request, profile });
+  t.same(await first, profile);
+  const second = link.ask('h1', of);
+  agent.send({ type: 'no-profile', request: (await asked(2)).request, why: 'an old kernel' });
+  await t.rejects(second, { code: 'SHOAL_E_HOST', message: 'an old kernel' });
+  const many = Array.from({ length: 16 }, () => link.ask('h1', of));
+  const ends = Promise.all(many.map((each) => t.rejects(each, { code: 'SHOAL_E_UNREACHABLE' })));
+  await t.rejects(link.ask('h1', of), { code: 'SHOAL_E_OVERLOADED' });
+  agent.send({ type: 'profile', request: 1, profile: { ...profile, stacks: [{ frames: [3], count: 1, seconds: 1 }] } });
+  await agent.closed;
+  await ends;
+});

@@ -192,9 +192,10 @@ t.test('samples on the wire are checked', async (t) => {
     changed(2, Number.NaN),
     changed(3, Number.POSITIVE_INFINITY),
     changed(9, -1),
-    changed(10, LATENCY_BUCKETS),
     changed(10, -1),
-    changed(11, Number.NaN),
+    changed(11, LATENCY_BUCKETS),
+    changed(11, -1),
+    changed(12, Number.NaN),
     row.slice(0, 5),
   ];
   for (const each of bad) t.throws(() => readSamples(bytesOf(each)), { code: 'SHOAL_E_FRAME' }, String(each));

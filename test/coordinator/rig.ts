@@ -7,6 +7,7 @@ import { createApi } from '../../coordinator/api/server.js';
 import { componentKey, desiredFor } from '../../coordinator/cluster.js';
 import { createEventLog } from '../../coordinator/events.js';
 import { Coordinator } from '../../coordinator/loop.js';
+import type { ProfileSource } from '../../coordinator/profile-questions.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
@@ -29,6 +30,11 @@ components:
 /** A coordinator with its store and API in this process; its clock stands still unless moved. */
 export class CoordinatorRig {
   nowMs = 1_800_000_000_000;
+  /** What the agents would answer: nothing, since there are none. */
+  profiles: ProfileSource = {
+    hosts: () => [],
+    ask: () => Promise.reject(new Error('no agent is there')),
+  };
   /** Warnings and worse, as JSON lines. */
   readonly log: string[] = [];
   /** Instance id → CPU-seconds since it started. */
@@ -66,6 +72,7 @@ export class CoordinatorRig {
     const { coordinator, token } = this;
     this.api = await createApi({
       coordinator,
+      profiles: this.profiles,
       run: join(this.folder, 'run'),
       version: '0.0.0',
       token,

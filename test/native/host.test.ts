@@ -132,7 +132,7 @@ t.test('CPU time by BPF is exact: it equals what the scheduler itself accounted'
   t.throws(() => profiler.watch(join(cgroup, 'none')), { code: 'ENOENT' });
   const figures = async () => {
     const accounted = Number(/usage_usec (\d+)/.exec(await readFile(join(cgroup, 'cpu.stat'), 'utf8'))?.[1]) / 1e6;
-    return { accounted, seconds: profiler.read().get(cgroup) ?? 0 };
+    return { accounted, seconds: profiler.read().get(cgroup)?.cpuSeconds ?? 0 };
   };
   // BPF sees a task in its new cgroup from its next switch on. What it runs until then, which on a machine that others
   // hold up may be long, is left out: both are compared from where it waits to be told.

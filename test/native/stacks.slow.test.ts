@@ -1,7 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { native } from '../../native/index.js';
 import {
   compile,
   end,
@@ -114,6 +117,60 @@ t.test('a program in JavaScript: names from the map that V8 writes, interpreted 
     called.every(({ names }) => names.some((name) => isOf(name, 'work'))),
     'sixty is called by work',
   );
+});
+
+t.test('waiting: as often and as long as the program did, by what it waited in', async (t) => {
+  const program = join(await makeFolder(t), 'naps');
+  compile('naps.c', program, CC);
+  const cgroup = await makeCgroup(t);
+  const profiler = startProfiler(t, HERTZ, true);
+  profiler.watch(cgroup);
+  // After a calm span each wait is looked at.
+  await profiler.drain();
+  await profiler.drain();
+  const start = performance.now();
+  const child = runInside(cgroup, [program]);
+  const exited = once(child, 'exit');
+  // Names of its functions can be found while it is there, those of the kernel always.
+  await setTimeout(250);
+  const early = named(await profiler.drain());
+  await exited;
+  const wall = (performance.now() - start) / 1000;
+  const waits = [...early, ...named(await profiler.drain())].filter(({ kind }) => kind === 'off-cpu');
+  const naps = waits.filter(({ names }) => names.includes('do_nanosleep'));
+  const sum = (of: 'count' | 'seconds') => naps.reduce((total, each) => total + each[of], 0);
+  t.equal(sum('count'), 25);
+  t.ok(sum('seconds') >= 25 * 0.02 && sum('seconds') <= wall, `${sum('seconds')} s of ${wall} s`);
+  t.ok(
+    naps.every(({ names }) => names[0] === 'schedule'),
+    'from what the kernel waits in',
+  );
+  const inNap = waits.filter(({ names }) => names.includes('nap') && names.includes('main'));
+  t.ok(inNap.length > 0, 'to what called it');
+});
+
+t.test('waiting for a CPU: as the kernel itself accounts it', async (t) => {
+  const cgroup = await makeCgroup(t);
+  const profiler = native.createProfiler();
+  t.teardown(async () => profiler.close());
+  profiler.start();
+  profiler.watch(cgroup);
+  const spin = ['taskset', '-c', '0', 'sh', '-c', 'while :; do :; done'];
+  const children = [runInside(cgroup, spin), runInside(cgroup, spin)];
+  t.teardown(async () => {
+    await Promise.all(children.map(end));
+  });
+  const accounted = async () => {
+    const texts = await Promise.all(children.map(({ pid }) => readFile(`/proc/${pid}/schedstat`, 'utf8')));
+    return texts.reduce((sum, text) => sum + Number(text.split(' ')[1]) / 1e9, 0);
+  };
+  const found = () => profiler.read().get(cgroup)?.runDelaySeconds ?? 0;
+  while (found() < 0.2) await setTimeout(20);
+  const before = { found: found(), accounted: await accounted() };
+  while (found() < before.found + 0.5) await setTimeout(20);
+  const delay = found() - before.found;
+  const kernel = (await accounted()) - before.accounted;
+  t.ok(Math.abs(delay - kernel) < 0.1 * kernel + 0.02, `${delay} s, by the kernel ${kernel} s`);
 });
 
 t.test('no sample goes to another component, however fast instances come and go', async (t) => {

@@ -64,10 +64,10 @@ export async function end(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-export function startProfiler(test: Teardown, hertz: number): StackProfilerHandle {
+export function startProfiler(test: Teardown, hertz: number, offCpu = false): StackProfilerHandle {
   const profiler = native.createStackProfiler();
   test.teardown(async () => profiler.close());
-  profiler.start(hertz);
+  profiler.start(hertz, offCpu);
   return profiler;
 }
 

@@ -64,9 +64,9 @@ void CpuProfiler::watch(const Napi::CallbackInfo& info) {
   if (stat(path.c_str(), &folder) != 0) return host::throwSystemError(info.Env(), errno, "stat", path);
   // The inode number of a cgroup v2 folder is the id of its kernfs node.
   const uint64_t cgroup = folder.st_ino;
-  const std::vector<uint64_t> zeros(cpus_, 0);
+  const std::vector<shoal_cpu_time> zeros(cpus_);
   const int result = bpf_map__update_elem(program_->maps.cpu_time, &cgroup, sizeof cgroup, zeros.data(),
-                                          zeros.size() * sizeof(uint64_t), BPF_NOEXIST);
+                                          zeros.size() * sizeof(shoal_cpu_time), BPF_NOEXIST);
   if (result == -EEXIST) return;
   if (result != 0) return host::throwSystemError(info.Env(), -result, "bpf_map_update_elem", path);
   watched_[path] = {cgroup, 0};
@@ -83,11 +83,11 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object seconds = Napi::Object::New(env);
   if (!isStarted(env)) return seconds;
-  std::map<std::string, std::vector<uint64_t>> finished;
+  std::map<std::string, std::vector<shoal_cpu_time>> finished;
   for (const auto& [path, watched] : watched_) {
-    std::vector<uint64_t> values(cpus_, 0);
+    std::vector<shoal_cpu_time> values(cpus_);
     const int result = bpf_map__lookup_elem(program_->maps.cpu_time, &watched.cgroup, sizeof(uint64_t), values.data(),
-                                            values.size() * sizeof(uint64_t), 0);
+                                            values.size() * sizeof(shoal_cpu_time), 0);
     if (result == 0) finished[path] = std::move(values);
   }
   std::vector<shoal_running> running(cpus_);
@@ -102,7 +102,12 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   for (const auto& [path, values] : finished) {
     Watched& watched = watched_[path];
     watched.nanoseconds = std::max(watched.nanoseconds, cpuNanoseconds(watched.cgroup, values, running, now));
-    seconds.Set(path, Napi::Number::New(env, static_cast<double>(watched.nanoseconds) / kNanoseconds));
+    uint64_t waited = 0;
+    for (const shoal_cpu_time& each : values) waited += each.waited;
+    const Napi::Object times = Napi::Object::New(env);
+    times.Set("cpuSeconds", Napi::Number::New(env, static_cast<double>(watched.nanoseconds) / kNanoseconds));
+    times.Set("runDelaySeconds", Napi::Number::New(env, static_cast<double>(waited) / kNanoseconds));
+    seconds.Set(path, times);
   }
   return seconds;
 }

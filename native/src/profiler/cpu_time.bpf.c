@@ -1,10 +1,12 @@
 /**
  * Exact CPU time by cgroup v2: at every switch of tasks the time since the last one goes to the cgroup of the task that
- * ran. Only watched cgroups are counted; instances cannot make cgroups of their own, so the task's own one is enough.
+ * ran, and what the kernel says that it had waited for the CPU before, as /proc/PID/schedstat does. Only watched
+ * cgroups are counted; instances cannot make cgroups of their own, so the task's own one is enough.
  */
 /* The order matters: bpf_helpers.h uses the types of linux/bpf.h. */
 // clang-format off
 #include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 // clang-format on
@@ -21,18 +23,23 @@ struct cgroup {
 struct css_set {
   struct cgroup* dfl_cgrp;
 };
+/* Kept with CONFIG_SCHED_INFO, which statistics and accounting of delays bring with them. */
+struct sched_info {
+  shoal_u64 run_delay;
+};
 struct task_struct {
+  struct sched_info sched_info;
   struct css_set* cgroups;
 };
 #pragma clang attribute pop
 
-/** Cgroup id → nanoseconds on each CPU. Being a key is what being watched means. */
+/** Cgroup id → times on each CPU. Being a key is what being watched means. */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, SHOAL_CGROUPS_MAX);
   __type(key, shoal_u64);
-  __type(value, shoal_u64);
+  __type(value, struct shoal_cpu_time);
 } cpu_time SEC(".maps");
 
 struct {
@@ -42,23 +49,33 @@ struct {
   __type(value, struct shoal_running);
 } running SEC(".maps");
 
+static __always_inline shoal_u64 waited_of(struct task_struct* task) {
+  return bpf_core_field_exists(task->sched_info) ? task->sched_info.run_delay : 0;
+}
+
 SEC("tp_btf/sched_switch")
 int BPF_PROG(on_sched_switch, _Bool preempt, struct task_struct* before, struct task_struct* after) {
   const unsigned int zero = 0;
   struct shoal_running* here = bpf_map_lookup_elem(&running, &zero);
   if (!here) return 0;
   const shoal_u64 next = after->cgroups->dfl_cgrp->kn->id;
-  shoal_u64* watched = bpf_map_lookup_elem(&cpu_time, &next);
+  struct shoal_cpu_time* watched = bpf_map_lookup_elem(&cpu_time, &next);
   if (!watched && here->cgroup == 0) return 0;
 
   const shoal_u64 now = bpf_ktime_get_ns();
   if (here->cgroup != 0) {
     const shoal_u64 previous = here->cgroup;
-    shoal_u64* total = bpf_map_lookup_elem(&cpu_time, &previous);
-    if (total) *total += now - here->since;
+    struct shoal_cpu_time* total = bpf_map_lookup_elem(&cpu_time, &previous);
+    if (total) {
+      total->ran += now - here->since;
+      /* The wait before this run was added to the task's own when the run began, after we had looked. */
+      const shoal_u64 waited = waited_of(before);
+      if (waited > here->waited) total->waited += waited - here->waited;
+    }
   }
   here->cgroup = watched ? next : 0;
   here->since = now;
+  here->waited = waited_of(after);
   return 0;
 }
 

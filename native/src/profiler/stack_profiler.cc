@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <unordered_map>
 
@@ -38,6 +39,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     for (const auto& [key, stack] : raw_) {
       std::vector<uint32_t> numbers;
       core_->symbolizer.resolveKernel(stack.frames, stack.kernel_frames, numbers);
+      if (key.kind == SHOAL_STACK_OFF_CPU) dropOwnFrames(numbers);
       core_->symbolizer.resolveUser({static_cast<int>(key.pid), key.start, key.image},
                                     stack.frames + SHOAL_KERNEL_FRAMES_MAX, stack.user_frames, numbers);
       numbers_.push_back(std::move(numbers));
@@ -64,6 +66,16 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   }
 
  private:
+  /** What a task waits in is above the scheduler; below it are this program and what leads to it. */
+  void dropOwnFrames(std::vector<uint32_t>& numbers) const {
+    static constexpr size_t kOwnFramesMax = 8;
+    for (size_t i = 0; i < std::min(numbers.size(), kOwnFramesMax); i += 1) {
+      if (core_->symbolizer.function(numbers[i]).name != "__schedule") continue;
+      numbers.erase(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(i + 1));
+      return;
+    }
+  }
+
   Napi::Array stacks(Napi::Env env) {
     const Napi::Array list = Napi::Array::New(env);
     uint32_t length = 0;
@@ -140,7 +152,7 @@ void StackProfiler::start(const Napi::CallbackInfo& info) {
   }
   keepLibbpfLog();
   auto core = std::make_shared<Core>();
-  if (const Problem problem = core->sampler.start(static_cast<unsigned>(hertz)))
+  if (const Problem problem = core->sampler.start(static_cast<unsigned>(hertz), info[1].ToBoolean()))
     return host::throwSystemError(info.Env(), problem.number, problem.call, libbpfLog());
   core_ = std::move(core);
 }

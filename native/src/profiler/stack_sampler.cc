@@ -7,7 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <random>
 
 #include "stacks.skel.h"
@@ -20,6 +22,15 @@ constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
  * a load. */
 constexpr int kJitterThousandths = 25;
 constexpr uint32_t kStacksAtOnce = 256;
+/** Of all CPUs together: at some microseconds each a half of a hundredth of a core. */
+constexpr double kWaitsPerSecond = 500;
+constexpr double kOneInMax = 1'000'000;
+
+uint64_t monotonicNanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * kNanosecondsPerSecond + static_cast<uint64_t>(now.tv_nsec);
+}
 
 }  // namespace
 
@@ -29,7 +40,7 @@ void StackSampler::Destroy::operator()(bpf_link* link) const { bpf_link__destroy
 StackSampler::StackSampler() = default;
 StackSampler::~StackSampler() = default;
 
-Problem StackSampler::start(unsigned hertz) {
+Problem StackSampler::start(unsigned hertz, bool offCpu) {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) return {-cpus, "libbpf_num_possible_cpus"};
   cpus_ = static_cast<size_t>(cpus);
@@ -41,6 +52,10 @@ Problem StackSampler::start(unsigned hertz) {
   }
   if (clocks_.empty()) return {ENODEV, "perf_event_open"};
   runClocks(false);
+  if (offCpu) {
+    switches_.reset(bpf_program__attach(program_->progs.on_switch));
+    if (!switches_) return {errno, "bpf_raw_tracepoint_open"};
+  }
   // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
   stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
   return {};
@@ -95,6 +110,7 @@ void StackSampler::unwatch(uint64_t cgroup) {
 }
 
 Problem StackSampler::drain(std::vector<Stack>& into) {
+  drawLots();
   std::vector<shoal_stack_key> keys(kStacksAtOnce);
   std::vector<shoal_stack> values(kStacksAtOnce);
   const int map = bpf_map__fd(program_->maps.stacks);
@@ -112,6 +128,21 @@ Problem StackSampler::drain(std::vector<Stack>& into) {
   }
 }
 
+/** So many waits are looked at each second on average as kWaitsPerSecond says, going by what came since the last drain.
+ */
+void StackSampler::drawLots() {
+  const uint64_t now = monotonicNanoseconds();
+  const uint64_t seen = program_->bss->waits_seen;
+  const uint64_t elapsed = std::max<uint64_t>(now - drainedNanoseconds_, 1);
+  if (drainedNanoseconds_ > 0) {
+    const double rate = static_cast<double>(seen - waitsSeen_) * static_cast<double>(kNanosecondsPerSecond) /
+                        static_cast<double>(elapsed);
+    program_->data->waits_one_in = static_cast<uint32_t>(std::clamp(rate / kWaitsPerSecond, 1.0, kOneInMax));
+  }
+  waitsSeen_ = seen;
+  drainedNanoseconds_ = now;
+}
+
 uint64_t StackSampler::lost() const {
   uint64_t sum = 0;
   std::vector<uint64_t> values(cpus_, 0);
@@ -124,10 +155,16 @@ uint64_t StackSampler::lost() const {
 }
 
 std::pair<uint64_t, uint64_t> StackSampler::cost() const {
-  bpf_prog_info program = {};
-  uint32_t size = sizeof program;
-  if (bpf_obj_get_info_by_fd(bpf_program__fd(program_->progs.on_tick), &program, &size) != 0) return {0, 0};
-  return {program.run_cnt, program.run_time_ns};
+  uint64_t runs = 0;
+  uint64_t nanoseconds = 0;
+  for (const bpf_program* each : {program_->progs.on_tick, program_->progs.on_switch}) {
+    bpf_prog_info info = {};
+    uint32_t size = sizeof info;
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(each), &info, &size) != 0) continue;
+    runs += info.run_cnt;
+    nanoseconds += info.run_time_ns;
+  }
+  return {runs, nanoseconds};
 }
 
 }  // namespace shoal::profiler

@@ -29,14 +29,15 @@ class StackSampler {
 
   StackSampler();
   ~StackSampler();
-  Problem start(unsigned hertz);
+  /** `offCpu`: also what the cgroups wait in. */
+  Problem start(unsigned hertz, bool offCpu);
   Problem watch(uint64_t cgroup);
   void unwatch(uint64_t cgroup);
   /** Takes out what was gathered since the last time. */
   Problem drain(std::vector<Stack>& into);
   /** Samples for which there was no place, since the start. */
   uint64_t lost() const;
-  /** Of the BPF program, as the kernel counts it: runs, and nanoseconds in all. */
+  /** Of the BPF programs, as the kernel counts them: runs, and nanoseconds in all. */
   std::pair<uint64_t, uint64_t> cost() const;
 
  private:
@@ -46,14 +47,18 @@ class StackSampler {
   };
   Problem openClock(int cpu, unsigned hertz);
   void runClocks(bool run);
+  void drawLots();
 
   std::unique_ptr<stacks_bpf, Destroy> program_;
   /** A link owns the clock of its CPU: with it the clock goes. */
   std::vector<std::unique_ptr<bpf_link, Destroy>> clocks_;
   std::vector<int> clockFds_;
+  std::unique_ptr<bpf_link, Destroy> switches_;
   UniqueFd stats_;
   size_t watching_ = 0;
   size_t cpus_ = 0;
+  uint64_t waitsSeen_ = 0;
+  uint64_t drainedNanoseconds_ = 0;
 };
 
 }  // namespace shoal::profiler

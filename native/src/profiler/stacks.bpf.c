@@ -1,6 +1,10 @@
 /**
- * Stacks of watched cgroups: at every tick of a CPU's clock the stack of what runs there, added up by process and
- * stack. For a task that is not watched a tick costs one look into a hash table.
+ * Stacks of watched cgroups, added up by process and stack: at every tick of a CPU's clock the stack of what runs
+ * there; and where a task goes to sleep its stack, with the time until it runs again. For a task that is not watched
+ * both cost one look into a hash table.
+ *
+ * Some loads go to sleep a hundred thousand times a second, and each stack costs a microsecond or two. Then user space
+ * has only one of so many waits looked at, drawn by lot, and each stands for as many.
  */
 /* The order matters: bpf_helpers.h uses the types of linux/bpf.h. */
 // clang-format off
@@ -8,6 +12,7 @@
 #include <linux/bpf_perf_event.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
 // clang-format on
 #include "stacks.h"
 
@@ -16,11 +21,23 @@
 
 /* The few fields needed of the kernel's structs; relocated at load time by the kernel's own BTF (CO-RE). */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct kernfs_node {
+  shoal_u64 id;
+};
+struct cgroup {
+  struct kernfs_node* kn;
+};
+struct css_set {
+  struct cgroup* dfl_cgrp;
+};
 struct task_struct {
+  unsigned int __state;
+  int pid;
   int tgid;
   shoal_u64 start_boottime;
   shoal_u64 self_exec_id;
   struct task_struct* group_leader;
+  struct css_set* cgroups;
 };
 #pragma clang attribute pop
 
@@ -55,6 +72,26 @@ struct {
   __type(value, shoal_u64);
 } lost SEC(".maps");
 
+/** By thread. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, SHOAL_WAITS_MAX);
+  __type(key, int);
+  __type(value, struct shoal_wait);
+} waits SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, unsigned int);
+  __type(value, struct shoal_wait);
+} wait_scratch SEC(".maps");
+
+/** One of so many waits is looked at; written by user space once it knows how many there are. */
+volatile unsigned int waits_one_in = 16;
+/** Waits of watched tasks, looked at or not. */
+shoal_u64 waits_seen = 0;
+
 static __always_inline void count_lost(unsigned int reason) {
   shoal_u64* counter = bpf_map_lookup_elem(&lost, &reason);
   if (counter) *counter += 1;
@@ -72,6 +109,22 @@ static __always_inline shoal_u64 hash_frames(const struct shoal_stack* stack) {
   for (unsigned int i = 0; i < SHOAL_USER_FRAMES_MAX && i < stack->user_frames; i += 1)
     hash = mix(hash, stack->frames[SHOAL_KERNEL_FRAMES_MAX + i]);
   return hash ^ (hash >> 32);
+}
+
+/** Adds to what is known of the stack. */
+static __always_inline void add(const struct shoal_stack_key* key, const struct shoal_stack* stack) {
+  struct shoal_stack* known = bpf_map_lookup_elem(&stacks, key);
+  if (!known) {
+    if (bpf_map_update_elem(&stacks, key, stack, BPF_NOEXIST) == 0) return;
+    /* Another CPU was first, or there is no place. */
+    known = bpf_map_lookup_elem(&stacks, key);
+  }
+  if (!known) {
+    count_lost(SHOAL_LOST_FULL);
+    return;
+  }
+  __sync_fetch_and_add(&known->count, stack->count);
+  __sync_fetch_and_add(&known->nanoseconds, stack->nanoseconds);
 }
 
 static __always_inline unsigned int frames_of(long bytes) {
@@ -101,18 +154,60 @@ int on_tick(struct bpf_perf_event_data* context) {
       .image = BPF_CORE_READ(leader, self_exec_id),
       .kind = SHOAL_STACK_ON_CPU,
   };
-  struct shoal_stack* known = bpf_map_lookup_elem(&stacks, &key);
-  if (!known) {
-    if (bpf_map_update_elem(&stacks, &key, stack, BPF_NOEXIST) == 0) return 0;
-    /* Another CPU was first, or there is no place. */
-    known = bpf_map_lookup_elem(&stacks, &key);
+  add(&key, stack);
+  return 0;
+}
+
+#define TASK_DEAD_STATES 0x90 /* EXIT_DEAD | TASK_DEAD: whoever is in one of them never runs again. */
+
+static __always_inline shoal_u64 cgroup_of(struct task_struct* task) { return task->cgroups->dfl_cgrp->kn->id; }
+
+static __always_inline void falls_asleep(void* context, struct task_struct* task) {
+  const unsigned int zero = 0;
+  const shoal_u64 cgroup = cgroup_of(task);
+  if (!bpf_map_lookup_elem(&watched, &cgroup)) return;
+  __sync_fetch_and_add(&waits_seen, 1);
+  const unsigned int one_in = waits_one_in;
+  if (one_in > 1 && bpf_get_prandom_u32() % one_in != 0) return;
+  struct shoal_wait* wait = bpf_map_lookup_elem(&wait_scratch, &zero);
+  if (!wait) return;
+  struct shoal_stack* stack = &wait->stack;
+  stack->kernel_frames = frames_of(bpf_get_stack(context, stack->frames, KERNEL_BYTES, 0));
+  stack->user_frames =
+      frames_of(bpf_get_stack(context, &stack->frames[SHOAL_KERNEL_FRAMES_MAX], USER_BYTES, BPF_F_USER_STACK));
+  stack->count = one_in;
+  stack->nanoseconds = 0;
+  struct task_struct* leader = task->group_leader;
+  wait->key.cgroup = cgroup;
+  wait->key.start = leader->start_boottime;
+  wait->key.hash = hash_frames(stack);
+  wait->key.pid = task->tgid;
+  wait->key.image = leader->self_exec_id;
+  wait->key.kind = SHOAL_STACK_OFF_CPU;
+  wait->since = bpf_ktime_get_ns();
+  const int thread = task->pid;
+  bpf_map_update_elem(&waits, &thread, wait, BPF_ANY);
+}
+
+static __always_inline void wakes_up(struct task_struct* task) {
+  const shoal_u64 cgroup = cgroup_of(task);
+  if (!bpf_map_lookup_elem(&watched, &cgroup)) return;
+  const int thread = task->pid;
+  struct shoal_wait* wait = bpf_map_lookup_elem(&waits, &thread);
+  if (!wait) return;
+  /* The thread may be another one of the same number. */
+  if (wait->key.start == task->group_leader->start_boottime && wait->key.cgroup == cgroup) {
+    wait->stack.nanoseconds = (bpf_ktime_get_ns() - wait->since) * wait->stack.count;
+    add(&wait->key, &wait->stack);
   }
-  if (!known) {
-    count_lost(SHOAL_LOST_FULL);
-    return 0;
-  }
-  __sync_fetch_and_add(&known->count, 1);
-  __sync_fetch_and_add(&known->nanoseconds, stack->nanoseconds);
+  bpf_map_delete_elem(&waits, &thread);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(on_switch, _Bool preempt, struct task_struct* before, struct task_struct* after) {
+  const unsigned int state = before->__state;
+  if (!preempt && state != 0 && (state & TASK_DEAD_STATES) == 0) falls_asleep(ctx, before);
+  wakes_up(after);
   return 0;
 }
 

@@ -38,6 +38,17 @@ struct shoal_stack {
   shoal_u64 frames[SHOAL_FRAMES_MAX];
 };
 
+/** Waits that can be under way at once, of those that are looked at; more push out the longest. */
+#define SHOAL_WAITS_MAX 4096
+
+/** A wait that is under way: what it will be added to. */
+struct shoal_wait {
+  struct shoal_stack_key key;
+  struct shoal_stack stack;
+  /** CLOCK_MONOTONIC nanoseconds. */
+  shoal_u64 since;
+};
+
 /** Samples that are missing, by reason. */
 #define SHOAL_LOST_FULL 0
 #define SHOAL_LOST_REASONS 1

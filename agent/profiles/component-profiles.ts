@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { LIMITS } from '../../protocol/limits.js';
+import { mergeProfiles, type Profile, type ProfileKind, ProfileSum } from '../../protocol/profile.js';
+import { decodeProfile, encodeProfile } from './profile-codec.js';
+import { RingFolder } from './ring-folder.js';
+
+/** A sum that becomes a block when its time has come. */
+interface Begun {
+  fromMs: number;
+  toMs: number;
+  sum: ProfileSum;
+  lost: number;
+}
+
+/**
+ * The profiles of one kind of one component: of the last seconds by the second in memory, before that in blocks on disk,
+ * and of long ago in longer blocks. Each is kept to a bound of its own.
+ */
+export class ComponentProfiles {
+  readonly #blocks: RingFolder;
+  readonly #longBlocks: RingFolder;
+  #recent: Profile[] = [];
+  #block: Begun | null = null;
+  #longBlock: Begun | null = null;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly folder: string,
+    private readonly kind: ProfileKind,
+    private readonly hertz: number,
+  ) {
+    this.#blocks = new RingFolder(join(folder, 'blocks'), LIMITS.profileBlockBytesMax);
+    this.#longBlocks = new RingFolder(join(folder, 'long-blocks'), LIMITS.profileLongBlockBytesMax);
+  }
+
+  /** Takes in what was gathered in one go. */
+  add(profile: Profile): void {
+    this.#recent.push(profile);
+    this.#block = joined(this.#block, profile);
+  }
+
+  /** Writes what is due, or with `all` what there is. Rejects when the disk does not take it; that block is gone then. */
+  flush(nowMs: number, all = false): Promise<void> {
+    this.#recent = this.#recent.filter(({ fromMs }) => fromMs >= nowMs - LIMITS.profileRecentMs);
+    const flushed = this.#writing.then(() => this.#flush(nowMs, all));
+    this.#writing = flushed.catch(() => undefined);
+    return flushed;
+  }
+
+  async #flush(nowMs: number, all: boolean): Promise<void> {
+    const block = this.#block;
+    if (block !== null && (all || nowMs - block.fromMs >= LIMITS.profileBlockMs)) {
+      this.#block = null;
+      const profile = this.#profileOf(block);
+      this.#longBlock = joined(this.#longBlock, profile);
+      await this.#blocks.append({ fromMs: block.fromMs, toMs: block.toMs, bytes: encodeProfile(profile) });
+    }
+    const long = this.#longBlock;
+    if (long !== null && (all || nowMs - long.fromMs >= LIMITS.profileLongBlockMs)) {
+      this.#longBlock = null;
+      const { fromMs, toMs } = long;
+      await this.#longBlocks.append({ fromMs, toMs, bytes: encodeProfile(this.#profileOf(long)) });
+    }
+  }
+
+  /** What is known of the span: by the finest blocks that reach back so far. */
+  async read(fromMs: number, toMs: number): Promise<Profile> {
+    await this.#writing;
+    const recentMs = this.#recent[0]?.fromMs ?? Number.POSITIVE_INFINITY;
+    const blocksMs = Math.min((await this.#blocks.oldestMs()) ?? Number.POSITIVE_INFINITY, recentMs);
+    const long = await this.#longBlocks.read(fromMs, Math.min(toMs, blocksMs));
+    const blocks = await this.#blocks.read(fromMs, Math.min(toMs, recentMs));
+    const recent = this.#recent.filter((each) => {
+      const middle = (each.fromMs + each.toMs) / 2;
+      return middle >= fromMs && middle < toMs;
+    });
+    const all = [...[...long, ...blocks].map(({ bytes }) => decodeProfile(bytes)), ...recent];
+    const lost = all.reduce((sum, each) => sum + each.lost, 0);
+    return mergeProfiles(all, { kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
+  }
+
+  async bytes(): Promise<number> {
+    return (await this.#blocks.bytes()) + (await this.#longBlocks.bytes());
+  }
+
+  #profileOf({ fromMs, toMs, sum, lost }: Begun): Profile {
+    return sum.profile({ kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
+  }
+}
+
+function joined(begun: Begun | null, profile: Profile): Begun {
+  const { fromMs, sum, lost } = begun ?? { fromMs: profile.fromMs, sum: new ProfileSum(), lost: 0 };
+  sum.add(profile);
+  return { fromMs, toMs: profile.toMs, sum, lost: lost + profile.lost };
+}

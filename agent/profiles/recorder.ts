@@ -1,0 +1,185 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { DrainedStacks, StackProfilerHandle } from '../../native/index.js';
+import { LIMITS } from '../../protocol/limits.js';
+import {
+  PROFILE_KINDS,
+  type Profile,
+  type ProfileKind,
+  type ProfileRequest,
+  ProfileSum,
+} from '../../protocol/profile.js';
+import { isErrno } from '../cgroup.js';
+import { ComponentProfiles } from './component-profiles.js';
+
+export interface RecorderTools {
+  profiler: StackProfilerHandle;
+  hertz: number;
+  /** Where profiles are kept. */
+  folder: string;
+  clock: () => number;
+  log: Logger;
+}
+
+interface Owner {
+  app: string;
+  component: string;
+}
+
+/** How often it is looked whether all components together keep to their bound. */
+const BOUND_MS = 60_000;
+
+/** Takes stacks out of the kernel once a second, adds them up by component, and answers what was kept. */
+export class ProfileRecorder {
+  readonly #tools: RecorderTools;
+  /** Of cgroups; those no longer watched too until what was sampled in them has been taken out. */
+  readonly #owners = new Map<string, Owner>();
+  readonly #ended = new Set<string>();
+  readonly #components = new Map<string, ComponentProfiles>();
+  #drainedMs: number;
+  #lost = 0;
+  #boundMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(tools: RecorderTools) {
+    this.#tools = tools;
+    this.#drainedMs = tools.clock();
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.round(), LIMITS.profileDrainMs);
+  }
+
+  /** The instance's cgroup is there. One that cannot be watched runs on without profile. */
+  watch(cgroup: string, { app, component }: Owner): void {
+    try {
+      this.#tools.profiler.watch(cgroup);
+      this.#owners.set(cgroup, { app, component });
+      this.#ended.delete(cgroup);
+    } catch (error) {
+      this.#tools.log.warn({ err: error, cgroup }, 'cannot profile an instance');
+    }
+  }
+
+  unwatch(cgroup: string): void {
+    this.#tools.profiler.unwatch(cgroup);
+    this.#ended.add(cgroup);
+  }
+
+  /** One after the other; a failure is logged, and the next second tries again. */
+  round(): Promise<void> {
+    this.#working = this.#working
+      .then(() => this.#round(false))
+      .catch((error: unknown) => this.#tools.log.error({ err: error }, 'cannot record profiles'));
+    return this.#working;
+  }
+
+  /** What was kept of the span; a profile of no stacks when nothing was. */
+  async read({ app, component, kind, fromMs, toMs }: ProfileRequest): Promise<Profile> {
+    // What the kernel holds still is part of it.
+    if (toMs > this.#drainedMs) await this.round();
+    const folder = this.#folderOf({ app, component }, kind);
+    const known = this.#components.get(folder) ?? new ComponentProfiles(folder, kind, this.#tools.hertz);
+    return known.read(fromMs, toMs);
+  }
+
+  /** Keeps what there is and stops. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#working;
+    await this.#round(true).catch((error: unknown) =>
+      this.#tools.log.error({ err: error }, 'cannot keep the last profiles'),
+    );
+    this.#tools.profiler.close();
+  }
+
+  async #round(all: boolean): Promise<void> {
+    const { profiler, clock } = this.#tools;
+    const ended = [...this.#ended];
+    const drained = this.#owners.size === 0 ? null : await profiler.drain();
+    const nowMs = clock();
+    // A clock that was set back has no span for this.
+    if (drained !== null && nowMs > this.#drainedMs) this.#take(drained, this.#drainedMs, nowMs);
+    this.#drainedMs = nowMs;
+    for (const cgroup of ended) {
+      if (!this.#ended.delete(cgroup)) continue;
+      this.#owners.delete(cgroup);
+    }
+    for (const each of this.#components.values()) await each.flush(nowMs, all);
+    if (nowMs - this.#boundMs < BOUND_MS) return;
+    this.#boundMs = nowMs;
+    await this.#keepToBound();
+  }
+
+  #take({ lost, stacks, functions }: DrainedStacks, fromMs: number, toMs: number): void {
+    const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: DrainedStacks['stacks'] }>();
+    for (const stack of stacks) {
+      const owner = this.#owners.get(stack.cgroup);
+      if (owner === undefined) continue;
+      const profiles = this.#profilesOf(owner, stack.kind);
+      const known = sums.get(profiles);
+      if (known === undefined) sums.set(profiles, { kind: stack.kind, stacks: [stack] });
+      else known.stacks.push(stack);
+    }
+    // Nobody knows whose the lost ones were: all that were running then are told.
+    const lostNow = lost - this.#lost;
+    this.#lost = lost;
+    for (const [profiles, { kind, stacks: own }] of sums) {
+      const sum = new ProfileSum();
+      sum.add({ functions, stacks: own });
+      profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost: lostNow }));
+    }
+  }
+
+  #folderOf({ app, component }: Owner, kind: ProfileKind): string {
+    return join(this.#tools.folder, app, component, kind);
+  }
+
+  #profilesOf(owner: Owner, kind: ProfileKind): ComponentProfiles {
+    const folder = this.#folderOf(owner, kind);
+    let profiles = this.#components.get(folder);
+    if (profiles === undefined) {
+      profiles = new ComponentProfiles(folder, kind, this.#tools.hertz);
+      this.#components.set(folder, profiles);
+    }
+    return profiles;
+  }
+
+  /** Of all together the components whose last profile is oldest go first. */
+  async #keepToBound(): Promise<void> {
+    const { folder, log } = this.#tools;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const kept: { path: string; bytes: number; atMs: number }[] = [];
+    for (const app of await readdir(folder)) {
+      for (const component of await readdir(join(folder, app))) {
+        for (const kind of PROFILE_KINDS) kept.push(...(await sizeOf(join(folder, app, component, kind))));
+      }
+    }
+    let sum = kept.reduce((total, { bytes }) => total + bytes, 0);
+    for (const { path, bytes } of kept.sort((a, b) => a.atMs - b.atMs)) {
+      if (sum <= LIMITS.profilesBytesMax) return;
+      log.info({ folder: path }, 'old profiles give way to newer ones');
+      this.#components.delete(path);
+      await rm(path, { recursive: true, force: true });
+      sum -= bytes;
+    }
+  }
+}
+
+async function sizeOf(path: string): Promise<{ path: string; bytes: number; atMs: number }[]> {
+  let bytes = 0;
+  let atMs = 0;
+  try {
+    for (const entry of await readdir(path, { recursive: true })) {
+      const { size, mtimeMs } = await stat(join(path, entry));
+      bytes += size;
+      atMs = Math.max(atMs, mtimeMs);
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+  return [{ path, bytes, atMs }];
+}

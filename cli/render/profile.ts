@@ -1,0 +1,53 @@
+import type { HotFunctionsView } from '../../protocol/http.js';
+import { type Paint, PLAIN } from './paint.js';
+import { type Column, renderTable } from './table.js';
+import { formatMs } from './units.js';
+
+type Hot = HotFunctionsView['functions'][number];
+
+export interface HotOptions {
+  width?: number;
+  paint?: Paint;
+  /** Functions at most. */
+  most?: number;
+  /** Whether the view compares two spans. */
+  compared?: boolean;
+}
+
+/** The functions in which most time is spent: shares of all the time, and the time itself. */
+export function renderHotFunctions(view: HotFunctionsView, options: HotOptions = {}): string[] {
+  const {
+    width = Number.POSITIVE_INFINITY,
+    paint = PLAIN,
+    most = Number.POSITIVE_INFINITY,
+    compared = false,
+  } = options;
+  const all = view.functions.reduce((sum, each) => sum + each.selfSeconds, 0);
+  const baseAll = view.functions.reduce((sum, each) => sum + each.baseSelfSeconds, 0);
+  const before: Column<Hot> = {
+    title: 'BEFORE',
+    value: (each) => share(each.baseSelfSeconds, baseAll),
+    align: 'right',
+  };
+  const columns: Column<Hot>[] = [
+    { title: 'SELF', value: (each) => share(each.selfSeconds, all), align: 'right', paint: (text) => paint.bold(text) },
+    ...(compared ? [before] : []),
+    { title: 'TOTAL', value: (each) => share(each.totalSeconds, all), align: 'right' },
+    { title: 'TIME', value: (each) => formatMs(each.selfSeconds * 1_000), align: 'right' },
+    { title: 'IN', value: (each) => each.file, paint: (text) => paint.dim(text) },
+    { title: 'FUNCTION', value: (each) => each.name },
+  ];
+  const hot = view.functions.slice(0, most);
+  if (hot.length === 0) return [view.kind === 'cpu' ? 'no CPU time was sampled' : 'no waiting was seen'];
+  return renderTable(hot, columns, { width, paint });
+}
+
+/** What a reader has to know of a profile that is not whole. */
+export function profileCaveats({ lost, missing }: Pick<HotFunctionsView, 'lost' | 'missing'>): string[] {
+  const away = missing.map(({ host, why }) => `host ${host} is not in it: ${why}`);
+  return [...(lost > 0 ? [`${lost} samples were lost`] : []), ...away];
+}
+
+function share(part: number, all: number): string {
+  return all > 0 ? `${((100 * part) / all).toFixed(1)}%` : '-';
+}

@@ -1,0 +1,191 @@
+import { ShoalError } from './errors.js';
+import { LIMITS } from './limits.js';
+
+/** Where time went: on a CPU, or waiting off it. */
+export const PROFILE_KINDS = ['cpu', 'off-cpu'] as const;
+export type ProfileKind = (typeof PROFILE_KINDS)[number];
+
+export interface ProfileFunction {
+  name: string;
+  /** The file that holds it: `libc.so.6`, `[kernel]`, `[jit]`. */
+  file: string;
+}
+
+export interface ProfileStack {
+  /** Places in the list of functions, leaf first. */
+  frames: number[];
+  /** Samples, or waits. */
+  count: number;
+  seconds: number;
+}
+
+/** What a component did in a span of time, added up over its instances. */
+export interface Profile {
+  kind: ProfileKind;
+  /** Ms since the epoch. */
+  fromMs: number;
+  toMs: number;
+  /** Samples each second of CPU time. */
+  hertz: number;
+  /** Samples for which the hosts had no place. */
+  lost: number;
+  functions: ProfileFunction[];
+  stacks: ProfileStack[];
+}
+
+/** What an agent is asked for. */
+export interface ProfileRequest {
+  app: string;
+  component: string;
+  kind: ProfileKind;
+  fromMs: number;
+  toMs: number;
+}
+
+/** Stands for the stacks of which there were too many to keep each. */
+export const REST: ProfileFunction = { name: '[rest]', file: '[rest]' };
+
+/** Adds profiles up: the same functions one after the other are the same stack, whatever addresses they had. */
+export class ProfileSum {
+  readonly #numbers = new Map<string, number>();
+  readonly #functions: ProfileFunction[] = [];
+  readonly #stacks = new Map<string, ProfileStack>();
+
+  get stacks(): number {
+    return this.#stacks.size;
+  }
+
+  add({ functions, stacks }: Pick<Profile, 'functions' | 'stacks'>): void {
+    const numbers = functions.map((each) => this.#number(each));
+    for (const { frames, count, seconds } of stacks) {
+      this.#addStack(
+        frames.map((each) => numbers[each] as number),
+        count,
+        seconds,
+      );
+    }
+  }
+
+  /** The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. */
+  profile(head: Omit<Profile, 'functions' | 'stacks'>, stacksMax: number = LIMITS.profileStacksMax): Profile {
+    const sum = new ProfileSum();
+    const heaviest = [...this.#stacks.values()].sort((a, b) => b.seconds - a.seconds);
+    let room = LIMITS.profileBytesMax;
+    const rest = { count: 0, seconds: 0 };
+    for (const [place, { frames, count, seconds }] of heaviest.entries()) {
+      // Whatever it holds is counted as if it were new: a bound, not the size itself.
+      for (const each of frames) room -= FRAME_BYTES + (sum.#knows(this.#functions[each]) ? 0 : this.#bytes(each));
+      if (place >= stacksMax || room < 0) {
+        rest.count += count;
+        rest.seconds += seconds;
+        continue;
+      }
+      const numbers = frames.map((each) => sum.#number(this.#functions[each] as ProfileFunction));
+      sum.#addStack(numbers, count, seconds);
+    }
+    if (rest.count > 0) sum.#addStack([sum.#number(REST)], rest.count, rest.seconds);
+    return { ...head, functions: sum.#functions, stacks: [...sum.#stacks.values()] };
+  }
+
+  #addStack(frames: number[], count: number, seconds: number): void {
+    const key = frames.join(',');
+    const known = this.#stacks.get(key);
+    if (known === undefined) {
+      this.#stacks.set(key, { frames, count, seconds });
+      return;
+    }
+    known.count += count;
+    known.seconds += seconds;
+  }
+
+  #number(each: ProfileFunction): number {
+    const key = keyOf(each);
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      number = this.#functions.length;
+      this.#numbers.set(key, number);
+      this.#functions.push({ name: each.name, file: each.file });
+    }
+    return number;
+  }
+
+  #knows(each: ProfileFunction | undefined): boolean {
+    return each !== undefined && this.#numbers.has(keyOf(each));
+  }
+
+  #bytes(place: number): number {
+    const { name = '', file = '' } = this.#functions[place] ?? {};
+    return 4 * (name.length + file.length) + FRAME_BYTES;
+  }
+}
+
+/** Of a number in a frame on the wire, and more. */
+const FRAME_BYTES = 5;
+
+function keyOf({ name, file }: ProfileFunction): string {
+  return `${file}\0${name}`;
+}
+
+/** One profile of several; the head is that of the sum. */
+export function mergeProfiles(
+  profiles: readonly Pick<Profile, 'functions' | 'stacks'>[],
+  head: Omit<Profile, 'functions' | 'stacks'>,
+): Profile {
+  const sum = new ProfileSum();
+  for (const each of profiles) sum.add(each);
+  return sum.profile(head);
+}
+
+/** A profile from outside of this process, checked in all its parts. Throws SHOAL_E_FRAME. */
+export function readProfile(value: unknown): Profile {
+  const given = record(value, 'a profile');
+  const kind = PROFILE_KINDS.find((each) => each === given.kind);
+  if (kind === undefined) throw broken('a kind that is none');
+  const functions = list(given.functions, LIMITS.profileFunctionsMax, 'functions').map((each) => {
+    const { name, file } = record(each, 'a function');
+    return { name: text(name), file: text(file) };
+  });
+  const stacks = list(given.stacks, LIMITS.profileStacksMax + 1, 'stacks').map((each) => {
+    const { frames, count, seconds } = record(each, 'a stack');
+    const places = list(frames, LIMITS.profileFramesMax, 'frames').map((place) => {
+      if (!Number.isInteger(place) || (place as number) < 0 || (place as number) >= functions.length)
+        throw broken('a frame that is no function of it');
+      return place as number;
+    });
+    return { frames: places, count: amount(count, 'a count'), seconds: amount(seconds, 'seconds') };
+  });
+  const [fromMs, toMs] = [amount(given.fromMs, 'a beginning'), amount(given.toMs, 'an end')];
+  return {
+    kind,
+    fromMs,
+    toMs,
+    hertz: amount(given.hertz, 'a rate'),
+    lost: amount(given.lost, 'lost samples'),
+    functions,
+    stacks,
+  };
+}
+
+function record(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  throw broken(`${what} that is none`);
+}
+
+function list(value: unknown, max: number, what: string): unknown[] {
+  if (Array.isArray(value) && value.length <= max) return value;
+  throw broken(`no list of at most ${max} ${what}`);
+}
+
+function text(value: unknown): string {
+  if (typeof value === 'string' && value.length <= LIMITS.profileNameLengthMax) return value;
+  throw broken(`a name that is no text of at most ${LIMITS.profileNameLengthMax} characters`);
+}
+
+function amount(value: unknown, what: string): number {
+  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value;
+  throw broken(`${what} that is no amount`);
+}
+
+function broken(what: string): ShoalError {
+  return new ShoalError('SHOAL_E_FRAME', `a profile has ${what}`);
+}
