@@ -154,7 +154,8 @@ void testFiles() {
 void testCpuTimeReader() {
   using shoal::profiler::cpuNanoseconds;
   const std::vector<shoal_running> running = {{5, 100, 0}, {6, 100, 0}, {5, 300, 0}, {0, 0, 0}};
-  CHECK(cpuNanoseconds(5, {{10, 1}, {20, 2}}, running, 250) == 10 + 20 + 150);  // what began after the reading counts later
+  CHECK(cpuNanoseconds(5, {{10, 1}, {20, 2}}, running, 250) ==
+        10 + 20 + 150);  // what began after the reading counts later
   CHECK(cpuNanoseconds(6, {}, running, 250) == 150);
   CHECK(cpuNanoseconds(7, {{1, 0}}, running, 250) == 1);
 }
