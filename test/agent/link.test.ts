@@ -68,6 +68,7 @@ async function agent(t: { teardown(action: () => void): void }, coordinators: re
         applied.push(revision);
       },
       report: async () => ({ instances: [], events: [], ports: [] }),
+      profile: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
       onChange: () => undefined,
     },

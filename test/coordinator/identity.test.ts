@@ -84,6 +84,7 @@ async function agent(identity: string, name = 'h1') {
       applied: 0,
       apply: async () => undefined,
       report: async () => ({ instances: [], events: [], ports: [] }),
+      profile: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
       onChange: () => undefined,
     },

@@ -31,6 +31,7 @@ t.test(
     const log = pino({ level: 'info' }, { write: (line: string) => lines.push(line) });
     const { coordinator } = rig;
     const api = await createApi({
+      profiles: { hosts: () => [], ask: () => Promise.reject(new Error('nobody asks')) },
       coordinator,
       run: folder,
       version: '0',
