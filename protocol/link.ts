@@ -7,8 +7,8 @@ import type { Profile, ProfileRequest } from './profile.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 4;
-/** Before version 4 samples had other fields, and nobody asked for profiles. */
+export const LINK_VERSION = 5;
+/** Before version 4 samples had other fields; version 5 adds requests for profiles. */
 export const LINK_VERSION_MIN = 4;
 
 export interface Size {
