@@ -11,8 +11,9 @@ import t from 'tap';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import type { DecisionView, ForecastView } from '../../protocol/http.js';
+import { NewsWriter, toWire } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { type Desired, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+import { type Desired, type InstanceStatus, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
 
 const MAIN = fileURLToPath(new URL('../../coordinator/main.js', import.meta.url));
 const COMPONENT = '/v1/apps/shop/components/web';
@@ -29,6 +30,7 @@ class FakeHost {
   readonly #used = new Map<string, number>();
   readonly #timer = setInterval(() => this.#report(), LIMITS.heartbeatMs);
   readonly #socket;
+  readonly #news = new NewsWriter();
   #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
 
   constructor(path: string) {
@@ -52,7 +54,7 @@ class FakeHost {
 
   #report(): void {
     const { revision, instances } = this.#desired;
-    const reported = instances.map(({ id, app, component, size }) => {
+    const reported = instances.map(({ id, app, component, size }): InstanceStatus => {
       const used = (this.#used.get(id) ?? 0) + Math.min(size.cpu, demandNow() / instances.length);
       this.#used.set(id, used);
       const calls = { arrived: Math.round(used * 50), finished: Math.round(used * 50), failed: 0, outstanding: 0 };
@@ -61,7 +63,8 @@ class FakeHost {
       const sample = { cpuSeconds: used, ...bytes, ...calls, latencyBuckets };
       return { id, app, component, phase: 'ready', size, restarts: 0, shards: [], sample };
     });
-    this.#socket.write(encodeFrame({ type: 'report', atMs: Date.now(), revision, instances: reported, events: [] }));
+    const news = toWire(this.#news.write(reported));
+    this.#socket.write(encodeFrame({ type: 'report', atMs: Date.now(), revision, ...news, events: [] }));
   }
 }
 
