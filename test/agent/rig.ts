@@ -45,12 +45,12 @@ export class AgentRig {
 
   private constructor(readonly folder: string) {}
 
-  static async make(): Promise<AgentRig> {
+  static async make(...words: string[]): Promise<AgentRig> {
     // Not under /tmp: instances get a /tmp of their own, and the agent's folder must be reachable by any user.
     const rig = new AgentRig(await mkdtemp('/run/shoal-test-'));
     await chmod(rig.folder, 0o711);
     await rig.#listen();
-    rig.startAgent();
+    rig.startAgent(...words);
     return rig;
   }
 
