@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { FABRIC_SOCKET } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
@@ -77,7 +78,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
 
 /** What a process before this one has left. */
 async function removeStale(here: InstancePaths, record: InstanceRecord): Promise<void> {
-  const stale = [here.exit, join(here.socket, 'fabric.sock'), ...portSockets(here.socket, record)];
+  const stale = [here.exit, join(here.socket, basename(FABRIC_SOCKET)), ...portSockets(here.socket, record)];
   await Promise.all(stale.map((path) => rm(path, { force: true })));
 }
 

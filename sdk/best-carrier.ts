@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
 import { CHANNELS_SOCKET } from '../protocol/channels.js';
+import { FABRIC_SOCKET } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { RingCarrier } from './ring-carrier.js';
@@ -64,7 +65,7 @@ export interface CarrierFolders {
  */
 export async function makeCarrier(folders: CarrierFolders, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
   const spinMs = spinMsOf(env.SHOAL_SPIN_US);
-  const unix = new UnixCarrier(join(folders.socketFolder, 'fabric.sock'), folders.peersFolder);
+  const unix = new UnixCarrier(join(folders.socketFolder, basename(FABRIC_SOCKET)), folders.peersFolder);
   if (env.SHOAL_CARRIER === 'unix') return new BestCarrier(undefined, 'SHOAL_CARRIER is unix', unix);
   try {
     const { RingCarrier } = await import('./ring-carrier.js');

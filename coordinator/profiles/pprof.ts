@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import type { ProfileFunction, ProfileKind } from '../../protocol/profile.js';
+import { Message } from '../protobuf.js';
 import { type Shown, shownStacks } from './comparison.js';
-import { ProtobufWriter } from './protobuf.js';
 
 /** Numbers of the fields, by profile.proto of github.com/google/pprof. */
 const PROFILE = {
@@ -37,59 +37,41 @@ export function encodePprof(shown: Shown): Buffer {
   texts.of('');
   const files = new Numbers<string>((file) => file);
   const functions = new Numbers<ProfileFunction>(({ name, file }) => `${file}\0${name}`);
-  const writer = new ProtobufWriter();
-  const valueType = (field: number, type: string, unit: string) =>
-    writer.message(field, (inner) => {
-      inner.number(VALUE_TYPE.type, texts.of(type));
-      inner.number(VALUE_TYPE.unit, texts.of(unit));
-    });
+  const message = new Message();
+  const valueType = (type: string, unit: string) =>
+    new Message().int(VALUE_TYPE.type, texts.of(type)).int(VALUE_TYPE.unit, texts.of(unit));
 
   const [counted, timed] = TYPES[profile.kind];
-  valueType(PROFILE.sampleType, counted, 'count');
-  valueType(PROFILE.sampleType, timed, 'nanoseconds');
+  message.message(PROFILE.sampleType, valueType(counted, 'count'));
+  message.message(PROFILE.sampleType, valueType(timed, 'nanoseconds'));
   for (const { frames, count, baseCount, seconds, baseSeconds } of shownStacks(shown)) {
-    writer.message(PROFILE.sample, (inner) => {
-      // Ids begin with 1.
-      inner.numbers(
-        SAMPLE.location,
-        frames.map((each) => functions.of(each) + 1),
-      );
-      const nanoseconds = Math.round((seconds - baseSeconds) * NANOSECONDS);
-      inner.numbers(SAMPLE.value, [Math.round(count - baseCount), nanoseconds]);
-    });
+    const nanoseconds = Math.round((seconds - baseSeconds) * NANOSECONDS);
+    // Ids begin with 1.
+    const locations = frames.map((each) => functions.of(each) + 1);
+    const sample = new Message().ints(SAMPLE.location, locations);
+    message.message(PROFILE.sample, sample.ints(SAMPLE.value, [Math.round(count - baseCount), nanoseconds]));
   }
   for (const [place, { name, file }] of functions.all.entries()) {
     const source = sourceOf(name);
-    writer.message(PROFILE.location, (inner) => {
-      inner.number(LOCATION.id, place + 1);
-      inner.number(LOCATION.mapping, files.of(file) + 1);
-      inner.message(LOCATION.line, (line) => {
-        line.number(LINE.function, place + 1);
-        line.number(LINE.line, source.line);
-      });
-    });
-    writer.message(PROFILE.function, (inner) => {
-      inner.number(FUNCTION.id, place + 1);
-      inner.number(FUNCTION.name, texts.of(name));
-      inner.number(FUNCTION.systemName, texts.of(name));
-      inner.number(FUNCTION.filename, texts.of(source.file));
-    });
+    const line = new Message().int(LINE.function, place + 1).int(LINE.line, source.line);
+    const location = new Message().int(LOCATION.id, place + 1).int(LOCATION.mapping, files.of(file) + 1);
+    message.message(PROFILE.location, location.message(LOCATION.line, line));
+    const named = new Message().int(FUNCTION.id, place + 1).int(FUNCTION.name, texts.of(name));
+    named.int(FUNCTION.systemName, texts.of(name)).int(FUNCTION.filename, texts.of(source.file));
+    message.message(PROFILE.function, named);
   }
   for (const [place, file] of files.all.entries()) {
-    writer.message(PROFILE.mapping, (inner) => {
-      inner.number(MAPPING.id, place + 1);
-      inner.number(MAPPING.filename, texts.of(file));
-      inner.number(MAPPING.hasFunctions, 1);
-    });
+    const mapping = new Message().int(MAPPING.id, place + 1).int(MAPPING.filename, texts.of(file));
+    message.message(PROFILE.mapping, mapping.int(MAPPING.hasFunctions, 1));
   }
-  writer.number(PROFILE.timeNanoseconds, profile.fromMs * 1e6);
-  writer.number(PROFILE.durationNanoseconds, (profile.toMs - profile.fromMs) * 1e6);
-  valueType(PROFILE.periodType, timed, 'nanoseconds');
-  if (profile.kind === 'cpu') writer.number(PROFILE.period, Math.round(NANOSECONDS / profile.hertz));
-  if (profile.lost > 0) writer.number(PROFILE.comment, texts.of(`${profile.lost} samples were lost`));
-  if (base !== null) writer.number(PROFILE.comment, texts.of('values are in addition to those of another span'));
-  for (const text of texts.all) writer.text(PROFILE.text, text);
-  return gzipSync(writer.finish());
+  message.int(PROFILE.timeNanoseconds, profile.fromMs * 1e6);
+  message.int(PROFILE.durationNanoseconds, (profile.toMs - profile.fromMs) * 1e6);
+  message.message(PROFILE.periodType, valueType(timed, 'nanoseconds'));
+  if (profile.kind === 'cpu') message.int(PROFILE.period, Math.round(NANOSECONDS / profile.hertz));
+  if (profile.lost > 0) message.int(PROFILE.comment, texts.of(`${profile.lost} samples were lost`));
+  if (base !== null) message.int(PROFILE.comment, texts.of('values are in addition to those of another span'));
+  message.texts(PROFILE.text, texts.all);
+  return gzipSync(message.encode());
 }
 
 /** JavaScript's names end with their place: `work /app/x.js:3`. */

@@ -1,5 +1,4 @@
 /** Tests of rings, segments and channels. Built twice: under ASan and UBSan, and under TSan. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "check.h"
+#include "descriptors.h"
 #include "fabric/channel.h"
 #include "fabric/copy.h"
 #include "pattern.h"
@@ -353,16 +353,6 @@ void testTraffic(std::chrono::nanoseconds spinMost, uint32_t records) {
     if (taken == Take::empty) CHECK(waitForRecord(consumer, bell, spin, -1) == Wait::ready);
   }
   sender.join();
-}
-
-/** A number that grows with every descriptor that is not closed. */
-size_t openDescriptors() {
-  DIR* folder = opendir("/proc/self/fd");
-  CHECK(folder != nullptr);
-  size_t count = 0;
-  while (readdir(folder) != nullptr) count += 1;
-  closedir(folder);
-  return count;
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
  *
  *     kill-test [COUNT]
  */
-#include <dirent.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include <string>
 
 #include "check.h"
+#include "descriptors.h"
 #include "fabric/channel.h"
 #include "pattern.h"
 
@@ -214,15 +214,6 @@ int killWhileReceiving() {
         CHECK(waitForRoom(end.out, end.bell, spin, kStepLength, -1) == Wait::peerGone);
         CHECK(end.out.corruption() == Corruption::none);
       });
-}
-
-size_t openDescriptors() {
-  DIR* folder = opendir("/proc/self/fd");
-  CHECK(folder != nullptr);
-  size_t count = 0;
-  while (readdir(folder) != nullptr) count += 1;
-  closedir(folder);
-  return count;
 }
 
 bool mapsAChannel() {

@@ -1,5 +1,4 @@
 /** Tests of packets with descriptors between processes that do not trust each other. Under ASan and UBSan. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,21 +10,13 @@
 #include <vector>
 
 #include "check.h"
+#include "descriptors.h"
 #include "fabric/packet_socket.h"
 
 using namespace shoal::fabric;
 using shoal::UniqueFd;
 
 namespace {
-
-size_t openDescriptors() {
-  DIR* folder = opendir("/proc/self/fd");
-  CHECK(folder != nullptr);
-  size_t count = 0;
-  while (readdir(folder) != nullptr) count += 1;
-  closedir(folder);
-  return count;
-}
 
 struct Pair {
   Pair() {

@@ -1,8 +1,8 @@
 /** Tests of the relay without cards: sessions by themselves, and two relays over TCP on loopback. */
-#include <dirent.h>
 
 #include <csignal>
 
+#include "descriptors.h"
 #include "relay_world.h"
 
 using namespace shoal::relay;
@@ -385,15 +385,6 @@ void testUnreachable() {
   shoal::fabric::Spin spin(0ns);
   CHECK(shoal::fabric::waitForRecord(channel.instance->in, channel.instance->bell, spin, -1) ==
         shoal::fabric::Wait::peerGone);
-}
-
-size_t openDescriptors() {
-  DIR* folder = opendir("/proc/self/fd");
-  CHECK(folder != nullptr);
-  size_t count = 0;
-  while (readdir(folder) != nullptr) count += 1;
-  closedir(folder);
-  return count;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import t from 'tap';
 import { hostConnected, startObserving, statusOf, takeNews } from '../../coordinator/observed.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { readSamples } from '../../protocol/instance-news.js';
@@ -42,6 +43,7 @@ export class AgentRig {
   #socket: Socket | undefined;
   #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
   #wake: (() => void)[] = [];
+  #closed = false;
 
   private constructor(readonly folder: string) {}
 
@@ -51,6 +53,7 @@ export class AgentRig {
     await chmod(rig.folder, 0o711);
     await rig.#listen();
     rig.startAgent(...words);
+    t.teardown(() => rig.#abandon());
     return rig;
   }
 
@@ -125,11 +128,28 @@ export class AgentRig {
       () => this.applied === this.#desired.revision && this.statuses.length === 0,
     );
     await this.killAgent('SIGTERM');
-    this.#socket?.destroy();
-    await new Promise((resolve) => this.#server?.close(resolve));
+    await this.#stopListening();
     const left = [...(await namesIn(join(this.run, 'instances'))), ...(await namesIn(join(this.run, 'crun')))];
     await rm(this.folder, { recursive: true, force: true });
+    this.#closed = true;
     return left;
+  }
+
+  /** After a test that failed before it closed the rig: nothing of it goes on, whatever state the agent is in. */
+  async #abandon(): Promise<void> {
+    if (this.#closed) return;
+    if (this.agent?.exitCode === null && this.agent.signalCode === null) await this.killAgent('SIGKILL');
+    await this.#stopListening();
+    this.output = '';
+    this.startAgent('--stop-instances');
+    await this.until('a new agent is up', () => this.output.includes('the agent is up'));
+    await this.killAgent('SIGTERM');
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #stopListening(): Promise<void> {
+    this.#socket?.destroy();
+    await new Promise((resolve) => this.#server?.close(resolve));
   }
 
   async #listen(): Promise<void> {

@@ -1,6 +1,6 @@
 import { ShoalError } from '../../../protocol/errors.js';
+import { Fields, Message } from '../../protobuf.js';
 import { encodeOperation, type StoreOperation } from '../store.js';
-import { Fields, Message } from './protobuf.js';
 
 /** What etcd takes in one transaction (`--max-txn-ops`, 128) and one request (`--max-request-bytes`, 1.5 MiB), less our own part. */
 export const TRANSACTION_OPERATIONS_MAX = 100;

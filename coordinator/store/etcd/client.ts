@@ -1,4 +1,5 @@
 import type { SecureClientSessionOptions } from 'node:http2';
+import type { Message } from '../../protobuf.js';
 import { type Etcd, EtcdError, type Outcome, type Transaction } from './etcd.js';
 import { GrpcConnection, STATUS } from './grpc.js';
 import {
@@ -14,7 +15,6 @@ import {
   transactionMessage,
   watchMessage,
 } from './messages.js';
-import type { Message } from './protobuf.js';
 
 export interface EtcdOptions {
   /** http:// or https:// with host and port, of one or more members of one cluster. */

@@ -5,8 +5,8 @@ import {
   constants,
   type SecureClientSessionOptions,
 } from 'node:http2';
+import type { Message } from '../../protobuf.js';
 import { EtcdError } from './etcd.js';
-import type { Message } from './protobuf.js';
 
 /** One byte that says whether the message is compressed, four of its length: gRPC over HTTP/2, "Length-Prefixed-Message". */
 const HEADER_BYTES = 5;

@@ -1,5 +1,5 @@
+import { Fields, Message } from '../../protobuf.js';
 import type { Condition, Entry, Operation, Outcome, Transaction } from './etcd.js';
-import { Fields, Message } from './protobuf.js';
 
 /** Messages of etcd's API version 3 (api/etcdserverpb/rpc.proto, api/mvccpb/kv.proto); numbers are those of the fields. */
 const TARGET_CREATE = 1;

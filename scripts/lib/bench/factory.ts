@@ -3,12 +3,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cgroup } from '../../../agent/cgroup.js';
 import { resizeInPlace } from '../../../agent/resize.js';
-import type { ComponentView, EventView } from '../../../protocol/http.js';
+import type { ComponentView } from '../../../protocol/http.js';
 import { LIMITS } from '../../../protocol/limits.js';
-import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
 import { alone, compare, type Row } from './rows.js';
-import { plainCrun, START_MS_MAX, scaleTo } from './start.js';
+import { START_MS_MAX, scaleTo, startsInTurns } from './start.js';
 import { until } from './wait.js';
 
 const QUICK = process.env.SHOAL_BENCH_QUICK === '1';
@@ -31,17 +30,7 @@ async function benchOrigin(dist: string, name: string, warm: number): Promise<Ro
   const host = await startHost(dist, warm, 3);
   try {
     await scaleTo(host, 1);
-    const ours: number[] = [];
-    const theirs: number[] = [];
-    for (let i = 0; i < STARTS; i += 1) {
-      await untilWaiting(host, warm);
-      const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
-      await scaleTo(host, 2);
-      const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last?.id ?? 0}`);
-      ours.push(...decisionToServing(events).slice(0, 1));
-      await scaleTo(host, 1);
-      theirs.push(await plainCrun(host, i));
-    }
+    const { ours, theirs } = await startsInTurns(host, STARTS, () => untilWaiting(host, warm));
     const peer = 'crun run, until it listens';
     return [
       compare(`decision to serving, ${name}, p50`, 'ms', 0.5, ours, peer, theirs),

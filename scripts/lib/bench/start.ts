@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, readFile, rm, watch, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { findCrun } from '../../../agent/host.js';
+import { FABRIC_SOCKET } from '../../../protocol/control.js';
 import type { ComponentView, EventView, InstanceView } from '../../../protocol/http.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
@@ -24,16 +25,7 @@ export async function benchStart(dist: string): Promise<Row[]> {
     await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
     await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
     await scaleTo(host, 1);
-    const ours: number[] = [];
-    const theirs: number[] = [];
-    for (let i = 0; i < STARTS; i += 1) {
-      const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
-      await scaleTo(host, 2);
-      const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last?.id ?? 0}`);
-      ours.push(...decisionToServing(events).slice(0, 1));
-      await scaleTo(host, 1);
-      theirs.push(await plainCrun(host, i));
-    }
+    const { ours, theirs } = await startsInTurns(host, STARTS);
     const peer = 'plain crun run, until it listens';
     return [
       compare('plan to serving, p50', 'ms', 0.5, ours, peer, theirs),
@@ -42,6 +34,26 @@ export async function benchStart(dist: string): Promise<Row[]> {
   } finally {
     await host.close();
   }
+}
+
+/** Starts a second instance so many times, in turns with its bundle by crun alone; ms each. */
+export async function startsInTurns(
+  host: SoakHost,
+  starts: number,
+  untilItMay: () => Promise<void> = async () => undefined,
+): Promise<{ ours: number[]; theirs: number[] }> {
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  for (let i = 0; i < starts; i += 1) {
+    await untilItMay();
+    const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
+    await scaleTo(host, 2);
+    const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last?.id ?? 0}`);
+    ours.push(...decisionToServing(events).slice(0, 1));
+    await scaleTo(host, 1);
+    theirs.push(await plainCrun(host, i));
+  }
+  return { ours, theirs };
 }
 
 export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MAX): Promise<void> {
@@ -55,7 +67,7 @@ export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MA
 }
 
 /** Starts the bundle of a running instance once more by crun alone; ms until its socket is there. */
-export async function plainCrun(host: SoakHost, round: number): Promise<number> {
+async function plainCrun(host: SoakHost, round: number): Promise<number> {
   const [{ id } = { id: '' }] = await host.ask<InstanceView[]>('GET', '/v1/instances');
   const bundle = join(host.folder, 'peer', 'bundle');
   const sockets = join(host.folder, 'peer', 'socket');
@@ -75,7 +87,7 @@ export async function plainCrun(host: SoakHost, round: number): Promise<number> 
   const owner = config.linux.uidMappings[0]?.hostID ?? 0;
   await chown(sockets, owner, owner);
 
-  const socket = join(sockets, 'fabric.sock');
+  const socket = join(sockets, basename(FABRIC_SOCKET));
   const stop = new AbortController();
   const changes = watch(sockets, { signal: stop.signal });
   const name = `peer-${round}`;

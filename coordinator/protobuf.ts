@@ -1,5 +1,5 @@
 /**
- * The part of protocol buffers' wire format (https://protobuf.dev/programming-guides/encoding/) that etcd's messages use:
+ * The part of protocol buffers' wire format (https://protobuf.dev/programming-guides/encoding/) that the messages of etcd and pprof use:
  * varints and length-delimited fields.
  */
 const VARINT = 0;
@@ -35,6 +35,18 @@ export class Message {
   messages(field: number, values: readonly Message[]): this {
     for (const value of values) this.message(field, value);
     return this;
+  }
+
+  /** A list of texts, of which an empty one is an element too. */
+  texts(field: number, values: readonly string[]): this {
+    for (const value of values) this.#delimited(field, Buffer.from(value));
+    return this;
+  }
+
+  /** A list of numbers in one field ("packed"), zeros among them. */
+  ints(field: number, values: readonly number[]): this {
+    const packed = values.map((value) => varint(BigInt.asUintN(64, BigInt(value))));
+    return this.#delimited(field, Buffer.concat(packed));
   }
 
   encode(): Bytes {
