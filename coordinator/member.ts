@@ -39,6 +39,7 @@ export class Member implements Behind {
   #ledUntilMs = 0;
   #followed: string | null = null;
   #watch: LeaderWatch | null = null;
+  #leaderChanged: () => void = () => undefined;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -55,6 +56,10 @@ export class Member implements Behind {
   get leaderApi(): string | null {
     const { leader } = this.#options.store;
     return leader === null || leader.api === '' || leader.api === this.#options.candidate.api ? null : leader.api;
+  }
+
+  onLeaderChange(listener: () => void): void {
+    this.#leaderChanged = listener;
   }
 
   view(): ClusterView {
@@ -137,6 +142,7 @@ export class Member implements Behind {
     const seen = other === null ? null : JSON.stringify(other);
     if (seen === this.#followed) return;
     this.#followed = seen;
+    this.#leaderChanged();
     this.#watch?.close();
     this.#watch = other === null || other.api === '' ? null : new LeaderWatch(other.api, () => this.#leaderGone(other));
     if (!this.#leads) link.follow(other === null ? null : { link: other.link });

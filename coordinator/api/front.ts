@@ -12,6 +12,7 @@ import type { ClusterView } from '../../protocol/http.js';
 import { type Access, assertAccess } from './access.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
+import { wantsStream } from './stream.js';
 
 /** What the front has to know of the coordinator behind it. */
 export interface Behind {
@@ -20,6 +21,8 @@ export interface Behind {
   readonly leads: boolean;
   /** Address of the API of the coordinator that leads; null when none is known or it is this one. */
   readonly leaderApi: string | null;
+  /** Calls back when another coordinator leads than before, or none. */
+  onLeaderChange(listener: () => void): void;
   view(): ClusterView;
 }
 
@@ -39,11 +42,20 @@ const CONNECT_MS_MAX = 2_000;
 
 /**
  * The listener of the HTTP API, of which every coordinator has one. The leader answers; others forward to it, streams
- * included. While no leader can be found, what was last known is still read here, marked as old.
+ * included. While no leader can be found, what was last known is still read here, marked as old. Streams end with the
+ * leader that they came from, also when its process lives on: clients come back with the last id that they have seen.
  */
 export function createFront(options: FrontOptions): Server {
-  const { log } = options;
+  const { behind, log } = options;
+  const streams = new Set<ServerResponse>();
+  behind.onLeaderChange(() => {
+    for (const response of streams) response.destroy();
+  });
   const server = createServer(TIMEOUTS, (request, response) => {
+    if (wantsStream(request)) {
+      streams.add(response);
+      response.once('close', () => streams.delete(response));
+    }
     answer(options, request, response).catch((error: unknown) => {
       const problem = problemOf(error);
       if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');

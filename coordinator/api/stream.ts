@@ -31,7 +31,7 @@ export function stream(request: FastifyRequest, reply: FastifyReply, { past, sub
   });
 }
 
-export function wantsStream(request: FastifyRequest): boolean {
+export function wantsStream(request: Pick<FastifyRequest, 'headers'>): boolean {
   return (request.headers.accept ?? '').includes('text/event-stream');
 }
 
