@@ -9,6 +9,7 @@ import { native, type PacketHandle } from '../../native/index.js';
 import { type ChannelReply, encodePacket, parseChannelReply } from '../../protocol/channels.js';
 import { encodeBody } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { until } from '../../scripts/lib/until.js';
 
 interface Inside {
   party: ChannelParty;
@@ -81,10 +82,6 @@ function dial(path: string): Pick<Inside, 'told' | 'packets' | 'ended' | 'ask'> 
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn();
 }
 
 t.test(

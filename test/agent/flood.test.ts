@@ -8,6 +8,7 @@ import { Control } from '../../agent/control.js';
 import { TokenBucket } from '../../agent/token-bucket.js';
 import { encodeFrame } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { until } from '../../scripts/lib/until.js';
 import { Rig } from '../sdk/rig.js';
 
 const PER_SECOND = LIMITS.controlMessagesPerSecondMax;
@@ -86,10 +87,6 @@ function flood(socket: Socket, frame: Buffer): void {
   };
   more();
 }
-
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 
 t.test('a process that says too much is read no faster than it may, and stays connected', async (t) => {
   const heard = await listen(t, 'a-b-0');

@@ -9,6 +9,7 @@ import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { type Desired, type Hello, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+import { until } from '../../scripts/lib/until.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
 const desired = (revision: number): Desired => ({ revision, apps: {}, instances: [], shards: {} });
@@ -78,10 +79,6 @@ async function agent(t: { teardown(action: () => void): void }, coordinators: re
   t.teardown(() => link.close());
   link.start();
   return { applied, link };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 t.test(

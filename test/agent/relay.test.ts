@@ -5,6 +5,7 @@ import { chooseCarrier } from '../../agent/choose-carrier.js';
 import { Relay, rdmaAbility } from '../../agent/relay.js';
 import { parseRelayMessage, type RelayMessage } from '../../agent/relay-messages.js';
 import { native } from '../../native/index.js';
+import { until } from '../../scripts/lib/until.js';
 import { NumberedEnd } from './numbered-end.js';
 
 const RING_BYTES = 16 * 1024;
@@ -60,10 +61,6 @@ class Hosts {
   stop(): void {
     for (const name of [...this.#hosts.keys()]) this.kill(name);
   }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 /** One side for the instance, the other for the relay. */

@@ -14,6 +14,7 @@ import { encodeFrame } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { LINK_VERSION } from '../../protocol/link.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
+import { until } from '../../scripts/lib/until.js';
 import { runCli } from '../cli/run-cli.js';
 import { CoordinatorRig } from './rig.js';
 
@@ -70,9 +71,6 @@ const dial = (identity: string, more: object = {}) =>
     checkServerIdentity: () => undefined,
     ...more,
   });
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 const connected = (name: string) => rig.coordinator.observed.hosts.get(name)?.connected === true;
 
 async function agent(identity: string, name = 'h1') {

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import t from 'tap';
 import {
@@ -7,6 +6,7 @@ import {
   observeDemand,
 } from '../../coordinator/brain/forecast/index.js';
 import { Refits } from '../../coordinator/refit.js';
+import { until } from '../../scripts/lib/until.js';
 
 const log = pino({ level: 'silent' });
 const wave = (i: number) => 5 + 3 * Math.sin((2 * Math.PI * i) / 60) + Math.sin(i * 12.9898) * 0.3;
@@ -15,10 +15,6 @@ function taught(): DemandForecaster {
   const forecaster = createDemandForecaster({ seasonSeconds: 0 });
   for (let i = 0; i < 400; i += 1) observeDemand(forecaster, wave(i));
   return forecaster;
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await delay(10);
 }
 
 t.test('what is due is worked out in a thread, and the forecaster goes by it', async (t) => {

@@ -8,6 +8,7 @@ import { EtcdClient, type EtcdOptions } from '../../coordinator/store/etcd/clien
 import { EtcdStore, LEASE_SECONDS } from '../../coordinator/store/etcd/store.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
+import { until } from '../../scripts/lib/until.js';
 import { enginesOf, openInEtcd } from './engines.js';
 
 const root = await mkdtemp(join(tmpdir(), 'shoal-store-'));
@@ -81,10 +82,6 @@ function counting(store: Store): Counted {
     counted.failed = error;
   });
   return counted;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 t.test('etcd that stands still or is gone ends the leadership in time; when it is back, one leads again', async (t) => {

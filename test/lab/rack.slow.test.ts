@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { bootRack, CHECKOUT, type Rack } from '../../scripts/lib/lab/rack.js';
+import { until } from '../../scripts/lib/until.js';
 
 /** Emulated on a busy machine all is slow; no test waits so long when all is well. */
 const STEP_MS_MAX = 120_000;
@@ -125,12 +126,4 @@ async function processesOf(folder: string): Promise<string[]> {
     if (Number(name) !== process.pid && args.some((arg) => arg.includes(`${folder}`))) found.push(args.join(' '));
   }
   return found;
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + STEP_MS_MAX;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('waited in vain');
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }

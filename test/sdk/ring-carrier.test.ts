@@ -7,6 +7,7 @@ import { encodePacket } from '../../protocol/channels.js';
 import type { ShoalError } from '../../protocol/errors.js';
 import { encodeBody } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { until } from '../../scripts/lib/until.js';
 import type { Channel } from '../../sdk/carrier.js';
 import { RingCarrier } from '../../sdk/ring-carrier.js';
 import { RingLink } from '../../sdk/ring-link.js';
@@ -70,10 +71,6 @@ function hold(t: Test, open: (events: ConstructorParameters<typeof RingLink>[2])
       wake = resolve;
     });
   return { link, records, room, closed };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 t.test('a peer that breaks the protocol within sound records loses its channel, and nobody else', async (t) => {

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterView } from '../../../protocol/http.js';
+import { until } from '../until.js';
 import { freePorts } from './etcd.js';
 
 const MAIN = fileURLToPath(new URL('../../../coordinator/main.js', import.meta.url));
-const POLL_MS = 5;
 
 export interface Seat {
   name: string;
@@ -76,17 +76,20 @@ export class CoordinatorsRig {
 
   /** The coordinator that leads, once there is one among those that run. */
   async untilLed(): Promise<Seat> {
-    for (;;) {
+    let led: Seat | undefined;
+    const isLed = async () => {
       for (const seat of this.seats) {
-        if (seat.child !== null && (await this.view(seat))?.role === 'leads') return seat;
+        if (seat.child !== null && (await this.view(seat))?.role === 'leads') led = seat;
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+      return led !== undefined;
+    };
+    await until(isLed);
+    return led as Seat;
   }
 
   /** Once the coordinator follows. */
   async untilFollows(seat: Seat): Promise<void> {
-    while ((await this.view(seat))?.role !== 'follows') await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await until(async () => (await this.view(seat))?.role === 'follows');
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtcdClient, type EtcdOptions } from '../../../coordinator/store/etcd/client.js';
+import { until } from '../until.js';
 
 interface Member {
   name: string;
@@ -13,6 +15,8 @@ interface Member {
 }
 
 const PROBE_MS = 200;
+/** In memory: a slow disk under other load would end leases. */
+const DATA = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** Etcd on loopback, with its data in a temporary folder; its members can be killed, stopped and started again. */
 export class EtcdRig {
@@ -27,7 +31,7 @@ export class EtcdRig {
   }
 
   static async start(count = 1, words: readonly string[] = [], scheme = 'http'): Promise<EtcdRig> {
-    const folder = await mkdtemp(join(tmpdir(), 'shoal-etcd-'));
+    const folder = await mkdtemp(join(DATA, 'shoal-etcd-'));
     const ports = await freePorts(2 * count);
     const members = Array.from({ length: count }, (_, index) => ({
       name: `m${index}`,
@@ -74,15 +78,13 @@ export class EtcdRig {
   async untilHealthy(tls: EtcdOptions['tls'] = {}): Promise<void> {
     const client = new EtcdClient({ endpoints: this.endpoints, tls });
     try {
-      for (;;) {
-        const nothing = { conditions: [], perform: [{ kind: 'read', key: 'x' } as const], otherwise: [] };
-        const answered = await client.transact(nothing, PROBE_MS).then(
+      const nothing = { conditions: [], perform: [{ kind: 'read', key: 'x' } as const], otherwise: [] };
+      const answers = () =>
+        client.transact(nothing, PROBE_MS).then(
           () => true,
           () => false,
         );
-        if (answered) return;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      await until(answers);
     } finally {
       client.close();
     }

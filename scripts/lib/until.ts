@@ -1,0 +1,14 @@
+const WAIT_MS_MAX = 60_000;
+const LOOK_MS = 5;
+
+/**
+ * Waits until the condition holds, looking every few milliseconds. Tests and rigs wait by it: a wait without a bound
+ * would keep the whole run. Throws after `ms` with the condition's own text.
+ */
+export async function until(condition: () => boolean | Promise<boolean>, ms = WAIT_MS_MAX): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain until ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
