@@ -19,8 +19,6 @@ t.test('a process that waits becomes an instance at once, and another takes its 
   rig.desire(() => ({ instances: [instance('store', 0), instance('store', 1)], ...pool(0) }));
   const ready = (id: string) => rig.status(id)?.phase === 'ready';
   await rig.until('both are ready', () => ready('t-store-0') && ready('t-store-1'));
-  for (const id of ['t-store-0', 't-store-1'])
-    t.ok((rig.status(id)?.startMs ?? 1_000) < 100, `${rig.status(id)?.startMs} ms`);
   const pids = ['t-store-0', 't-store-1'].map((id) => rig.status(id)?.pid);
   t.equal(new Set(pids).size, 2);
   t.same((await readdir(join(rig.run, 'instances'))).sort(), [...bodies, 't-store-0', 't-store-1'].sort());
