@@ -6,19 +6,25 @@ import { ChannelSocket } from '../../agent/channel-socket.js';
 import { Channels } from '../../agent/channels.js';
 import { Control } from '../../agent/control.js';
 import { native } from '../../native/index.js';
-import type { Route } from '../../protocol/control.js';
+import type { InstanceStats, Route } from '../../protocol/control.js';
 import { ShoalError } from '../../protocol/errors.js';
-import { App } from '../../sdk/app.js';
+import { App, identityFrom } from '../../sdk/app.js';
 import { makeCarrier } from '../../sdk/best-carrier.js';
 import type { CarrierKind } from '../../sdk/carrier.js';
 
-export interface Member {
-  app: App;
+/** An instance as the agent sees it. */
+export interface Seat {
   control: Control;
   channels: ChannelSocket;
   component: string;
   id: string;
   folder: string;
+  /** What it said of itself last. */
+  stats?: InstanceStats;
+}
+
+export interface Member extends Seat {
+  app: App;
 }
 
 /** The test with a rig whose calls go over rings, and again with one whose calls go over Unix sockets. */
@@ -38,7 +44,8 @@ export function overBoth(name: string, test: (t: Test, rig: Rig) => Promise<void
 
 /** Instances of one app in this process, each with the agent's real end of its control connection. */
 export class Rig {
-  readonly members: Member[] = [];
+  readonly members: Seat[] = [];
+  readonly #apps: App[] = [];
   readonly wanted: string[] = [];
   /** Instances that said more to the agent than they may. */
   readonly flooded: string[] = [];
@@ -55,15 +62,28 @@ export class Rig {
 
   /** What calls of members have gone over. */
   carriers(): string[] {
-    const all = this.members.flatMap(({ app }) => app.peers().flatMap(({ instances }) => instances));
+    const all = this.#apps.flatMap((app) => app.peers().flatMap(({ instances }) => instances));
     return [...new Set(all.flatMap(({ carrier }) => (carrier === undefined ? [] : [carrier])))];
   }
 
   /** Starts an instance whose handlers `setUp` registers. */
   async start(component: string, id: string, setUp: (app: App) => void = () => {}): Promise<Member> {
-    const socketFolder = join(this.folder, id);
+    let app: App | undefined;
+    const seat = await this.seat(component, id, async (env) => {
+      const identity = identityFrom(env);
+      app = new App(identity, await makeCarrier(identity, env));
+      this.#apps.push(app);
+      setUp(app);
+      await app.ready();
+    });
+    return Object.assign(seat, { app: app as unknown as App });
+  }
+
+  /** Starts an instance by `launch`, which gets its environment; resolves when it serves. */
+  async seat(component: string, id: string, launch: (env: NodeJS.ProcessEnv) => Promise<void>): Promise<Seat> {
+    const folder = join(this.folder, id);
     const peersFolder = join(this.folder, 'peers');
-    await mkdir(socketFolder, { recursive: true });
+    await mkdir(folder, { recursive: true });
     let becameReady = () => {};
     const ready = new Promise<void>((resolve) => {
       becameReady = resolve;
@@ -72,31 +92,37 @@ export class Rig {
       hello() {},
       warm() {},
       ready: () => becameReady(),
-      stats() {},
+      stats: (stats) => {
+        seat.stats = stats;
+      },
       wanted: (name) => this.wanted.push(name),
       flooded: () => this.flooded.push(id),
       closed() {},
     });
-    await control.listen(socketFolder, process.geteuid?.() ?? 0);
+    await control.listen(folder, process.geteuid?.() ?? 0);
     const channels = new ChannelSocket(native, {
-      open: (request) => this.channels.open(member, request, () => this.#member(request.instance)),
-      closed: (number) => this.channels.closed(member, number),
+      open: (request) => this.channels.open(seat, request, () => this.#member(request.instance)),
+      closed: (number) => this.channels.closed(seat, number),
       hungUp() {},
     });
-    await channels.listen(socketFolder, process.geteuid?.() ?? 0);
-    const identity = { app: 'a', component, instance: id, socketFolder, peersFolder };
-    const app = new App(identity, await makeCarrier(identity, { SHOAL_CARRIER: this.carrier }));
-    const member: Member = { app, control, channels, component, id, folder: socketFolder };
-    setUp(app);
-    await app.ready();
+    await channels.listen(folder, process.geteuid?.() ?? 0);
+    const seat: Seat = { control, channels, component, id, folder };
+    await launch({
+      SHOAL_APP: 'a',
+      SHOAL_COMPONENT: component,
+      SHOAL_INSTANCE: id,
+      SHOAL_SOCKET_DIR: folder,
+      SHOAL_PEERS_DIR: peersFolder,
+      SHOAL_CARRIER: this.carrier,
+    });
     await ready;
-    this.members.push(member);
+    this.members.push(seat);
     await mkdir(join(peersFolder, component), { recursive: true });
-    await link(join(socketFolder, 'fabric.sock'), join(peersFolder, component, `${id}.sock`));
-    return member;
+    await link(join(folder, 'fabric.sock'), join(peersFolder, component, `${id}.sock`));
+    return seat;
   }
 
-  #member(instance: string): Member {
+  #member(instance: string): Seat {
     const member = this.members.find(({ id }) => id === instance);
     if (member === undefined) throw new ShoalError('SHOAL_E_NO_INSTANCE', `${instance} is not there`);
     return member;
@@ -119,7 +145,7 @@ export class Rig {
   }
 
   /** As the agent does it: freeze, install, switch routes, drop. */
-  async move(shard: number, from: Member, to: Member): Promise<void> {
+  async move(shard: number, from: Seat, to: Seat): Promise<void> {
     const entries = await from.control.command('shard-freeze', shard);
     from.control.frozen = [...from.control.frozen, shard];
     await to.control.command('shard-install', shard, entries);
@@ -130,14 +156,14 @@ export class Rig {
     from.control.frozen = from.control.frozen.filter((each) => each !== shard);
   }
 
-  async own(member: Member, shards: number[]): Promise<void> {
+  async own(member: Seat, shards: number[]): Promise<void> {
     for (const shard of shards) await member.control.command('shard-own', shard);
     member.control.shards = shards;
   }
 
   async close(): Promise<void> {
-    for (const { app, control, channels } of this.members) {
-      await app.close();
+    for (const app of this.#apps) await app.close();
+    for (const { control, channels } of this.members) {
       control.close();
       channels.close();
     }
