@@ -20,6 +20,8 @@ export interface NativeHost {
   markDeleted(path: string): void;
   /** Makes the folder hide what lower layers of an overlay have in theirs. */
   markOpaque(path: string): void;
+  /** Maps a whole file of a memory file system, whose descriptor it takes over. Nothing of it takes memory by that. */
+  mapSharedFile(fd: number): SharedFileHandle;
   /**
    * Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. Its
    * memory is taken by who opens a side first.
@@ -60,6 +62,16 @@ export interface NativeHost {
   createStackProfiler(): StackProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
   shimPath(): string;
+}
+
+export interface SharedFileHandle {
+  /** The mapping; empty after close(). */
+  readonly buffer: ArrayBuffer;
+  /** Takes memory for a part, so that no access to it can fail. Throws ENOSPC or ENOMEM when there is none. */
+  reserve(offset: number, length: number): void;
+  /** Gives the memory of a part back; it reads as zeros. */
+  release(offset: number, length: number): void;
+  close(): void;
 }
 
 /** Descriptors: of the shared memory, and of the pipes that wake the peer and us. */

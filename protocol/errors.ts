@@ -28,6 +28,10 @@ export const ERRORS = {
   SHOAL_E_OVERLOADED: { status: 429, exitCode: 1, title: 'Too many calls in flight' },
   SHOAL_E_NO_HANDLER: { status: 404, exitCode: 1, title: 'The component has no such handler' },
   SHOAL_E_HANDLER: { status: 500, exitCode: 1, title: 'The handler threw' },
+  SHOAL_E_STATE_MODE: { status: 400, exitCode: 2, title: "The component's state cannot do that" },
+  SHOAL_E_STATE_SIZE: { status: 413, exitCode: 2, title: 'The key or value is too large' },
+  SHOAL_E_STATE_FULL: { status: 507, exitCode: 4, title: 'The state shard is full' },
+  SHOAL_E_STATE_DAMAGED: { status: 500, exitCode: 1, title: 'The state shard cannot be read' },
   SHOAL_E_SHARD_MOVED: { status: 409, exitCode: 1, title: 'The state shard is not here' },
 } as const;
 

@@ -1,0 +1,143 @@
+import { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { UNIT_BYTES } from '../../protocol/state-segment.js';
+import type { KeyBytes } from './key-bytes.js';
+import type { KeyMatcher } from './key-index.js';
+
+/**
+ * A record: two words (length of the value; length of name and key, length of the name, flags), then the time it expires
+ * when it has one, name and key, value, and padding to the next unit. Positions count units from the start of the half.
+ */
+export const RECORD = { present: 1, tombstone: 2, raw: 4, expires: 8 } as const;
+const ALL_FLAGS = RECORD.present | RECORD.tombstone | RECORD.raw | RECORD.expires;
+/** Up to so many bytes a loop copies faster than the runtime's own function. */
+const LOOP_BYTES_MAX = 48;
+
+export function recordUnits(keyLength: number, valueLength: number, flags: number): number {
+  return 1 + ((flags & RECORD.expires) === 0 ? 0 : 1) + Math.ceil((keyLength + valueLength) / UNIT_BYTES);
+}
+
+/** Memory with records, read as if a stranger had written them: an owner before may have been one. */
+export class LogHalf {
+  readonly bytes: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #times: Float64Array;
+
+  constructor(buffer: ArrayBuffer, offset: number, units: number) {
+    this.bytes = new Uint8Array(buffer, offset, units * UNIT_BYTES);
+    this.#words = new Int32Array(buffer, offset, 2 * units);
+    this.#times = new Float64Array(buffer, offset, units);
+  }
+
+  get units(): number {
+    return this.#times.length;
+  }
+
+  /** Throws SHOAL_E_STATE_DAMAGED unless a record begins here and ends at `end` or before; answers its units. */
+  check(position: number, end: number): number {
+    const word = this.#words[2 * position + 1] as number;
+    const flags = word >>> 24;
+    const keyLength = word & 0xffff;
+    const nameLength = (word >>> 16) & 0xff;
+    const valueLength = this.valueLength(position);
+    const fits =
+      (flags & ~ALL_FLAGS) === 0 &&
+      (flags & RECORD.present) !== 0 &&
+      nameLength > 0 &&
+      nameLength <= LIMITS.nameLengthMax &&
+      keyLength >= nameLength &&
+      keyLength - nameLength <= LIMITS.stateKeyBytesMax &&
+      valueLength <= LIMITS.stateValueBytesMax &&
+      ((flags & RECORD.tombstone) === 0 || valueLength === 0);
+    const units = recordUnits(keyLength, valueLength, flags);
+    if (!fits || units > end - position) {
+      throw new ShoalError('SHOAL_E_STATE_DAMAGED', `what is at unit ${position} of ${end} is no record`);
+    }
+    return units;
+  }
+
+  flags(position: number): number {
+    return (this.#words[2 * position + 1] as number) >>> 24;
+  }
+
+  nameLength(position: number): number {
+    return ((this.#words[2 * position + 1] as number) >>> 16) & 0xff;
+  }
+
+  /** Of name and key. */
+  keyLength(position: number): number {
+    return (this.#words[2 * position + 1] as number) & 0xffff;
+  }
+
+  keyStart(position: number): number {
+    return (position + 1 + (this.flags(position) & RECORD.expires ? 1 : 0)) * UNIT_BYTES;
+  }
+
+  valueLength(position: number): number {
+    return (this.#words[2 * position] as number) >>> 0;
+  }
+
+  unitsOf(position: number): number {
+    return recordUnits(this.keyLength(position), this.valueLength(position), this.flags(position));
+  }
+
+  /** When the record expires; infinity when never. */
+  expiresAtMs(position: number): number {
+    return this.flags(position) & RECORD.expires ? (this.#times[position + 1] as number) : Number.POSITIVE_INFINITY;
+  }
+
+  loadKey(position: number, key: KeyBytes): void {
+    key.load(this.bytes, this.keyStart(position), this.nameLength(position), this.keyLength(position));
+  }
+
+  /** Writes a record where nobody looks yet. */
+  write(position: number, key: KeyBytes, value: Uint8Array, flags: number, expiresAtMs: number): void {
+    this.#words[2 * position] = value.length;
+    this.#words[2 * position + 1] = key.length | (key.nameLength << 16) | (flags << 24);
+    let at = (position + 1) * UNIT_BYTES;
+    if (flags & RECORD.expires) {
+      this.#times[position + 1] = expiresAtMs;
+      at += UNIT_BYTES;
+    }
+    const { bytes } = this;
+    for (let i = 0; i < key.length; i += 1) bytes[at + i] = key.bytes[i] as number;
+    at += key.length;
+    if (value.length > LOOP_BYTES_MAX) bytes.set(value, at);
+    else for (let i = 0; i < value.length; i += 1) bytes[at + i] = value[i] as number;
+  }
+
+  copyFrom(other: LogHalf, from: number, to: number, units: number): void {
+    if (2 * units <= LOOP_BYTES_MAX) {
+      for (let i = 0; i < 2 * units; i += 1) this.#words[2 * to + i] = other.#words[2 * from + i] as number;
+    } else {
+      this.#words.set(other.#words.subarray(2 * from, 2 * (from + units)), 2 * to);
+    }
+  }
+
+  /** The same records in memory of their own. */
+  detached(units: number): LogHalf {
+    const copy = this.bytes.slice(0, units * UNIT_BYTES);
+    return new LogHalf(copy.buffer as ArrayBuffer, copy.byteOffset, units);
+  }
+}
+
+/** Compares records of a half with a key. */
+export class HalfMatcher implements KeyMatcher {
+  half: LogHalf;
+  readonly #key: KeyBytes;
+
+  constructor(half: LogHalf, key: KeyBytes) {
+    this.half = half;
+    this.#key = key;
+  }
+
+  hasKey(position: number): boolean {
+    const { half } = this;
+    const key = this.#key;
+    if (half.keyLength(position) !== key.length || half.nameLength(position) !== key.nameLength) return false;
+    const start = half.keyStart(position);
+    const { bytes } = half;
+    for (let i = 0; i < key.length; i += 1) if (bytes[start + i] !== key.bytes[i]) return false;
+    return true;
+  }
+}
