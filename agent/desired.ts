@@ -1,6 +1,7 @@
+import { withChange } from '../protocol/desired-change.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Desired } from '../protocol/link.js';
+import type { Desired, DesiredChange } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
 
 const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
@@ -48,6 +49,19 @@ export function parseDesired(value: unknown): Desired {
     if (!Array.isArray(map.owners) || map.owners.length !== LIMITS.shardCount) throw fail(`state shards of ${key}`);
   }
   return desired;
+}
+
+/** The desired state after a change, looked at as a whole one is; null when the change is of another state. */
+export function parseChanged(held: Desired, value: unknown): Desired | null {
+  const change = value as DesiredChange;
+  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `change of the desired state: ${what}`);
+  if (!isMap(value)) throw fail('is not a map');
+  const { from, revision, apps = {}, shards = {}, instances = [], removed = [], warm = [] } = change;
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(revision)) throw fail('has no revisions');
+  const lists = [instances, removed, warm];
+  if (!isMap(apps) || !isMap(shards) || !lists.every((each) => Array.isArray(each))) throw fail('has a wrong shape');
+  const after = withChange(held, change);
+  return after === null || after === held ? after : parseDesired(after);
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

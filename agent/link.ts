@@ -5,11 +5,18 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type HostInfo, LINK_VERSION, LINK_VERSION_MIN, type ToAgent, type ToCoordinator } from '../protocol/link.js';
+import {
+  type Desired,
+  type HostInfo,
+  LINK_VERSION,
+  LINK_VERSION_MIN,
+  type ToAgent,
+  type ToCoordinator,
+} from '../protocol/link.js';
 import type { ProfileRequest } from '../protocol/profile.js';
 import type { Agent } from './agent.js';
 import { Coordinators, dial, jittered, parseAddress } from './coordinators.js';
-import { parseDesired } from './desired.js';
+import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
 
@@ -41,6 +48,10 @@ export class Link {
   #socket: Socket | undefined;
   /** Of the present connection. */
   #news = new NewsWriter();
+  /** The desired state as last said on it, which changes are made from; null before the first. */
+  #said: Desired | null = null;
+  /** It could not be applied, as when the disk is full: tried again with each heartbeat. */
+  #isUnapplied = false;
   #welcome = false;
   /** Spoken with the coordinator that was dialled last. */
   #version: number = LINK_VERSION;
@@ -63,7 +74,7 @@ export class Link {
   }
 
   start(): void {
-    this.#heartbeat = setInterval(() => void this.#report(), LIMITS.heartbeatMs);
+    this.#heartbeat = setInterval(() => this.#beat(), LIMITS.heartbeatMs);
     this.#dial();
   }
 
@@ -83,6 +94,7 @@ export class Link {
     const reader = new FrameReader();
     this.#socket = socket;
     this.#news = new NewsWriter();
+    this.#said = null;
     this.#welcome = false;
     this.#patience = setTimeout(() => {
       socket.destroy(new Error(`no welcome within ${LIMITS.welcomeMsMax} ms`));
@@ -115,7 +127,8 @@ export class Link {
 
   #take(message: ToAgent): void {
     if (message?.type === 'welcome') this.#greet(message);
-    else if (message?.type === 'desired') this.#obey(message);
+    else if (message?.type === 'desired') this.#obey(parseDesired(message.desired), message.term);
+    else if (message?.type === 'change') this.#obeyChange(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
@@ -141,12 +154,28 @@ export class Link {
     void this.#report();
   }
 
-  #obey(message: Extract<ToAgent, { type: 'desired' }>): void {
-    const desired = parseDesired(message.desired);
-    this.#fence
-      .admit(readTerm(message.term))
+  #obeyChange({ change, term }: Extract<ToAgent, { type: 'change' }>): void {
+    const changed = this.#said === null ? null : parseChanged(this.#said, change);
+    if (changed === null) this.#send({ type: 'resync', revision: this.#said?.revision ?? 0 });
+    else if (changed !== this.#said) this.#obey(changed, term);
+  }
+
+  #obey(desired: Desired, term: number | undefined): void {
+    // Throws at once for a leader who may not be obeyed, so that no change is made from what such a one has said.
+    const admitted = this.#fence.admit(readTerm(term));
+    this.#said = desired;
+    this.#isUnapplied = false;
+    admitted
       .then(() => this.#agent.apply(desired))
-      .catch((error: unknown) => this.#log.error({ err: error }, 'cannot apply the desired state'));
+      .catch((error: unknown) => {
+        this.#log.error({ err: error }, 'cannot apply the desired state; trying again');
+        this.#isUnapplied = this.#said === desired;
+      });
+  }
+
+  #beat(): void {
+    if (this.#isUnapplied && this.#said !== null) this.#obey(this.#said, this.#fence.term);
+    void this.#report();
   }
 
   #reportSoon(): void {

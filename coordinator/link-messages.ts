@@ -2,7 +2,7 @@ import { Ajv } from 'ajv';
 import { ShoalError } from '../protocol/errors.js';
 import { readSamples, type SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Hello, NoProfile, ProfileAnswer, Report } from '../protocol/link.js';
+import type { AgentEvent, Hello, NoProfile, ProfileAnswer, Report, Resync } from '../protocol/link.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { readProfile } from '../protocol/profile.js';
 
@@ -130,9 +130,12 @@ const report = object(
     events: list(event, EVENTS_MAX),
     ports: list(port, PORTS_MAX),
     warm: list(warm, INSTANCES_MAX),
+    lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm'],
+  ['ids', 'counts', 'ports', 'warm', 'lease'],
 );
+
+const resync = object({ type: { const: 'resync' }, revision: count });
 
 const noProfile = object({ type: { const: 'no-profile' }, request: count, why: text });
 
@@ -140,10 +143,11 @@ const noProfile = object({ type: { const: 'no-profile' }, request: count, why: t
 const ajv = new Ajv({ removeAdditional: true, strictTypes: false });
 const validHello = ajv.compile<Hello>(hello);
 const validReport = ajv.compile<Report<unknown>>(report);
+const validResync = ajv.compile<Resync>(resync);
 const validNoProfile = ajv.compile<NoProfile>(noProfile);
 
 /** The message of an agent, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
-export function readAgentMessage(message: unknown): Hello | Report<SampleRows> | ProfileAnswer {
+export function readAgentMessage(message: unknown): Hello | Report<SampleRows> | Resync | ProfileAnswer {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
@@ -154,6 +158,10 @@ export function readAgentMessage(message: unknown): Hello | Report<SampleRows> |
       return { ...message, samples: readSamples(message.samples), events: message.events.map(cut) };
     }
     throw broken('report', ajv.errorsText(validReport.errors, { dataVar: 'report' }));
+  }
+  if (type === 'resync') {
+    if (validResync(message)) return message;
+    throw broken('resync', ajv.errorsText(validResync.errors, { dataVar: 'resync' }));
   }
   // Too many numbers for the validator: readProfile looks at each itself.
   if (type === 'profile') {

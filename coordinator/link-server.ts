@@ -2,16 +2,20 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Logger } from 'pino';
 import { type Identity, nameOf } from '../identity/identity.js';
+import { changeOf } from '../protocol/desired-change.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import {
+  type Desired,
   type Hello,
   LINK_VERSION,
+  LINK_VERSION_CHANGES,
   LINK_VERSION_MIN,
   type ProfileAnswer,
   type Report,
+  type Resync,
   type ToAgent,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
@@ -234,8 +238,8 @@ class AgentLink {
   /** A newer desired state waits until the agent has read the last one. */
   #waiting = false;
   readonly #questions = new ProfileQuestions();
-  /** The state of which the agent was last sent its part. */
-  #sent: ClusterState | null = null;
+  /** The state of which the agent was last sent its part, and that part; null: it is to be sent the whole. */
+  #sent: { state: ClusterState; desired: Desired } | null = null;
 
   constructor(
     socket: Socket,
@@ -285,11 +289,21 @@ class AgentLink {
     const { state, term } = this.#coordinator;
     // Nothing that a deposed leader decided goes out, also while it has not been told.
     if (!this.#coordinator.leads()) return;
-    if (this.#sent !== null && !desiredDiffers(this.#sent, state, this.#host)) return;
+    if (this.#sent !== null && !desiredDiffers(this.#sent.state, state, this.#host)) return;
     this.#waiting = this.#socket.writableNeedDrain;
     if (this.#waiting) return;
-    this.#sent = state;
-    this.#send({ type: 'desired', term, desired: desiredFor(state, this.#host) });
+    const before = this.#sent?.desired;
+    const desired = desiredFor(state, this.#host);
+    this.#sent = { state, desired };
+    const takesChanges = (this.#hello?.version ?? 0) >= LINK_VERSION_CHANGES;
+    if (before === undefined || !takesChanges) this.#send({ type: 'desired', term, desired });
+    else this.#send({ type: 'change', term, change: changeOf(before, desired) });
+  }
+
+  /** The agent does not hold what it was sent: it gets the whole. */
+  #resend(): void {
+    this.#sent = null;
+    this.sendDesired();
   }
 
   /** Asks the agent for a profile. */
@@ -323,7 +337,7 @@ class AgentLink {
     }
   }
 
-  #accept(message: Hello | ReadReport | ProfileAnswer): void {
+  #accept(message: Hello | ReadReport | Resync | ProfileAnswer): void {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
@@ -343,6 +357,10 @@ class AgentLink {
       }
       this.#hello = message;
       this.decide();
+      return;
+    }
+    if (message.type === 'resync') {
+      this.#resend();
       return;
     }
     if (message.type !== 'report') {

@@ -7,9 +7,11 @@ import type { Profile, ProfileRequest } from './profile.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 5;
-/** Before version 4 samples had other fields; version 5 adds requests for profiles. */
+export const LINK_VERSION = 6;
+/** Before version 4 samples had other fields; version 5 adds requests for profiles, version 6 changes and leases. */
 export const LINK_VERSION_MIN = 4;
+/** From this version on an agent takes changes of the desired state, and keeps a lease for its singletons. */
+export const LINK_VERSION_CHANGES = 6;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -46,7 +48,7 @@ export interface ShardMap {
   owners: (string | null)[];
 }
 
-/** All that one host shall be. Sent whole whenever it changes; applying it twice changes nothing. */
+/** All that one host shall be. Applying it twice changes nothing. */
 export interface Desired {
   /** Store revision: an older one than already applied is ignored. */
   revision: number;
@@ -57,6 +59,23 @@ export interface Desired {
   warm?: DesiredWarm[];
   /** `<app>/<component>` → owners, for partitioned components. */
   shards: Record<string, ShardMap>;
+}
+
+/** How the desired state of a host differs from that of an earlier revision. What is absent is as it was. */
+export interface DesiredChange {
+  /** Revision of the desired state that it changes: an agent that holds another one asks for the whole. */
+  from: number;
+  revision: number;
+  /** Null: gone. */
+  apps?: Record<string, Record<string, Component> | null>;
+  /** New ones and changed ones, whole. */
+  instances?: DesiredInstance[];
+  /** Ids. */
+  removed?: string[];
+  /** All of them. */
+  warm?: DesiredWarm[];
+  /** Null: gone. */
+  shards?: Record<string, ShardMap | null>;
 }
 
 export type InstancePhase = 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
@@ -158,6 +177,18 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   ports?: ListeningPort[];
   /** Absent: none. */
   warm?: WarmProcesses[];
+  /**
+   * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
+   * Absent: it has none of them.
+   */
+  lease?: number;
+}
+
+/** The agent does not hold what a change was made from, and asks for the whole. */
+export interface Resync {
+  type: 'resync';
+  /** What it holds. */
+  revision: number;
 }
 
 /** Why there is no profile for the request of this number. */
@@ -170,12 +201,15 @@ export interface NoProfile {
 /** The answer to the request of this number. */
 export type ProfileAnswer = { type: 'profile'; request: number; profile: Profile } | NoProfile;
 
-export type ToCoordinator = Hello | Report<Uint8Array> | ProfileAnswer;
+export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer;
 
 /** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
 export type ToAgent =
   | { type: 'welcome'; version: number; term?: number }
   | { type: 'desired'; desired: Desired; term?: number }
+  | { type: 'change'; change: DesiredChange; term: number }
+  /** Singletons may run until LIMITS.singletonLeaseMs after this, which is what the agent's report said. */
+  | { type: 'lease'; asked: number; term: number }
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
   | { type: 'elsewhere'; link: string | null }
   | { type: 'profile'; request: number; of: ProfileRequest };

@@ -8,7 +8,7 @@ import { Coordinators, jittered, parseAddress } from '../../agent/coordinators.j
 import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
-import { type Desired, type Hello, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
+import { type Desired, type Hello, LINK_VERSION, type ToAgent, type ToCoordinator } from '../../protocol/link.js';
 import { until } from '../../scripts/lib/until.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
@@ -20,6 +20,8 @@ t.teardown(() => rm(folder, { recursive: true, force: true }));
 interface FakeCoordinator {
   path: string;
   hellos: Hello[];
+  /** Revisions that agents held when they asked for the whole. */
+  resyncs: number[];
   /** How many connections have ended. */
   ended: () => number;
 }
@@ -29,8 +31,10 @@ async function coordinator(
   t: { teardown(action: () => void): void },
   name: string,
   answer: (hello: Hello) => ToAgent[],
+  whole: () => ToAgent[] = () => [],
 ): Promise<FakeCoordinator> {
   const hellos: Hello[] = [];
+  const resyncs: number[] = [];
   const sockets = new Set<Socket>();
   let ended = 0;
   const server = createServer((socket) => {
@@ -41,10 +45,14 @@ async function coordinator(
       ended += 1;
     });
     socket.on('data', (chunk: Buffer) => {
-      for (const message of reader.push(chunk) as { type: string }[]) {
+      for (const message of reader.push(chunk) as ToCoordinator[]) {
+        if (message.type === 'resync') {
+          resyncs.push(message.revision);
+          for (const each of whole()) socket.write(encodeFrame(each));
+        }
         if (message.type !== 'hello') continue;
-        hellos.push(message as Hello);
-        for (const each of answer(message as Hello)) socket.write(encodeFrame(each));
+        hellos.push(message);
+        for (const each of answer(message)) socket.write(encodeFrame(each));
       }
     });
   });
@@ -54,10 +62,15 @@ async function coordinator(
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  return { path, hellos, ended: () => ended };
+  return { path, hellos, resyncs, ended: () => ended };
 }
 
-async function agent(t: { teardown(action: () => void): void }, coordinators: readonly string[], termFile: string) {
+async function agent(
+  t: { teardown(action: () => void): void },
+  coordinators: readonly string[],
+  termFile: string,
+  apply: (desired: Desired) => Promise<void> = async () => undefined,
+) {
   const applied: number[] = [];
   const fence = await Fence.open(join(folder, termFile));
   const link = new Link({
@@ -65,8 +78,9 @@ async function agent(t: { teardown(action: () => void): void }, coordinators: re
     host: HOST,
     agent: {
       applied: 0,
-      apply: async ({ revision }: Desired) => {
-        applied.push(revision);
+      apply: async (desired: Desired) => {
+        await apply(desired);
+        applied.push(desired.revision);
       },
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),
@@ -126,6 +140,49 @@ t.test('an agent speaks the version of an older coordinator, and none that is un
   await until(() => later.hellos.length === 2);
   t.ok(later.hellos.every(({ version }) => version === LINK_VERSION));
   t.same(other.applied, []);
+});
+
+t.test('changes are made of what was said last; of anything else the whole is asked for', async (t) => {
+  const web = { id: 'shop-web-1', app: 'shop', component: 'web', size: { cpu: 1, memory: 1 }, draining: false };
+  const cart = { ...web, id: 'shop-cart-1', component: 'cart' };
+  const seen: Desired[] = [];
+  const leader = await coordinator(
+    t,
+    'changes',
+    ({ version }) => [
+      { type: 'welcome', version, term: 3 },
+      { type: 'desired', desired: { ...desired(1), instances: [web] }, term: 3 },
+      { type: 'change', change: { from: 1, revision: 2, instances: [cart] }, term: 3 },
+      { type: 'change', change: { from: 1, revision: 2, instances: [cart] }, term: 3 },
+      { type: 'change', change: { from: 2, revision: 5, removed: [web.id] }, term: 3 },
+      { type: 'change', change: { from: 6, revision: 7, removed: [cart.id] }, term: 3 },
+    ],
+    () => [{ type: 'desired', desired: desired(7), term: 3 }],
+  );
+  const { applied } = await agent(t, [leader.path], 'changes.json', async (each) => {
+    seen.push(each);
+  });
+  await until(() => applied.length === 4);
+  t.same(applied, [1, 2, 5, 7], 'what came twice was done once');
+  t.same(
+    seen.map(({ instances }) => instances.map(({ id }) => id)),
+    [[web.id], [web.id, cart.id], [cart.id], []],
+  );
+  t.same(leader.resyncs, [5]);
+});
+
+t.test('what could not be applied is tried again', async (t) => {
+  const leader = await coordinator(t, 'full-disk', ({ version }) => [
+    { type: 'welcome', version, term: 1 },
+    { type: 'desired', desired: desired(1), term: 1 },
+  ]);
+  let tries = 0;
+  const { applied } = await agent(t, [leader.path], 'full-disk.json', async () => {
+    tries += 1;
+    if (tries < 2) throw new Error('ENOSPC');
+  });
+  await until(() => applied.length === 1);
+  t.equal(tries, 2);
 });
 
 t.test('one that does not lead says who does, or the others are tried in turns', async (t) => {

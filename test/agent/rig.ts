@@ -172,6 +172,8 @@ export class AgentRig {
       hostConnected(this.#observed, message.host, Date.now());
       this.#socket?.write(encodeFrame({ type: 'welcome', version: LINK_VERSION }));
       this.#send();
+    } else if (message.type === 'resync') {
+      this.#send();
     } else if (message.type !== 'report') {
       this.answers.push(message);
     } else {

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { withChange } from '../../protocol/desired-change.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import type { DecisionView, ForecastView } from '../../protocol/http.js';
 import { NewsWriter, toWire } from '../../protocol/instance-news.js';
@@ -39,6 +40,7 @@ class FakeHost {
     this.#socket.on('data', (chunk: Buffer) => {
       for (const message of reader.push(chunk) as ToAgent[]) {
         if (message.type === 'desired') this.#desired = message.desired;
+        if (message.type === 'change') this.#desired = withChange(this.#desired, message.change) ?? this.#desired;
       }
     });
     // The coordinator is killed while connected.

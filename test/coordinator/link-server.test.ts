@@ -7,11 +7,12 @@ import { startLinkServer } from '../../coordinator/link-server.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { newsOf, toWire } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { LINK_VERSION, LINK_VERSION_MIN, type ToAgent } from '../../protocol/link.js';
+import { LINK_VERSION, LINK_VERSION_CHANGES, LINK_VERSION_MIN, type ToAgent } from '../../protocol/link.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
 
+const YAML = { 'content-type': 'application/yaml' };
 const NOTHING = toWire(newsOf([]));
 
 /** The agent's end of a link, by hand. */
@@ -80,8 +81,9 @@ t.test('an agent is welcomed, told what its host shall be, and told again when t
   const headers = { 'content-type': 'application/yaml' };
   await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers, payload: MANIFEST });
   await rig.coordinator.tick();
-  const wants = (each: ToAgent) => each.type === 'desired' && each.desired.instances.length === 2;
-  await agent.until((messages) => messages.some(wants));
+  const added = () =>
+    agent.messages.flatMap((each) => (each.type === 'change' ? (each.change.instances ?? []) : [])).map(({ id }) => id);
+  await agent.until(() => added().length === 2);
   t.equal((await rig.api.inject('/v1/hosts')).json()[0].connected, true);
   const ports = [{ app: 'shop', component: 'web', host: 8080 }];
   agent.send({ type: 'report', atMs: 2, revision: 0, ...NOTHING, events: [], ports });
@@ -158,6 +160,29 @@ t.test(
     old.end();
   },
 );
+
+t.test('who knows no changes gets the whole each time; who does gets it first and when it asks', async (t) => {
+  const { rig, socket } = await withLink(t);
+  const agents = { old: new FakeAgent(socket), new: new FakeAgent(socket) };
+  agents.old.send({ type: 'hello', version: LINK_VERSION_CHANGES - 1, host: { ...HOST, name: 'old' }, revision: 0 });
+  agents.new.hello('new');
+  const isWhole = ({ type }: ToAgent) => type === 'desired';
+  for (const each of Object.values(agents)) {
+    await each.until((messages) => messages.some(isWhole));
+    each.send({ type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] });
+  }
+  const ports = MANIFEST.replace('    calls: [cart]', '    ports: [{name: http, host: 8080}]');
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: ports });
+  await agents.old.until((messages) => messages.filter(isWhole).length >= 2);
+  await agents.new.until((messages) => messages.some(({ type }) => type === 'change'));
+  t.ok(agents.old.messages.every(({ type }) => type !== 'change'));
+  t.equal(agents.new.messages.filter(isWhole).length, 1);
+  agents.new.send({ type: 'resync', revision: 0 });
+  await agents.new.until((messages) => messages.filter(isWhole).length === 2);
+  const whole = agents.new.messages.findLast((each) => each.type === 'desired');
+  t.equal(whole?.type === 'desired' && whole.desired.revision, rig.coordinator.state.revision);
+  for (const each of Object.values(agents)) each.end();
+});
 
 t.test('an agent is asked for a profile, and its answer is looked at', async (t) => {
   const { link, socket } = await withLink(t);

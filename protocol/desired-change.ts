@@ -1,0 +1,60 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Desired, DesiredChange } from './link.js';
+
+/** What makes `after` of `before`; pure. Parts that both share by identity cost nothing. */
+export function changeOf(before: Desired, after: Desired): DesiredChange {
+  const change: DesiredChange = { from: before.revision, revision: after.revision };
+  const apps = entriesChanged(before.apps, after.apps);
+  if (apps !== null) change.apps = apps;
+  const shards = entriesChanged(before.shards, after.shards);
+  if (shards !== null) change.shards = shards;
+  const known = new Map(before.instances.map((each) => [each.id, each]));
+  const instances = after.instances.filter((each) => !isDeepStrictEqual(known.get(each.id), each));
+  if (instances.length > 0) change.instances = instances;
+  for (const { id } of after.instances) known.delete(id);
+  if (known.size > 0) change.removed = [...known.keys()];
+  if (!isDeepStrictEqual(before.warm ?? [], after.warm ?? [])) change.warm = after.warm ?? [];
+  return change;
+}
+
+/**
+ * The desired state after the change; pure. Null when the change was made from another one, so that the whole is needed.
+ * One that has been made already changes nothing.
+ */
+export function withChange(desired: Desired, change: DesiredChange): Desired | null {
+  if (change.revision <= desired.revision) return desired;
+  if (change.from !== desired.revision) return null;
+  const gone = new Set(change.removed);
+  const changed = new Map(change.instances?.map((each) => [each.id, each]));
+  const kept = desired.instances.filter(({ id }) => !gone.has(id)).map((each) => changed.get(each.id) ?? each);
+  const present = new Set(kept.map(({ id }) => id));
+  const added = [...changed.values()].filter(({ id }) => !present.has(id));
+  const { warm: warmBefore = [] } = desired;
+  const { warm = warmBefore } = change;
+  return {
+    revision: change.revision,
+    apps: withEntries(desired.apps, change.apps),
+    instances: [...kept, ...added],
+    shards: withEntries(desired.shards, change.shards),
+    ...(warm.length === 0 ? {} : { warm }),
+  };
+}
+
+type Entries<T> = Record<string, T>;
+
+/** Null: none. */
+function entriesChanged<T>(before: Entries<T>, after: Entries<T>): Entries<T | null> | null {
+  const changed: [string, T | null][] = [];
+  for (const [key, value] of Object.entries(after)) {
+    const old = Object.hasOwn(before, key) ? before[key] : undefined;
+    if (old !== value && !isDeepStrictEqual(old, value)) changed.push([key, value]);
+  }
+  for (const key of Object.keys(before)) if (!Object.hasOwn(after, key)) changed.push([key, null]);
+  return changed.length === 0 ? null : Object.fromEntries(changed);
+}
+
+function withEntries<T>(before: Entries<T>, changed: Entries<T | null> | undefined): Entries<T> {
+  if (changed === undefined) return before;
+  const entries = Object.entries({ ...before, ...changed });
+  return Object.fromEntries(entries.filter((entry): entry is [string, T] => entry[1] !== null));
+}

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { changeOf, withChange } from '../../protocol/desired-change.js';
+import type { Desired } from '../../protocol/link.js';
+
+const size = { cpu: 1, memory: 1 };
+const instance = fc.record({
+  id: fc.integer({ min: 0, max: 9 }).map((number) => `a-b-${number}`),
+  app: fc.constant('a'),
+  component: fc.constant('b'),
+  size: fc.constant(size),
+  draining: fc.boolean(),
+});
+const owners = fc.array(fc.constantFrom('a-b-1', null), { minLength: 64, maxLength: 64 });
+const desired = fc.record({
+  apps: fc.dictionary(fc.constantFrom('a', 'b', 'c'), fc.dictionary(fc.constantFrom('x', 'y'), fc.constant({}))),
+  instances: fc.uniqueArray(instance, { selector: ({ id }) => id }),
+  warm: fc.array(
+    fc.record({ app: fc.constant('a'), component: fc.constant('b'), count: fc.nat(3), size: fc.constant(size) }),
+  ),
+  shards: fc.dictionary(fc.constantFrom('a/x', 'a/y'), fc.record({ epoch: fc.nat(3), owners })),
+});
+
+function revised(part: unknown, revision: number): Desired {
+  // As it comes from the wire: plain objects.
+  return { ...(JSON.parse(JSON.stringify(part)) as Omit<Desired, 'revision'>), revision };
+}
+
+/** Without the order of what has none. */
+function sorted({ instances, warm = [], ...rest }: Desired) {
+  return { ...rest, warm, instances: instances.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
+}
+
+t.test('a change makes the later state of the earlier one, once; of another one nothing', async () => {
+  fc.assert(
+    fc.property(desired, desired, (first, second) => {
+      const [before, after] = [revised(first, 3), revised(second, 8)];
+      const change = changeOf(before, after);
+      const made = withChange(before, change);
+      assert.deepEqual(made === null ? null : sorted(made), sorted(after));
+      assert.equal(made === null ? null : withChange(made, change), made, 'again: nothing');
+      assert.equal(withChange(revised(first, 4), change), null);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test('what did not change is not said', async () => {
+  fc.assert(
+    fc.property(desired, (part) => {
+      assert.deepEqual(changeOf(revised(part, 1), revised(part, 2)), { from: 1, revision: 2 });
+    }),
+    { numRuns: 50 },
+  );
+});
