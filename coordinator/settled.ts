@@ -48,6 +48,11 @@ export class SettledComponents {
     );
   }
 
+  /** It needs something, and does until it is found to be as it shall be: a drained host need not change anything else. */
+  forget(entry: ComponentEntry): void {
+    this.#marks.delete(entry);
+  }
+
   /** Marks a component of which every instance is as wanted, if its hosts say so too; else it loses its mark. */
   note(
     entry: ComponentEntry,

@@ -218,6 +218,22 @@ t.test('whatever is asked and whichever hosts come and go, the invariants hold a
   t.end();
 });
 
+t.test('what a drained host cannot give away is tried again each time, and goes when another host comes', (t) => {
+  const simulation = new Simulation();
+  simulation.connect('h1');
+  simulation.change((state) => applyManifest(state, manifest('a', 1, 'x')));
+  for (let second = 0; second < 8; second += 1) simulation.tick();
+  simulation.change((state) => setCordon(state, 'h1', { drain: true, sinceMs: simulation.nowMs }));
+  for (let second = 0; second < 3; second += 1) simulation.tick();
+  simulation.connect('h2');
+  for (let second = 0; second < 30; second += 1) simulation.tick();
+  t.same(
+    [...eachInstance(simulation.state.instances)].map(({ host }) => host),
+    ['h2', 'h2'],
+  );
+  t.end();
+});
+
 t.test('a changed command replaces instances one after another, never fewer than wanted', (t) => {
   const simulation = new Simulation();
   simulation.connect('h1');
