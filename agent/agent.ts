@@ -9,6 +9,7 @@ import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
 import { Handover } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
+import type { SingletonLease } from './lease.js';
 import { Peers } from './peers.js';
 import { Ports, wantedPorts } from './ports.js';
 import type { Profilers } from './profilers.js';
@@ -44,6 +45,7 @@ const WANTED_MS = 1_000;
 export class Agent {
   readonly #tools: InstanceTools;
   readonly #profilers: Profilers;
+  readonly #lease: SingletonLease;
   readonly #instances = new Map<string, Instance>();
   readonly #peers: Peers;
   readonly #ports: Ports;
@@ -61,8 +63,9 @@ export class Agent {
   #opened = false;
   #closed = false;
 
-  constructor(tools: AgentTools, profilers: Profilers) {
+  constructor(tools: AgentTools & { lease: SingletonLease }, profilers: Profilers) {
     this.#profilers = profilers;
+    this.#lease = tools.lease;
     this.#tools = {
       ...tools,
       changed: () => this.#changed(),
@@ -99,6 +102,18 @@ export class Agent {
   /** Revision of the desired state that is in force; 0 before the first. */
   get applied(): number {
     return this.#applied;
+  }
+
+  /** What to ask with that the lease for the singletons of this host be prolonged; undefined: there are none. */
+  get leaseAsked(): number | undefined {
+    const { apps, instances } = this.#desired;
+    const wanted = instances.some(({ app, component }) => apps[app]?.[component]?.singleton === true);
+    return wanted ? this.#lease.now() : undefined;
+  }
+
+  /** The leader has answered what was asked then. */
+  prolongLease(asked: number): Promise<void> {
+    return this.#lease.prolong(asked);
   }
 
   /** Called when a report would say something new. */

@@ -24,6 +24,7 @@ import {
   readPid,
   startingSize,
 } from './launch.js';
+import type { SingletonLease } from './lease.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { resizeInPlace } from './resize.js';
 
@@ -31,6 +32,7 @@ export interface InstanceTools extends LaunchTools {
   native: NativeHost;
   clock: () => number;
   log: Logger;
+  lease: Pick<SingletonLease, 'holds'>;
   /** Something that routes, plan or report depend on has changed. */
   changed(): void;
   event(instance: Instance, kind: string, message: string): void;
@@ -49,6 +51,8 @@ export interface InstanceTools extends LaunchTools {
 const SIGTERM = 15;
 /** How often readiness is looked for in an instance that does not use the SDK. */
 const PROBE_MS = 25;
+/** How often it is looked whether a singleton may start. */
+const LEASE_LOOK_MS = 100;
 /** A process without SDK and ports counts as ready when it has run for so long. */
 const PLAIN_READY_MS = 1_000;
 /** That a process says too much is told at most so often. */
@@ -358,6 +362,13 @@ export class Instance {
   }
 
   async #launch(): Promise<void> {
+    if (this.made.singleton === true && !this.#tools.lease.holds) {
+      // It may run elsewhere until the leader says that it does not.
+      this.#launching = false;
+      if (this.stopping) await this.#remove();
+      else this.#later(LEASE_LOOK_MS, () => void this.#launch());
+      return;
+    }
     this.#launching = true;
     this.#startedMs = this.#tools.clock();
     this.#saidReady = false;

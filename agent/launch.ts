@@ -71,7 +71,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   await cgroup.create();
   await cgroup.limit(startingSize(record.size));
   tools.cgroupMade(cgroup.path, record);
-  const pid = await spawnShim(tools, body);
+  const pid = await spawnShim(tools, body, record.made.singleton === true);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;
 }
@@ -120,10 +120,11 @@ export async function readPid(path: string): Promise<number | undefined> {
   }
 }
 
-function spawnShim({ paths, shim, crun }: LaunchTools, id: string): Promise<number> {
+function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): Promise<number> {
   const words = ['--dir', paths.instance(id).directory, '--cgroup', paths.cgroup(id), '--id', id, '--crun', crun];
   words.push('--crun-root', paths.crunRoot, '--log-bytes', String(LIMITS.logFileBytesMax));
   words.push('--log-files', String(LIMITS.logFilesMax));
+  if (underLease) words.push('--lease', paths.lease);
   return new Promise((resolve, reject) => {
     const child: ChildProcess = spawn(shim, words, { detached: true, stdio: 'ignore', cwd: '/', env: {} });
     child.once('error', (error) => reject(new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${error.message}`)));

@@ -9,6 +9,7 @@ import {
   type Desired,
   type HostInfo,
   LINK_VERSION,
+  LINK_VERSION_CHANGES,
   LINK_VERSION_MIN,
   type ToAgent,
   type ToCoordinator,
@@ -24,7 +25,10 @@ import { parseProfileRequest } from './profiles/request.js';
 const REPORT_MS_MIN = 20;
 
 /** What the link needs of an agent. */
-export type LinkedAgent = Pick<Agent, 'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile'>;
+export type LinkedAgent = Pick<
+  Agent,
+  'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile' | 'leaseAsked' | 'prolongLease'
+>;
 
 export interface LinkOptions {
   /** Paths of Unix sockets or HOST:PORT. */
@@ -96,9 +100,7 @@ export class Link {
     this.#news = new NewsWriter();
     this.#said = null;
     this.#welcome = false;
-    this.#patience = setTimeout(() => {
-      socket.destroy(new Error(`no welcome within ${LIMITS.welcomeMsMax} ms`));
-    }, LIMITS.welcomeMsMax);
+    this.#await(LIMITS.welcomeMsMax, 'no welcome');
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const message of reader.push(chunk)) this.#take(message as ToAgent);
@@ -116,6 +118,12 @@ export class Link {
     });
   }
 
+  /** Ends the present connection unless something comes that is waited for. */
+  #await(ms: number, what: string): void {
+    const socket = this.#socket;
+    this.#patience = setTimeout(() => socket?.destroy(new Error(`${what} within ${ms} ms`)), ms);
+  }
+
   #lost(why: string): void {
     if (this.#closed) return;
     if (this.#welcome) this.#log.warn({ detail: why }, 'lost the coordinator; instances go on');
@@ -129,6 +137,7 @@ export class Link {
     if (message?.type === 'welcome') this.#greet(message);
     else if (message?.type === 'desired') this.#obey(parseDesired(message.desired), message.term);
     else if (message?.type === 'change') this.#obeyChange(message);
+    else if (message?.type === 'heard') this.#heard(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
@@ -148,6 +157,8 @@ export class Link {
       .admit(readTerm(term))
       .catch((error: unknown) => this.#log.error({ err: error }, 'cannot keep the term'));
     clearTimeout(this.#patience);
+    // A leader that is cut off does not close its connections.
+    if (version >= LINK_VERSION_CHANGES) this.#await(LIMITS.answerMsMax, 'no answer to reports');
     this.#welcome = true;
     this.#delayMs = LIMITS.reconnectMsMin;
     this.#log.info({ term }, 'connected to the coordinator');
@@ -173,6 +184,18 @@ export class Link {
       });
   }
 
+  /** Of a leader that may not be obeyed no lease is taken either: it throws. */
+  #heard({ term, lease }: Extract<ToAgent, { type: 'heard' }>): void {
+    const admitted = this.#fence.admit(readTerm(term));
+    this.#patience?.refresh();
+    if (lease === undefined) return;
+    if (!Number.isSafeInteger(lease))
+      throw new ShoalError('SHOAL_E_FRAME', 'the coordinator sent a lease that is none');
+    admitted
+      .then(() => this.#agent.prolongLease(lease))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'cannot prolong the lease of singletons'));
+  }
+
   #beat(): void {
     if (this.#isUnapplied && this.#said !== null) this.#obey(this.#said, this.#fence.term);
     void this.#report();
@@ -192,11 +215,15 @@ export class Link {
     if (this.#socket?.writableNeedDrain) return this.#reportSoon();
     if (this.#reporting) return this.#reportSoon();
     this.#reporting = true;
+    // Before all that takes time: the lease counts from here.
+    const lease = this.#version >= LINK_VERSION_CHANGES ? this.#agent.leaseAsked : undefined;
     try {
       const { instances, events, ports = [], warm = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const news = toWire(this.#news.write(instances));
-      this.#send({ type: 'report', atMs: Date.now(), revision: this.#agent.applied, ...news, events, ports, warm });
+      const revision = this.#agent.applied;
+      const asks = lease === undefined ? {} : { lease };
+      this.#send({ type: 'report', atMs: Date.now(), revision, ...news, events, ports, warm, ...asks });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

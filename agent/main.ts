@@ -16,6 +16,7 @@ import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
+import { SingletonLease } from './lease.js';
 import { Link } from './link.js';
 import { Paths } from './paths.js';
 import { startProfilers } from './profilers.js';
@@ -153,7 +154,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const rootfs = new RootfsMaker(paths, new Sources(join(paths.sources, randomUUID()), native), images);
   await rootfs.open();
   const perfMap = profilers.recorder !== null;
-  const parts = { shim: native.shimPath(), crun: findCrun() };
+  const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
+  const parts = { shim: native.shimPath(), crun: findCrun(), lease };
   const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers);
   await agent.open();
   const link = new Link({

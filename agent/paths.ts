@@ -18,6 +18,10 @@ export class Paths {
   get term(): string {
     return join(this.run, 'term.json');
   }
+  /** Until when singletons may run; read by their shims. */
+  get lease(): string {
+    return join(this.run, 'lease');
+  }
   get lock(): string {
     return join(this.run, 'agent.lock');
   }

@@ -292,7 +292,8 @@ export function desiredFor(state: ClusterState, host: string): Desired {
       if (record !== undefined) shards[key] = { epoch: record.epoch, owners: [...record.owners] };
     }
   }
-  const instances = group.map(({ id, app, component, size, draining, weight }) => ({
+  const staying = group.filter(({ ending }) => ending === undefined);
+  const instances = staying.map(({ id, app, component, size, draining, weight }) => ({
     id,
     app,
     component,
@@ -359,7 +360,7 @@ export function own<T>(record: Readonly<Record<string, T>>, key: string): T | un
 
 /** Whether running instances must be replaced; all other changes reach them in place. */
 function needsReplacement(before: Component, after: Component): boolean {
-  const relevant = (each: Component) => [each.source, each.command, each.env, each.state, each.ports];
+  const relevant = (each: Component) => [each.source, each.command, each.env, each.state, each.ports, each.singleton];
   return !isDeepStrictEqual(relevant(before), relevant(after));
 }
 

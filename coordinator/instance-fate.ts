@@ -1,17 +1,17 @@
 import { LIMITS } from '../protocol/limits.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
+import { HOST_LOST_MS, standingOf } from './host-standing.js';
 import { type HostState, isUsable, type Observed, type Seen, silentMs, usableHosts } from './observed.js';
 import { ownsNone } from './shard-maps.js';
 
-/** A host that has been away for longer has its instances replaced, if another host can take them. */
-export const HOST_LOST_MS = 3 * LIMITS.peerSilenceMsMax;
 /** An instance that its host, having taken the order, does not name for so long is replaced. */
 export const MISSING_MS_MAX = 5_000;
 /** An instance that its agent gave up is replaced after this. */
 export const FAILED_MS_MAX = LIMITS.restartBackoffMsMax;
 
 export interface Fate {
-  kind: 'replaced' | 'dropped';
+  /** `ending`: a singleton that is to end before another one may take its place; `ended`: it is known to have. */
+  kind: 'replaced' | 'dropped' | 'ending' | 'ended';
   why: string;
 }
 
@@ -24,6 +24,22 @@ const DRAINED: Fate = { kind: 'dropped', why: 'has drained' };
  * Which instances of the host are no longer wanted there, as a function of the instance. What holds for the host as a whole is found once.
  */
 export function fateOnHost(name: string, state: ClusterState, observed: Observed, nowMs: number): FateOf {
+  const usual = usualFate(name, state, observed, nowMs);
+  return (instance) =>
+    instance.singleton === true ? fateOfSingleton(instance, usual(instance), observed) : usual(instance);
+}
+
+/** What would let others go has singletons end first; they go when their host says so, or can run none any more. */
+export function fateOfSingleton(instance: InstanceRecord, usual: Fate | null, observed: Observed): Fate | null {
+  const { id, host: name, ending } = instance;
+  if (ending === undefined) return usual === null ? null : { kind: 'ending', why: usual.why };
+  const host = observed.hosts.get(name);
+  const hasEnded = isUsable(host) && (host?.appliedRevision ?? -1) >= ending.revision && !host?.statuses.has(id);
+  if (hasEnded) return { kind: 'ended', why: ending.why };
+  return observed.leases.isOver(name) ? { kind: 'ended', why: `${ending.why}; its lease is over` } : null;
+}
+
+function usualFate(name: string, state: ClusterState, observed: Observed, nowMs: number): FateOf {
   const host = observed.hosts.get(name);
   const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {
@@ -33,7 +49,9 @@ export function fateOnHost(name: string, state: ClusterState, observed: Observed
   }
   if (host === undefined || !isUsable(host)) return () => null;
   const { statuses } = host;
+  const stuck = whyStuck(host, observed, nowMs);
   return (instance) => {
+    if (stuck !== null && !hasComeUp(statuses.get(instance.id))) return { kind: 'replaced', why: stuck };
     const seen = statuses.get(instance.id);
     // So it is with nearly all.
     if (seen !== undefined && seen.status.phase !== 'failed' && instance.draining === undefined) return null;
@@ -41,6 +59,19 @@ export function fateOnHost(name: string, state: ClusterState, observed: Observed
     if (why !== null) return { kind: 'replaced', why };
     return mayGo(instance, seen, host, state, nowMs) ? DRAINED : null;
   };
+}
+
+/** On a wedged host what runs goes on; what does not come up there is made elsewhere, if it can be. */
+function whyStuck(host: HostState, observed: Observed, nowMs: number): string | null {
+  const { state, why } = standingOf(host, observed, nowMs);
+  if (state !== 'wedged') return null;
+  const elsewhere = usableHosts(observed).some((each) => standingOf(each, observed, nowMs).state === 'well');
+  return elsewhere ? `its host ${host.info.name} is wedged: ${why}` : null;
+}
+
+function hasComeUp(seen: Seen | undefined): boolean {
+  const phase = seen?.status.phase;
+  return phase === 'ready' || phase === 'draining' || phase === 'stopping';
 }
 
 function whyLost(instance: InstanceRecord, host: HostState, nowMs: number): string | null {

@@ -14,6 +14,10 @@ export interface InstanceRecord {
   weight?: number;
   /** Present while draining. */
   draining?: { sinceMs: number; revision: number };
+  /** Never beside another one of its component: it is replaced when it is known to have ended. Absent: false. */
+  singleton?: boolean;
+  /** Present on a singleton that its host shall end: since this revision its host is no longer told of it. */
+  ending?: { revision: number; why: string };
 }
 
 type Groups = ReadonlyMap<string, readonly InstanceRecord[]>;

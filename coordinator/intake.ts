@@ -1,7 +1,7 @@
 import { type Demand, NO_DEMAND } from './brain/demand.js';
 import { LatencyWindow } from './brain/latency-window.js';
 import type { ComponentSums } from './component-sums.js';
-import { HOST_LOST_MS } from './instance-fate.js';
+import { HOST_LOST_MS } from './host-standing.js';
 import { forgetReadings, type Observed, silentMs } from './observed.js';
 
 /** A component's instances taken together, as their hosts last told of them. */

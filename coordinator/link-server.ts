@@ -264,6 +264,9 @@ class AgentLink {
     });
   }
 
+  get #takesChanges(): boolean {
+    return (this.#hello?.version ?? 0) >= LINK_VERSION_CHANGES;
+  }
   get host(): string | null {
     return this.#host;
   }
@@ -295,8 +298,8 @@ class AgentLink {
     const before = this.#sent?.desired;
     const desired = desiredFor(state, this.#host);
     this.#sent = { state, desired };
-    const takesChanges = (this.#hello?.version ?? 0) >= LINK_VERSION_CHANGES;
-    if (before === undefined || !takesChanges) this.#send({ type: 'desired', term, desired });
+    this.#coordinator.ordered(this.#host, desired.revision);
+    if (before === undefined || !this.#takesChanges) this.#send({ type: 'desired', term, desired });
     else this.#send({ type: 'change', term, change: changeOf(before, desired) });
   }
 
@@ -373,7 +376,19 @@ class AgentLink {
   }
 
   #report(host: string, report: ReadReport): void {
-    this.#coordinator?.report(host, report);
+    const coordinator = this.#coordinator;
+    if (coordinator === null) return;
+    coordinator.report(host, report);
+    if (!this.#takesChanges || !coordinator.leads()) return;
+    const { term } = coordinator;
+    const { lease, revision } = report;
+    // Singletons go on while the agent holds what it was sent last: what it was told to end it has then ended.
+    const isUpToDate = revision >= (this.#sent?.desired.revision ?? 0);
+    if (lease === undefined || !isUpToDate) this.#send({ type: 'heard', term });
+    else {
+      coordinator.prolongLease(host);
+      this.#send({ type: 'heard', term, lease });
+    }
   }
 
   async #join(hello: Hello, coordinator: Coordinator): Promise<void> {
@@ -388,7 +403,7 @@ class AgentLink {
     this.#links.claim(host, this);
     // What the agent sends meanwhile stays in the socket, so that it cannot pile up here.
     this.#socket.pause();
-    await coordinator.connect(hello.host, hello.revision, () => !this.#over);
+    await coordinator.connect(hello.host, hello.revision, () => !this.#over, this.#takesChanges);
     if (this.#over) return;
     this.#joined = true;
     this.#log.info({ host, revision: hello.revision }, 'agent connected');

@@ -1,18 +1,23 @@
 import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import type { HostStanding } from '../protocol/http.js';
 import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
+import type { Clockwork } from './clockwork.js';
 import { type ClusterState, componentKey, isSameTarget, noteSeenIds, own, raiseRevision } from './cluster.js';
 import { DecisionLog } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
+import { standingOf } from './host-standing.js';
 import { LearnedStore } from './learned.js';
+import { Leases } from './leases.js';
 import {
   type HeardReport,
   hostConnected,
   hostDisconnected,
+  hostOrdered,
   type Observed,
   startObserving,
   takeNews,
@@ -47,6 +52,8 @@ export interface CoordinatorOptions {
   candidate?: Candidate;
   /** Calls the campaign off. */
   signal?: AbortSignal;
+  /** By which leases of hosts are counted. */
+  clockwork?: Clockwork;
 }
 
 /**
@@ -63,6 +70,10 @@ export class Coordinator {
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
   readonly #observed: Observed;
+  /** Begun after the leadership was won: a leader before it prolongs none any more. */
+  readonly #leases: Leases;
+  /** Host → how it stood when that was last told. */
+  readonly #standings = new Map<string, HostStanding['state']>();
   #memory: PlannerMemory = new Map();
   #tail: Promise<unknown> = Promise.resolve();
   /** Ids that hosts have begun to report and that the counters of ids do not know of yet. */
@@ -84,7 +95,8 @@ export class Coordinator {
   ) {
     this.#options = options;
     this.#state = state;
-    this.#observed = startObserving(options.clock());
+    this.#leases = new Leases(options.clockwork);
+    this.#observed = startObserving(options.clock(), this.#leases);
     this.refits = new Refits({ log: options.log, forecasterOf: (key) => this.#memory.get(key)?.forecaster });
   }
 
@@ -190,6 +202,7 @@ export class Coordinator {
       return shifted.state;
     });
     ended();
+    this.#tellStandings();
     for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
     this.refits.ask([...this.#memory.keys()]);
     await this.#commitLearned(this.#learned.operations(this.#memory, this.now(), this.#options.log));
@@ -199,16 +212,31 @@ export class Coordinator {
    * A host's agent said hello; `applied` is the revision of the desired state that it holds. An agent that is no longer
    * `present` when the store has answered was never connected.
    */
-  async connect(info: HostInfo, applied: number, present: () => boolean = () => true): Promise<void> {
+  async connect(
+    info: HostInfo,
+    applied: number,
+    present: () => boolean = () => true,
+    keepsLeases = true,
+  ): Promise<void> {
     await this.change((state) => raiseRevision(state, applied));
     if (!present()) return;
-    hostConnected(this.#observed, info, this.now());
+    hostConnected(this.#observed, info, this.now(), keepsLeases);
     this.#note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
   }
 
   disconnect(host: string, why: string): void {
     hostDisconnected(this.#observed, host, this.now());
     this.#note('host-disconnected', `${host}: ${why}`);
+  }
+
+  /** The host was sent what it shall be under this revision. */
+  ordered(host: string, revision: number): void {
+    hostOrdered(this.#observed, host, revision, this.now());
+  }
+
+  /** Before the host is answered that its singletons may go on. */
+  prolongLease(host: string): void {
+    this.#leases.prolong(host);
   }
 
   /** Takes a report, whose form has been checked. Throws SHOAL_E_FRAME where it does not fit those before it. */
@@ -306,6 +334,17 @@ export class Coordinator {
     for (const key of [...this.#waiting.keys()]) if (!waiting.has(key)) this.#waiting.delete(key);
     for (const [key, { atMs: sinceMs }] of this.#gaveWay) {
       if (!waiting.has(key) && atMs - sinceMs > GAVE_WAY_SHOWN_MS) this.#gaveWay.delete(key);
+    }
+  }
+
+  /** Events that begin and end what is wrong with hosts; that one is away is told as it happens. */
+  #tellStandings(): void {
+    for (const [name, host] of this.#observed.hosts) {
+      const { state, why } = standingOf(host, this.#observed, this.now());
+      const before = this.#standings.get(name) ?? 'well';
+      if (state === before || state === 'away') continue;
+      this.#standings.set(name, state);
+      this.#note(`host-${state}`, why === '' ? `${name} is well again` : `${name}: ${why}`);
     }
   }
 

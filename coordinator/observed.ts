@@ -11,6 +11,7 @@ import type { HostInfo, InstanceStatus, ListeningPort, WarmProcesses } from '../
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
+import { type KnownLeases, NO_LEASES } from './leases.js';
 
 /**
  * What the agents last said, rebuilt from their reports after a restart and never stored. Each host's word is kept apart
@@ -22,6 +23,7 @@ export interface Observed {
   hosts: Map<string, HostState>;
   /** What the instances of each component do in all, by component key. */
   components: Map<string, ComponentSums>;
+  leases: KnownLeases;
 }
 
 export interface HostState {
@@ -43,6 +45,14 @@ export interface HostState {
   samples: HostSamples;
   /** Instance id → since when the reports no longer name it. */
   absentSinceMs: Map<string, number>;
+  /** Whether its agent asks for leases, without which it gets no singletons. */
+  keepsLeases: boolean;
+  /** What it was sent last and has not taken up, and since when it takes nothing up; null: it has all. */
+  order: { revision: number; sinceMs: number } | null;
+  /** When its connection ended unasked, the last few. */
+  lossesMs: readonly number[];
+  /** Processes that ended by themselves since one got ready, the last few, by component key. */
+  failures: { key: string; atMs: number }[];
 }
 
 export interface Seen {
@@ -76,11 +86,14 @@ export interface Heard {
 /** How long the absence of an instance is remembered; longer than anybody waits for it. */
 const ABSENCE_KEPT_MS = 60_000;
 
-export function startObserving(nowMs: number): Observed {
-  return { sinceMs: nowMs, hosts: new Map(), components: new Map() };
+/** So many losses and failures of a host are remembered. */
+const REMEMBERED_MAX = 16;
+
+export function startObserving(nowMs: number, leases: KnownLeases = NO_LEASES): Observed {
+  return { sinceMs: nowMs, hosts: new Map(), components: new Map(), leases };
 }
 
-export function hostConnected(observed: Observed, info: HostInfo, nowMs: number): Observed {
+export function hostConnected(observed: Observed, info: HostInfo, nowMs: number, keepsLeases = true): Observed {
   const before = observed.hosts.get(info.name);
   observed.hosts.set(info.name, {
     info,
@@ -94,6 +107,10 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number)
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
     absentSinceMs: before?.absentSinceMs ?? new Map(),
+    keepsLeases,
+    order: null,
+    lossesMs: before?.lossesMs ?? [],
+    failures: before?.failures ?? [],
   });
   return observed;
 }
@@ -101,8 +118,37 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number)
 export function hostDisconnected(observed: Observed, name: string, nowMs: number): Observed {
   const host = observed.hosts.get(name);
   if (host === undefined || !host.connected) return observed;
-  observed.hosts.set(name, { ...host, connected: false, changedAtMs: nowMs, appliedRevision: null });
+  const lossesMs = [...host.lossesMs, nowMs].slice(-REMEMBERED_MAX);
+  observed.hosts.set(name, {
+    ...host,
+    connected: false,
+    changedAtMs: nowMs,
+    appliedRevision: null,
+    order: null,
+    lossesMs,
+  });
   return observed;
+}
+
+/** The host has been sent what it shall be under this revision. */
+export function hostOrdered({ hosts }: Observed, name: string, revision: number, nowMs: number): void {
+  const host = hosts.get(name);
+  if (host !== undefined) host.order = { revision, sinceMs: host.order?.sinceMs ?? nowMs };
+}
+
+/** It takes up orders as they come: late is only who takes up none. */
+function noteTakenUp(host: HostState, revision: number, nowMs: number): void {
+  if (host.order === null) return;
+  if (revision >= host.order.revision) host.order = null;
+  else if (revision > (host.appliedRevision ?? -1)) host.order.sinceMs = nowMs;
+}
+
+function noteFate(host: HostState, { phase, app, component }: InstanceFacts, nowMs: number): void {
+  if (phase === 'ready') host.failures = [];
+  else if (phase === 'backoff' || phase === 'failed') {
+    host.failures.push({ key: componentKey(app, component), atMs: nowMs });
+    if (host.failures.length > REMEMBERED_MAX) host.failures.shift();
+  }
 }
 
 /** Takes a report in which all is said anew: the statuses are the whole truth about their host. */
@@ -143,6 +189,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
     takeOne(observed, host, seen, facts, sample, nowMs, heard);
   }
   host.lastHeardMs = nowMs;
+  noteTakenUp(host, report.revision, nowMs);
   host.appliedRevision = report.revision;
   host.ports = report.ports ?? [];
   host.warm = report.warm ?? [];
@@ -235,6 +282,7 @@ function takeOne(
       seen.phaseSinceMs = nowMs;
       seen.sums.news += 1;
       heard.isDue = true;
+      noteFate(host, facts, nowMs);
       if (before.phase === 'starting' && hasStarted(facts)) noteStarted(host, seen, nowMs);
     }
     if (String(facts.shards) !== String(before.shards)) heard.isDue = true;

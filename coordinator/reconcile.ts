@@ -1,6 +1,7 @@
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
-import { type Component, PRIORITY_DEFAULT } from '../protocol/manifest.js';
+import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
+import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
 import {
   admits,
   CPU_OVERCOMMIT,
@@ -22,7 +23,8 @@ import {
   isDrained,
   own,
 } from './cluster.js';
-import { type FateOf, fateOnHost } from './instance-fate.js';
+import { standingOf } from './host-standing.js';
+import { type Fate, type FateOf, fateOfSingleton, fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
 import { isUsable, type Observed, seenOf, usableHosts } from './observed.js';
 import type { SettledComponents } from './settled.js';
@@ -45,6 +47,8 @@ export interface Step {
     | 'draining'
     | 'dropped'
     | 'replaced'
+    | 'ending'
+    | 'ended'
     | 'resized'
     | 'gave-way'
     | 'unplaced'
@@ -71,17 +75,20 @@ export function reconcile(
 ): { state: ClusterState; steps: Step[] } {
   const draft = new InstanceDraft(state.instances);
   const context: Context = { state, observed, brain, nowMs, measured, draft, steps: [] };
-  dropForgotten(context);
   const fates = dropAway(context);
+  const fateOf: FateOf = (each) => fates.get(each.host)?.(each) ?? null;
+  dropForgotten(fateOf, context);
   const unsettled = unsettledOf(context, settled);
-  for (const { key } of unsettled)
-    drop(draft.ofComponent(key), (each) => fates.get(each.host)?.(each) ?? null, context);
+  for (const { key } of unsettled) drop(draft.ofComponent(key), fateOf, context);
   const wishes: Wish[] = [];
   const someDrained = Object.values(state.cordons).some(({ drain }) => drain);
   for (const entry of unsettled) {
     const wish = wishOf(entry, someDrained, context);
-    if (wish !== null) wishes.push(wish);
-    else settled?.note(entry, draft.ofComponent(entry.key), state, observed);
+    if (wish === null) settled?.note(entry, draft.ofComponent(entry.key), state, observed);
+    else {
+      wishes.push(wish);
+      settled?.forget(entry);
+    }
   }
   const counters = fulfil(wishes, context);
 
@@ -121,8 +128,11 @@ interface Wish {
   someDrain: boolean;
 }
 
+const FORGOTTEN: Fate = { kind: 'dropped', why: 'its component is no longer wanted' };
+
 /** Instances of components that are gone. */
-function dropForgotten({ state, draft, steps }: Context): void {
+function dropForgotten(fateOf: FateOf, context: Context): void {
+  const { state, observed, draft } = context;
   const { byComponent } = state.instances;
   let described = 0;
   for (const { key } of componentsOf(state)) if (byComponent.has(key)) described += 1;
@@ -130,10 +140,11 @@ function dropForgotten({ state, draft, steps }: Context): void {
   for (const group of byComponent.values()) {
     const [first] = group;
     if (first === undefined || componentOf(state, first.app, first.component) !== undefined) continue;
-    for (const instance of group) {
-      draft.remove(instance);
-      steps.push(stepOf(instance, 'dropped', 'its component is no longer wanted'));
-    }
+    const forgotten: FateOf = (each) => {
+      if (each.singleton !== true) return FORGOTTEN;
+      return each.ending === undefined ? fateOfSingleton(each, FORGOTTEN, observed) : fateOf(each);
+    };
+    drop(draft.ofComponent(componentKey(first.app, first.component)), forgotten, context);
   }
 }
 
@@ -157,15 +168,18 @@ function unsettledOf({ state, observed, draft }: Context, settled: SettledCompon
   return entries.filter((entry) => !settled.has(entry, draft.ofComponent(entry.key), state, observed));
 }
 
-function drop(instances: readonly InstanceRecord[], fateOf: FateOf, { draft, steps }: Context): void {
-  const leaving: InstanceRecord[] = [];
-  for (const instance of instances) {
+function drop(instances: readonly InstanceRecord[], fateOf: FateOf, { state, nowMs, draft, steps }: Context): void {
+  const revision = state.revision + 1;
+  for (const instance of [...instances]) {
     const fate = fateOf(instance);
     if (fate === null) continue;
-    leaving.push(instance);
     steps.push(stepOf(instance, fate.kind, fate.why));
+    if (fate.kind !== 'ending') draft.remove(instance);
+    else {
+      const { draining = { sinceMs: nowMs, revision } } = instance;
+      draft.put({ ...instance, draining, ending: { revision, why: fate.why } });
+    }
   }
-  for (const instance of leaving) draft.remove(instance);
 }
 
 /** Null when the component has exactly the instances that it shall have. */
@@ -197,7 +211,8 @@ function fulfil(wishes: readonly Wish[], context: Context): Counters {
     const { wanted, current, old } = wish;
     // Old ones leave as new ones get ready.
     const ready = old.length === 0 ? 0 : current.filter((each) => isReady(each, observed)).length;
-    const oldLeaving = leavingFirst(old, Math.max(0, old.length - Math.max(0, wanted - ready)), observed);
+    const kept = wish.described.singleton === true ? 0 : Math.max(0, wanted - ready);
+    const oldLeaving = leavingFirst(old, Math.max(0, old.length - kept), observed);
     const surplus = leavingFirst(current, Math.max(0, current.length - wanted), observed);
     drainOld(oldLeaving, context);
     drain(surplus, `count falls to ${wanted}`, context);
@@ -230,16 +245,19 @@ interface Waiting {
 }
 
 function create(wishes: readonly Wish[], context: Context): { counters: Counters; waiting: Waiting[] } {
-  const { state, observed, brain, draft, steps } = context;
+  const { state, brain, draft, steps } = context;
   const waiting: Waiting[] = [];
-  const asked = wishes.filter(({ wanted, current }) => wanted > current.length);
+  const asked = wishes.filter(({ wanted, current, described, key }) => {
+    // A singleton begins when the one before is known to have ended.
+    return wanted > current.length && !(described.singleton === true && draft.ofComponent(key).length > 0);
+  });
   if (asked.length === 0) return { counters: {}, waiting };
   const counters: Counters = {};
   // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
   const reserved = { ...state.counters };
   const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish), context) }));
   const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
-  const hosts = openHosts(state, observed, draft);
+  const hosts = openHosts(context);
   const placement = brain.place({ groups: asks.flatMap(({ groups }) => groups), hosts, hostsOf });
   for (const { wish, groups } of asks) {
     let missing = 0;
@@ -269,7 +287,9 @@ function put(wish: Wish, id: string, host: string | undefined, counters: Counter
   const { app, component, size, generation } = wish;
   const { draft, state, nowMs, steps } = context;
   const createdRevision = state.revision + 1;
-  const instance: InstanceRecord = { id, app, component, host, size, generation, createdAtMs: nowMs, createdRevision };
+  const singleton = wish.described.singleton === true ? { singleton: true } : {};
+  const made = { id, app, component, host, size, generation, createdAtMs: nowMs, createdRevision };
+  const instance: InstanceRecord = { ...made, ...singleton };
   draft.put(instance);
   const prefix = prefixOf(wish);
   counters[prefix] = Math.max(own(counters, prefix) ?? 0, numberOf(instance) + 1);
@@ -289,13 +309,20 @@ function groupsOf(wish: Wish, ids: readonly string[], { state, measured }: Conte
   for (const [name, share] of talkShares(component, talk) ?? unmeasuredShares(wish)) near.set(keyOf(name), share);
   for (const name of described.place?.near ?? []) near.set(keyOf(name), 1);
   const common = { key: keyOf(component), size, priority: priorityOf(described), near, apart };
-  const base = described.place === undefined ? common : { ...common, rules: described.place };
+  const rules = rulesOf(described);
+  const base = rules === undefined ? common : { ...common, rules };
   const needed = Math.max(0, described.count.min - current.length);
   const groups = [
     { ...base, ids: ids.slice(0, needed), needed: true },
     { ...base, ids: ids.slice(needed), needed: false },
   ];
   return groups.filter((group) => group.ids.length > 0);
+}
+
+function rulesOf({ place, singleton }: Component): PlaceRules | undefined {
+  if (singleton !== true) return place;
+  const rules = place ?? PLACE_DEFAULT;
+  return { ...rules, require: { ...rules.require, ...LEASED } };
 }
 
 /** Until what they say to each other has been measured, all that it may call count alike. */
@@ -316,20 +343,26 @@ function prefixOf({ app, component }: Wish): string {
   return `${app}-${component}`;
 }
 
-/** Hosts that may get new instances. */
-function openHosts(state: ClusterState, observed: Observed, draft: InstanceDraft): PlaceHost[] {
-  return usableHosts(observed)
-    .filter(({ info }) => !Object.hasOwn(state.cordons, info.name))
-    .map(({ info: { name, cores, memoryBytes, labels = {}, taints = [] } }) => {
-      return { name, cores, memoryBytes, labels, taints, running: draft.onHost(name) };
-    });
+/** A label that hosts have whose agents know of leases; others get no singletons. */
+const LEASED = { 'shoal.leases': 'kept' };
+
+/** Hosts that may get new instances: those that are well. Where none is, those that flap are better than nothing. */
+function openHosts({ state, observed, draft, nowMs }: Context): PlaceHost[] {
+  const open = usableHosts(observed).filter(({ info }) => !Object.hasOwn(state.cordons, info.name));
+  const standing = new Map(open.map((host) => [host, standingOf(host, observed, nowMs).state]));
+  const well = open.filter((host) => standing.get(host) === 'well');
+  const chosen = well.length > 0 ? well : open.filter((host) => standing.get(host) === 'flapping');
+  return chosen.map(({ info: { name, cores, memoryBytes, labels = {}, taints = [] }, keepsLeases }) => {
+    const known = keepsLeases ? { ...labels, ...LEASED } : labels;
+    return { name, cores, memoryBytes, labels: known, taints, running: draft.onHost(name) };
+  });
 }
 
 /** Makes room for those that wait, at the cost of lower priorities. */
 function giveWay(waiting: readonly Waiting[], counters: Counters, context: Context): void {
-  const { state, observed, draft, steps } = context;
+  const { draft, steps } = context;
   if (waiting.length === 0) return;
-  const open = openHosts(state, observed, draft);
+  const open = openHosts(context);
   const claims = waiting.map(({ wish, group }): RoomClaim & Waiting => {
     const byName = new Map(open.map((host) => [host.name, host]));
     const isAllowed = (name: string) => {

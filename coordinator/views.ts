@@ -7,6 +7,7 @@ import { NEW_STARTS, START_SECONDS, startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own, wantedCount } from './cluster.js';
 import { forecastView } from './forecast-view.js';
 import { MICRO } from './host-samples.js';
+import { standingOf } from './host-standing.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
@@ -153,13 +154,14 @@ function useOf(state: ClusterState, host: string): HostView['use'] {
   return cordon === undefined ? 'open' : cordon.drain ? 'drained' : 'cordoned';
 }
 
-export function hostViews({ state, observed }: Knowledge): HostView[] {
+export function hostViews({ state, observed, nowMs }: Knowledge): HostView[] {
   return [...observed.hosts.values()]
-    .map(({ info, connected }) => ({
-      ...info,
-      connected,
-      use: useOf(state, info.name),
-      instances: state.instances.byHost.get(info.name)?.length ?? 0,
+    .map((host) => ({
+      ...host.info,
+      connected: host.connected,
+      standing: standingOf(host, observed, nowMs),
+      use: useOf(state, host.info.name),
+      instances: state.instances.byHost.get(host.info.name)?.length ?? 0,
     }))
     .sort((a, b) => compare(a.name, b.name));
 }

@@ -65,6 +65,7 @@ export const native: NativeHost = {
   bindMount: addon.bindMount,
   unmount: addon.unmount,
   mountCgroup2: addon.mountCgroup2,
+  bootMs: addon.bootMs,
   sdNotify: addon.sdNotify,
   confineDevices: addon.confineDevices,
   markDeleted: addon.markDeleted,

@@ -12,6 +12,8 @@ export interface NativeHost {
   bindMount(source: string, target: string, options: { readonly: boolean }): void;
   unmount(path: string): void;
   mountCgroup2(path: string): void;
+  /** Ms since the machine was booted, those that it slept included: the clock by which shims look at leases. */
+  bootMs(): number;
   /** Tells systemd; false when not started by it. */
   sdNotify(state: string): boolean;
   /** Whatever runs in the cgroup or below can use no device but null, zero, full, random, urandom and terminals. */

@@ -113,9 +113,16 @@ export interface InstanceView extends InstanceStatus {
   weight: number;
   cpuUsed: number;
 }
+/** `away`: its connection has ended; `lost`: for long; `wedged`: connected, but it does not do its work; `flapping`: it comes and goes. */
+export interface HostStanding {
+  state: 'well' | 'away' | 'lost' | 'wedged' | 'flapping';
+  /** Empty for those that are well. */
+  why: string;
+}
 export interface HostView {
   name: string;
   connected: boolean;
+  standing: HostStanding;
   cores: number;
   memoryBytes: number;
   kernel: string;

@@ -28,9 +28,13 @@ export const LIMITS = {
   callDeadlineMsMax: 600_000,
   heartbeatMs: 1_000,
   peerSilenceMsMax: 10_000,
-  /** An agent that a coordinator keeps waiting tries the next one. */
+  /** An agent that a coordinator keeps waiting tries the next one; so does one whose reports are not answered. */
   welcomeMsMax: 3_000,
+  answerMsMax: 5_000,
   coordinatorsMax: 16,
+  /** How long singletons may run after the agent last asked and was answered; and what the coordinator waits beyond that. */
+  singletonLeaseMs: 15_000,
+  singletonMarginMs: 5_000,
   reconnectMsMin: 50,
   reconnectMsMax: 2_000,
   restartBackoffMsMin: 250,

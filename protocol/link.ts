@@ -10,7 +10,7 @@ import type { Profile, ProfileRequest } from './profile.js';
 export const LINK_VERSION = 6;
 /** Before version 4 samples had other fields; version 5 adds requests for profiles, version 6 changes and leases. */
 export const LINK_VERSION_MIN = 4;
-/** From this version on an agent takes changes of the desired state, and keeps a lease for its singletons. */
+/** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
 export const LINK_VERSION_CHANGES = 6;
 
 export interface Size {
@@ -208,8 +208,11 @@ export type ToAgent =
   | { type: 'welcome'; version: number; term?: number }
   | { type: 'desired'; desired: Desired; term?: number }
   | { type: 'change'; change: DesiredChange; term: number }
-  /** Singletons may run until LIMITS.singletonLeaseMs after this, which is what the agent's report said. */
-  | { type: 'lease'; asked: number; term: number }
+  /**
+   * Answers each report, so that an agent notices when its leader is cut off. `lease`: singletons may run until
+   * LIMITS.singletonLeaseMs after what the report asked with.
+   */
+  | { type: 'heard'; term: number; lease?: number }
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
   | { type: 'elsewhere'; link: string | null }
   | { type: 'profile'; request: number; of: ProfileRequest };

@@ -32,12 +32,14 @@ export interface UserComponent {
   priority?: number;
   place?: Partial<PlaceRules>;
   warm?: number;
+  singleton?: boolean;
   ports?: { name: string; host: number }[];
 }
 
 /** What a component gets that does not say otherwise. Documented in docs/manifest.md. */
 export const MANIFEST_DEFAULTS = {
   count: { min: 1, max: 10 },
+  countOfSingleton: { min: 1, max: 1 },
   cpu: { min: 0.1, max: 1 },
   memory: { min: 64 * 2 ** 20, max: 512 * 2 ** 20 },
   utilisation: 0.7,
@@ -112,9 +114,11 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     };
   };
 
-  const count = ranged(given.count, MANIFEST_DEFAULTS.count, `${at}/count`, (one: number) => one);
+  const usualCount = given.singleton === true ? MANIFEST_DEFAULTS.countOfSingleton : MANIFEST_DEFAULTS.count;
+  const count = ranged(given.count, usualCount, `${at}/count`, (one: number) => one);
   const state = given.state ?? 'none';
   if (state === 'partitioned') checkPartitioned(given, count, at, report);
+  if (given.singleton === true) checkSingleton(given, count, at, report);
   const component: Component = {
     source: buildSource(given),
     command: given.command ?? [],
@@ -139,6 +143,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   if (given.mode !== undefined) component.mode = given.mode;
   if (given.priority !== undefined) component.priority = given.priority;
   if (given.warm !== undefined) component.warm = given.warm;
+  if (given.singleton === true) component.singleton = true;
   if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };
   if (given.season === 'off') component.seasonSeconds = 0;
   else if (given.season !== undefined && given.season !== 'auto') {
@@ -217,6 +222,13 @@ function checkPartitioned(given: UserComponent, count: Range, at: string, report
     const found = `found ${count.max}`;
     report(pointer, `expected count max of at most ${LIMITS.shardCount}, the number of state shards, ${found}`);
   }
+}
+
+/** It begins only when the one before has ended: there is nobody to hand state to, and none waits beside it. */
+function checkSingleton({ state, warm = 0 }: UserComponent, count: Range, at: string, report: Report): void {
+  if (count.max > 1) report(`${at}/count`, `expected count max of at most 1 for a singleton, found ${count.max}`);
+  if (state === 'partitioned') report(`${at}/state`, 'expected state none for a singleton, found "partitioned"');
+  if (warm > 0) report(`${at}/warm`, `expected no warm processes of a singleton, found ${warm}`);
 }
 
 function checkComponents(given: readonly string[] = [], at: string, names: string[], report: Report): void {

@@ -24,6 +24,7 @@ export function toUserForm(manifest: Manifest): UserManifest {
     if (component.priority !== undefined) user.priority = component.priority;
     if (component.place !== undefined) user.place = component.place;
     if (component.warm !== undefined) user.warm = component.warm;
+    if (component.singleton !== undefined) user.singleton = component.singleton;
     if (component.command.length > 0) user.command = component.command;
     return [name, user];
   });

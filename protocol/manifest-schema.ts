@@ -206,6 +206,7 @@ const component = {
       maximum: LIMITS.warmPerComponentMax,
       description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
     },
+    singleton: { type: 'boolean', description: 'true or false' },
     ports: {
       type: 'array',
       maxItems: 64,

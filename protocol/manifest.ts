@@ -36,6 +36,8 @@ export interface Component {
   place?: PlaceRules;
   /** At most so many processes wait on each host of the app to become instances at once; absent: none. */
   warm?: number;
+  /** Never two of its instances at once, on no host; absent: false. Its count is 0 or 1. */
+  singleton?: boolean;
   /** TCP ports on the host's loopback that are forwarded into the first instances. */
   ports: Port[];
 }

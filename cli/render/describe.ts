@@ -2,7 +2,7 @@ import type { AppView, ComponentView, HostView, InstanceView, ShardView } from '
 import type { Paint } from './paint.js';
 import { renderTable } from './table.js';
 import { clean, pad } from './text.js';
-import { componentListColumns, exitText, forecastUpper, instanceColumns } from './top.js';
+import { componentListColumns, exitText, forecastUpper, instanceColumns, linkText } from './top.js';
 import { formatBytes, formatCores, formatMs, formatPercent, formatRate } from './units.js';
 
 type Facts = readonly (readonly [label: string, value: string])[];
@@ -155,7 +155,7 @@ function labelsText(labels: Record<string, string> = {}): string {
 export function describeHost(view: HostView, paint: Paint): string[] {
   const list: Facts = [
     ['host', view.name],
-    ['link', view.connected ? 'connected' : 'away'],
+    ['link', view.standing.why === '' ? linkText(view) : `${linkText(view)}: ${view.standing.why}`],
     ['use', view.use],
     ['labels', labelsText(view.labels)],
     ['taints', view.taints?.join(', ') || 'none'],

@@ -84,14 +84,19 @@ export function eventLine(event: EventView): string {
   return clean(`${formatClock(event.atMs)}  ${event.kind}  ${about}  ${event.message}`);
 }
 
+/** `connected`, or what is wrong with it. */
+export function linkText({ standing }: HostView): string {
+  return standing.state === 'well' ? 'connected' : standing.state;
+}
+
 /** Columns of `shoal get hosts` and of the live view. */
 export function hostColumns(paint: Paint): Column<HostView>[] {
   return [
     { title: 'HOST', value: (host) => host.name },
     {
       title: 'LINK',
-      value: (host) => (host.connected ? 'connected' : 'away'),
-      paint: (text, host) => (host.connected ? paint.green(text) : paint.red(text)),
+      value: linkText,
+      paint: (text, host) => (host.standing.state === 'well' ? paint.green(text) : paint.red(text)),
     },
     {
       title: 'USE',

@@ -144,6 +144,7 @@ export const INSTANCE = object({
 export const HOST = object({
   name: text,
   connected: { type: 'boolean' },
+  standing: object({ state: text, why: text }),
   cores: number,
   memoryBytes: number,
   kernel: text,

@@ -1,4 +1,4 @@
-import { HOST_LOST_MS } from '../instance-fate.js';
+import { HOST_LOST_MS } from '../host-standing.js';
 import type { Wanted } from './ground.js';
 import type { Policy, View } from './policy.js';
 

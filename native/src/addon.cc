@@ -3,6 +3,7 @@
 
 #include "fabric/channel_binding.h"
 #include "fabric/packet_binding.h"
+#include "host/boot_clock.h"
 #include "host/devices.h"
 #include "host/lock.h"
 #include "host/mount.h"
@@ -24,6 +25,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("bindMount", Napi::Function::New(env, host::bindMount, "bindMount"));
   exports.Set("unmount", Napi::Function::New(env, host::unmount, "unmount"));
   exports.Set("mountCgroup2", Napi::Function::New(env, host::mountCgroup2, "mountCgroup2"));
+  exports.Set("bootMs", Napi::Function::New(env, host::bootMs, "bootMs"));
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
   exports.Set("confineDevices", Napi::Function::New(env, host::confineDevices, "confineDevices"));
   exports.Set("markDeleted", Napi::Function::New(env, host::markDeleted, "markDeleted"));

@@ -13,6 +13,7 @@
 #include "shim/arguments.h"
 #include "shim/files.h"
 #include "shim/json.h"
+#include "shim/lease.h"
 #include "shim/limits.h"
 #include "shim/line_prefixer.h"
 #include "shim/log_file.h"
@@ -53,6 +54,21 @@ void testArguments() {
   CHECK(!parseArguments(twice, problem));
   CHECK(!parseArguments({"--nope", "1"}, problem));
   CHECK(problem.find("--nope") != std::string::npos);
+}
+
+void testLease() {
+  CHECK(!leaseIsOver("1000\n", 999));
+  CHECK(leaseIsOver("1000\n", 1000));
+  for (const char* damaged : {"", "\n", "1000", "1000\n\n", "10 00\n", "x\n", "99999999999999999999\n"})
+    CHECK(leaseIsOver(damaged, 0));
+  CHECK(leaseIsOver(std::nullopt, 0));
+  std::string problem;
+  auto words = goodArguments();
+  CHECK(parseArguments(words, problem)->lease.empty());
+  words.insert(words.end(), {"--lease", "relative"});
+  CHECK(!parseArguments(words, problem));
+  words.back() = "/run/shoal/lease";
+  CHECK(parseArguments(words, problem)->lease == "/run/shoal/lease");
 }
 
 void testJson() {
@@ -164,6 +180,7 @@ void testCpuTimeReader() {
 
 int main() {
   testArguments();
+  testLease();
   testJson();
   testLinePrefixer();
   testLogFile();

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { Agent } from '../../agent/agent.js';
 import { emptyDesired } from '../../agent/desired.js';
+import { SingletonLease } from '../../agent/lease.js';
 import { Paths } from '../../agent/paths.js';
 import { RootfsMaker } from '../../agent/rootfs.js';
 import { Sources } from '../../agent/sources.js';
@@ -27,7 +28,8 @@ t.test('a stored desired state that is damaged is as none, and the next one from
       log,
       native,
     });
-    const parts = { shim: '/no/shim', crun: '/no/crun' };
+    const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
+    const parts = { shim: '/no/shim', crun: '/no/crun', lease };
     const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, ...parts };
     await rootfs.open();
     const agent = new Agent(tools, { cpu: null, recorder: null, cpuProblem: null, stacksProblem: null });

@@ -9,7 +9,7 @@ import { Fence } from '../../agent/fence.js';
 import { Link, type LinkedAgent } from '../../agent/link.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { type AgentEvent, LINK_VERSION, type ToCoordinator } from '../../protocol/link.js';
+import { type AgentEvent, LINK_VERSION_CHANGES, type ToCoordinator } from '../../protocol/link.js';
 
 const HOST = { name: 'h', cores: 1, memoryBytes: 1, kernel: '6', degraded: [] };
 const MESSAGE = 'x'.repeat(100_000);
@@ -61,7 +61,9 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
     accepted.on('data', (chunk: Buffer) => {
       for (const message of reader.push(chunk) as ToCoordinator[]) {
         if (message.type === 'report') got.push(...message.events);
-        else accepted.write(encodeFrame({ type: 'welcome', version: LINK_VERSION }), () => accepted.pause());
+        // Of a version in which no answers are waited for.
+        else
+          accepted.write(encodeFrame({ type: 'welcome', version: LINK_VERSION_CHANGES - 1 }), () => accepted.pause());
       }
     });
   });
@@ -81,6 +83,8 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
     keep: (events) => {
       waiting = [...events, ...waiting];
     },
+    leaseAsked: undefined,
+    prolongLease: async () => undefined,
     onChange: (listener) => {
       changed = listener;
     },

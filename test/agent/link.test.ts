@@ -86,6 +86,8 @@ async function agent(
       profile: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
       onChange: () => undefined,
+      leaseAsked: undefined,
+      prolongLease: async () => undefined,
     },
     fence,
     log: pino({ level: 'silent' }),

@@ -94,6 +94,9 @@ export class AgentRig {
     this.#socket?.write(encodeFrame({ type: 'profile', request, of }));
   }
 
+  /** Whether it is answered that singletons may go on. */
+  prolongsLeases = true;
+
   /** Sends a changed desired state. */
   desire(change: (desired: Desired) => Partial<Desired>): void {
     this.#desired = { ...this.#desired, ...change(this.#desired), revision: this.#desired.revision + 1 };
@@ -178,6 +181,9 @@ export class AgentRig {
       this.answers.push(message);
     } else {
       this.applied = message.revision;
+      const { lease } = message;
+      const answer = lease === undefined || !this.prolongsLeases ? {} : { lease };
+      this.#socket?.write(encodeFrame({ type: 'heard', term: 0, ...answer }));
       const samples = readSamples(message.samples);
       takeNews(this.#observed, this.#hostName, { ...message, samples }, Date.now());
       this.statuses = (this.#observed.hosts.get(this.#hostName)?.rows ?? []).map(statusOf);

@@ -1,7 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ERRORS, type ErrorCode } from '../../protocol/errors.js';
-import type { ComponentView, DecisionView, EventView, HostView, InstanceView } from '../../protocol/http.js';
+import type {
+  ComponentView,
+  DecisionView,
+  EventView,
+  HostStanding,
+  HostView,
+  InstanceView,
+} from '../../protocol/http.js';
 
 export interface SeenRequest {
   method: string;
@@ -75,7 +82,11 @@ function problem(response: ServerResponse, code: ErrorCode, detail: string): voi
 
 export function hostView(more: Partial<HostView> = {}): HostView {
   const base = { name: 'rack1', connected: true, cores: 2, memoryBytes: 8 * 2 ** 30, kernel: '6.1.0', instances: 2 };
-  return { ...base, degraded: [], use: 'open', ...more };
+  const connected = more.connected ?? true;
+  const standing: HostStanding = connected
+    ? { state: 'well', why: '' }
+    : { state: 'away', why: 'it has been away for 3 s' };
+  return { ...base, standing, degraded: [], use: 'open', ...more };
 }
 
 export function componentView(more: Partial<ComponentView> = {}): ComponentView {

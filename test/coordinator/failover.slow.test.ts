@@ -32,6 +32,8 @@ async function fakeAgent(t: { teardown(action: () => Promise<void>): void }, coo
     report: async () => ({ instances: [], events: [], ports: [] }),
     profile: () => Promise.reject(new Error('nobody asks')),
     keep: () => undefined,
+    leaseAsked: undefined,
+    prolongLease: async () => undefined,
     onChange: () => undefined,
   };
   const link = new Link({ coordinators, host: HOST, agent, fence, log: pino({ level: 'silent' }) });

@@ -84,6 +84,8 @@ async function agent(identity: string, name = 'h1') {
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
+      leaseAsked: undefined,
+      prolongLease: async () => undefined,
       onChange: () => undefined,
     },
     fence,

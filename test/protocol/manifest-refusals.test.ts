@@ -271,6 +271,20 @@ const REFUSALS: Refusal[] = [
     /found the number 5/,
   ),
   refusal(
+    'singleton of two',
+    inValid('singleton: true\n    count: 2'),
+    [7, 12],
+    '$.components.index.count',
+    /at most 1 for a singleton, found 2/,
+  ),
+  refusal(
+    'singleton with state shards',
+    inValid('singleton: true\n    state: partitioned'),
+    [7, 12],
+    '$.components.index.state',
+    /state none for a singleton/,
+  ),
+  refusal(
     'priority',
     inValid('priority: 1001'),
     [6, 15],

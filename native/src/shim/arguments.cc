@@ -8,7 +8,8 @@ namespace shoal::shim {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: shoal-shim --dir DIR --cgroup CGROUPDIR --id ID --crun PATH --crun-root DIR --log-bytes N --log-files N";
+    "usage: shoal-shim --dir DIR --cgroup CGROUPDIR --id ID --crun PATH --crun-root DIR --log-bytes N --log-files N "
+    "[--lease FILE]";
 
 /** The same names that the agent gives: safe as a file name and as crun's id. */
 bool isId(const std::string& text) {
@@ -44,6 +45,7 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
     const char* name;
     std::string* value;
     bool path;
+    bool optional = false;
   };
   const Option options[] = {
       {"--dir", &arguments.directory, true},
@@ -53,6 +55,7 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
       {"--crun-root", &arguments.crunRoot, true},
       {"--log-bytes", &logBytes, false},
       {"--log-files", &logFiles, false},
+      {"--lease", &arguments.lease, true, true},
   };
   for (size_t i = 0; i < words.size(); i += 2) {
     const Option* found = nullptr;
@@ -75,6 +78,7 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
   }
   for (const Option& option : options) {
     if (option.value->empty()) {
+      if (option.optional) continue;
       problem = std::string(option.name) + " is missing";
       return std::nullopt;
     }

@@ -17,9 +17,12 @@ struct Arguments {
   /** Size at which the log is rotated, and how many files are kept, the current one included. */
   uint64_t logBytes = 0;
   uint64_t logFiles = 0;
+  /** The instance ends when the lease that is written there is over; empty: it needs none. */
+  std::string lease;
 };
 
-/** The arguments (without the program's name), or nothing with the reason in `problem`. Every option is needed. */
+/** The arguments (without the program's name), or nothing with the reason in `problem`. Every option but --lease is
+ * needed. */
 std::optional<Arguments> parseArguments(const std::vector<std::string>& words, std::string& problem);
 
 /** How the program is called, for people. */

@@ -22,6 +22,9 @@ inline constexpr int kDeleteMsMax = 10000;
 inline constexpr int kCgroupEmptyMsMax = 10000;
 /** Time for reading what is left in the pipes once every process of the cgroup was killed. */
 inline constexpr int kDrainMsMax = 2000;
+/** How often it is looked whether a lease is over, and the most that its file may hold. */
+inline constexpr int kLeaseLookMs = 500;
+inline constexpr size_t kLeaseBytesMax = 64;
 /** Exits seen before crun told which pid is the container's. */
 inline constexpr size_t kEarlyExitsMax = 64;
 /** Of one cgroup.procs, when its processes have to be killed one by one. */

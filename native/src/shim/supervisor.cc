@@ -10,12 +10,15 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 
+#include "common/boot_clock.h"
 #include "shim/files.h"
+#include "shim/lease.h"
 
 namespace shoal::shim {
 namespace {
@@ -86,6 +89,7 @@ int Supervisor::run() {
   if (const unsigned kills = cgroup_.memoryKills(); kills > 0 && outcome.detail.empty()) {
     outcome.detail = "out of memory: the kernel killed " + std::to_string(kills) + " of its processes at memory.max";
   }
+  if (leaseOver_) outcome.detail = "its lease is over: this host could not reach the coordinator that leads";
   cleanUp();
   // Last of all: who sees exit.json may rely on everything else being gone.
   if (const int failed = writeAtomic(inFolder("exit.json"), toJson(outcome)); failed != 0) {
@@ -132,7 +136,7 @@ Outcome Supervisor::superviseContainer() {
   const std::optional<pid_t> crun = startCrun(problem);
   if (!crun) return startFailed(problem);
 
-  std::optional<int> status = waitFor(*crun, monotonicMs() + kStartMsMax);
+  std::optional<int> status = waitUnderLease(*crun, monotonicMs() + kStartMsMax);
   if (!status) {
     cgroup_.kill();
     waitFor(*crun, std::nullopt);
@@ -151,7 +155,7 @@ Outcome Supervisor::superviseContainer() {
   containerPid_ = readPid(inFolder("pid"));
   if (!containerPid_) return startFailed("crun wrote no pid");
   if (termWanted_) forwardTerm();
-  status = waitFor(*containerPid_, std::nullopt);
+  status = waitUnderLease(*containerPid_, std::nullopt);
   containerPid_.reset();
   return outcomeOfStatus(status.value_or(0));
 }
@@ -257,6 +261,21 @@ std::optional<int> Supervisor::waitFor(pid_t pid, std::optional<int64_t> deadlin
     if (::kill(pid, 0) != 0 && errno == ESRCH) return 0;
     if (deadlineMs && monotonicMs() >= *deadlineMs) return std::nullopt;
     serve(deadlineMs ? *deadlineMs - monotonicMs() : -1);
+  }
+}
+
+std::optional<int> Supervisor::waitUnderLease(pid_t pid, std::optional<int64_t> deadlineMs) {
+  if (arguments_.lease.empty()) return waitFor(pid, deadlineMs);
+  while (true) {
+    if (leaseIsOver(readTail(arguments_.lease, kLeaseBytesMax), bootMs())) {
+      leaseOver_ = true;
+      // Again and again: a process may be on its way into the cgroup.
+      cgroup_.kill();
+    }
+    const int64_t lookMs = monotonicMs() + kLeaseLookMs;
+    const int64_t untilMs = deadlineMs ? std::min(lookMs, *deadlineMs) : lookMs;
+    if (const std::optional<int> status = waitFor(pid, untilMs)) return status;
+    if (deadlineMs && monotonicMs() >= *deadlineMs) return std::nullopt;
   }
 }
 

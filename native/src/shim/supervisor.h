@@ -46,6 +46,8 @@ class Supervisor {
 
   /** Waits for the child; nothing when the deadline passed first. Signals and output are served meanwhile. */
   std::optional<int> waitFor(pid_t pid, std::optional<int64_t> deadlineMs);
+  /** The same; when the lease is over everything in the cgroup is killed first. */
+  std::optional<int> waitUnderLease(pid_t pid, std::optional<int64_t> deadlineMs);
   void serve(int64_t timeoutMs);
   void takeSignals();
   void takeExits();
@@ -64,6 +66,7 @@ class Supervisor {
   std::map<pid_t, int> exits_;
   std::optional<pid_t> containerPid_;
   bool termWanted_ = false;
+  bool leaseOver_ = false;
 };
 
 }  // namespace shoal::shim
