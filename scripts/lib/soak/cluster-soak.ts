@@ -1,0 +1,307 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ComponentView, HostView, InstanceView } from '../../../protocol/http.js';
+import { NetCluster } from '../cluster/net-cluster.js';
+import { leftovers, processesByInstance } from './host.js';
+import { mountSmallDisk, Nemesis, unmountSmallDisk } from './nemesis.js';
+
+export interface ClusterSoakOptions {
+  /** Folder of compiled code. */
+  dist: string;
+  hosts: number;
+  minutes: number;
+  random: () => number;
+  /** Of the network namespaces; this process is in the switch's. */
+  prefix: string;
+  said?: (line: string) => void;
+}
+
+export interface ClusterSoakResult {
+  faults: number;
+  /** After each round of faults: until all was as wanted again, in ms. */
+  convergedMs: number[];
+  acknowledged: number;
+  terms: number;
+  restarts: number;
+}
+
+/** Faults that overlap, between two moments of calm in which all has to become as wanted. */
+const FAULTS_PER_ROUND = 5;
+const CONVERGE_MS_MAX = 120_000;
+const WATCH_MS = 500;
+const WRITE_MS = 700;
+const COUNT_MAX = 6;
+/** What a process may hold more than at the first calm. */
+const GROWTH = { descriptors: 60, bytes: 150 * 2 ** 20 };
+
+function manifest(dist: string): object {
+  const component = (name: string, more: object) => ({
+    rootfs: 'host',
+    directory: join(dist, 'examples/search'),
+    command: ['node', `${name}.mjs`],
+    size: { cpu: { min: 0.05, max: 0.2 }, memory: { min: '64Mi', max: '128Mi' } },
+    ...more,
+  });
+  const many = component('tokenizer', { count: { min: 1, max: COUNT_MAX } });
+  return { app: 'soak', components: { many, one: component('tokenizer', { singleton: true }) } };
+}
+
+/**
+ * A cluster under a nemesis; throws what is wrong as soon as it is seen. All the time: a term has one leader, two
+ * singletons never run. At each calm: what runs is what is wanted on every host and no more, the last acknowledged change
+ * is there, and no process holds much more memory and descriptors than at first.
+ */
+export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterSoakResult> {
+  const { dist, hosts, prefix, minutes, random, said = () => {} } = options;
+  const cluster = await NetCluster.start({ dist, hosts, prefix, prepareHost: mountSmallDisk });
+  const checker = new Checker(cluster);
+  try {
+    await until('the cluster is up', () => checker.assertHosts());
+    await until('the app is applied', () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)));
+    const result: ClusterSoakResult = { faults: 0, convergedMs: [], acknowledged: 0, terms: 0, restarts: 0 };
+    await until('the app is up', () => checker.assertConverged());
+    await checker.noteFootprints();
+    const nemesis = new Nemesis(cluster, random);
+    const deadline = performance.now() + minutes * 60_000;
+    for (let round = 1; performance.now() < deadline; round += 1) {
+      checker.start(random);
+      for (let i = 0; i < FAULTS_PER_ROUND && performance.now() < deadline; i += 1) {
+        const fault = nemesis.next();
+        said(`${fault.name}, for ${Math.round(fault.lastsMs)} ms`);
+        result.faults += 1;
+        const mended = fault
+          .begin()
+          .then(() => pause(fault.lastsMs))
+          .then(() => fault.mend());
+        // Two at once now and then.
+        if (random() < 0.7) await mended;
+        else checker.alsoAwait(mended);
+        checker.assertNothingBroken();
+      }
+      await checker.calm();
+      const start = performance.now();
+      await until(`round ${round} is mended`, () => checker.assertConverged());
+      const ms = performance.now() - start;
+      result.convergedMs.push(ms);
+      said(`round ${round}: as wanted after ${Math.round(ms)} ms, ${checker.acknowledged} changes acknowledged`);
+      await checker.assertFootprints();
+      checker.assertNothingBroken();
+    }
+    await until('everything is taken away', () => cluster.ask('DELETE', '/v1/apps/soak'));
+    await until('nothing is left over', () => checker.assertEmpty());
+    return { ...result, acknowledged: checker.acknowledged, terms: checker.terms, restarts: cluster.restarts };
+  } finally {
+    await checker.calm().catch(() => undefined);
+    await cluster.close();
+    for (const host of cluster.hosts) await unmountSmallDisk(cluster.runOf(host)).catch(() => undefined);
+    await cluster.remove();
+  }
+}
+
+class Checker {
+  readonly #cluster: NetCluster;
+  readonly #leaders = new Map<number, string>();
+  readonly #first = new Map<string, Footprint>();
+  #running: Promise<unknown>[] = [];
+  #ends = new AbortController();
+  #broken: Error | null = null;
+  /** What the count of `many` may be: the last one acknowledged, and those since of which nothing is known. */
+  #possible: number[] = [];
+  acknowledged = 0;
+
+  constructor(cluster: NetCluster) {
+    this.#cluster = cluster;
+  }
+
+  get terms(): number {
+    return this.#leaders.size;
+  }
+
+  start(random: () => number): void {
+    // Chance of its own, so that how fast this goes does not decide about the faults.
+    let state = Math.floor(random() * 2 ** 31);
+    const count = () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+      return 1 + ((state >> 8) % COUNT_MAX);
+    };
+    this.#ends = new AbortController();
+    this.#running = [
+      this.#repeat(WATCH_MS, () => this.#watchLeaders()),
+      this.#repeat(WATCH_MS, () => this.#watchSingletons()),
+      this.#repeat(WRITE_MS, () => this.#write(count())),
+    ];
+  }
+
+  alsoAwait(work: Promise<unknown>): void {
+    this.#running.push(work);
+  }
+
+  /** Ends what is done beside the faults, and waits for faults that go on. */
+  async calm(): Promise<void> {
+    this.#ends.abort();
+    await Promise.all(this.#running.splice(0));
+  }
+
+  assertNothingBroken(): void {
+    if (this.#broken !== null) throw this.#broken;
+  }
+
+  async #repeat(ms: number, action: () => Promise<void>): Promise<void> {
+    const { signal } = this.#ends;
+    while (!signal.aborted) {
+      try {
+        await action();
+      } catch (error) {
+        this.#broken ??= error as Error;
+      }
+      await pause(ms);
+    }
+  }
+
+  async #watchLeaders(): Promise<void> {
+    const views = await Promise.all(this.#cluster.coordinators.map((name) => this.#cluster.view(name)));
+    for (const view of views) {
+      if (view?.role !== 'leads' || view.term === null) continue;
+      const known = this.#leaders.get(view.term) ?? view.name;
+      this.#leaders.set(view.term, known);
+      if (known !== view.name) throw new Error(`${known} and ${view.name} lead with the same term ${view.term}`);
+    }
+  }
+
+  async #watchSingletons(): Promise<void> {
+    const running: { id: string; pid: number }[] = [];
+    for (const host of this.#cluster.hosts) {
+      for (const [id, pids] of await processesByInstance(this.#cluster.runOf(host))) {
+        if (id.startsWith('soak-one-')) running.push({ id, pid: pids[0] as number });
+      }
+    }
+    if (new Set(running.map(({ id }) => id)).size < 2) return;
+    // One may have ended before the other one was seen.
+    const alive = await Promise.all(running.map(({ pid }) => isAlive(pid)));
+    const both = running.filter((_, index) => alive[index]).map(({ id }) => id);
+    if (new Set(both).size > 1) throw new Error(`${both.join(' and ')} run at once`);
+  }
+
+  async #write(count: number): Promise<void> {
+    this.#possible.push(count);
+    const at = Math.floor((performance.now() / WRITE_MS) % this.#cluster.coordinators.length);
+    const coordinator = this.#cluster.coordinators[at] as string;
+    try {
+      await this.#cluster.askOne(coordinator, 'PUT', SCALE, { count });
+    } catch {
+      // It may have been done, or not.
+      return;
+    }
+    this.acknowledged += 1;
+    this.#possible = [count];
+  }
+
+  async assertHosts(): Promise<void> {
+    const hosts = await this.#cluster.ask<HostView[]>('GET', '/v1/hosts');
+    const away = hosts.filter(({ connected }) => !connected).map(({ name, standing }) => `${name} (${standing.why})`);
+    if (hosts.length < this.#cluster.hosts.length) throw new Error(`only ${hosts.length} hosts are known`);
+    if (away.length > 0) throw new Error(`away: ${away.join(', ')}`);
+  }
+
+  /** Throws unless what runs is what is wanted, and what was acknowledged is wanted. */
+  async assertConverged(): Promise<void> {
+    await this.assertHosts();
+    const components = await this.#cluster.ask<ComponentView[]>('GET', '/v1/apps/soak/components');
+    const many = components.find(({ component }) => component === 'many')?.override?.count;
+    if (this.#possible.length > 0 && !this.#possible.includes(many ?? -1)) {
+      throw new Error(`the count is ${many}, and ${this.#possible[0]} was acknowledged last`);
+    }
+    const instances = await this.#cluster.ask<InstanceView[]>('GET', '/v1/instances');
+    for (const { component, count } of components) {
+      const ready = instances.filter((each) => each.component === component && each.phase === 'ready').length;
+      if (ready !== count.desired) throw new Error(`${component}: ${ready} of ${count.desired} are ready`);
+    }
+    const unready = instances.filter(({ phase }) => phase !== 'ready').map(({ id, phase }) => `${id} is ${phase}`);
+    if (unready.length > 0) throw new Error(unready.join(', '));
+    for (const host of this.#cluster.hosts) {
+      const wanted = new Set(instances.filter((each) => each.host === host).map(({ id }) => id));
+      await this.#assertOn(host, wanted);
+    }
+  }
+
+  async assertEmpty(): Promise<void> {
+    for (const host of this.#cluster.hosts) await this.#assertOn(host, new Set());
+  }
+
+  async #assertOn(host: string, wanted: ReadonlySet<string>): Promise<void> {
+    const run = this.#cluster.runOf(host);
+    const running = [...(await processesByInstance(run)).keys()].sort();
+    if (String(running) !== String([...wanted].sort())) {
+      throw new Error(`${host} runs ${running.join(' ')}, wanted are ${[...wanted].join(' ')}`);
+    }
+    const left = (await leftovers(run, wanted)).filter((each) => !each.includes(` ${run} `));
+    if (left.length > 0) throw new Error(`left over on ${host}: ${left.join(', ')}`);
+  }
+
+  async noteFootprints(): Promise<void> {
+    for (const [name, footprint] of await this.#footprints()) this.#first.set(name, footprint);
+  }
+
+  async assertFootprints(): Promise<void> {
+    for (const [name, now] of await this.#footprints()) {
+      const first = this.#first.get(name) ?? now;
+      this.#first.set(name, first);
+      for (const what of ['descriptors', 'bytes'] as const) {
+        if (now[what] - first[what] > GROWTH[what])
+          throw new Error(`${name}: ${what} from ${first[what]} to ${now[what]}`);
+      }
+    }
+  }
+
+  async #footprints(): Promise<Map<string, Footprint>> {
+    const found = new Map<string, Footprint>();
+    for (const part of this.#cluster.parts) {
+      const pid = await this.#cluster.pidOf(part);
+      const footprint = pid === null ? null : await footprintOf(pid);
+      if (footprint !== null && part.kind !== 'etcd') found.set(`${part.kind} of ${part.machine}`, footprint);
+    }
+    return found;
+  }
+}
+
+const SCALE = '/v1/apps/soak/components/many/scale';
+
+interface Footprint {
+  descriptors: number;
+  bytes: number;
+}
+
+/** Null when the process is gone. */
+async function footprintOf(pid: number): Promise<Footprint | null> {
+  try {
+    const [files, status] = await Promise.all([readdir(`/proc/${pid}/fd`), readFile(`/proc/${pid}/status`, 'utf8')]);
+    const kibibytes = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+    return { descriptors: files.length, bytes: kibibytes * 1024 };
+  } catch {
+    return null;
+  }
+}
+
+async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return stat !== '' && !/\) [ZX] /.test(stat);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function until(what: string, attempt: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + CONVERGE_MS_MAX;
+  for (;;) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) {
+        throw new Error(`not within ${CONVERGE_MS_MAX / 1_000} s: ${what}: ${(error as Error).message}`);
+      }
+      await pause(300);
+    }
+  }
+}
