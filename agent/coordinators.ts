@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls, type PeerCertificate } from 'node:tls';
-import { type Identity, nameOf } from '../identity/identity.js';
+import { connect as connectTls } from 'node:tls';
+import { type Identity, refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 
@@ -57,10 +57,8 @@ export class Coordinators {
 export function dial(address: Address, identity: Identity | null, ready: () => void): Socket {
   if ('path' in address) return connect(address.path, ready);
   if (identity === null) return connect({ ...address, noDelay: true }, ready);
-  const isCoordinator = (_host: string, certificate: PeerCertificate) =>
-    nameOf(certificate, 'coordinator') === null ? new Error('its certificate is not that of a coordinator') : undefined;
   // Read for each dial: a renewed certificate needs no restart.
-  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity: isCoordinator }, ready);
+  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity: refuseUnlessCoordinator }, ready);
 }
 
 /** Whether the address can be dialled without an identity: nobody else answers there. */

@@ -1,6 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
+import { checkServerIdentity } from 'node:tls';
+import { refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { ProblemError, readProblem } from './problem-error.js';
 
@@ -11,6 +14,8 @@ export interface ClientOptions {
   /** Such as http://127.0.0.1:7946. */
   server: string;
   token?: string;
+  /** Certificate in PEM of the authority that must have signed the server's; without it those that the host trusts. */
+  ca?: string;
 }
 
 export interface RequestOptions {
@@ -25,10 +30,12 @@ export interface RequestOptions {
 export class Client {
   readonly #base: URL;
   readonly #token: string | undefined;
+  readonly #tls: TlsOptions;
 
-  constructor({ server, token }: ClientOptions) {
+  constructor({ server, token, ca }: ClientOptions) {
     this.#base = parseServer(server);
     this.#token = token;
+    this.#tls = ca === undefined ? {} : { ca, checkServerIdentity: refuseStranger };
   }
 
   get address(): string {
@@ -64,32 +71,29 @@ export class Client {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? ANSWER_MS_MAX);
     const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
     const headers = { ...this.#headers(), ...options.headers };
-    const init: RequestInit = { method, headers, signal };
-    if (options.body !== undefined) {
-      init.body = JSON.stringify(options.body);
-      init.headers = { 'content-type': 'application/json', ...headers };
-    }
+    const chunks: Buffer[] = [];
     let status: number;
-    let body: Buffer;
     try {
-      const response = await fetch(new URL(path, this.#base), init);
-      status = response.status;
-      body = Buffer.from(await response.arrayBuffer());
+      const response = await this.#open(path, { method, headers, signal }, options.body);
+      status = response.statusCode ?? 0;
+      for await (const chunk of response) chunks.push(chunk as Buffer);
     } catch (cause) {
       if (options.signal?.aborted) throw new ShoalError('SHOAL_E_CANCELLED', 'interrupted', { cause });
-      throw this.#unreachable(cause);
+      throw cause instanceof ShoalError ? cause : this.#unreachable(cause);
     }
+    const body = Buffer.concat(chunks);
     if (status < 200 || status > 299)
       throw new ProblemError(readProblem(status, body.toString('utf8'), `${method} ${path}`));
     return body;
   }
 
   /**
-   * An answer that may go on for ever, as chunks of text. Not by fetch, which gives up after five quiet minutes.
+   * An answer that may go on for ever, as chunks of text.
    * Ends when the server ends it; throws SHOAL_E_UNREACHABLE when the connection breaks.
    */
   async *stream(path: string, { headers = {}, signal }: Omit<RequestOptions, 'body'> = {}): AsyncGenerator<string> {
-    const response = await this.#open(path, { ...this.#headers(), ...headers }, signal);
+    const options = { headers: { ...this.#headers(), ...headers }, ...(signal === undefined ? {} : { signal }) };
+    const response = await this.#open(path, options);
     response.setEncoding('utf8');
     try {
       if ((response.statusCode ?? 0) !== 200) {
@@ -107,11 +111,15 @@ export class Client {
     }
   }
 
-  #open(path: string, headers: Record<string, string>, signal: AbortSignal | undefined): Promise<IncomingMessage> {
+  /** Resolves when the answer has begun. `body` is sent as JSON. */
+  #open(path: string, options: TlsOptions, body?: unknown): Promise<IncomingMessage> {
     const url = new URL(path, this.#base);
-    const open = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const typed =
+      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    const all = { ...options, headers: { ...typed, ...options.headers } };
     return new Promise((resolve, reject) => {
-      const request = open(url, { headers, ...(signal === undefined ? {} : { signal }) });
+      const request = url.protocol === 'https:' ? httpsRequest(url, { ...all, ...this.#tls }) : httpRequest(url, all);
       request.once('response', (response) => {
         request.setTimeout(0);
         resolve(response);
@@ -119,7 +127,7 @@ export class Client {
       // A server that takes the connection and never answers would otherwise hang the command.
       request.setTimeout(ANSWER_MS_MAX, () => request.destroy(new Error(`no answer within ${ANSWER_MS_MAX} ms`)));
       request.on('error', (cause) => reject(this.#unreachable(cause)));
-      request.end();
+      request.end(text);
     });
   }
 
@@ -128,6 +136,11 @@ export class Client {
   }
 
   #unreachable(cause: unknown): ShoalError {
+    if (isTlsFault(cause)) {
+      const remedy = "name the cluster's ca.crt with --ca or SHOAL_CA";
+      const detail = `the coordinator at ${this.address} does not prove who it is: ${reasonOf(cause)}; ${remedy}`;
+      return new ShoalError('SHOAL_E_UNREACHABLE', detail, { cause });
+    }
     return new ShoalError(
       'SHOAL_E_UNREACHABLE',
       `cannot reach the coordinator at ${this.address}: ${reasonOf(cause)}. Start one with \`shoal up\`, or name another with --server or SHOAL_SERVER`,
@@ -139,6 +152,31 @@ export class Client {
 /** Path of the API from its parts, each escaped. */
 export function apiPath(...parts: string[]): string {
   return `/v1/${parts.map(encodeURIComponent).join('/')}`;
+}
+
+/** A coordinator of the cluster whose authority is trusted, or, as behind a proxy, whoever the certificate names rightly. */
+function refuseStranger(...[host, certificate]: Parameters<typeof checkServerIdentity>): Error | undefined {
+  return refuseUnlessCoordinator(host, certificate) && checkServerIdentity(host, certificate);
+}
+
+/** What OpenSSL finds wrong with a certificate. */
+function isTlsFault(cause: unknown): boolean {
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  return (
+    /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|ERR_TLS_)/.test(code) || /certificate/.test(reasonOf(cause))
+  );
+}
+
+/** The certificate of an authority. Throws SHOAL_E_USAGE when there is none in the file. */
+export async function readCa(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    const text = await readFile(file, 'utf8');
+    // Says now what TLS would say later, without the file's name.
+    return new X509Certificate(text) && text;
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_USAGE', `--ca ${file} is no certificate: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 export async function readToken(file: string | undefined): Promise<string | undefined> {

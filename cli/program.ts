@@ -42,6 +42,12 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
         '$SHOAL_TOKEN_FILE',
       ),
     )
+    .addOption(
+      new Option('--ca <file>', "certificate of the cluster's authority, by which coordinators are known").default(
+        env(io, 'SHOAL_CA'),
+        '$SHOAL_CA',
+      ),
+    )
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .configureOutput({
       writeOut: io.out,

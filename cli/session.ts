@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../protocol/errors.js';
-import { Client, readToken } from './client.js';
+import { Client, readCa, readToken } from './client.js';
 import type { Io } from './io.js';
 
 export const SERVER_DEFAULT = 'http://127.0.0.1:7946';
@@ -19,6 +19,7 @@ export interface GlobalOptions {
   json?: boolean;
   server: string;
   tokenFile?: string;
+  ca?: string;
 }
 
 /** Makes the session of a command from its global options. */
@@ -26,10 +27,15 @@ export type OpenSession = (command: Command) => Promise<Session>;
 
 export function sessionOpener(io: Io, signal: AbortSignal): OpenSession {
   return async (command) => {
-    const { json = false, server, tokenFile } = command.optsWithGlobals<GlobalOptions>();
-    const token = await readToken(tokenFile);
-    return { io, json, signal, client: new Client({ server, ...(token === undefined ? {} : { token }) }) };
+    const options = command.optsWithGlobals<GlobalOptions>();
+    return { io, json: options.json ?? false, signal, client: await clientOf(options) };
   };
+}
+
+/** Asks the coordinator that the global options name, with their token, and believes whom they say. */
+export async function clientOf({ server, tokenFile, ca: caFile }: GlobalOptions): Promise<Client> {
+  const [token, ca] = await Promise.all([readToken(tokenFile), readCa(caFile)]);
+  return new Client({ server, ...(token === undefined ? {} : { token }), ...(ca === undefined ? {} : { ca }) });
 }
 
 /** Text under a command's help. Each example is a command and what it does. */

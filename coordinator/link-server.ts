@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { Logger } from 'pino';
 import { type Identity, nameOf } from '../identity/identity.js';
 import { changeOf } from '../protocol/desired-change.js';
+import { watchIdentity } from '../identity/watch.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
@@ -31,7 +32,6 @@ const CONNECTIONS_MAX = 1_024;
 const LINGER_MS = 1_000;
 /** Who does not prove who it is in this time is no agent. */
 const HANDSHAKE_MS_MAX = 5_000;
-const IDENTITY_LOOK_MS = 1_000;
 
 export interface LinkServerOptions {
   /** Path of the Unix socket. */
@@ -106,20 +106,11 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
     );
     socket.destroy();
   });
-  let version = identity.version();
-  const timer = setInterval(() => {
-    const now = identity.version();
-    if (now === version) return;
-    version = now;
-    try {
-      server.setSecureContext(identity.credentials());
-      links.endRevoked(identity.revoked());
-      log.info({ folder: identity.folder }, 'the identity was read again');
-    } catch (error) {
-      log.error({ err: error }, 'the new identity cannot be used; the one before stays');
-    }
-  }, IDENTITY_LOOK_MS);
-  server.once('close', () => clearInterval(timer));
+  const renew = () => {
+    server.setSecureContext(identity.credentials());
+    links.endRevoked(identity.revoked());
+  };
+  server.once('close', watchIdentity(identity, renew, log));
   return server;
 }
 

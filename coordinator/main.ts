@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
@@ -20,14 +21,15 @@ const USAGE = `usage: shoal-coordinator [--data DIR] [--socket PATH] [--listen H
   --data DIR          the store (default /var/lib/shoal)
   --socket PATH       Unix socket that agents dial (default /run/shoal/coordinator.sock)
   --listen HOST:PORT  HTTP API (default 127.0.0.1:7946)
+  --tls               speak TLS with the certificate of --identity also on loopback; elsewhere it always is
   --token-file FILE   bearer token that every request must carry; needed unless it listens on loopback
   --tokens FILE       tokens with roles, by \`shoal token create\`; instead of --token-file or beside it
   --run DIR           state folder of the agent on this host, for logs (default /run/shoal)
 With coordinators on several hosts:
   --name NAME         of this coordinator (default the hostname)
-  --advertise URL     where the others reach the API (default http:// and --listen)
+  --advertise URL     where the others reach the API (default http:// or https:// and --listen)
   --link HOST:PORT    where agents of other hosts dial as well
-  --identity DIR      certificate for it, by \`shoal cert coordinator\`; needed unless it is on loopback
+  --identity DIR      certificate for it and the API, by \`shoal cert coordinator\`; needed unless both are on loopback
   --advertise-link HOST:PORT  where they reach it (default --link)
 ${ETCD_FLAGS.map(([name, value, what]) => `  ${`--${name} ${value}`.padEnd(26)}  ${what}`).join('\n')}`;
 
@@ -38,6 +40,8 @@ interface Options {
   listen: Listen;
   link: Listen | null;
   identity: Identity | null;
+  /** The API speaks TLS. */
+  tls: boolean;
   candidate: Candidate;
   access: Access;
 }
@@ -54,6 +58,7 @@ function readOptions(words: string[]): Options | null {
         listen: { type: 'string', default: '127.0.0.1:7946' },
         'token-file': { type: 'string' },
         tokens: { type: 'string' },
+        tls: { type: 'boolean', default: false },
         run: { type: 'string', default: '/run/shoal' },
         name: { type: 'string', default: hostname() },
         advertise: { type: 'string' },
@@ -80,7 +85,12 @@ function readOptions(words: string[]): Options | null {
   if (link !== null && identity === null && !isLoopback(link.host)) {
     throw usage(`--link ${values.link} is open to others than this host: give an --identity`);
   }
-  const api = String(values.advertise ?? `http://${values.listen}`);
+  const tls = values.tls === true || !isLoopback(listen.host);
+  if (tls && identity === null) {
+    const remedy = 'give an --identity, made by `shoal cert coordinator`';
+    throw usage(`${values.tls === true ? '--tls' : `--listen ${values.listen}, open to others,`} needs TLS: ${remedy}`);
+  }
+  const api = String(values.advertise ?? `${tls ? 'https' : 'http'}://${values.listen}`);
   if (!URL.canParse(api)) throw usage(`--advertise must be an address such as http://10.0.0.1:7946, not ${api}`);
   const etcd = etcdSettings(values);
   if (etcd.etcd !== undefined && isUnspecified(new URL(api).hostname)) {
@@ -94,6 +104,7 @@ function readOptions(words: string[]): Options | null {
     listen,
     link,
     identity,
+    tls,
     candidate: { name: String(values.name), api, link: typeof linkAddress === 'string' ? linkAddress : null },
     access: { token, loopback: isLoopback(listen.host), ...(tokens === null ? {} : { tokens }) },
   };
@@ -133,7 +144,8 @@ async function run(options: Options, log: Logger): Promise<void> {
     version: packageVersion(),
     log,
   });
-  const front = createFront({ ...access, behind: member, log });
+  const secure = options.tls && options.identity !== null ? { tls: options.identity } : {};
+  const front = createFront({ ...access, ...identity, ...secure, behind: member, log });
   await listenHttp(front, listen);
   log.info({ listen: candidate.api, socket: options.socket, store: store.health.detail }, 'the coordinator is up');
   try {
@@ -147,7 +159,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   }
 }
 
-function listenHttp(server: Server, { host, port }: Listen): Promise<void> {
+function listenHttp(server: Server | TlsServer, { host, port }: Listen): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const remedy = 'stop what uses it, or choose another --listen';

@@ -1,15 +1,18 @@
 import { execFile } from 'node:child_process';
-import { randomBytes, X509Certificate } from 'node:crypto';
+import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
 import { appendFile, chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
+import { replaceFile } from './files.js';
 import { FILES, ORGANISATION, type Role } from './identity.js';
 
 const CA_KEY = 'ca.key';
 const CA_DAYS = 3_650;
 const DAYS_MAX = 825;
+const REQUEST_BYTES_MAX = 8_192;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 /** What a certificate may be used for; a host's never serves. */
@@ -46,46 +49,67 @@ export class Authority {
     await writeFile(join(this.folder, FILES.revoked), '', { flag: 'a' });
   }
 
-  /** Certificate and key of a part, with all that it needs of the cluster, in a folder that is to be brought to its host. */
-  async issue(role: Role, name: string, days: number, out: string): Promise<void> {
+  /**
+   * Certificate and key of a part, with all that it needs of the cluster, in a folder that is to be brought to its host.
+   * `addresses`, names or IP addresses, stand in a coordinator's for callers that go by them.
+   */
+  async issue(role: Role, name: string, days: number, out: string, addresses: readonly string[] = []): Promise<void> {
+    assertName(name);
+    await withFolder(async (work) => {
+      const key = join(work, 'key');
+      const request = await makeRequest(key, name);
+      const certificate = await this.sign(role, name, request, days, addresses);
+      await mkdir(out, { recursive: true, mode: 0o700 });
+      await replaceFile(join(out, FILES.ca), await this.certificate(), 0o644);
+      await replaceFile(join(out, FILES.key), await readFile(key, 'utf8'), 0o600);
+      // Last: who reloads when it changes finds its key there.
+      await replaceFile(join(out, FILES.certificate), certificate, 0o644);
+    });
+  }
+
+  /**
+   * A certificate in PEM for who made the request (PKCS #10 in PEM) and so has its key. Of the request only the key counts:
+   * role and name are what the caller says. Throws SHOAL_E_USAGE for a request that is none, is not signed by its own key, or
+   * has another kind of key than ours.
+   */
+  async sign(
+    role: Role,
+    name: string,
+    request: string,
+    days: number,
+    addresses: readonly string[] = [],
+  ): Promise<string> {
     assertName(name);
     if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX) {
       throw new ShoalError('SHOAL_E_USAGE', `a certificate is valid for 1 to ${DAYS_MAX} days, not ${days}`);
     }
+    const alternatives = [name, ...addresses].map(alternativeName);
     await this.#assertThere();
-    const work = await mkdtemp(join(tmpdir(), 'shoal-issue-'));
-    try {
-      const [key, request, extensions, certificate] = ['key', 'csr', 'ext', 'crt'].map((each) => join(work, each));
-      if (!key || !request || !extensions || !certificate) throw new Error('four paths');
-      await openssl(
-        'req',
-        '-new',
-        ...NEW_KEY,
-        '-subj',
-        `/O=${ORGANISATION[role]}/CN=${name}`,
-        '-keyout',
-        key,
-        '-out',
-        request,
-      );
-      await writeFile(
-        extensions,
-        `basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=${USES[role]}\n`,
-      );
+    const key = await keyOfRequest(request);
+    return withFolder(async (work) => {
+      const [asked, extensions, publicKey, out] = ['csr', 'ext', 'pub', 'crt'].map((each) => join(work, each));
+      if (!asked || !extensions || !publicKey || !out) throw new Error('four paths');
+      await writeFile(publicKey, key);
+      const subject = `/O=${ORGANISATION[role]}/CN=${name}`;
+      // A request of our own with the right subject, whose key is then replaced: nothing else of theirs goes in.
+      await openssl('req', '-new', ...NEW_KEY, '-keyout', join(work, 'unused'), '-subj', subject, '-out', asked);
+      const lines = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature'];
+      lines.push(`extendedKeyUsage=${USES[role]}`);
+      if (role === 'coordinator') lines.push(`subjectAltName=${alternatives.join(',')}`);
+      await writeFile(extensions, `${lines.join('\n')}\n`);
       const signer = ['-CA', join(this.folder, FILES.ca), '-CAkey', join(this.folder, CA_KEY)];
       // The first bit is 0: a serial is a positive number of at most 20 bytes (RFC 5280, section 4.1.2.2).
       const serial = `0x7f${randomBytes(15).toString('hex')}`;
-      const words = ['-set_serial', serial, '-days', String(days), '-extfile', extensions, '-out', certificate];
-      await openssl('x509', '-req', '-in', request, ...signer, ...words);
-      await mkdir(out, { recursive: true, mode: 0o700 });
-      await copyFile(join(this.folder, FILES.ca), join(out, FILES.ca));
-      await copyFile(key, join(out, FILES.key));
-      await chmod(join(out, FILES.key), 0o600);
-      // Last: who reloads when it changes finds its key there.
-      await copyFile(certificate, join(out, FILES.certificate));
-    } finally {
-      await rm(work, { recursive: true, force: true });
-    }
+      const words = ['-set_serial', serial, '-days', String(days), '-extfile', extensions, '-out', out];
+      await openssl('x509', '-req', '-in', asked, '-force_pubkey', publicKey, ...signer, ...words);
+      return readFile(out, 'utf8');
+    });
+  }
+
+  /** The certificate of the authority itself, in PEM. */
+  async certificate(): Promise<string> {
+    await this.#assertThere();
+    return readFile(join(this.folder, FILES.ca), 'utf8');
   }
 
   /** Voids a certificate: its serial goes to the list that every coordinator is given. */
@@ -110,6 +134,59 @@ export class Authority {
   }
 }
 
+/** A new key in the file, which only its owner can read, and a request for a certificate of it in PEM. */
+export async function makeRequest(keyFile: string, name: string): Promise<string> {
+  assertName(name);
+  return withFolder(async (work) => {
+    const [key, request] = [join(work, 'key'), join(work, 'csr')];
+    await openssl('req', '-new', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', key, '-out', request);
+    await copyFile(key, keyFile);
+    await chmod(keyFile, 0o600);
+    return readFile(request, 'utf8');
+  });
+}
+
+/** The public key of a request, in PEM, when the request proves that its maker has the private one. */
+async function keyOfRequest(request: string): Promise<string> {
+  const refuse = (why: string, cause?: unknown) =>
+    new ShoalError('SHOAL_E_USAGE', `the request for a certificate ${why}`, { cause });
+  if (request.length > REQUEST_BYTES_MAX) throw refuse(`is longer than ${REQUEST_BYTES_MAX} bytes`);
+  return withFolder(async (work) => {
+    const [asked, out] = [join(work, 'csr'), join(work, 'pub')];
+    await writeFile(asked, request);
+    let text: string;
+    try {
+      const said = await openssl('req', '-in', asked, '-verify', '-noout', '-pubkey', '-out', out);
+      // OpenSSL 3.0 says so, and ends with 0 all the same.
+      if (!said.includes('verify OK')) throw refuse('is not signed by its own key');
+      text = await readFile(out, 'utf8');
+    } catch (cause) {
+      if (!(cause instanceof ShoalError) || cause.code !== 'SHOAL_E_HOST' || cause.message.includes('not installed'))
+        throw cause;
+      throw refuse('cannot be read', cause);
+    }
+    const curve = createPublicKey(text).asymmetricKeyDetails?.namedCurve;
+    if (curve !== 'prime256v1') throw refuse('must be for a key on the curve P-256, as `shoal join` makes it');
+    return text;
+  });
+}
+
+/** As it stands in a certificate, or SHOAL_E_USAGE. */
+function alternativeName(address: string): string {
+  if (isIP(address) !== 0) return `IP:${address}`;
+  if (NAME.test(address)) return `DNS:${address}`;
+  throw new ShoalError('SHOAL_E_USAGE', `"${address}" is neither a name nor an IP address`);
+}
+
+async function withFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-issue-'));
+  try {
+    return await work(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 function assertName(name: string): void {
   if (!NAME.test(name)) throw new ShoalError('SHOAL_E_NAME', `"${name}" is no name of a host, coordinator or cluster`);
 }
@@ -121,9 +198,11 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-async function openssl(...words: string[]): Promise<void> {
+/** What it says on standard error. */
+async function openssl(...words: string[]): Promise<string> {
   try {
-    await promisify(execFile)('openssl', words);
+    const { stderr } = await promisify(execFile)('openssl', words);
+    return stderr;
   } catch (cause) {
     const { code, stderr = '' } = cause as { code?: unknown; stderr?: string };
     const why = code === 'ENOENT' ? 'it is not installed: apt-get install openssl' : stderr.trim();

@@ -55,7 +55,10 @@ export class Identity {
 
   #read(name: string): string {
     try {
-      return readFileSync(join(this.folder, name), 'utf8');
+      const text = readFileSync(join(this.folder, name), 'utf8');
+      // TLS would take nothing for none, and refuse everybody.
+      if (text === '' && name !== FILES.revoked) throw new Error(`${join(this.folder, name)} is empty`);
+      return text;
     } catch (cause) {
       const remedy = '`shoal cert` makes the folder on the host of the authority';
       throw new ShoalError('SHOAL_E_USAGE', `the identity lacks a file: ${(cause as Error).message}; ${remedy}`, {
@@ -63,6 +66,15 @@ export class Identity {
       });
     }
   }
+}
+
+/**
+ * For TLS to whoever leads the cluster: a certificate of this cluster's coordinators is enough, whatever the address, since
+ * nobody else gets one.
+ */
+export function refuseUnlessCoordinator(_host: string, certificate: PeerCertificate): Error | undefined {
+  if (nameOf(certificate, 'coordinator') !== null) return undefined;
+  return new Error('its certificate is not that of a coordinator of this cluster');
 }
 
 /** The name in the certificate when it is of that role; null otherwise. TLS has checked who signed it, and its dates. */

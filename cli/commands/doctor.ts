@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { ClusterView } from '../../protocol/http.js';
-import { apiPath, Client } from '../client.js';
+import { apiPath, type Client } from '../client.js';
 import { type Io, printJson, printLines } from '../io.js';
 import { type Finding, renderFindings } from '../render/doctor.js';
-import { examples, type GlobalOptions } from '../session.js';
+import { clientOf, examples, type GlobalOptions } from '../session.js';
 
 const STORE_MS_MAX = 2_000;
 
@@ -21,8 +21,9 @@ export function addDoctor(program: Command, io: Io): void {
       ])}\n\nExit code 6 when something required is missing.`,
     )
     .action(async (_options: unknown, command: Command) => {
-      const { json, server } = command.optsWithGlobals<GlobalOptions>();
-      const findings = [...(await probe()), ...(await storeFindings(server))];
+      const options = command.optsWithGlobals<GlobalOptions>();
+      const { json } = options;
+      const findings = [...(await probe()), ...(await storeFindings(await clientOf(options)))];
       if (json) printJson(io, findings);
       else printLines(io, renderFindings(findings, io.paint));
       const missing = findings.filter((finding) => finding.required && !finding.met);
@@ -32,13 +33,11 @@ export function addDoctor(program: Command, io: Io): void {
     });
 }
 
-/** Of the coordinator's store; nothing where no coordinator answers, or only to those with a token. */
-async function storeFindings(server: string): Promise<Finding[]> {
+/** Of the coordinator's store; nothing where no coordinator answers, or does not answer to us. */
+async function storeFindings(client: Client): Promise<Finding[]> {
   let view: Partial<ClusterView>;
   try {
-    view = await new Client({ server }).json<Partial<ClusterView>>('GET', apiPath('cluster'), {
-      timeoutMs: STORE_MS_MAX,
-    });
+    view = await client.json<Partial<ClusterView>>('GET', apiPath('cluster'), { timeoutMs: STORE_MS_MAX });
   } catch {
     return [];
   }

@@ -14,6 +14,7 @@ interface Options extends GlobalOptions {
   cluster: string;
   days: string;
   out?: string;
+  address?: string[];
 }
 
 /** Loaded here only: no other command needs it. */
@@ -59,19 +60,22 @@ function addCert(program: Command, io: Io): void {
       ]),
     );
   for (const role of ['agent', 'coordinator'] satisfies Role[]) {
-    cert
+    const made = cert
       .command(role)
       .summary(`make the identity of ${role === 'agent' ? "a host's agent" : 'a coordinator'}`)
       .description('Make certificate and key in a folder that is to be brought to the host. The same again renews it.')
       .argument('<name>', role === 'agent' ? 'name of the host' : 'name of the coordinator')
       .option('--authority <dir>', 'folder of the authority', AUTHORITY)
       .option('--days <number>', 'how long it is valid', DAYS)
-      .option('--out <dir>', 'folder to make, instead of one of that name')
-      .action(async (name: string, _options: unknown, command: Command) => {
-        const { json, authority, days, out = name } = command.optsWithGlobals<Options>();
-        await (await open(authority)).issue(role, name, Number(days), resolve(out));
-        said(io, json, { role, name, folder: out }, `the identity of ${role} ${name} is in ${out}`);
-      });
+      .option('--out <dir>', 'folder to make, instead of one of that name');
+    if (role === 'coordinator') {
+      made.option('--address <name-or-ip...>', 'also stands in the certificate, for callers that go by addresses');
+    }
+    made.action(async (name: string, _options: unknown, command: Command) => {
+      const { json, authority, days, out = name, address = [] } = command.optsWithGlobals<Options>();
+      await (await open(authority)).issue(role, name, Number(days), resolve(out), address);
+      said(io, json, { role, name, folder: out }, `the identity of ${role} ${name} is in ${out}`);
+    });
   }
   cert
     .command('revoke')

@@ -3,8 +3,10 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
+import { readCa } from '../client.js';
 import type { Io } from '../io.js';
 import { examples, type GlobalOptions } from '../session.js';
+import { parseListen } from '../up/listen.js';
 import { runUp } from '../up/run.js';
 import { addEtcdOptions } from './store.js';
 
@@ -12,6 +14,7 @@ interface Options extends GlobalOptions, StoreSettings {
   link?: string;
   identity?: string;
   tokens?: string;
+  tls?: boolean;
   advertise?: string;
   coordinator: string[];
   run: string;
@@ -43,7 +46,8 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--zone <name>', 'zone of this host, over which components may be spread: the same as --label zone=<name>')
     .option('--link <host:port>', 'where agents of other hosts dial this coordinator')
     .option('--tokens <file>', 'tokens with roles for the API, by `shoal token create`')
-    .option('--identity <dir>', 'certificates for --link, by `shoal cert`: DIR/coordinator and DIR/agent')
+    .option('--tls', 'speak TLS with the certificate of --identity on loopback too; elsewhere it always is')
+    .option('--identity <dir>', 'certificates for --link and TLS, by `shoal cert`: DIR/coordinator and DIR/agent')
     .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
     .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
     .option('--down', 'stop the instances too when it ends');
@@ -61,6 +65,9 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
     const { link, advertise } = options;
     const identity = options.identity === undefined ? undefined : resolve(options.identity);
+    const { isLoopback } = await import('../../coordinator/api/access.js');
+    const speaksTls = options.tls === true || !isLoopback(parseListen(listen).host);
+    const ca = speaksTls && identity !== undefined ? await readCa(join(identity, 'coordinator', 'ca.crt')) : undefined;
     await runUp({
       io,
       signal,
@@ -73,9 +80,11 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
         ...(link === undefined ? [] : ['--link', link]),
         ...(advertise === undefined ? [] : ['--advertise', advertise]),
         ...(identity === undefined ? [] : ['--identity', join(identity, 'coordinator')]),
+        ...(options.tls === true ? ['--tls'] : []),
         ...(options.tokens === undefined ? [] : ['--tokens', resolve(options.tokens)]),
         ...etcdArguments(options),
       ],
+      ...(ca === undefined ? {} : { ca }),
       coordinators: options.coordinator,
       ...(identity === undefined ? {} : { identity: join(identity, 'agent') }),
       labels: zone === undefined ? label : [...label, `zone=${zone}`],

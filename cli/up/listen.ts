@@ -17,7 +17,7 @@ export function parseListen(text: string): Listen {
 }
 
 /** The address at which a client on this host reaches such a listener. */
-export function addressOf({ host, port }: Listen): string {
+export function addressOf({ host, port }: Listen, scheme: 'http' | 'https' = 'http'): string {
   const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+  return `${scheme}://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
 }

@@ -33,6 +33,8 @@ export interface UpOptions {
   cluster?: readonly string[];
   /** Coordinators of other hosts, HOST:PORT, that the agent tries as well. */
   coordinators?: readonly string[];
+  /** The API speaks TLS: the certificate of its authority, in PEM. */
+  ca?: string;
   /** Folder of the agent's certificate for them. */
   identity?: string;
   /** End the instances with the agent. */
@@ -44,10 +46,11 @@ export interface UpOptions {
 /** Runs coordinator and agent until `signal`, restarting what dies; throws when one of them can never run here. */
 export async function runUp(options: UpOptions): Promise<void> {
   const { io, signal, json, data, run, tokenFile, listen, name, labels = [], taints = [], down, scripts } = options;
-  const { cluster = [], coordinators = [], identity } = options;
+  const { cluster = [], coordinators = [], identity, ca } = options;
   const at = parseListen(listen);
   const token = await readToken(tokenFile);
-  const client = new Client({ server: addressOf(at), ...(token === undefined ? {} : { token }) });
+  const server = addressOf(at, ca === undefined ? 'http' : 'https');
+  const client = new Client({ server, ...(token === undefined ? {} : { token }), ...(ca === undefined ? {} : { ca }) });
   await refuseTaken(at, client.address);
   // Others may pass through to what is shared with instances, not list it.
   await mkdir(run, { recursive: true, mode: 0o711 });

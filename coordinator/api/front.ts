@@ -1,12 +1,17 @@
 import {
+  type ClientRequest,
   createServer,
   request as httpRequest,
   type IncomingMessage,
+  type RequestOptions,
   type Server,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createTlsServer, request as httpsRequest, type Server as TlsServer } from 'node:https';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { type Identity, refuseUnlessCoordinator } from '../../identity/identity.js';
+import { watchIdentity } from '../../identity/watch.js';
 import { ShoalError } from '../../protocol/errors.js';
 import type { ClusterView } from '../../protocol/http.js';
 import { type Access, assertAccess } from './access.js';
@@ -28,6 +33,10 @@ export interface Behind {
 
 export interface FrontOptions extends Access {
   behind: Behind;
+  /** Speaks TLS with this certificate. */
+  tls?: Identity;
+  /** Shows who the cluster's other coordinators are, when they speak TLS. */
+  identity?: Identity;
   log: Logger;
 }
 
@@ -37,6 +46,8 @@ const FORWARDED = 'shoal-forwarded';
 const STALE = 'shoal-stale-seconds';
 /** Who sends its request byte by byte is cut off. */
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: 5_000 };
+/** Who does not finish the handshake of TLS in this time is cut off. */
+const HANDSHAKE_MS_MAX = 5_000;
 /** A leader that does not take a connection in this time is no leader to forward to. */
 const CONNECT_MS_MAX = 2_000;
 
@@ -45,13 +56,13 @@ const CONNECT_MS_MAX = 2_000;
  * included. While no leader can be found, what was last known is still read here, marked as old. Streams end with the
  * leader that they came from, also when its process lives on: clients come back with the last id that they have seen.
  */
-export function createFront(options: FrontOptions): Server {
+export function createFront(options: FrontOptions): Server | TlsServer {
   const { behind, log } = options;
   const streams = new Set<ServerResponse>();
   behind.onLeaderChange(() => {
     for (const response of streams) response.destroy();
   });
-  const server = createServer(TIMEOUTS, (request, response) => {
+  const take = (request: IncomingMessage, response: ServerResponse) => {
     if (wantsStream(request)) {
       streams.add(response);
       response.once('close', () => streams.delete(response));
@@ -62,10 +73,28 @@ export function createFront(options: FrontOptions): Server {
       if (response.headersSent) response.destroy();
       else sendJson(response, problem.status, problem, 'application/problem+json');
     });
-  });
+  };
+  const server = options.tls === undefined ? createServer(TIMEOUTS, take) : tlsServer(options.tls, log, take);
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
   });
+  return server;
+}
+
+function tlsServer(
+  tls: Identity,
+  log: Logger,
+  take: (request: IncomingMessage, response: ServerResponse) => void,
+): TlsServer {
+  const server = createTlsServer({ ...TIMEOUTS, ...tls.credentials(), handshakeTimeout: HANDSHAKE_MS_MAX }, take);
+  server.on('tlsClientError', (error, socket) => {
+    log.debug({ from: socket.remoteAddress, detail: error.message }, 'a connection to the API was refused');
+    socket.destroy();
+  });
+  server.once(
+    'close',
+    watchIdentity(tls, () => server.setSecureContext(tls.credentials()), log),
+  );
   return server;
 }
 
@@ -81,7 +110,7 @@ async function answer(options: FrontOptions, request: IncomingMessage, response:
   const { leaderApi, api } = behind;
   if (leaderApi !== null && request.headers[FORWARDED] === undefined) {
     try {
-      return await forward(leaderApi, request, response);
+      return await forward(leaderApi, options.identity, request, response);
     } catch (error) {
       if (response.headersSent || api === null) throw error;
     }
@@ -94,16 +123,21 @@ async function answer(options: FrontOptions, request: IncomingMessage, response:
 }
 
 /** Resolves when the answer has begun. Throws SHOAL_E_UNREACHABLE when the leader cannot be asked; then nothing was sent. */
-function forward(leaderApi: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+function forward(
+  leaderApi: string,
+  identity: Identity | undefined,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const url = new URL(request.url ?? '/', leaderApi);
     const headers = { ...request.headers, host: url.host, [FORWARDED]: '1' };
     // A kept connection may have died unnoticed, and what is sent cannot be sent twice: each has its own.
-    const onward = httpRequest(url, { method: request.method, headers, agent: false });
+    const onward = requestTo(url, { method: request.method, headers, agent: false }, identity);
     const timer = setTimeout(() => onward.destroy(new Error(`no connection in ${CONNECT_MS_MAX} ms`)), CONNECT_MS_MAX);
     onward.once('socket', (socket) => {
       if (!socket.connecting) clearTimeout(timer);
-      else socket.once('connect', () => clearTimeout(timer));
+      else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => clearTimeout(timer));
     });
     onward.once('response', (answered) => {
       response.writeHead(answered.statusCode ?? 502, answered.headers);
@@ -121,6 +155,17 @@ function forward(leaderApi: string, request: IncomingMessage, response: ServerRe
     response.once('close', () => onward.destroy());
     request.pipe(onward);
   });
+}
+
+/** A request to the leader; one that speaks TLS must be a coordinator of this cluster. */
+function requestTo(url: URL, options: RequestOptions, identity: Identity | undefined): ClientRequest {
+  if (url.protocol === 'http:') return httpRequest(url, options);
+  if (identity === undefined) {
+    const remedy = 'give this coordinator its --identity too';
+    throw new ShoalError('SHOAL_E_UNREACHABLE', `the leader at ${url.origin} speaks TLS: ${remedy}`);
+  }
+  const { ca, minVersion } = identity.credentials();
+  return httpsRequest(url, { ...options, ca, minVersion, checkServerIdentity: refuseUnlessCoordinator });
 }
 
 function noLeader(behind: Behind): ShoalError {

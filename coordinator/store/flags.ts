@@ -11,6 +11,8 @@ export interface StoreSettings {
   etcdKey?: string;
   etcdUser?: string;
   etcdPasswordFile?: string;
+  /** Whole seconds. */
+  etcdLeaseSeconds?: string;
 }
 
 /** The options that say which etcd, with what is said of them in a usage text. */
@@ -22,6 +24,7 @@ export const ETCD_FLAGS = [
   ['etcd-key', 'FILE', 'its key'],
   ['etcd-user', 'NAME', 'user of etcd'],
   ['etcd-password-file', 'FILE', 'file that holds its password'],
+  ['etcd-lease-seconds', 'N', 'a leader that is gone is waited for so long (2 to 60, default 2)'],
 ] as const;
 
 export type EtcdFlag = (typeof ETCD_FLAGS)[number][0];

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { ShoalError } from '../../protocol/errors.js';
 import { EtcdClient } from './etcd/client.js';
-import { EtcdStore } from './etcd/store.js';
+import { EtcdStore, LEASE_SECONDS } from './etcd/store.js';
 import type { StoreSettings } from './flags.js';
 import { openLmdbStore } from './lmdb-store.js';
 import type { Store } from './store.js';
+
+const LEASE_SECONDS_MAX = 60;
 
 /** Opens the store. Throws SHOAL_E_USAGE when the settings cannot be meant so. */
 export function openStore(settings: StoreSettings): Store {
@@ -30,6 +32,7 @@ export function openEtcdStore(settings: StoreSettings): EtcdStore {
   return new EtcdStore({
     etcd: new EtcdClient({ endpoints, tls, ...user }),
     ...(etcdPrefix === undefined ? {} : { prefix: etcdPrefix }),
+    leaseSeconds: readLeaseSeconds(settings.etcdLeaseSeconds),
   });
 }
 
@@ -42,6 +45,13 @@ function readEndpoints(text: string): string[] {
     }
   }
   return endpoints;
+}
+
+/** Etcd gives none shorter than 2 s by its default heartbeat; a minute without a leader is long. */
+function readLeaseSeconds(text = String(LEASE_SECONDS)): number {
+  const seconds = /^\d{1,2}$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds >= LEASE_SECONDS && seconds <= LEASE_SECONDS_MAX) return seconds;
+  throw usage(`--etcd-lease-seconds must be a whole number from ${LEASE_SECONDS} to ${LEASE_SECONDS_MAX}, not ${text}`);
 }
 
 function readText(option: string, path: string): string {
