@@ -1,9 +1,17 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Desired, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
+import type {
+  AgentEvent,
+  BuildStatus,
+  Desired,
+  InstanceStatus,
+  ListeningPort,
+  WarmProcesses,
+} from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { readJson, writeAtomic } from './atomic-file.js';
+import { Builds } from './builds/builds.js';
 import { Channels } from './channels.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
@@ -35,6 +43,7 @@ export interface AgentReport {
   events: AgentEvent[];
   ports?: ListeningPort[];
   warm?: WarmProcesses[];
+  builds?: BuildStatus[];
 }
 
 const EVENTS_MAX = 1_000;
@@ -51,6 +60,7 @@ export class Agent {
   readonly #ports: Ports;
   readonly #channels: Channels;
   readonly #pool: WarmPool;
+  readonly #builds: Builds;
   readonly #handovers = new Map<string, Handover>();
   readonly #wantedMs = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
@@ -87,6 +97,14 @@ export class Agent {
     };
     this.#channels = new Channels(tools.native);
     this.#pool = new WarmPool(this.#tools);
+    this.#builds = new Builds({
+      prepare: (source, onStep) => tools.rootfs.prepare(source, onStep),
+      idOf: (source) => tools.rootfs.buildId(source),
+      clock: tools.clock,
+      log: tools.log,
+      changed: () => this.#tell(),
+      event: (app, component, kind, message) => this.#push(app, component, '', kind, message),
+    });
     this.#peers = new Peers(tools.paths, tools.log);
     this.#ports = new Ports(
       tools.paths,
@@ -154,6 +172,7 @@ export class Agent {
     await this.#removeStrayCgroups();
     void this.#tools.rootfs.collect();
     this.#profilers.recorder?.start();
+    this.#builds.open();
     this.#opened = true;
     this.#changed();
   }
@@ -203,6 +222,7 @@ export class Agent {
       events,
       ports: this.#ports.listening(),
       warm: await this.#pool.cost(),
+      builds: this.#builds.statuses(),
     };
   }
 
@@ -228,6 +248,8 @@ export class Agent {
   /** The agent stops; its instances go on. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#builds.close();
+    this.#tools.rootfs.close();
     await this.#working;
     for (const handover of this.#handovers.values()) handover.stop();
     for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
@@ -271,6 +293,7 @@ export class Agent {
     if (desired.revision === 0) return;
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
+    this.#builds.sync(desired);
     const busy = [...this.#instances.values()].some(({ phase }) => phase === 'starting');
     await this.#pool.sync(desired, !busy, () => this.#freeSlot());
   }

@@ -218,12 +218,13 @@ export class Link {
     // Before all that takes time: the lease counts from here.
     const lease = this.#version >= LINK_VERSION_CHANGES ? this.#agent.leaseAsked : undefined;
     try {
-      const { instances, events, ports = [], warm = [] } = await this.#agent.report();
+      const { instances, events, ports = [], warm = [], builds = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const news = toWire(this.#news.write(instances));
-      const revision = this.#agent.applied;
+      const atMs = Date.now();
+      const { applied: revision } = this.#agent;
       const asks = lease === undefined ? {} : { lease };
-      this.#send({ type: 'report', atMs: Date.now(), revision, ...news, events, ports, warm, ...asks });
+      this.#send({ type: 'report', atMs, revision, ...news, events, ports, warm, builds, ...asks });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

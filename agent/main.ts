@@ -24,9 +24,11 @@ import { RootfsMaker } from './rootfs.js';
 import { closedFolder, Sources } from './sources.js';
 
 const CGROUP_MOUNT = '/sys/fs/cgroup';
+const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
-                   [--images DIR] [--images-bytes N] [--stop-instances] [--profile-hertz N] [--profiles DIR]
+                   [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
+                   [--profiles DIR]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -36,6 +38,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --taint NAME      keeps instances away whose component does not tolerate it; may be given again
   --images DIR      image store, on a disk that has room (default images in the state folder)
   --images-bytes N  images that nobody uses are removed when the store is bigger (default ${LIMITS.imageStoreBytesMax})
+  --build-base REF  image below the builds of projects without a Containerfile (default: this host's own root)
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
   --profiles DIR    where profiles are kept (default profiles in the state folder)`;
@@ -49,6 +52,8 @@ interface Options {
   taints: string[];
   images: string;
   imagesBytes: number;
+  /** Null: the host's own root. */
+  buildBase: string | null;
   stopInstances: boolean;
   profileHertz: number;
   profiles: string;
@@ -67,6 +72,7 @@ function readOptions(words: string[]): Options | null {
         taint: { type: 'string', multiple: true, default: [] },
         images: { type: 'string' },
         'images-bytes': { type: 'string', default: String(LIMITS.imageStoreBytesMax) },
+        'build-base': { type: 'string' },
         'stop-instances': { type: 'boolean', default: false },
         'profile-hertz': { type: 'string', default: String(LIMITS.profileHertzDefault) },
         profiles: { type: 'string' },
@@ -95,10 +101,18 @@ function readOptions(words: string[]): Options | null {
     const { profiles = join(run, 'profiles'), 'profile-hertz': hertz } = values;
     const [labels, profileHertz] = [readLabels(values.label), readHertz(hertz)];
     const where = { coordinators, identity, run, name, labels, taints };
-    return { ...where, images, imagesBytes, stopInstances, profileHertz, profiles };
+    const buildBase = readBase(values['build-base']);
+    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
+}
+
+/** It becomes a line of a Containerfile. */
+function readBase(reference: string | undefined): string | null {
+  if (reference === undefined) return null;
+  if (/^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/.test(reference)) return reference;
+  throw new Error(`--build-base must be the reference of an image, not ${reference}`);
 }
 
 function readHertz(text: string): number {
@@ -151,7 +165,18 @@ async function run(options: Options, log: Logger): Promise<void> {
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
   const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native };
-  const rootfs = new RootfsMaker(paths, new Sources(join(paths.sources, randomUUID()), native), images);
+  const builder = {
+    folder: join(options.images, 'builds'),
+    logOf: (id: string) => paths.buildLog(id),
+    cgroup: paths.buildCgroup,
+    // Half the host: what serves goes first.
+    size: { cpu: Math.max(1, host.cores / 2), memory: Math.max(BUILD_MEMORY_MIN, host.memoryBytes / 2) },
+    base: options.buildBase,
+    cacheBytesMax: options.imagesBytes / 4,
+    log,
+  };
+  const sources = new Sources(join(paths.sources, randomUUID()), native);
+  const rootfs = new RootfsMaker(paths, sources, images, builder);
   await rootfs.open();
   const perfMap = profilers.recorder !== null;
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());

@@ -42,12 +42,23 @@ export class Paths {
   get sources(): string {
     return join(this.run, 'sources');
   }
+  /** Logs of builds, by their id. */
+  get builds(): string {
+    return join(this.run, 'builds');
+  }
+  buildLog(id: string): string {
+    return join(this.builds, id, 'log');
+  }
   get cgroupRoot(): string {
     return join(this.cgroupMount, 'shoal', this.runHash);
   }
   /** Of the supervisors: out of the service that the agent is, whose processes systemd may kill with it. */
   get shimsCgroup(): string {
     return `${this.cgroupRoot}.shims`;
+  }
+  /** What builds run in; its name is that of no instance. */
+  get buildCgroup(): string {
+    return join(this.cgroupRoot, 'build');
   }
   cgroup(id: string): string {
     return join(this.cgroupRoot, id);

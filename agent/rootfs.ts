@@ -5,9 +5,11 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
-import type { Component } from '../protocol/manifest.js';
+import type { BuildSource, Component } from '../protocol/manifest.js';
+import { Builder, type BuilderOptions, type HostBase } from './builds/builder.js';
+import { resolveRevision } from './builds/checkout.js';
 import { isErrno } from './cgroup.js';
-import { ImageStore, type StoreOptions } from './image-store/store.js';
+import { buildReference, type Image, ImageStore, type StoreOptions } from './image-store/store.js';
 import { mountReadOnly } from './overlay.js';
 import type { Paths } from './paths.js';
 import type { Sources } from './sources.js';
@@ -42,22 +44,63 @@ export class RootfsMaker {
   readonly #paths: Paths;
   readonly #sources: Sources;
   readonly #images: ImageStore;
+  readonly #builder: Builder;
   readonly #mounted = new Map<string, Promise<string>>();
   #host: Promise<string> | undefined;
 
-  constructor(paths: Paths, sources: Sources, images: Omit<StoreOptions, 'mounts' | 'mountPoints'>) {
+  constructor(
+    paths: Paths,
+    sources: Sources,
+    images: Omit<StoreOptions, 'mounts' | 'mountPoints' | 'hostSkeleton'>,
+    builder: Omit<BuilderOptions, 'hostBase'>,
+  ) {
     this.#paths = paths;
     this.#sources = sources;
-    this.#images = new ImageStore({ ...images, mounts: paths.rootfs, mountPoints: () => this.#makeMountPoints() });
+    this.#images = new ImageStore({
+      ...images,
+      mounts: paths.rootfs,
+      mountPoints: () => this.#makeMountPoints(),
+      hostSkeleton: () => this.#skeleton(),
+    });
+    this.#builder = new Builder({ ...builder, hostBase: () => this.#hostBase() });
   }
 
-  open(): Promise<void> {
-    return this.#images.open();
+  async open(): Promise<void> {
+    await this.#images.open();
+    await this.#builder.open();
+  }
+
+  /** Ends a build under way. */
+  close(): void {
+    this.#builder.close();
+  }
+
+  /** Builds the source at its revision unless the store has the image. Throws SHOAL_E_START with the step that failed. */
+  async prepare(source: BuildSource, onStep: (step: string) => void): Promise<void> {
+    const holder = `build ${this.buildId(source)}`;
+    try {
+      await this.#built(source, holder, onStep);
+    } finally {
+      this.#images.release(holder);
+    }
+  }
+
+  buildId(source: BuildSource): string {
+    return this.#builder.idOf(source);
+  }
+
+  #built(source: BuildSource, holder: string, onStep: (step: string) => void = () => undefined): Promise<Image> {
+    return this.#images.get(this.#buildReference(source), holder, this.#builder.bring(source, onStep));
+  }
+
+  #buildReference(source: BuildSource): string {
+    return buildReference(this.buildId(source));
   }
 
   /** What the instance's root is made of stays until it is released. */
   hold({ source }: Component, instance: string): void {
     if (source.kind === 'image') this.#images.hold(source.image, instance);
+    if (source.kind === 'build') this.#images.hold(this.#buildReference(source), instance);
   }
 
   release(instance: string): void {
@@ -73,20 +116,33 @@ export class RootfsMaker {
   async make(component: Component, instance: string): Promise<Rootfs> {
     const { source } = component;
     if (source.kind === 'image') {
-      const { rootfs, command, env, workingFolder } = await this.#images.get(source.image, instance);
-      return { path: rootfs, binds: [], workingFolder, command, env };
+      return this.#rootOf(await this.#images.get(source.image, instance));
     }
     if (source.kind === 'build') {
-      throw new ShoalError('SHOAL_E_HOST', 'this version does not build images: give `image` or `rootfs` instead');
+      // Without a coordinator that says which: what there is now.
+      const { revision = await resolveRevision(source) } = source;
+      return this.#rootOf(await this.#built({ ...source, revision }, instance));
     }
     const folder = source.directory === undefined ? undefined : await this.#folder(source.directory);
     const app = folder === undefined ? [] : [{ source: folder, target: '/app' }];
     const workingFolder = folder === undefined ? '/' : '/app';
     if (source.rootfs === 'host') {
-      this.#host ??= this.#makeHost();
-      return { path: await this.#host, binds: [...(await this.#hostBinds()), ...app], workingFolder };
+      return { path: await this.#skeleton(), binds: [...(await this.#hostBinds()), ...app], workingFolder };
     }
     return { path: await this.#given(await this.#folder(source.rootfs)), binds: app, workingFolder };
+  }
+
+  async #rootOf({ rootfs, command, env, workingFolder, onHost }: Image): Promise<Rootfs> {
+    return { path: rootfs, binds: onHost ? await this.#hostBinds() : [], workingFolder, command, env };
+  }
+
+  async #hostBase(): Promise<HostBase> {
+    return { skeleton: await this.#skeleton(), binds: await this.#hostBinds() };
+  }
+
+  #skeleton(): Promise<string> {
+    this.#host ??= this.#makeHost();
+    return this.#host;
   }
 
   /** A folder that somebody has given as a root, with the mount points added. */

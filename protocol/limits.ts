@@ -51,6 +51,14 @@ export const LIMITS = {
   logFilesMax: 3,
   /** Of a host's image store: beyond it what nobody uses is removed. */
   imageStoreBytesMax: 20 * 1024 ** 3,
+  /** Of one build: its time, and what is kept of its log; and of how many builds a host keeps the log. */
+  buildMsMax: 1_800_000,
+  buildLogBytesMax: 16 * 1024 * 1024,
+  buildsKeptMax: 100,
+  /** How often a source is looked at for a new revision. */
+  buildLookMs: 30_000,
+  /** Of a step's name and of why a build has failed, as they are told. */
+  buildTextLengthMax: 2_000,
   eventsKeptMax: 2_000,
   /** Decisions kept in memory: of all components together, of one, of one that changed nothing; stored, of one. */
   decisionsKeptMax: 50_000,

@@ -158,6 +158,24 @@ export interface WarmProcesses {
   memoryBytes: number;
 }
 
+/** One build that a host has made or makes. */
+export interface BuildStatus {
+  /** Of what is built from which revision; names its log on that host. */
+  id: string;
+  app: string;
+  component: string;
+  /** A commit, or the digest of a folder's content; empty when it could not be found out. */
+  revision: string;
+  state: 'building' | 'built' | 'failed';
+  /** What is done, or was done last, such as `3/5 RUN npm ci`. */
+  step: string;
+  /** Why it has failed; empty otherwise. */
+  why: string;
+  startedMs: number;
+  /** Absent while it builds. */
+  endedMs?: number;
+}
+
 export interface Hello {
   type: 'hello';
   version: number;
@@ -177,6 +195,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   ports?: ListeningPort[];
   /** Absent: none. */
   warm?: WarmProcesses[];
+  /** The last of each component that is built here. Absent: none. */
+  builds?: BuildStatus[];
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

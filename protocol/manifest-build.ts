@@ -14,11 +14,16 @@ interface UserBudget {
   cpu: number | string;
 }
 type UserRange<T> = T | { min?: T; max?: T };
+interface UserBuild {
+  from: string;
+  ref?: string;
+  path?: string;
+}
 export interface UserComponent {
   rootfs?: string;
   directory?: string;
   image?: string;
-  build?: string;
+  build?: string | UserBuild;
   command?: string[];
   env?: Record<string, string | number | boolean>;
   count?: UserRange<number>;
@@ -80,6 +85,7 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
     checkComponents(given.place?.apart, `${at}/place/apart`, names, report);
     checkNearAndApart(given, at, report);
     checkPorts(given, name, at, hostPorts, report);
+    checkRef(given, at, report);
     checkHasSomethingBehind(given, at, report);
   }
   const manifest: Manifest = { app: user.app, components: Object.fromEntries(components) };
@@ -174,7 +180,11 @@ function checkWithin(value: number, bound: Bound, pointer: string, found: unknow
 
 function buildSource(given: UserComponent): Source {
   if (given.image !== undefined) return { kind: 'image', image: given.image };
-  if (given.build !== undefined) return { kind: 'build', build: given.build };
+  if (typeof given.build === 'string') return { kind: 'build', build: given.build };
+  if (given.build !== undefined) {
+    const { from, ...which } = given.build;
+    return { kind: 'build', build: from, ...which };
+  }
   const source: Source = { kind: 'rootfs', rootfs: given.rootfs ?? 'host' };
   if (given.directory !== undefined) source.directory = given.directory;
   return source;
@@ -206,11 +216,21 @@ function buildObjective(
 }
 
 /** What the schema knows already and this version of Shoal does not do yet. */
-function checkHasSomethingBehind({ build, state }: UserComponent, at: string, report: Report): void {
-  if (build !== undefined) report(`${at}/build`, 'this version builds no images: give `image` or `rootfs` instead');
+function checkHasSomethingBehind({ state }: UserComponent, at: string, report: Report): void {
   if (state === 'replicated' || state === 'cache') {
     report(`${at}/state`, `this version has no state ${describe(state)}: give \`none\` or \`partitioned\``);
   }
+}
+
+/** A folder has no branches. */
+function checkRef({ build }: UserComponent, at: string, report: Report): void {
+  if (typeof build !== 'object' || build.ref === undefined || isRemote(build.from)) return;
+  report(`${at}/build/ref`, `expected no ref for the folder ${describe(build.from)}; give the address of a repository`);
+}
+
+/** Whether it is the address of a repository and no folder: https://…, or user@host:path as ssh has it. */
+export function isRemote(build: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(build) || /^[^/\s]+@[^/\s]+:/.test(build);
 }
 
 function checkPartitioned(given: UserComponent, count: Range, at: string, report: Report): void {

@@ -1,4 +1,4 @@
-import type { Manifest, Objective } from './manifest.js';
+import type { Manifest, Objective, Source } from './manifest.js';
 import type { UserComponent, UserManifest } from './manifest-build.js';
 
 /**
@@ -7,9 +7,8 @@ import type { UserComponent, UserManifest } from './manifest-build.js';
  */
 export function toUserForm(manifest: Manifest): UserManifest {
   const components = Object.entries(manifest.components).map(([name, component]): [string, UserComponent] => {
-    const { kind: _, ...source } = component.source;
     const user: UserComponent = {
-      ...source,
+      ...sourceForm(component.source),
       env: component.env,
       count: component.count,
       size: component.size,
@@ -31,6 +30,16 @@ export function toUserForm(manifest: Manifest): UserManifest {
   const user: UserManifest = { app: manifest.app, components: Object.fromEntries(components) };
   if (manifest.budget !== undefined) user.budget = manifest.budget;
   return user;
+}
+
+function sourceForm(source: Source): Pick<UserComponent, 'rootfs' | 'directory' | 'image' | 'build'> {
+  if (source.kind === 'build') {
+    const { build: from, ref, path } = source;
+    if (ref === undefined && path === undefined) return { build: from };
+    return { build: { from, ...(ref === undefined ? {} : { ref }), ...(path === undefined ? {} : { path }) } };
+  }
+  const { kind: _, ...form } = source;
+  return form;
 }
 
 function objectiveForm(objective: Objective): NonNullable<UserComponent['objective']> {

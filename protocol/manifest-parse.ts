@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Ajv } from 'ajv';
 import type { Component, Manifest } from './manifest.js';
 import type { UserManifest } from './manifest-build.js';
-import { buildManifest } from './manifest-build.js';
+import { buildManifest, isRemote } from './manifest-build.js';
 import { explain } from './manifest-explain.js';
 import { MANIFEST_SCHEMA } from './manifest-schema.js';
 import type { Fault, Tree } from './manifest-yaml.js';
@@ -100,8 +100,7 @@ export function resolveDirectories(manifest: Manifest, baseDir: string): Manifes
 function resolveSource(source: Component['source'], baseDir: string): Component['source'] {
   if (source.kind === 'image') return source;
   if (source.kind === 'build') {
-    const remote = /^[a-z][a-z0-9+.-]*:\/\//i.test(source.build) || /^[^/\s]+@[^/\s]+:/.test(source.build);
-    return remote ? source : { ...source, build: resolve(baseDir, source.build) };
+    return isRemote(source.build) ? source : { ...source, build: resolve(baseDir, source.build) };
   }
   const resolved = { ...source };
   if (resolved.rootfs !== 'host') resolved.rootfs = resolve(baseDir, resolved.rootfs);

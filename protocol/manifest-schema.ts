@@ -114,7 +114,27 @@ const component = {
     rootfs: text('"host" or the path of a root file system'),
     directory: text('the path of the folder to mount at /app'),
     image: text('the reference of an OCI image'),
-    build: text('a folder or the address of a git repository to build'),
+    build: {
+      ...text('a folder or the address of a git repository to build'),
+      type: ['string', 'object'],
+      description: 'a folder or the address of a git repository to build, or a map of from, ref and path',
+      additionalProperties: false,
+      required: ['from'],
+      properties: {
+        from: text('a folder or the address of a git repository'),
+        ref: {
+          ...text('a branch, tag or commit'),
+          maxLength: 255,
+          pattern: '^[A-Za-z0-9][A-Za-z0-9._/+@-]*$',
+          description: 'a branch, tag or commit of letters, digits and . _ / + @ -',
+        },
+        path: {
+          ...text('a folder inside'),
+          pattern: '^(?!/)(?!(.*/)?\\.\\.(/|$))[^\\u0000]*$',
+          description: 'the path of a folder inside, without ".."',
+        },
+      },
+    },
     command: {
       type: 'array',
       minItems: 1,

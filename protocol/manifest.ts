@@ -66,7 +66,22 @@ export type Source =
       directory?: string;
     }
   | { kind: 'image'; image: string }
-  | { kind: 'build'; build: string };
+  | BuildSource;
+
+/** Code that is built into an image. */
+export interface BuildSource {
+  kind: 'build';
+  /** A folder of the host, or the address of a git repository. */
+  build: string;
+  /** Branch, tag or commit of the repository; absent: its default branch. */
+  ref?: string;
+  /** Folder in it that is built; absent: the whole. */
+  path?: string;
+  /** What is to run: a commit, or the digest of a folder's content. Set by the coordinator, never by a manifest. */
+  revision?: string;
+  /** Counts how often somebody asked to look for a new revision; set by the coordinator. */
+  looks?: number;
+}
 
 export type Objective =
   | { kind: 'utilisation' /** Share of allotted CPU, 0 … 1. */; target: number }

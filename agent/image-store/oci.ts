@@ -1,4 +1,5 @@
 import { ShoalError } from '../../protocol/errors.js';
+import { HOST_BASE_LABEL } from '../builds/recipe.js';
 
 /** `sha256:` and 64 lower-case hex digits; of other algorithms no registry in use makes digests. */
 export type Digest = string;
@@ -21,6 +22,8 @@ export interface ImageConfig {
   workingFolder: string;
   /** Digest of each layer's archive without compression, the lowest first. */
   layers: Digest[];
+  /** By its label: the host's own system folders belong below it. */
+  onHost: boolean;
 }
 
 export function isDigest(value: unknown): value is Digest {
@@ -67,7 +70,7 @@ function compressionOf(mediaType: unknown): Compression {
 
 export function parseConfig(text: string): ImageConfig {
   const { config, rootfs } = asMap(parse(text, 'configuration'));
-  const { Entrypoint, Cmd, Env, WorkingDir } = asMap(config);
+  const { Entrypoint, Cmd, Env, WorkingDir, Labels } = asMap(config);
   const layers = asMap(rootfs).diff_ids ?? [];
   if (!Array.isArray(layers) || !layers.every(isDigest)) throw wrong('the configuration has no digests of layers');
   const env = words(Env, 'Env').map((each): [string, string] => {
@@ -76,7 +79,8 @@ export function parseConfig(text: string): ImageConfig {
   });
   const folder = typeof WorkingDir === 'string' && WorkingDir.startsWith('/') ? WorkingDir : '/';
   const command = [...words(Entrypoint, 'Entrypoint'), ...words(Cmd, 'Cmd')];
-  return { command, env: Object.fromEntries(env), workingFolder: folder, layers };
+  const onHost = asMap(Labels)[HOST_BASE_LABEL] === 'host';
+  return { command, env: Object.fromEntries(env), workingFolder: folder, layers, onHost };
 }
 
 function words(value: unknown, name: string): string[] {

@@ -14,7 +14,11 @@ import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
 /** A failed image is not tried again sooner. */
 const RETRY_MS = 5_000;
 const FETCHES_MAX = 3;
+const BUILD_PREFIX = 'build:';
 const UNPACK_MS_MAX = 600_000;
+
+/** Has `fetch` take the image from where it can be had, and answers what it is. */
+export type Bring = (fetch: (from: string) => Promise<Digest>) => Promise<Digest>;
 
 /** What instances of an image have in common. */
 export interface Image {
@@ -23,6 +27,8 @@ export interface Image {
   command: string[];
   env: Record<string, string>;
   workingFolder: string;
+  /** Its root has the host's system folders mounted on it. */
+  onHost: boolean;
 }
 
 export interface StoreOptions {
@@ -31,6 +37,8 @@ export interface StoreOptions {
   mounts: string;
   /** Folders that every root needs and no image brings, such as the one that the control socket is bound to. */
   mountPoints: () => Promise<string>;
+  /** The same for images to which the host's own system folders belong. */
+  hostSkeleton: () => Promise<string>;
   bytesMax: number;
   clock: () => number;
   log: Logger;
@@ -86,31 +94,36 @@ export class ImageStore {
       .catch((error: unknown) => this.#options.log.error({ err: error }, 'cannot remove images that are not used'));
   }
 
-  /** The image for its holder, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. */
-  get(reference: string, holder: string): Promise<Image> {
+  /**
+   * The image for its holder, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. With `bring`, which is asked
+   * when the store lacks it, the reference is only a name.
+   */
+  get(reference: string, holder: string, bring: Bring = (fetch) => fetch(reference)): Promise<Image> {
     this.hold(reference, holder);
     const known = this.#images.get(reference);
     if (known !== undefined) return known;
     const failed = this.#failed.get(reference);
     if (failed !== undefined && this.#options.clock() - failed.atMs < RETRY_MS) return Promise.reject(failed.error);
-    const loading = this.#load(reference);
+    const loading = this.#load(reference, bring);
     this.#images.set(reference, loading);
     return loading;
   }
 
-  async #load(reference: string): Promise<Image> {
+  async #load(reference: string, bring: Bring): Promise<Image> {
     this.#loading.add(reference);
     try {
       await this.#collecting;
-      const parts = await this.#find(reference);
+      const parts = await this.#find(reference, bring);
       const rootfs = await this.#mount(parts);
-      const { command, env, workingFolder } = parts.config;
+      const { command, env, workingFolder, onHost } = parts.config;
       this.#failed.delete(reference);
-      return { rootfs, command, env, workingFolder };
+      return { rootfs, command, env, workingFolder, onHost };
     } catch (error) {
       this.#images.delete(reference);
       if (!(error instanceof ShoalError)) throw error;
-      const told = new ShoalError(error.code, `image ${reference}: ${error.message}`, { cause: error });
+      // Builds say by themselves what they are about.
+      const what = isBuild(reference) ? '' : `image ${reference}: `;
+      const told = new ShoalError(error.code, `${what}${error.message}`, { cause: error });
       this.#failed.set(reference, { error: told, atMs: this.#options.clock() });
       throw told;
     } finally {
@@ -120,13 +133,13 @@ export class ImageStore {
   }
 
   /** By what is in the store, else from where the reference says. */
-  async #find(reference: string): Promise<Parts> {
+  async #find(reference: string, bring: Bring): Promise<Parts> {
     const record = await this.#disk.readImage(reference);
     const known = record === null ? null : await this.#assemble(record.manifest);
     if (known !== null) return known;
     // What was there and is damaged is found, and removed, only as it is read: manifest, then configuration, then layers.
     for (let fetches = 0; fetches < FETCHES_MAX; fetches += 1) {
-      const manifest = await fetchImage(this.#disk, reference);
+      const manifest = await bring((from) => fetchImage(this.#disk, from));
       const parts = await this.#assemble(manifest);
       if (parts === null) continue;
       // Last of all: what has a record is whole.
@@ -196,15 +209,15 @@ export class ImageStore {
     if (config.layers.length === 0) return this.#options.mountPoints();
     const known = this.#mounts.get(digest);
     if (known !== undefined) return known;
-    const mounting = this.#mountAlone(digest, config.layers);
+    const mounting = this.#mountAlone(digest, config);
     this.#mounts.set(digest, mounting);
     // A failed mount is tried again the next time; this caller gets the error from `mounting` itself.
     mounting.catch(() => this.#mounts.delete(digest));
     return mounting;
   }
 
-  async #mountAlone(digest: Digest, layers: readonly Digest[]): Promise<string> {
-    const mountPoints = await this.#options.mountPoints();
+  async #mountAlone(digest: Digest, { layers, onHost }: ImageConfig): Promise<string> {
+    const mountPoints = await (onHost ? this.#options.hostSkeleton() : this.#options.mountPoints());
     const target = join(this.#options.mounts, `image-${hexOf(digest).slice(0, 16)}`);
     const topFirst = layers.map((layer) => this.#disk.layerRoot(layer)).reverse();
     await mountReadOnly([...topFirst, mountPoints], target);
@@ -279,6 +292,15 @@ export class ImageStore {
     }
     return found;
   }
+}
+
+/** The name of what was built here. No transport of skopeo is called so. */
+export function buildReference(id: string): string {
+  return `${BUILD_PREFIX}${id}`;
+}
+
+function isBuild(reference: string): boolean {
+  return reference.startsWith(BUILD_PREFIX);
 }
 
 function exitCodeOf(error: unknown): unknown {

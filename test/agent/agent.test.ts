@@ -21,13 +21,17 @@ t.test('a stored desired state that is damaged is as none, and the next one from
     await writeFile(paths.desired, damaged);
     const clock = () => 0;
     const log = pino({ level: 'silent' });
-    const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), {
-      folder: paths.rootfs,
-      bytesMax: 1,
-      clock,
+    const images = { folder: paths.rootfs, bytesMax: 1, clock, log, native };
+    const builder = {
+      folder: join(paths.rootfs, 'builds'),
+      logOf: (id: string) => paths.buildLog(id),
+      cgroup: paths.buildCgroup,
+      size: { cpu: 1, memory: 1 },
+      base: null,
+      cacheBytesMax: 1,
       log,
-      native,
-    });
+    };
+    const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), images, builder);
     const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
     const parts = { shim: '/no/shim', crun: '/no/crun', lease };
     const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, ...parts };

@@ -10,6 +10,7 @@ import { readSamples } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
 import {
   type AgentEvent,
+  type BuildStatus,
   type Desired,
   type DesiredInstance,
   type InstanceStatus,
@@ -32,6 +33,7 @@ export class AgentRig {
   statuses: InstanceStatus[] = [];
   ports: ListeningPort[] = [];
   warm: WarmProcesses[] = [];
+  builds: BuildStatus[] = [];
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
   /** To requests for profiles. */
@@ -189,6 +191,7 @@ export class AgentRig {
       this.statuses = (this.#observed.hosts.get(this.#hostName)?.rows ?? []).map(statusOf);
       this.ports = message.ports ?? [];
       this.warm = message.warm ?? [];
+      this.builds = message.builds ?? [];
       this.events.push(...message.events);
     }
     this.#changed();

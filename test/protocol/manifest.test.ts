@@ -152,6 +152,7 @@ t.test('relative paths are resolved, addresses and absolute paths are not', asyn
   t.strictSame(built('.'), { kind: 'build', build: '/srv/app' });
   t.strictSame(built('https://example.org/a.git'), { kind: 'build', build: 'https://example.org/a.git' });
   t.strictSame(built('git@example.org:a/b'), { kind: 'build', build: 'git@example.org:a/b' });
+  t.strictSame(source('build: {from: ../a, path: b/c}'), { kind: 'build', build: '/srv/a', path: 'b/c' });
   t.strictSame(source('image: ./x'), { kind: 'image', image: './x' });
 });
 

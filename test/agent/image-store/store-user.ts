@@ -13,13 +13,15 @@ import { native } from '../../../native/index.js';
 const [folder = '', bytes = '', ...references] = process.argv.slice(2);
 const mounts = join(folder, 'mounts');
 mkdirSync(mounts, { recursive: true });
+const points = async () => {
+  mkdirSync(join(folder, 'points/proc'), { recursive: true });
+  return join(folder, 'points');
+};
 const store = new ImageStore({
   folder: join(folder, 'store'),
   mounts,
-  mountPoints: async () => {
-    mkdirSync(join(folder, 'points/proc'), { recursive: true });
-    return join(folder, 'points');
-  },
+  mountPoints: points,
+  hostSkeleton: points,
   bytesMax: Number(bytes),
   clock: () => Date.now(),
   log: pino({ level: 'error' }, pino.destination(2)),

@@ -1,0 +1,188 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { ShoalError, toShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import type { Size } from '../../protocol/link.js';
+import type { BuildSource } from '../../protocol/manifest.js';
+import { Cgroup } from '../cgroup.js';
+import type { Bring } from '../image-store/store.js';
+import { runTool } from '../run-tool.js';
+import { runBuildah } from './buildah.js';
+import { checkOut } from './checkout.js';
+import { type Base, HOST_BASE_CONTEXT, type Project, recipeFor, TEXTS_READ } from './recipe.js';
+
+/** What a made root consists of: folders of the host over a skeleton that they are mounted on. */
+export interface HostBase {
+  skeleton: string;
+  binds: { source: string; target: string }[];
+}
+
+export interface BuilderOptions {
+  /** Its own folder; what it makes half-way and what it remembers of steps lies there. */
+  folder: string;
+  /** Where the log of the build with this id is written. */
+  logOf(id: string): string;
+  /** Cgroup in which steps run, and what they may use together. */
+  cgroup: string;
+  size: Size;
+  /** An image that recipes start from; null: the host's own root. */
+  base: string | null;
+  hostBase(): Promise<HostBase>;
+  /** What is remembered of steps is forgotten beyond it. */
+  cacheBytesMax: number;
+  log: Logger;
+}
+
+const DU_MS_MAX = 60_000;
+const TEXT_BYTES_MAX = 1024 * 1024;
+
+/** Builds one image after the other, each from a source at a revision, in a cgroup with limits. */
+export class Builder {
+  readonly #options: BuilderOptions;
+  readonly #ended = new AbortController();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: BuilderOptions) {
+    this.#options = options;
+  }
+
+  get #work(): string {
+    return join(this.#options.folder, 'work');
+  }
+  get #cache(): string {
+    return join(this.#options.folder, 'cache');
+  }
+  /** There while a build runs. Found at the start, it says that the cache may be damaged. */
+  get #busy(): string {
+    return join(this.#options.folder, 'busy');
+  }
+
+  /** Removes what an earlier agent was in the middle of. */
+  async open(): Promise<void> {
+    await rm(this.#work, { recursive: true, force: true });
+    await mkdir(this.#work, { recursive: true, mode: 0o700 });
+    if (await exists(this.#busy)) await this.#forgetSteps();
+    await rm(this.#busy, { force: true });
+  }
+
+  close(): void {
+    this.#ended.abort();
+  }
+
+  /** Names what is built: the same for the same source, revision and base on every host. */
+  idOf({ build, path = '', revision = '' }: BuildSource): string {
+    const named = JSON.stringify([build, path, revision, this.#options.base]);
+    return createHash('sha256').update(named).digest('hex').slice(0, 16);
+  }
+
+  /** Builds the source, at a revision that is given, and hands the image on to the store. */
+  bring(source: BuildSource, onStep: (step: string) => void): Bring {
+    return (fetch) => {
+      const building = this.#last.then(() => this.#build(source, onStep, fetch));
+      this.#last = building.catch(() => undefined);
+      return building;
+    };
+  }
+
+  async #build(source: BuildSource, onStep: (step: string) => void, fetch: Parameters<Bring>[0]): ReturnType<Bring> {
+    const { cgroup: cgroupPath, size, logOf } = this.#options;
+    const { revision } = source;
+    if (revision === undefined) throw new ShoalError('SHOAL_E_INTERNAL', 'a build without a revision');
+    const work = join(this.#work, randomUUID());
+    const log = logOf(this.idOf(source));
+    const cgroup = new Cgroup(cgroupPath);
+    try {
+      for (const each of ['source', 'tmp', 'layout']) await mkdir(join(work, each), { recursive: true, mode: 0o755 });
+      await chmod(join(work, 'tmp'), 0o1777);
+      await mkdir(this.#cache, { recursive: true, mode: 0o700 });
+      await makeLog(log);
+      onStep('fetch');
+      const context = await checkOut(source, revision, join(work, 'source'));
+      onStep('detect');
+      const base: Base =
+        this.#options.base === null ? { kind: 'host' } : { kind: 'image', reference: this.#options.base };
+      const recipe = recipeFor(await projectIn(context), base);
+      const file = recipe.file === undefined ? join(work, 'Containerfile') : join(context, recipe.file);
+      if (recipe.text !== undefined) await writeFile(file, recipe.text);
+      const onHost = recipe.text !== undefined && base.kind === 'host';
+      const host = onHost ? await this.#options.hostBase() : { skeleton: '', binds: [] };
+      await cgroup.create();
+      await cgroup.limit(size);
+      await writeFile(this.#busy, '');
+      await runBuildah(
+        {
+          context,
+          file,
+          cache: this.#cache,
+          binds: host.binds,
+          contexts: onHost ? { [HOST_BASE_CONTEXT]: host.skeleton } : {},
+          scratch: join(work, 'tmp'),
+          layout: join(work, 'layout'),
+          log,
+          cgroupProcs: join(cgroupPath, 'cgroup.procs'),
+          onStep,
+        },
+        this.#ended.signal,
+      );
+      onStep('store');
+      return await fetch(`oci:${join(work, 'layout')}:image`);
+    } catch (error) {
+      // Also in the log, whose reader looks for the end of it there.
+      await writeFile(log, `${new Date().toISOString()} stderr failed: ${toShoalError(error).message}\n`, {
+        flag: 'a',
+      });
+      throw error;
+    } finally {
+      await cgroup.remove();
+      await rm(work, { recursive: true, force: true });
+      await this.#boundSteps();
+      await rm(this.#busy, { force: true });
+    }
+  }
+
+  async #boundSteps(): Promise<void> {
+    const [bytes = ''] = (await runTool('du', ['-sb', this.#cache], DU_MS_MAX, 'SHOAL_E_HOST')).split('\t');
+    if (Number(bytes) > this.#options.cacheBytesMax) await this.#forgetSteps();
+  }
+
+  async #forgetSteps(): Promise<void> {
+    this.#options.log.info({ folder: this.#cache }, 'what is remembered of the steps of builds is removed');
+    await rm(this.#cache, { recursive: true, force: true });
+  }
+}
+
+async function makeLog(path: string): Promise<void> {
+  const folder = join(path, '..');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writeFile(path, '', { mode: 0o600 });
+  const all = join(folder, '..');
+  const names = await readdir(all);
+  if (names.length <= LIMITS.buildsKeptMax) return;
+  const ages = await Promise.all(names.map(async (name) => ({ name, ms: (await stat(join(all, name))).mtimeMs })));
+  ages.sort((a, b) => a.ms - b.ms);
+  for (const { name } of ages.slice(0, names.length - LIMITS.buildsKeptMax)) {
+    await rm(join(all, name), { recursive: true, force: true });
+  }
+}
+
+async function projectIn(folder: string): Promise<Project> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  // A link is no file of the project: it might lead out of it.
+  const names = new Set(entries.filter((entry) => entry.isFile()).map(({ name }) => name));
+  const texts: Record<string, string> = {};
+  for (const name of TEXTS_READ.filter((each) => names.has(each))) {
+    const content = await readFile(join(folder, name));
+    if (content.length > TEXT_BYTES_MAX) throw new ShoalError('SHOAL_E_START', `step detect: ${name} is too long`);
+    texts[name] = content.toString('utf8');
+  }
+  return { names, texts };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,154 @@
+import type { Logger } from 'pino';
+import { toShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import type { BuildStatus, Desired } from '../../protocol/link.js';
+import type { BuildSource } from '../../protocol/manifest.js';
+import { resolveRevision } from './checkout.js';
+
+export interface BuildsTools {
+  /** Builds what is not in the store yet and puts it there. */
+  prepare(source: BuildSource, onStep: (step: string) => void): Promise<void>;
+  idOf(source: BuildSource): string;
+  clock: () => number;
+  log: Logger;
+  /** The statuses have changed. */
+  changed(): void;
+  event(app: string, component: string, kind: string, message: string): void;
+}
+
+interface Watched {
+  app: string;
+  component: string;
+  source: BuildSource;
+  lookedMs: number;
+  busy: boolean;
+  /** Revisions that were looked for or built, the last one last. */
+  builds: BuildStatus[];
+}
+
+const NEVER = Number.NEGATIVE_INFINITY;
+/** Builds of one component that are told of. */
+const TOLD_MAX = 10;
+
+/**
+ * Looks for new revisions of the sources of this host's components and builds them, before any instance is made of them:
+ * a revision that cannot be built disturbs nothing that runs. The coordinator decides what becomes of one that was built.
+ */
+export class Builds {
+  readonly #tools: BuildsTools;
+  readonly #watched = new Map<string, Watched>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(tools: BuildsTools) {
+    this.#tools = tools;
+  }
+
+  open(): void {
+    this.#timer = setInterval(() => this.#look(), LIMITS.heartbeatMs);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  statuses(): BuildStatus[] {
+    return [...this.#watched.values()].flatMap(({ builds }) => builds);
+  }
+
+  /** Watches the sources of these apps and no others. */
+  sync({ apps }: Pick<Desired, 'apps'>): void {
+    const wanted = new Set<string>();
+    for (const [app, components] of Object.entries(apps)) {
+      for (const [component, { source }] of Object.entries(components)) {
+        if (source.kind !== 'build') continue;
+        const key = `${app}/${component}`;
+        wanted.add(key);
+        const known = this.#watched.get(key);
+        if (known !== undefined && isSame(known.source, source)) this.#again(known, source);
+        else this.#watched.set(key, { app, component, source, lookedMs: NEVER, busy: false, builds: [] });
+      }
+    }
+    for (const key of [...this.#watched.keys()]) if (!wanted.has(key)) this.#watched.delete(key);
+    this.#look();
+  }
+
+  /** When somebody has asked to look, what failed before is tried again. */
+  #again(known: Watched, source: BuildSource): void {
+    const asked = known.source.looks !== source.looks;
+    known.source = source;
+    if (!asked) return;
+    known.builds = known.builds.filter(({ state }) => state !== 'failed');
+    known.lookedMs = NEVER;
+  }
+
+  #look(): void {
+    const now = this.#tools.clock();
+    for (const watched of this.#watched.values()) {
+      if (watched.busy || now - watched.lookedMs < LIMITS.buildLookMs) continue;
+      watched.busy = true;
+      watched.lookedMs = now;
+      this.#buildLatest(watched)
+        .catch((error: unknown) => this.#tools.log.error({ err: error }, 'a build could not be told of'))
+        .finally(() => {
+          watched.busy = false;
+        });
+    }
+  }
+
+  async #buildLatest(watched: Watched): Promise<void> {
+    const { source } = watched;
+    let revision: string;
+    try {
+      revision = await resolveRevision(source);
+    } catch (error) {
+      const why = textOf(toShoalError(error).message);
+      if (watched.builds.at(-1)?.why === why) return;
+      this.#begin(watched, source, '');
+      this.#end(watched, { state: 'failed', why });
+      return;
+    }
+    if (watched.builds.some((each) => each.revision === revision && each.state !== 'building')) return;
+    const exactly = { ...source, revision };
+    this.#begin(watched, exactly, revision);
+    try {
+      await this.#tools.prepare(exactly, (step) => this.#change(watched, { step: textOf(step) }));
+      this.#end(watched, { state: 'built' });
+    } catch (error) {
+      this.#end(watched, { state: 'failed', why: textOf(toShoalError(error).message) });
+    }
+  }
+
+  #begin(watched: Watched, source: BuildSource, revision: string): void {
+    const { app, component } = watched;
+    const id = this.#tools.idOf(source);
+    const startedMs = this.#tools.clock();
+    watched.builds.push({ id, app, component, revision, state: 'building', step: 'fetch', why: '', startedMs });
+    watched.builds.splice(0, watched.builds.length - TOLD_MAX);
+    this.#tools.changed();
+  }
+
+  #end(watched: Watched, change: Pick<BuildStatus, 'state'> & Partial<BuildStatus>): void {
+    this.#change(watched, { ...change, endedMs: this.#tools.clock() });
+    const { app, component } = watched;
+    const ended = watched.builds.at(-1) as BuildStatus;
+    const seconds = ((ended.endedMs as number) - ended.startedMs) / 1000;
+    const name = ended.revision.slice(0, 12);
+    if (ended.state === 'built')
+      this.#tools.event(app, component, 'built', `revision ${name} in ${seconds.toFixed(1)} s`);
+    else this.#tools.event(app, component, 'build-failed', `revision ${name || 'unknown'}: ${ended.why}`);
+  }
+
+  #change(watched: Watched, change: Partial<BuildStatus>): void {
+    const last = watched.builds.length - 1;
+    watched.builds[last] = { ...(watched.builds[last] as BuildStatus), ...change };
+    this.#tools.changed();
+  }
+}
+
+function isSame(a: BuildSource, b: BuildSource): boolean {
+  return a.build === b.build && a.ref === b.ref && a.path === b.path;
+}
+
+function textOf(text: string): string {
+  return text.slice(0, LIMITS.buildTextLengthMax);
+}

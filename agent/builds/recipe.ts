@@ -1,0 +1,197 @@
+import { ShoalError } from '../../protocol/errors.js';
+
+/** What is known of a project: the names in its top folder, and the text of those that recipes look into. */
+export interface Project {
+  names: ReadonlySet<string>;
+  /** Of package.json and Cargo.toml, where they are there. */
+  texts: Readonly<Record<string, string>>;
+}
+
+export type Language = 'containerfile' | 'node' | 'python' | 'go' | 'rust' | 'static';
+
+export interface Recipe {
+  language: Language;
+  /** Name of the project's own Containerfile; absent: `text` is one that was made. */
+  file?: string;
+  text?: string;
+}
+
+/** Where recipes find the root that is below the project: the base that the operator has named, or the host's own. */
+export type Base = { kind: 'host' } | { kind: 'image'; reference: string };
+
+/** The build context that holds the skeleton of the host's root. */
+export const HOST_BASE_CONTEXT = 'shoal-host';
+
+/** The label by which an image says that the host's system folders belong below it. */
+export const HOST_BASE_LABEL = 'shoal.base';
+
+export const CONTAINERFILES = ['Containerfile', 'Dockerfile'];
+export const TEXTS_READ = ['package.json', 'Cargo.toml'];
+const NODE_LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
+const NODE_MAINS = ['server.js', 'server.mjs', 'main.js', 'main.mjs', 'index.js', 'index.mjs', 'app.js', 'app.mjs'];
+const PYTHON_MAINS = ['main.py', 'app.py', 'server.py', '__main__.py'];
+/** A start command that needs no shell: node or another word, and plain words after it. */
+const PLAIN_COMMAND = /^[A-Za-z0-9_./@=:-]+( [A-Za-z0-9_./@=:-]+)*$/;
+
+/**
+ * How the project is built. Its own Containerfile goes before everything; then the file that each language's tools ask
+ * for decides. What a lock file fixes is installed before the sources come, so that it is made again only with it.
+ */
+export function recipeFor(project: Project, base: Base): Recipe {
+  const file = CONTAINERFILES.find((name) => project.names.has(name));
+  if (file !== undefined) return { language: 'containerfile', file };
+  if (project.names.has('package.json')) return { language: 'node', text: node(project, base) };
+  if (project.names.has('go.mod')) return { language: 'go', text: go(project, base) };
+  if (project.names.has('Cargo.toml')) return { language: 'rust', text: rust(project, base) };
+  if (project.names.has('requirements.txt') || project.names.has('pyproject.toml')) {
+    return { language: 'python', text: python(project, base) };
+  }
+  if (project.names.has('index.html')) return { language: 'static', text: files(base) };
+  const looked = 'Containerfile, Dockerfile, package.json, go.mod, Cargo.toml, requirements.txt, pyproject.toml';
+  throw new ShoalError('SHOAL_E_START', `step detect: there is none of ${looked} and index.html; add a Containerfile`);
+}
+
+/** The first lines of each stage. */
+function stage(base: Base, name?: string): string[] {
+  const as = name === undefined ? '' : ` AS ${name}`;
+  if (base.kind === 'image') return [`FROM ${base.reference}${as}`, 'ENV HOME=/tmp', 'WORKDIR /app'];
+  return [
+    `FROM scratch${as}`,
+    `COPY --from=${HOST_BASE_CONTEXT} / /`,
+    `LABEL ${HOST_BASE_LABEL}=host`,
+    'ENV HOME=/tmp PATH=/opt/shoal/bin:/usr/local/bin:/usr/bin:/bin',
+    'WORKDIR /app',
+  ];
+}
+
+function command(words: readonly string[]): string {
+  return `CMD ${JSON.stringify(words)}`;
+}
+
+function lines(...parts: (string | readonly string[] | null)[]): string {
+  return `${parts.flatMap((part) => part ?? []).join('\n')}\n`;
+}
+
+function node(project: Project, base: Base): string {
+  const {
+    scripts = {},
+    dependencies = {},
+    devDependencies = {},
+    main,
+  } = readPackage(project.texts['package.json'] ?? '');
+  const lock = NODE_LOCKS.find((name) => project.names.has(name));
+  const builds = scripts.build !== undefined;
+  const needs = Object.keys(dependencies).length + (builds ? Object.keys(devDependencies).length : 0) > 0;
+  const omit = builds ? '' : ' --omit=dev';
+  const flags = '--no-audit --no-fund --no-update-notifier --cache /tmp/npm';
+  const install = lock === undefined ? `RUN npm install${omit} ${flags}` : `RUN npm ci${omit} ${flags}`;
+  const start = scripts.start ?? '';
+  const entry = main ?? NODE_MAINS.find((name) => project.names.has(name));
+  if (start === '' && entry === undefined) {
+    throw new ShoalError('SHOAL_E_START', 'step detect: package.json has neither scripts.start nor main; add one');
+  }
+  const words = start === '' ? ['node', entry as string] : plainOrShell(start);
+  return lines(
+    stage(base),
+    needs ? [`COPY package.json ${lock ?? ''} ./`, install] : null,
+    'COPY . .',
+    builds ? 'RUN npm run build' : null,
+    builds && needs ? `RUN npm prune --omit=dev ${flags}` : null,
+    'ENV NODE_ENV=production',
+    command(words),
+  );
+}
+
+function plainOrShell(start: string): string[] {
+  return PLAIN_COMMAND.test(start) ? start.split(' ') : ['/bin/sh', '-c', start];
+}
+
+function python(project: Project, base: Base): string {
+  const target = '--no-cache-dir --no-compile --disable-pip-version-check --target /app/.packages';
+  const entry = PYTHON_MAINS.find((name) => project.names.has(name));
+  if (entry === undefined) {
+    throw new ShoalError('SHOAL_E_START', `step detect: there is none of ${PYTHON_MAINS.join(', ')} to start; add one`);
+  }
+  const listed = project.names.has('requirements.txt');
+  return lines(
+    stage(base),
+    'ENV PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app/.packages',
+    listed ? ['COPY requirements.txt ./', `RUN python3 -m pip install ${target} -r requirements.txt`] : null,
+    'COPY . .',
+    listed ? null : `RUN python3 -m pip install ${target} .`,
+    command(['python3', entry]),
+  );
+}
+
+function go(project: Project, base: Base): string {
+  return lines(
+    stage(base, 'build'),
+    'ENV GOPATH=/go GOCACHE=/tmp/go-build GOTOOLCHAIN=local CGO_ENABLED=0',
+    project.names.has('go.sum') ? ['COPY go.mod go.sum ./', 'RUN go mod download'] : null,
+    'COPY . .',
+    'RUN go build -trimpath -buildvcs=false -o /app/program .',
+    stage(base),
+    'COPY --from=build /app/program /app/program',
+    command(['/app/program']),
+  );
+}
+
+function rust(project: Project, base: Base): string {
+  const name = /^\s*\[package\][^[]*?^\s*name\s*=\s*"([A-Za-z0-9_-]+)"/ms.exec(project.texts['Cargo.toml'] ?? '')?.[1];
+  if (name === undefined) {
+    throw new ShoalError('SHOAL_E_START', 'step detect: Cargo.toml names no [package]; add a Containerfile');
+  }
+  const locked = project.names.has('Cargo.lock');
+  const fetch = ['COPY Cargo.toml Cargo.lock ./', 'RUN mkdir src && touch src/main.rs && cargo fetch --locked'];
+  return lines(
+    stage(base, 'build'),
+    'ENV CARGO_HOME=/cargo',
+    locked ? fetch : null,
+    'COPY . .',
+    // What a program carries of the place and time it was built at would differ from one build to the next.
+    `RUN cargo build --release${locked ? ' --locked' : ''} && cp target/release/${name} /app/program`,
+    stage(base),
+    'COPY --from=build /app/program /app/program',
+    command(['/app/program']),
+  );
+}
+
+function files(base: Base): string {
+  const server = '/node_modules/shoal/dist/sdk/static-server.js';
+  return lines(stage(base), 'COPY . .', command(['node', server, '/app']));
+}
+
+interface Package {
+  scripts?: Record<string, string>;
+  dependencies?: Record<string, unknown>;
+  devDependencies?: Record<string, unknown>;
+  main?: string;
+}
+
+/** The parts of a package.json that decide; what has another shape than npm takes counts as not there. */
+function readPackage(text: string): Package {
+  const value = parseMap(text);
+  const texts = (of: unknown) =>
+    Object.fromEntries(
+      Object.entries(asMap(of)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    );
+  const found: Package = {
+    scripts: texts(value.scripts),
+    dependencies: asMap(value.dependencies),
+    devDependencies: asMap(value.devDependencies),
+  };
+  if (typeof value.main === 'string' && value.main !== '') found.main = value.main;
+  return found;
+}
+
+function parseMap(text: string): Record<string, unknown> {
+  try {
+    return asMap(JSON.parse(text));
+  } catch {
+    throw new ShoalError('SHOAL_E_START', 'step detect: package.json is no JSON');
+  }
+}
+
+function asMap(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,56 @@
+import t from 'tap';
+import { type Base, type Project, recipeFor } from '../../../agent/builds/recipe.js';
+
+const HOST: Base = { kind: 'host' };
+
+function project(names: string[], texts: Record<string, string> = {}): Project {
+  return { names: new Set([...names, ...Object.keys(texts)]), texts };
+}
+
+function textOf(given: Project, base: Base = HOST): string {
+  return recipeFor(given, base).text ?? '';
+}
+
+t.test('a Containerfile goes before what the language would need', async (t) => {
+  const both = project(['Dockerfile', 'Containerfile'], { 'package.json': '{}' });
+  t.strictSame(recipeFor(both, HOST), { language: 'containerfile', file: 'Containerfile' });
+});
+
+t.test('a Node project: what the lock file fixes is installed before the sources come', async (t) => {
+  const manifest = JSON.stringify({
+    dependencies: { a: '1' },
+    scripts: { build: 'tsc', start: 'node dist/main.js --port 1' },
+  });
+  const text = textOf(project(['package-lock.json'], { 'package.json': manifest }));
+  const steps = text.split('\n').map((line) => line.split(' ').slice(0, 3).join(' '));
+  const at = (step: string) => steps.indexOf(step);
+  t.ok(at('RUN npm ci') > 0 && at('RUN npm ci') < at('COPY . .'), text);
+  t.ok(at('COPY . .') < at('RUN npm run') && at('RUN npm run') < at('RUN npm prune'), text);
+  t.match(text, 'CMD ["node","dist/main.js","--port","1"]');
+  const shell = textOf(project([], { 'package.json': '{"scripts":{"start":"A=1 node a.js && true"}}' }));
+  t.match(shell, 'CMD ["/bin/sh","-c","A=1 node a.js && true"]');
+  t.notMatch(shell, /npm/, 'without dependencies nothing is installed');
+  t.match(textOf(project([], { 'package.json': '{"main":"a.js"}' })), 'CMD ["node","a.js"]');
+  t.throws(() => textOf(project([], { 'package.json': '{}' })), /step detect: package.json has neither/);
+  t.throws(() => textOf(project([], { 'package.json': '{' })), /step detect: package.json is no JSON/);
+});
+
+t.test('Python, Go, Rust and static projects', async (t) => {
+  t.match(
+    textOf(project(['requirements.txt', 'app.py'])),
+    /pip install .*-r requirements.txt\nCOPY \. \.\n.*python3","app.py"/s,
+  );
+  t.throws(() => textOf(project(['requirements.txt'])), /step detect: there is none of main.py/);
+  t.match(textOf(project(['go.mod', 'go.sum'])), /RUN go mod download\nCOPY \. \.\nRUN go build -trimpath/);
+  t.match(textOf(project([], { 'Cargo.toml': '[package]\nname = "shop"\n[dependencies]\n' })), 'target/release/shop');
+  t.match(textOf(project(['index.html'])), 'static-server.js","/app"]');
+  t.throws(() => textOf(project(['README.md'])), /add a Containerfile/);
+});
+
+t.test('the base is the host\u2019s own root, or the image that the operator has named', async (t) => {
+  const go = project(['go.mod']);
+  t.match(textOf(go), 'FROM scratch AS build\nCOPY --from=shoal-host / /\nLABEL shoal.base=host');
+  const named = textOf(go, { kind: 'image', reference: 'debian:12' });
+  t.match(named, /^FROM debian:12 AS build$/m);
+  t.notMatch(named, /shoal/);
+});
