@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { addApply } from './commands/apply.js';
+import { addBuild, addBuilds } from './commands/build.js';
 import { addCalendar } from './commands/calendar.js';
 import { addCompletion } from './commands/completion.js';
 import { addDelete } from './commands/delete.js';
@@ -82,6 +83,8 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addMode,
     addCalendar,
     addHost,
+    addBuild,
+    addBuilds,
     addLogs,
     addEvents,
   ];

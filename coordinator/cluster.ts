@@ -7,6 +7,7 @@ import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
 import type { KnownEventRecord } from './known-events.js';
+import type { Release } from './releases.js';
 
 export { componentKey, type InstanceRecord } from './instance-table.js';
 
@@ -48,6 +49,10 @@ export interface AppRecord {
   manifest: Manifest;
   /** Component → app revision at which its running instances last had to be replaced. */
   generations: Readonly<Record<string, number>>;
+  /** Component → the revision of its source that runs, once one was built. Absent: none is built from code. */
+  releases?: Readonly<Record<string, Release>>;
+  /** Component → how often somebody asked for a build. */
+  looks?: Readonly<Record<string, number>>;
 }
 
 /** What the plan wants of a component, before a manual override. */
@@ -78,8 +83,38 @@ export const EMPTY_CLUSTER: ClusterState = {
 };
 
 export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {
-  const components = own(state.apps, app)?.manifest.components;
-  return components === undefined ? undefined : own(components, component);
+  const record = own(state.apps, app);
+  return record === undefined ? undefined : own(described(record), component);
+}
+
+const describedKnown = new WeakMap<AppRecord, Readonly<Record<string, Component>>>();
+
+/** The components of the manifest, those that are built from code with the revision that is to run. */
+export function described(record: AppRecord): Readonly<Record<string, Component>> {
+  const { manifest, releases, looks } = record;
+  if (releases === undefined && looks === undefined) return manifest.components;
+  let components = describedKnown.get(record);
+  if (components === undefined) {
+    const entries = Object.entries(manifest.components).map(([name, component]): [string, Component] => {
+      if (component.source.kind !== 'build') return [name, component];
+      const release = own(releases ?? {}, name);
+      const asked = own(looks ?? {}, name);
+      const source = {
+        ...component.source,
+        ...(release === undefined ? {} : { revision: release.revision }),
+        ...(asked === undefined ? {} : { looks: asked }),
+      };
+      return [name, { ...component, source }];
+    });
+    components = Object.fromEntries(entries);
+    describedKnown.set(record, components);
+  }
+  return components;
+}
+
+/** Whether nothing of the component can run yet: it is built from code, and no revision has been built. */
+export function awaitsBuild({ source }: Component): boolean {
+  return source.kind === 'build' && source.revision === undefined;
 }
 
 /** A component with what it is known by. */
@@ -105,7 +140,7 @@ function entriesOf(record: AppRecord): readonly ComponentEntry[] {
   if (entries === undefined) {
     const { manifest, generations, revision } = record;
     const { app } = manifest;
-    entries = Object.entries(manifest.components).map(([name, component]) => {
+    entries = Object.entries(described(record)).map(([name, component]) => {
       const generation = own(generations, name) ?? revision;
       return { app, name, key: componentKey(app, name), component, generation };
     });
@@ -140,8 +175,29 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
     const override = own(state.overrides, key);
     if (override !== undefined) overrides[key] = Math.min(override, component.count.max);
   }
-  const apps = { ...state.apps, [manifest.app]: { revision, manifest, generations } };
-  return bump({ ...state, apps, ...settings });
+  const record = { revision, manifest, generations, ...keptReleases(before, manifest, generations) };
+  return bump({ ...state, apps: { ...state.apps, [manifest.app]: record }, ...settings });
+}
+
+/** What runs of the sources that stay as they were. What it was to go back to is of an earlier description, and forgotten. */
+function keptReleases(
+  before: AppRecord | undefined,
+  manifest: Manifest,
+  generations: Readonly<Record<string, number>>,
+): Pick<AppRecord, 'releases' | 'looks'> {
+  const { releases = {}, looks = {} } = before ?? {};
+  const isSame = (name: string) =>
+    isDeepStrictEqual(before?.manifest.components[name]?.source, own(manifest.components, name)?.source);
+  const kept = Object.entries(releases).filter(([name]) => isSame(name));
+  const current = kept.map(([name, { previous, ...release }]): [string, Release] => {
+    const same = previous !== undefined && before?.generations[name] === generations[name];
+    return [name, same ? { ...release, previous } : release];
+  });
+  const asked = Object.entries(looks).filter(([name]) => isSame(name));
+  return {
+    ...(current.length === 0 ? {} : { releases: Object.fromEntries(current) }),
+    ...(asked.length === 0 ? {} : { looks: Object.fromEntries(asked) }),
+  };
 }
 
 /** Forgets an app; reconcile then drops its instances. Only its counters stay. */
@@ -283,7 +339,8 @@ export function desiredFor(state: ClusterState, host: string): Desired {
   const shards: Desired['shards'] = {};
   const warm: DesiredWarm[] = [];
   for (const app of appsOn(state, host)) {
-    const components = state.apps[app]?.manifest.components ?? {};
+    const record = own(state.apps, app);
+    const components = record === undefined ? {} : described(record);
     apps[app] = components;
     warm.push(...warmOn(app, components, countByComponent(group.filter((each) => each.app === app))));
     for (const name of Object.keys(components)) {
@@ -318,32 +375,32 @@ export function desiredDiffers(before: ClusterState, after: ClusterState, host: 
   if (!isDeepStrictEqual(appsOn(before, host), apps)) return true;
   return apps.some((app) => {
     const record = own(after.apps, app);
-    if (own(before.apps, app)?.manifest !== record?.manifest) return true;
+    if (own(before.apps, app) !== record) return true;
     const keys = Object.keys(record?.manifest.components ?? {}).map((name) => componentKey(app, name));
     return keys.some((key) => own(before.shards, key) !== own(after.shards, key));
   });
 }
 
 /**
- * The apps with an instance on the host, and those with ports: every host listens on a port, also while nothing of its
- * app runs there. Nobody on the host could call the others, since calls stay within an app.
+ * The apps with an instance on the host, those with ports, since every host listens on a port, also while nothing of its
+ * app runs there, and those of which something is to be built before it can run anywhere. Nobody on the host could call the others, since calls stay within an app.
  */
 function appsOn(state: ClusterState, host: string): string[] {
-  const apps = new Set(appsWithPorts(state.apps));
+  const apps = new Set(appsOfAllHosts(state.apps));
   for (const { app } of state.instances.byHost.get(host) ?? []) if (Object.hasOwn(state.apps, app)) apps.add(app);
   return [...apps].sort();
 }
 
-/** Looked up for each host, but changes only with a manifest. */
-const portsKnown = new WeakMap<ClusterState['apps'], readonly string[]>();
+/** Looked up for each host, but changes only with a manifest or a release. */
+const concernKnown = new WeakMap<ClusterState['apps'], readonly string[]>();
 
-function appsWithPorts(apps: ClusterState['apps']): readonly string[] {
-  let names = portsKnown.get(apps);
+function appsOfAllHosts(apps: ClusterState['apps']): readonly string[] {
+  let names = concernKnown.get(apps);
   if (names === undefined) {
-    const hasPorts = ({ manifest }: AppRecord) =>
-      Object.values(manifest.components).some((each) => each.ports.length > 0);
-    names = Object.keys(apps).filter((app) => hasPorts(apps[app] as AppRecord));
-    portsKnown.set(apps, names);
+    const concernsAll = (record: AppRecord) =>
+      Object.values(described(record)).some((each) => each.ports.length > 0 || awaitsBuild(each));
+    names = Object.keys(apps).filter((app) => concernsAll(apps[app] as AppRecord));
+    concernKnown.set(apps, names);
   }
   return names;
 }

@@ -117,6 +117,21 @@ const port = object({
 
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 
+const build = object(
+  {
+    id: { type: 'string', pattern: '^[0-9a-f]{16}$' },
+    app: name,
+    component: name,
+    revision: { type: 'string', pattern: '^[0-9a-f]{0,64}$' },
+    state: { enum: ['building', 'built', 'failed'] },
+    step: { type: 'string', maxLength: LIMITS.buildTextLengthMax },
+    why: { type: 'string', maxLength: LIMITS.buildTextLengthMax },
+    startedMs: amount,
+    endedMs: amount,
+  },
+  ['endedMs'],
+);
+
 const report = object(
   {
     type: { const: 'report' },
@@ -130,9 +145,10 @@ const report = object(
     events: list(event, EVENTS_MAX),
     ports: list(port, PORTS_MAX),
     warm: list(warm, INSTANCES_MAX),
+    builds: list(build, INSTANCES_MAX),
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -27,6 +27,7 @@ import { plan } from './planner.js';
 import { noteCalledInVain, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { type ReconcileBrain, reconcile, type Step } from './reconcile.js';
 import { Refits } from './refit.js';
+import { judgeReleases, type ReleaseStep, takeBuilt } from './releases.js';
 import { SettledComponents } from './settled.js';
 import { shiftWeights } from './shift-weights.js';
 import type { Candidate, Store, StoreOperation } from './store/store.js';
@@ -191,10 +192,14 @@ export class Coordinator {
   /** One turn of the loop. */
   async tick(): Promise<void> {
     let shifts: Step[] = [];
+    let releases: ReleaseStep[] = [];
     const ended = this.figures.tickSeconds.startTimer();
     await this.change((state) => {
       const nowMs = this.now();
-      const planned = plan(state, this.#observed, this.#memory, nowMs);
+      const built = takeBuilt(state, this.#observed, nowMs);
+      const judged = judgeReleases(built.state, this.#observed, nowMs);
+      releases = [...built.steps, ...judged.steps];
+      const planned = plan(judged.state, this.#observed, this.#memory, nowMs);
       this.decisions.stage(tell(planned, this.#memory));
       const looked = this.#traffic.look(planned, this.#observed, nowMs);
       const shifted = shiftWeights(planned, looked, this.#traffic, nowMs);
@@ -203,6 +208,7 @@ export class Coordinator {
     });
     ended();
     this.#tellStandings();
+    for (const step of releases) this.events.append({ atMs: this.now(), instance: '', ...step });
     for (const shift of shifts) this.events.append({ atMs: this.now(), ...shift });
     this.refits.ask([...this.#memory.keys()]);
     await this.#commitLearned(this.#learned.operations(this.#memory, this.now(), this.#options.log));

@@ -7,7 +7,7 @@ import {
   type SampleCounts,
   type SampleRows,
 } from '../protocol/instance-news.js';
-import type { HostInfo, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
+import type { BuildStatus, HostInfo, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
@@ -38,6 +38,8 @@ export interface HostState {
   ports: readonly ListeningPort[];
   /** Processes that wait to become instances. */
   warm: readonly WarmProcesses[];
+  /** What it has built lately. */
+  builds: readonly BuildStatus[];
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -73,6 +75,8 @@ export interface HeardReport extends InstanceNews {
   ports?: readonly ListeningPort[];
   /** Absent: none. */
   warm?: readonly WarmProcesses[];
+  /** Absent: none. */
+  builds?: readonly BuildStatus[];
 }
 
 /** What a report brought. */
@@ -103,6 +107,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     appliedRevision: null,
     ports: [],
     warm: [],
+    builds: [],
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -193,6 +198,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   host.appliedRevision = report.revision;
   host.ports = report.ports ?? [];
   host.warm = report.warm ?? [];
+  host.builds = report.builds ?? [];
   return heard;
 }
 

@@ -13,6 +13,7 @@ import {
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
 import {
+  awaitsBuild,
   bump,
   type ClusterState,
   type ComponentEntry,
@@ -186,7 +187,8 @@ function drop(instances: readonly InstanceRecord[], fateOf: FateOf, { state, now
 function wishOf(entry: ComponentEntry, someDrained: boolean, { state, draft }: Context): Wish | null {
   const { app, name: component, key, component: described, generation } = entry;
   const target = own(state.targets, key);
-  if (target === undefined) return null;
+  // What runs of an earlier source goes on until there is something to take its place.
+  if (target === undefined || awaitsBuild(described)) return null;
   const wanted = own(state.overrides, key) ?? target.count;
   const { size } = target;
   const group = draft.ofComponent(key);

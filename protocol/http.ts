@@ -1,4 +1,4 @@
-import type { InstanceStatus, Size } from './link.js';
+import type { BuildStatus, InstanceStatus, Size } from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
 import type { Profile } from './profile.js';
 
@@ -119,6 +119,11 @@ export interface HostStanding {
   /** Empty for those that are well. */
   why: string;
 }
+/** A build, and the host that has made it. */
+export interface BuildView extends BuildStatus {
+  host: string;
+}
+
 export interface HostView {
   name: string;
   connected: boolean;

@@ -55,6 +55,8 @@ export const LIMITS = {
   buildMsMax: 1_800_000,
   buildLogBytesMax: 16 * 1024 * 1024,
   buildsKeptMax: 100,
+  /** Of all hosts together. */
+  buildsToldMax: 1_000,
   /** How often a source is looked at for a new revision. */
   buildLookMs: 30_000,
   /** Of a step's name and of why a build has failed, as they are told. */

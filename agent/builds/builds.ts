@@ -107,7 +107,11 @@ export class Builds {
       this.#end(watched, { state: 'failed', why });
       return;
     }
-    if (watched.builds.some((each) => each.revision === revision && each.state !== 'building')) return;
+    if (watched.builds.at(-1)?.revision === revision) return;
+    const failed = watched.builds.some((each) => each.revision === revision && each.state === 'failed');
+    if (failed) return;
+    // One of earlier, to which the ref has gone back, is in the store, and is told of as the latest.
+    watched.builds = watched.builds.filter((each) => each.revision !== revision);
     const exactly = { ...source, revision };
     this.#begin(watched, exactly, revision);
     try {

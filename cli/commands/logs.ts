@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
+import type { BuildView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import { pause } from '../follow.js';
 import { printJsonLine } from '../io.js';
@@ -23,6 +24,7 @@ const DISCOVER_MS = 1_000;
 interface Options {
   follow?: boolean;
   tail: string;
+  build?: boolean;
 }
 
 export function addLogs(program: Command, open: OpenSession): void {
@@ -32,18 +34,21 @@ export function addLogs(program: Command, open: OpenSession): void {
     .description('Print what an instance, or all instances of a component, wrote to standard output and error.')
     .argument('<of>', 'instance id, or APP/COMPONENT')
     .option('-f, --follow', 'go on until interrupted; with a component, new instances join')
+    .option('--build', 'what the last build of APP/COMPONENT printed; with -f until that build ends')
     .option('--tail <lines>', 'how many of the last lines of each instance', TAIL_DEFAULT)
     .addHelpText(
       'after',
       examples([
         ['shoal logs search-web-1', 'the last lines of one instance'],
+        ['shoal logs search/web --build -f', 'the build of a component, as it goes on'],
         ['shoal logs search/web -f --tail 10', 'all instances of a component, each line with its instance'],
       ]),
     )
-    .action(async (of: string, { follow = false, tail: tailText }: Options, command: Command) => {
+    .action(async (of: string, { follow = false, tail: tailText, build = false }: Options, command: Command) => {
       const tail = parseWhole(tailText, '--tail', 0, TAIL_MAX);
       const session = await open(command);
-      if (of.includes('/')) await componentLogs(session, parseComponentName(of), follow, tail);
+      if (build) await buildLogs(session, parseComponentName(of), follow, tail);
+      else if (of.includes('/')) await componentLogs(session, parseComponentName(of), follow, tail);
       else await instanceLogs(session, of, { follow, tail, label: null });
     });
 }
@@ -56,13 +61,55 @@ interface StreamOptions {
 }
 
 async function instanceLogs({ client, signal, json, io }: Session, id: string, options: StreamOptions): Promise<void> {
-  const query = new URLSearchParams({ tail: String(options.tail) });
-  if (options.follow) query.set('follow', '1');
-  const chunks = client.stream(`${apiPath('instances', id, 'logs')}?${query}`, { signal });
+  const chunks = client.stream(logPath('instances', id, options), { signal });
   for await (const line of linesOf(chunks)) {
     if (json) printJsonLine(io, { instance: id, line });
     else io.out(`${options.label?.(id) ?? ''}${clean(line)}\n`);
   }
+}
+
+function logPath(kind: 'instances' | 'builds', id: string, { follow, tail }: Omit<StreamOptions, 'label'>): string {
+  const query = new URLSearchParams({ tail: String(tail) });
+  if (follow) query.set('follow', '1');
+  return `${apiPath(kind, id, 'logs')}?${query}`;
+}
+
+/** Of the last build; followed until it has ended. */
+async function buildLogs(session: Session, name: ComponentName, follow: boolean, tail: number): Promise<void> {
+  const { client, json, io } = session;
+  const last = await lastBuild(session, name);
+  if (last === undefined) {
+    throw new ShoalError(
+      'SHOAL_E_NOT_FOUND',
+      `${name.app}/${name.component} has no build; \`shoal builds\` lists them`,
+    );
+  }
+  const goesOn = follow && last.state === 'building';
+  const ended = new AbortController();
+  const signal = AbortSignal.any([session.signal, ended.signal]);
+  const watching = goesOn ? untilBuilt(session, name, last.id).finally(() => ended.abort()) : Promise.resolve();
+  try {
+    for await (const line of linesOf(client.stream(logPath('builds', last.id, { follow: goesOn, tail }), { signal }))) {
+      if (json) printJsonLine(io, { build: last.id, line });
+      else io.out(`${clean(line)}\n`);
+    }
+  } catch (error) {
+    if (!ended.signal.aborted) throw error;
+  }
+  await watching;
+}
+
+async function untilBuilt(session: Session, name: ComponentName, id: string): Promise<void> {
+  while (!session.signal.aborted) {
+    const last = await lastBuild(session, name);
+    if (last?.id !== id || last.state !== 'building') return;
+    await pause(DISCOVER_MS, session.signal);
+  }
+}
+
+async function lastBuild({ client, signal }: Session, name: ComponentName): Promise<BuildView | undefined> {
+  const [last] = await client.list<BuildView>(`${apiPath('builds')}?${new URLSearchParams({ ...name })}`, { signal });
+  return last;
 }
 
 async function componentLogs(session: Session, name: ComponentName, follow: boolean, tail: number): Promise<void> {

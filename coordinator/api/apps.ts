@@ -2,7 +2,8 @@ import { isAbsolute } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
-import type { Manifest } from '../../protocol/manifest.js';
+import type { Manifest, Source } from '../../protocol/manifest.js';
+import { isRemote } from '../../protocol/manifest-build.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
 import { applyManifest, componentKey, componentOf, deleteApp, own, setOverride } from '../cluster.js';
 import { forecastIntervals, forecastView } from '../forecast-view.js';
@@ -154,6 +155,13 @@ export function numberIn(name: string, given: string, min: number, max: number):
   );
 }
 
+/** Paths of the host that it names. */
+function pathsIn(source: Source): Record<string, string | undefined> {
+  if (source.kind === 'image') return {};
+  if (source.kind === 'build') return { build: isRemote(source.build) ? undefined : source.build };
+  return { rootfs: source.rootfs === 'host' ? undefined : source.rootfs, directory: source.directory };
+}
+
 function readManifest(body: unknown, app: string): Manifest {
   if (typeof body !== 'string' || body.trim() === '') {
     throw new ShoalError('SHOAL_E_BODY', 'the body must be a manifest, as application/yaml or application/json');
@@ -166,8 +174,7 @@ function readManifest(body: unknown, app: string): Manifest {
     throw new ShoalError('SHOAL_E_NAME', `the manifest is of app ${manifest.app}, the address of app ${app}`);
   }
   for (const [name, { source }] of Object.entries(manifest.components)) {
-    if (source.kind !== 'rootfs') continue;
-    const paths = { rootfs: source.rootfs === 'host' ? undefined : source.rootfs, directory: source.directory };
+    const paths = pathsIn(source);
     for (const [key, path] of Object.entries(paths)) {
       if (path === undefined || isAbsolute(path)) continue;
       const message = `must be an absolute path here, not ${path}; \`shoal apply\` makes paths absolute`;

@@ -14,6 +14,17 @@ export const NAME = {
 } as const;
 export const INSTANCE_ID = { type: 'string', pattern: '^[a-z][a-z0-9-]*-[0-9]+$', maxLength: 120 } as const;
 
+export const BUILD_ID = { type: 'string', pattern: '^[0-9a-f]{16}$' } as const;
+
+export const LOG_QUERY = {
+  type: 'object',
+  properties: {
+    follow: { type: 'string', enum: ['0', '1'], description: '1: go on with what comes' },
+    tail: { type: 'string', description: 'only the last so many lines' },
+  },
+  additionalProperties: false,
+} as const;
+
 export const TIME = {
   type: 'string',
   pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,3})?)?(Z|[+-]\\d\\d:\\d\\d)$',
@@ -31,6 +42,18 @@ export const PROBLEM = object({
   code: { type: 'string', enum: Object.keys(ERRORS) },
   detail: text,
   errors: list(object({ path: text, line: number, column: number, message: text })),
+});
+export const BUILD = object({
+  id: text,
+  app: text,
+  component: text,
+  host: text,
+  revision: { ...text, description: 'a commit, or the digest of a folder; empty where it could not be found out' },
+  state: { type: 'string', enum: ['building', 'built', 'failed'] },
+  step: text,
+  why: { ...text, description: 'the step that has failed and what it said' },
+  startedMs: number,
+  endedMs: number,
 });
 export const APP = object({ app: text, revision: number, manifest: object({}), components: list(text) });
 export const COMPONENT = object({

@@ -10,6 +10,7 @@ import type { Coordinator } from '../loop.js';
 import type { ProfileSource } from '../profile-questions.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
+import { buildRoutes } from './builds.js';
 import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
 import { hostRoutes } from './hosts.js';
@@ -101,6 +102,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => knownEventRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
+      await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));
       await v1.register((each) => eventRoutes(each, coordinator.events));

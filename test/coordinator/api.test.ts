@@ -196,8 +196,8 @@ t.test('what this version cannot do yet is refused, not pretended', async (t) =>
     code: 'SHOAL_E_MANIFEST',
     detail: /no state "replicated"|no state the text "replicated"/,
   });
-  const built = 'app: shop\ncomponents:\n  web:\n    build: /src\n';
-  t.match(await apply(built), { code: 'SHOAL_E_MANIFEST', detail: /builds no images/ });
+  const built = 'app: shop\ncomponents:\n  web:\n    build: ./src\n';
+  t.match(await apply(built), { code: 'SHOAL_E_MANIFEST', detail: /build: must be an absolute path here, not .\/src/ });
 });
 
 t.test('with a token nothing but the health is open', async (t) => {

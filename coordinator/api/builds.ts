@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { ShoalError } from '../../protocol/errors.js';
+import type { Coordinator } from '../loop.js';
+import { askForBuild, buildsOf } from '../releases.js';
+import { componentView } from '../views.js';
+import type { Know } from './apps.js';
+import { sendLog } from './instances.js';
+import { answers, BUILD, BUILD_ID, COMPONENT, LOG_QUERY, listOf, NAME } from './schemas.js';
+
+const COMPONENT_PARAMS = {
+  type: 'object',
+  properties: { app: NAME, component: NAME },
+  required: ['app', 'component'],
+};
+
+/** Builds of components from code, with their logs; asking for one, as a webhook does. `run` as for instances. */
+export async function buildRoutes(
+  server: FastifyInstance,
+  coordinator: Coordinator,
+  know: Know,
+  run: string,
+): Promise<void> {
+  server.get<{ Querystring: { app?: string; component?: string } }>(
+    '/builds',
+    {
+      schema: {
+        summary: 'The last builds, the latest first, of one app or component if asked',
+        querystring: { type: 'object', properties: { app: NAME, component: NAME }, additionalProperties: false },
+        response: answers(listOf(BUILD)),
+      },
+    },
+    async ({ query: { app, component } }) =>
+      buildsOf(know().observed).filter(
+        (each) => (app ?? each.app) === each.app && (component ?? each.component) === each.component,
+      ),
+  );
+  server.get<{ Params: { id: string }; Querystring: { follow?: string; tail?: string } }>(
+    '/builds/:id/logs',
+    {
+      schema: {
+        summary: 'Output of a build, one line each: time, stream, text',
+        params: { type: 'object', properties: { id: BUILD_ID }, required: ['id'] },
+        querystring: LOG_QUERY,
+        produces: ['text/plain'],
+      },
+    },
+    async ({ params: { id }, query, raw }, reply) => {
+      if (!buildsOf(know().observed).some((each) => each.id === id)) {
+        throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no build ${id}`);
+      }
+      return sendLog({ what: `build ${id}`, folder: join(run, 'builds', id), query, socket: raw.socket, reply });
+    },
+  );
+  server.post<{ Params: { app: string; component: string } }>(
+    '/apps/:app/components/:component/build',
+    {
+      schema: {
+        summary: 'Look for a new revision of the source now, and build it; what has failed is tried again',
+        params: COMPONENT_PARAMS,
+        response: answers(COMPONENT),
+      },
+    },
+    async ({ params: { app, component } }) => {
+      await coordinator.change((state) => askForBuild(state, app, component));
+      return componentView(know(), app, component);
+    },
+  );
+}

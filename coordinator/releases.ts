@@ -1,0 +1,158 @@
+import { ShoalError } from '../protocol/errors.js';
+import type { BuildView } from '../protocol/http.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { BuildStatus } from '../protocol/link.js';
+import { type AppRecord, bump, type ClusterState, componentOf, instancesOf, own, wantedCount } from './cluster.js';
+import { type Observed, seenOf } from './observed.js';
+
+/** Which revision of a component's source runs. */
+export interface Release {
+  revision: string;
+  /** When it was built, by its host's clock, and when it began to be rolled out, by the coordinator's. */
+  builtMs: number;
+  sinceMs: number;
+  /** What it takes the place of, and goes back to when the new one does not hold; absent once it has held. */
+  previous?: { revision: string; generation: number };
+  /** Revisions that did not hold; not taken again until somebody asks. */
+  refused: readonly string[];
+}
+
+/** A change of a release, for the event log. */
+export interface ReleaseStep {
+  app: string;
+  component: string;
+  kind: 'release' | 'released' | 'rolled-back';
+  message: string;
+}
+
+const REFUSED_MAX = 20;
+/** A revision that has served for so long has held. */
+const HELD_MS = 30_000;
+/** Ends of one instance's process after which a revision has not held. */
+const ENDS_MAX = 2;
+
+/** Takes what hosts have built: the first revision of a component runs at once, a later one replaces it by and by. */
+export function takeBuilt(
+  state: ClusterState,
+  observed: Observed,
+  nowMs: number,
+): { state: ClusterState; steps: ReleaseStep[] } {
+  const steps: ReleaseStep[] = [];
+  let next = state;
+  for (const { connected, builds } of observed.hosts.values()) {
+    if (!connected) continue;
+    for (const build of builds) if (build.state === 'built') next = takeOne(next, build, nowMs, steps);
+  }
+  return { state: next === state ? state : bump(next), steps };
+}
+
+function takeOne(state: ClusterState, build: BuildStatus, nowMs: number, steps: ReleaseStep[]): ClusterState {
+  const { app, component, revision, startedMs: builtMs } = build;
+  const record = own(state.apps, app);
+  if (record === undefined || componentOf(state, app, component)?.source.kind !== 'build') return state;
+  const release = own(record.releases ?? {}, component);
+  const name = revision.slice(0, 12);
+  if (release === undefined) {
+    steps.push({ app, component, kind: 'release', message: `revision ${name} is the first` });
+    return withRelease(state, record, component, { revision, builtMs, sinceMs: nowMs, refused: [] });
+  }
+  if (builtMs <= release.builtMs || revision === release.revision || release.refused.includes(revision)) return state;
+  const before = release.revision.slice(0, 12);
+  steps.push({ app, component, kind: 'release', message: `revision ${name} takes the place of ${before}` });
+  const generation = own(record.generations, component) ?? record.revision;
+  // One that was itself not proven leaves what it replaced to go back to.
+  const previous = release.previous ?? { revision: release.revision, generation };
+  const { refused } = release;
+  const raised = replaced(record, component, record.revision + 1);
+  return withRelease(state, raised, component, { revision, builtMs, sinceMs: nowMs, previous, refused });
+}
+
+/** Goes back where a new revision's instances end again and again, and is done with those that have held. */
+export function judgeReleases(
+  state: ClusterState,
+  observed: Observed,
+  nowMs: number,
+): { state: ClusterState; steps: ReleaseStep[] } {
+  const steps: ReleaseStep[] = [];
+  let next = state;
+  for (const [app, record] of Object.entries(state.apps)) {
+    for (const [component, release] of Object.entries(record.releases ?? {})) {
+      const { previous } = release;
+      if (previous === undefined) continue;
+      const found = verdict(state, observed, app, component, release, nowMs);
+      if (found === 'wait') continue;
+      const name = release.revision.slice(0, 12);
+      const current = next.apps[app] as AppRecord;
+      if (found === 'held') {
+        const { previous: _, ...held } = release;
+        next = withRelease(next, current, component, held);
+        steps.push({ app, component, kind: 'released', message: `revision ${name} has held` });
+        continue;
+      }
+      const refused = [...release.refused, release.revision].slice(-REFUSED_MAX);
+      const { revision, generation } = previous;
+      const back = replaced(current, component, generation);
+      next = withRelease(next, back, component, { revision, builtMs: release.builtMs, sinceMs: nowMs, refused });
+      const message = `revision ${name} does not hold, ${found}; back to ${revision.slice(0, 12)}`;
+      steps.push({ app, component, kind: 'rolled-back', message });
+    }
+  }
+  return { state: next === state ? state : bump(next), steps };
+}
+
+/** `wait`, `held`, or why it does not hold. */
+function verdict(
+  state: ClusterState,
+  observed: Observed,
+  app: string,
+  component: string,
+  release: Release,
+  nowMs: number,
+): string {
+  const generation = own((state.apps[app] as AppRecord).generations, component);
+  const all = instancesOf(state, app, component);
+  const current = all.filter((each) => each.generation === generation);
+  const seen = current.map((each) => seenOf(observed, each)?.status);
+  const broken = seen.find((status) => (status?.restarts ?? 0) >= ENDS_MAX);
+  if (broken !== undefined) return `${broken.id}: ${broken.exit?.reason ?? 'ends again and again'}`;
+  const ready = seen.filter((status) => status?.phase === 'ready').length;
+  const complete = ready >= wantedCount(state, app, component) && all.length === current.length;
+  return complete && nowMs - release.sinceMs >= HELD_MS ? 'held' : 'wait';
+}
+
+/** Has the agents look at the source now, and try again what has failed or was taken back. */
+export function askForBuild(state: ClusterState, app: string, component: string): ClusterState {
+  const record = own(state.apps, app);
+  const found = componentOf(state, app, component);
+  if (record === undefined || found === undefined) {
+    throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no component ${app}/${component}`);
+  }
+  if (found.source.kind !== 'build') {
+    throw new ShoalError('SHOAL_E_CONFLICT', `${app}/${component} is not built from code: its manifest has no build`);
+  }
+  const looks = { ...record.looks, [component]: (own(record.looks ?? {}, component) ?? 0) + 1 };
+  const release = own(record.releases ?? {}, component);
+  const asked = { ...record, looks };
+  if (release !== undefined) return bump(withRelease(state, asked, component, { ...release, refused: [] }));
+  return bump({ ...state, apps: { ...state.apps, [app]: asked } });
+}
+
+/** Its running instances are to be those of this generation. */
+function replaced(record: AppRecord, component: string, generation: number): AppRecord {
+  const revision = Math.max(record.revision, generation);
+  return { ...record, revision, generations: { ...record.generations, [component]: generation } };
+}
+
+function withRelease(state: ClusterState, record: AppRecord, component: string, release: Release): ClusterState {
+  const { app } = record.manifest;
+  const changed = { ...record, releases: { ...record.releases, [component]: release } };
+  return { ...state, apps: { ...state.apps, [app]: changed } };
+}
+
+/** The last builds of all hosts, the latest first. */
+export function buildsOf(observed: Observed): BuildView[] {
+  const all = [...observed.hosts.values()].flatMap(({ info, builds }) =>
+    builds.map((each) => ({ ...each, host: info.name })),
+  );
+  return all.sort((a, b) => b.startedMs - a.startedMs).slice(0, LIMITS.buildsToldMax);
+}

@@ -1,0 +1,156 @@
+import t, { type Test } from 'tap';
+import { desiredFor } from '../../coordinator/cluster.js';
+import { loadCluster } from '../../coordinator/persist.js';
+import { newsOf } from '../../protocol/instance-news.js';
+import type { BuildStatus, InstanceStatus } from '../../protocol/link.js';
+import { CoordinatorRig } from './rig.js';
+
+const YAML = { 'content-type': 'application/yaml' };
+const MANIFEST = (more = '') => `app: shop
+components:
+  web: { build: { from: "https://example.org/shop.git", ref: main }, count: 2 ${more} }
+`;
+const [ONE, TWO] = ['1'.repeat(40), '2'.repeat(40)];
+
+class Rollout {
+  builds: BuildStatus[] = [];
+  /** Ends of the processes of instances made of this revision. */
+  ends: Record<string, number> = {};
+  /** Instance id → revision that it was made of, as its agent knew it then. */
+  readonly made = new Map<string, string>();
+
+  private constructor(readonly rig: CoordinatorRig) {}
+
+  static async make(t: Test): Promise<Rollout> {
+    const rig = await CoordinatorRig.make();
+    t.teardown(() => rig.close());
+    await rig.addHost('h1');
+    const rollout = new Rollout(rig);
+    t.equal((await rollout.put(MANIFEST())).statusCode, 200);
+    return rollout;
+  }
+
+  put(payload: string) {
+    return this.rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload });
+  }
+
+  build(revision: string, change: Partial<BuildStatus> = {}): void {
+    const { nowMs } = this.rig;
+    const common = { id: revision.slice(0, 16), app: 'shop', component: 'web', revision, step: 'store', why: '' };
+    this.builds.push({ ...common, state: 'built', startedMs: nowMs, endedMs: nowMs, ...change });
+  }
+
+  get source(): unknown {
+    return desiredFor(this.rig.coordinator.state, 'h1').apps.shop?.web?.source;
+  }
+
+  /** Revisions of the instances that are wanted and not draining. */
+  revisions(): string[] {
+    const { instances } = desiredFor(this.rig.coordinator.state, 'h1');
+    return instances.filter(({ draining }) => !draining).map(({ id }) => this.made.get(id) ?? 'new');
+  }
+
+  async seconds(count: number): Promise<void> {
+    for (let i = 0; i < count; i += 1) await this.#second();
+  }
+
+  async #second(): Promise<void> {
+    const { rig } = this;
+    rig.nowMs += 1_000;
+    const { revision, instances, apps } = desiredFor(rig.coordinator.state, 'h1');
+    const source = apps.shop?.web?.source;
+    const statuses = instances.map(({ id, app, component, size }): InstanceStatus => {
+      if (!this.made.has(id)) this.made.set(id, source?.kind === 'build' ? (source.revision ?? '') : '');
+      const restarts = this.ends[this.made.get(id) ?? ''] ?? 0;
+      const exit = { code: 1, signal: null, reason: 'cannot find main.js' };
+      const phase = restarts > 0 ? 'backoff' : 'ready';
+      return { id, app, component, phase, size, restarts, shards: [], ...(restarts > 0 ? { exit } : {}) };
+    });
+    rig.coordinator.report('h1', { ...newsOf(statuses), revision, events: [], builds: this.builds });
+    await rig.coordinator.tick();
+  }
+}
+
+t.test(
+  'nothing runs before a revision is built; a new one takes its place; a failed build changes nothing',
+  async (t) => {
+    const rollout = await Rollout.make(t);
+    await rollout.seconds(2);
+    t.match(rollout.source, { kind: 'build', ref: 'main' }, 'the host is told what to build');
+    t.strictSame(rollout.revisions(), []);
+    rollout.build(ONE);
+    await rollout.seconds(3);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+
+    rollout.build('3'.repeat(40), { state: 'failed', why: 'step 3/5 RUN npm ci: no' });
+    await rollout.seconds(3);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+    const listed = await rollout.rig.api.inject('/v1/builds?app=shop&component=web');
+    t.match(listed.json(), [
+      { state: 'failed', host: 'h1', why: /npm ci/ },
+      { state: 'built', revision: ONE },
+    ]);
+
+    rollout.build(TWO);
+    await rollout.seconds(1);
+    t.ok(
+      rollout.revisions().includes('new') && rollout.revisions().includes(ONE),
+      'old ones stay until new ones are ready',
+    );
+    await rollout.seconds(3);
+    t.strictSame(rollout.revisions(), [TWO, TWO]);
+    await rollout.seconds(40);
+    const release = (await loadCluster(rollout.rig.store)).apps.shop?.releases?.web;
+    t.match(release, { revision: TWO, refused: [] });
+    t.equal(release?.previous, undefined, 'it has held');
+  },
+);
+
+t.test(
+  'a revision whose instances end again and again is taken back by itself, and tried again when asked for',
+  async (t) => {
+    const rollout = await Rollout.make(t);
+    rollout.build(ONE);
+    await rollout.seconds(3);
+    rollout.ends = { [TWO]: 2 };
+    await rollout.seconds(1);
+    rollout.build(TWO);
+    await rollout.seconds(6);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+    const told = rollout.rig.coordinator.events.since(0).filter(({ kind }) => kind === 'rolled-back');
+    t.match(told, [{ message: /revision 2{12} does not hold, shop-web-\d: cannot find main.js; back to 1{12}/ }]);
+    await rollout.seconds(5);
+    t.strictSame(rollout.revisions(), [ONE, ONE], 'and stays away');
+
+    rollout.ends = {};
+    const ask = (name: string) =>
+      rollout.rig.api.inject({ method: 'POST', url: `/v1/apps/shop/components/${name}/build` });
+    t.equal((await ask('web')).statusCode, 200);
+    t.equal((await ask('nope')).statusCode, 404);
+    t.match(rollout.source, { looks: 1, revision: ONE });
+    rollout.builds = [];
+    rollout.build(TWO);
+    await rollout.seconds(5);
+    t.strictSame(rollout.revisions(), [TWO, TWO]);
+  },
+);
+
+t.test(
+  'another source runs once it is built; until then what runs goes on; other changes keep the revision',
+  async (t) => {
+    const rollout = await Rollout.make(t);
+    rollout.build(ONE);
+    await rollout.seconds(3);
+    t.equal((await rollout.put(MANIFEST(', env: { A: 1 }'))).statusCode, 200);
+    t.match(rollout.source, { revision: ONE });
+    await rollout.seconds(3);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+    t.equal((await rollout.put(MANIFEST().replace('main', 'next'))).statusCode, 200);
+    rollout.builds = [];
+    await rollout.seconds(3);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+    rollout.build(TWO);
+    await rollout.seconds(4);
+    t.strictSame(rollout.revisions(), [TWO, TWO]);
+  },
+);
