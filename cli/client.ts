@@ -16,6 +16,8 @@ export interface ClientOptions {
   token?: string;
   /** Certificate in PEM of the authority that must have signed the server's; without it those that the host trusts. */
   ca?: string;
+  /** Any server is believed: only to ask for what can be checked by itself, and without a token. */
+  unverified?: true;
 }
 
 export interface RequestOptions {
@@ -32,10 +34,11 @@ export class Client {
   readonly #token: string | undefined;
   readonly #tls: TlsOptions;
 
-  constructor({ server, token, ca }: ClientOptions) {
+  constructor({ server, token, ca, unverified }: ClientOptions) {
     this.#base = parseServer(server);
     this.#token = token;
     this.#tls = ca === undefined ? {} : { ca, checkServerIdentity: refuseStranger };
+    if (unverified) this.#tls.rejectUnauthorized = false;
   }
 
   get address(): string {

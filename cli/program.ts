@@ -13,6 +13,7 @@ import { addGet, addPs } from './commands/get.js';
 import { addHelp } from './commands/help.js';
 import { addHost } from './commands/host.js';
 import { addIdentity } from './commands/identity.js';
+import { addJoin } from './commands/join.js';
 import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
 import { addProfile } from './commands/profile.js';
@@ -93,7 +94,8 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   addSimulate(program, io);
   addStore(program, io);
   addIdentity(program, io);
-  addToken(program, io);
+  addToken(program, io, open);
+  addJoin(program, io, signal);
   addDoctor(program, io);
   addCompletion(program, io);
   addHelp(program, io);

@@ -38,6 +38,11 @@ export async function clientOf({ server, tokenFile, ca: caFile }: GlobalOptions)
   return new Client({ server, ...(token === undefined ? {} : { token }), ...(ca === undefined ? {} : { ca }) });
 }
 
+/** For an option that may be given again. */
+export function append(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
 /** Text under a command's help. Each example is a command and what it does. */
 export function examples(list: readonly (readonly [command: string, what: string])[]): string {
   const width = Math.max(...list.map(([command]) => command.length));

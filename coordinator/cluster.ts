@@ -6,6 +6,7 @@ import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
+import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
 import type { Release } from './releases.js';
 
@@ -32,6 +33,10 @@ export interface ClusterState {
   knownEvents: Readonly<Record<string, readonly KnownEventRecord[]>>;
   /** By host name: those that get no new instances. */
   cordons: Readonly<Record<string, Cordon>>;
+  /** By id. */
+  joinTokens: Readonly<Record<string, JoinTokenRecord>>;
+  /** By host name: those that joined by a token, and those whose certificates were made void. */
+  joined: Readonly<Record<string, JoinedRecord>>;
 }
 
 /** Where a mode was said: by hand for the component or for its app, or in the manifest. */
@@ -80,6 +85,8 @@ export const EMPTY_CLUSTER: ClusterState = {
   shards: {},
   knownEvents: {},
   cordons: {},
+  joinTokens: {},
+  joined: {},
 };
 
 export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {

@@ -21,6 +21,7 @@ import {
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
+import { isVoid } from './joining.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
 import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
@@ -96,7 +97,8 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
         socket.destroy();
         return;
       }
-      links.add(socket.setNoDelay(), { host, serial: certificate.serialNumber });
+      const validFromMs = Date.parse(certificate.valid_from);
+      links.add(socket.setNoDelay(), { host, serial: certificate.serialNumber, validFromMs });
     },
   );
   server.on('tlsClientError', (error, socket) => {
@@ -118,6 +120,8 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
 interface Proven {
   host: string;
   serial: string;
+  /** Ms since the epoch. */
+  validFromMs: number;
 }
 
 /** All connections of agents. */
@@ -169,7 +173,10 @@ class Links {
     }
     if (leader instanceof Coordinator) {
       this.#stopListening = leader.onChange(() => {
-        for (const link of this.#byHost.values()) link.sendDesired();
+        for (const link of [...this.#byHost.values()]) {
+          if (link.isVoid(leader.state)) link.end('its certificate was made void');
+          else link.sendDesired();
+        }
       });
     }
     for (const link of [...this.#all]) link.decide();
@@ -263,6 +270,10 @@ class AgentLink {
   }
   get coordinator(): Coordinator | null {
     return this.#coordinator;
+  }
+
+  isVoid(state: ClusterState): boolean {
+    return this.proven !== null && isVoid(state, this.proven.host, this.proven.validFromMs);
   }
 
   /** Once the agent has said hello and it is known who leads: takes it, or sends it there. */
@@ -390,6 +401,9 @@ class AgentLink {
     if ((hello.term ?? 0) > term) {
       const detail = `the agent of ${host} obeys the leader of term ${hello.term}, and this one has ${term}`;
       throw new ShoalError('SHOAL_E_NOT_LEADER', `${detail}: see "Restoring a backup" in docs/cluster.md`);
+    }
+    if (this.isVoid(coordinator.state)) {
+      throw new ShoalError('SHOAL_E_UNAUTHORIZED', `the certificate of ${host} was made void: join with a token`);
     }
     this.#links.claim(host, this);
     // What the agent sends meanwhile stays in the socket, so that it cannot pile up here.

@@ -227,12 +227,12 @@ export class Coordinator {
     await this.change((state) => raiseRevision(state, applied));
     if (!present()) return;
     hostConnected(this.#observed, info, this.now(), keepsLeases);
-    this.#note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
+    this.note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
   }
 
   disconnect(host: string, why: string): void {
     hostDisconnected(this.#observed, host, this.now());
-    this.#note('host-disconnected', `${host}: ${why}`);
+    this.note('host-disconnected', `${host}: ${why}`);
   }
 
   /** The host was sent what it shall be under this revision. */
@@ -308,7 +308,7 @@ export class Coordinator {
   #failed(error: unknown): void {
     const { code, message } = toShoalError(error);
     this.#options.log.error({ err: error, code }, 'the loop could not change the cluster state');
-    this.#note('loop-failed', `${code}: ${message}`);
+    this.note('loop-failed', `${code}: ${message}`);
   }
 
   #noteChanges(before: ClusterState, after: ClusterState, steps: readonly Step[]): void {
@@ -350,11 +350,12 @@ export class Coordinator {
       const before = this.#standings.get(name) ?? 'well';
       if (state === before || state === 'away') continue;
       this.#standings.set(name, state);
-      this.#note(`host-${state}`, why === '' ? `${name} is well again` : `${name}: ${why}`);
+      this.note(`host-${state}`, why === '' ? `${name} is well again` : `${name}: ${why}`);
     }
   }
 
-  #note(kind: string, message: string): void {
+  /** An event of the cluster itself. */
+  note(kind: string, message: string): void {
     this.#options.log.info({ kind }, message);
     this.events.append({ atMs: this.now(), app: '', component: '', instance: '', kind, message });
   }

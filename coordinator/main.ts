@@ -3,6 +3,7 @@ import type { Server as TlsServer } from 'node:https';
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
+import { Authority } from '../identity/authority.js';
 import { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { type Access, isLoopback, readToken } from './api/access.js';
@@ -31,6 +32,7 @@ With coordinators on several hosts:
   --link HOST:PORT    where agents of other hosts dial as well
   --identity DIR      certificate for it and the API, by \`shoal cert coordinator\`; needed unless both are on loopback
   --advertise-link HOST:PORT  where they reach it (default --link)
+  --authority DIR     by \`shoal init\`: signs the certificates of hosts that join with a token
 ${ETCD_FLAGS.map(([name, value, what]) => `  ${`--${name} ${value}`.padEnd(26)}  ${what}`).join('\n')}`;
 
 interface Options {
@@ -40,6 +42,7 @@ interface Options {
   listen: Listen;
   link: Listen | null;
   identity: Identity | null;
+  authority: Authority | null;
   /** The API speaks TLS. */
   tls: boolean;
   candidate: Candidate;
@@ -64,6 +67,7 @@ function readOptions(words: string[]): Options | null {
         advertise: { type: 'string' },
         link: { type: 'string' },
         identity: { type: 'string' },
+        authority: { type: 'string' },
         'advertise-link': { type: 'string' },
         ...Object.fromEntries(ETCD_FLAGS.map(([flag]) => [flag, { type: 'string' } as const])),
         help: { type: 'boolean', default: false },
@@ -104,6 +108,7 @@ function readOptions(words: string[]): Options | null {
     listen,
     link,
     identity,
+    authority: typeof values.authority === 'string' ? new Authority(values.authority) : null,
     tls,
     candidate: { name: String(values.name), api, link: typeof linkAddress === 'string' ? linkAddress : null },
     access: { token, loopback: isLoopback(listen.host), ...(tokens === null ? {} : { tokens }) },
@@ -135,6 +140,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   const link = await startLinkServer({ socket: options.socket, log, ...network, ...identity });
   const member = new Member({
     ...access,
+    ...(options.authority === null ? {} : { authority: options.authority }),
     store,
     candidate,
     link,

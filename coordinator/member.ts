@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import type { Authority } from '../identity/authority.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { ClusterView } from '../protocol/http.js';
 import type { Access } from './api/access.js';
@@ -15,6 +16,8 @@ export interface MemberOptions extends Access {
   store: Store;
   candidate: Candidate;
   link: LinkServer;
+  /** Signs certificates of hosts that join. */
+  authority?: Authority;
   events: EventLog;
   /** Ms since the epoch. */
   clock: () => number;
@@ -109,7 +112,13 @@ export class Member implements Behind {
     signal.addEventListener('abort', () => ended.abort(), { once: true });
     try {
       const coordinator = await Coordinator.open({ store, events, clock, log, candidate, signal });
-      const api = await createApi({ ...this.#options, profiles: link, coordinator, cluster: () => this.view() });
+      const api = await createApi({
+        ...this.#options,
+        profiles: link,
+        link: candidate.link,
+        coordinator,
+        cluster: () => this.view(),
+      });
       await this.#api?.close();
       this.#api = api;
       this.#coordinator = coordinator;

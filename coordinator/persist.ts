@@ -13,6 +13,8 @@ const PARTS = {
   shards: 'shards/',
   knownEvents: 'known-events/',
   cordons: 'cordon/',
+  joinTokens: 'join-token/',
+  joined: 'joined/',
 } as const;
 const INSTANCES = 'instance/';
 const META_KEY = 'meta';
@@ -87,6 +89,8 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     shards: {},
     knownEvents: {},
     cordons: {},
+    joinTokens: {},
+    joined: {},
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
   const instances: InstanceRecord[] = [];

@@ -112,6 +112,12 @@ export class Authority {
     return readFile(join(this.folder, FILES.ca), 'utf8');
   }
 
+  /** Serials of the certificates that were voided one by one. */
+  async revoked(): Promise<ReadonlySet<string>> {
+    const text = await readFile(join(this.folder, FILES.revoked), 'utf8');
+    return new Set(text.split('\n').filter((line) => line !== ''));
+  }
+
   /** Voids a certificate: its serial goes to the list that every coordinator is given. */
   async revoke(certificateFile: string): Promise<string> {
     await this.#assertThere();

@@ -35,6 +35,21 @@ export interface ComponentView {
   /** In the order of their numbers; null for components without state shards. */
   shards: ShardView[] | null;
 }
+/** What a new host is told, and one that renews its certificate. */
+export interface JoinAnswer {
+  /** Its own certificate, and that of the authority, in PEM. */
+  certificate: string;
+  ca: string;
+  /** Where agents dial coordinators, HOST:PORT. */
+  links: string[];
+}
+export interface JoinTokenView {
+  id: string;
+  name: string;
+  host: string | null;
+  usesLeft: number;
+  expiresAtMs: number;
+}
 export interface ShardView {
   shard: number;
   /** The instance that shall have it. */

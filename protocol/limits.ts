@@ -96,4 +96,8 @@ export const LIMITS = {
   profileBytesMax: 8 * 1024 * 1024,
   profileAnswerMsMax: 10_000,
   profileSecondsMax: 3_600,
+  /** Tokens with which hosts join: at once, how long and how often each may be used. */
+  joinTokensMax: 1_000,
+  joinTokenSecondsMax: 7 * 86_400,
+  joinTokenUsesMax: 1_000,
 } as const;

@@ -32,7 +32,7 @@ const VERBS: readonly Verb[] = [
 export function addHost(program: Command, open: OpenSession): void {
   const host = program
     .command('host')
-    .summary('drain, cordon or uncordon a host')
+    .summary('drain, cordon, uncordon or forget a host')
     .description('Say what a host may be used for. `shoal get hosts` shows it.')
     .addHelpText(
       'after',
@@ -41,6 +41,19 @@ export function addHost(program: Command, open: OpenSession): void {
         ['shoal host uncordon rack1-7', 'afterwards'],
       ]),
     );
+  host
+    .command('forget')
+    .summary('make the certificates of a host void')
+    .description(
+      'Make all certificates of a host void, as when its key was stolen. Its name may join again by a token.',
+    )
+    .argument('<host>', 'name of the host')
+    .action(async (given: string, _options: unknown, command: Command) => {
+      const { client, signal, json, io } = await open(command);
+      await client.text('DELETE', apiPath('hosts', given, 'certificate'), { signal });
+      if (json) printJson(io, { host: given, forgotten: true });
+      else printLines(io, [clean(`the certificates of ${given} are void`)]);
+    });
   for (const { name, summary, body, done } of VERBS) {
     host
       .command(name)

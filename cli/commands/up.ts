@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
 import { readCa } from '../client.js';
 import type { Io } from '../io.js';
-import { examples, type GlobalOptions } from '../session.js';
+import { append, examples, type GlobalOptions } from '../session.js';
 import { parseListen } from '../up/listen.js';
 import { runUp } from '../up/run.js';
 import { addEtcdOptions } from './store.js';
@@ -13,6 +13,7 @@ import { addEtcdOptions } from './store.js';
 interface Options extends GlobalOptions, StoreSettings {
   link?: string;
   identity?: string;
+  authority?: string;
   tokens?: string;
   tls?: boolean;
   advertise?: string;
@@ -24,10 +25,6 @@ interface Options extends GlobalOptions, StoreSettings {
   taint: string[];
   zone?: string;
   down?: boolean;
-}
-
-function append(value: string, before: string[]): string[] {
-  return [...before, value];
 }
 
 export function addUp(program: Command, io: Io, signal: AbortSignal): void {
@@ -48,6 +45,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--tokens <file>', 'tokens with roles for the API, by `shoal token create`')
     .option('--tls', 'speak TLS with the certificate of --identity on loopback too; elsewhere it always is')
     .option('--identity <dir>', 'certificates for --link and TLS, by `shoal cert`: DIR/coordinator and DIR/agent')
+    .option('--authority <dir>', 'by `shoal init`: signs the certificates of hosts that join with a token')
     .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
     .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
     .option('--down', 'stop the instances too when it ends');
@@ -80,6 +78,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
         ...(link === undefined ? [] : ['--link', link]),
         ...(advertise === undefined ? [] : ['--advertise', advertise]),
         ...(identity === undefined ? [] : ['--identity', join(identity, 'coordinator')]),
+        ...(options.authority === undefined ? [] : ['--authority', resolve(options.authority)]),
         ...(options.tls === true ? ['--tls'] : []),
         ...(options.tokens === undefined ? [] : ['--tokens', resolve(options.tokens)]),
         ...etcdArguments(options),

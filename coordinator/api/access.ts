@@ -63,6 +63,15 @@ export interface Access {
 /** Whoever asks where no token is needed. */
 export const ANYBODY: Caller = { name: 'local', role: 'admin' };
 
+/** Whoever asks where something else than a token of the API shows who it is. */
+export const STRANGER: Caller = { name: 'a host', role: 'read' };
+
+/** What hosts ask that join with a token for it, or renew their certificate. */
+function isForStrangers(method: string | undefined, path: string): boolean {
+  if (path === '/v1/ca') return method === 'GET';
+  return (path === '/v1/join' || path === '/v1/renew') && method === 'POST';
+}
+
 /**
  * Who asks. Throws SHOAL_E_UNAUTHORIZED when that is nobody who may ask at all, SHOAL_E_ROLE when it is somebody who may not
  * do this.
@@ -71,6 +80,7 @@ export function assertAccess(access: Access, request: AccessRequest): Caller {
   if (access.loopback) assertHostHeader(request.headers.host);
   const path = request.url?.split('?')[0] ?? '';
   if (path === '/healthz') return ANYBODY;
+  if (isForStrangers(request.method, path)) return STRANGER;
   const caller = callerOf(access, request.headers.authorization);
   const needed = roleFor(request.method ?? 'GET', path);
   if (mayDo(caller, needed)) return caller;

@@ -15,6 +15,7 @@ import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
 import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
+import { type JoinOptions, joinRoutes } from './join.js';
 import { knownEventRoutes } from './known-events.js';
 import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
@@ -22,7 +23,7 @@ import { sendProblem } from './problem.js';
 import { profileRoutes } from './profiles.js';
 import { type Caller, roleFor } from './tokens.js';
 
-export interface ApiOptions extends Access {
+export interface ApiOptions extends Access, JoinOptions {
   coordinator: Coordinator;
   /** The agents' profiles. */
   profiles: ProfileSource;
@@ -105,6 +106,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));
+      await v1.register((each) => joinRoutes(each, options));
       await v1.register((each) => eventRoutes(each, coordinator.events));
       const { cluster } = options;
       if (cluster !== undefined) {

@@ -83,10 +83,13 @@ function digestOf(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
 
+/** Apps as a whole, and who belongs to the cluster. */
+const ADMINS = [/^\/v1\/apps\/[^/]+\/?$/, /^\/v1\/join-tokens/, /^\/v1\/hosts\/[^/]+\/certificate\/?$/];
+
 /** The least that a caller must be. */
 export function roleFor(method: string, path: string): ApiRole {
   if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return 'read';
-  return /^\/v1\/apps\/[^/]+\/?$/.test(path) ? 'admin' : 'operate';
+  return ADMINS.some((each) => each.test(path)) ? 'admin' : 'operate';
 }
 
 export function mayDo({ role }: Caller, needed: ApiRole): boolean {

@@ -9,7 +9,7 @@ import { ERRORS } from '../../protocol/errors.js';
 import { runCli } from './run-cli.js';
 
 const COMMANDS =
-  'up apply get ps top describe explain profile scale mode calendar host build builds logs events forecast delete version doctor completion help simulate store init cert token'.split(
+  'up apply get ps top describe explain profile scale mode calendar host build builds logs events forecast delete version doctor completion help simulate store init cert token join renew'.split(
     ' ',
   );
 
