@@ -11,8 +11,10 @@ import type {
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { readJson, writeAtomic } from './atomic-file.js';
+import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
-import { Channels } from './channels.js';
+import { ChannelCounts } from './channel-counts.js';
+import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
 import { Handover } from './handover.js';
@@ -59,6 +61,8 @@ export class Agent {
   readonly #peers: Peers;
   readonly #ports: Ports;
   readonly #channels: Channels;
+  /** Null: this host has nothing to do with others. */
+  readonly #between: BetweenHosts | null;
   readonly #pool: WarmPool;
   readonly #builds: Builds;
   readonly #handovers = new Map<string, Handover>();
@@ -73,7 +77,11 @@ export class Agent {
   #opened = false;
   #closed = false;
 
-  constructor(tools: AgentTools & { lease: SingletonLease }, profilers: Profilers) {
+  constructor(
+    tools: AgentTools & { lease: SingletonLease },
+    profilers: Profilers,
+    fabric: FabricOptions | null = null,
+  ) {
     this.#profilers = profilers;
     this.#lease = tools.lease;
     this.#tools = {
@@ -90,12 +98,17 @@ export class Agent {
       },
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
-      openChannel: (instance, request) =>
-        this.#channels.open(instance, request, () => this.#granted(instance, request.component, request.instance)),
+      openChannel: (instance, request) => this.#openChannel(instance, request),
       channelClosed: (instance, channel) => this.#channels.closed(instance, channel),
       ended: (instance) => this.#channels.forget(instance.id),
     };
-    this.#channels = new Channels(tools.native);
+    const counts = new ChannelCounts();
+    this.#channels = new Channels(tools.native, counts);
+    const local = {
+      granted: (app: string, caller: string, callee: string) => this.#granted(app, caller, callee),
+      changed: () => this.#changed(),
+    };
+    this.#between = fabric === null ? null : new BetweenHosts(fabric, tools, counts, local);
     this.#pool = new WarmPool(this.#tools);
     this.#builds = new Builds({
       prepare: (source, onStep) => tools.rootfs.prepare(source, onStep),
@@ -134,6 +147,11 @@ export class Agent {
     return this.#lease.prolong(asked);
   }
 
+  /** HOST:PORT where it takes the agents of other hosts; undefined when it takes none. */
+  get fabricAddress(): string | undefined {
+    return this.#between?.address;
+  }
+
   /** Called when a report would say something new. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
@@ -170,6 +188,7 @@ export class Agent {
       await instance.adopt();
     }
     await this.#removeStrayCgroups();
+    await this.#between?.open();
     void this.#tools.rootfs.collect();
     this.#profilers.recorder?.start();
     this.#builds.open();
@@ -254,6 +273,7 @@ export class Agent {
     for (const handover of this.#handovers.values()) handover.stop();
     for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
     this.#ports.close();
+    this.#between?.close();
     this.#profilers.cpu?.close();
     await this.#profilers.recorder?.close();
   }
@@ -352,30 +372,47 @@ export class Agent {
       frozen: each.control.frozen,
       weight: weightOf(each.id),
     }));
+    this.#between?.want(this.#desired);
+    const all = [...(this.#between?.routables() ?? []), ...routables];
     for (const instance of instances) {
       const components = componentsOf(this.#desired, instance.app);
       const caller = components[instance.component] ?? instance.made;
-      instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, routables));
+      instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, all));
     }
+    this.#between?.serve(this.#desired, routables.map(servedHere));
     const serving = up.filter((each) => !each.draining);
     await this.#ports.sync(wantedPorts(this.#desired.apps, serving, weightOf));
     this.#handOver(instances);
   }
 
-  /** The instance that a caller may have a channel to; throws when the manifest does not grant it or it is not there. */
-  #granted({ app, component: caller }: Instance, component: string, id: string): Instance {
-    const components = componentsOf(this.#desired, app);
-    if (!components[caller]?.calls.includes(component)) {
-      const detail = `${app}/${caller} may not call ${component}: add it to its \`calls\` in the manifest`;
-      throw new ShoalError('SHOAL_E_NOT_GRANTED', detail);
+  #openChannel(caller: Instance, request: OpenRequest): void {
+    const { component, instance: id } = request;
+    const there = this.#instances.has(id) ? undefined : this.#between?.find(id);
+    if (there?.app === caller.app && there.component === component) {
+      this.#between?.call(caller, request, there, () => this.#assertGranted(caller.app, caller.component, component));
+      return;
     }
+    this.#channels.open(caller, request, () => {
+      this.#assertGranted(caller.app, caller.component, component);
+      const callee = this.#granted(caller.app, caller.component, id);
+      if (callee.component === component) return callee;
+      throw new ShoalError('SHOAL_E_NO_INSTANCE', `${id} is no instance of ${caller.app}/${component}`);
+    });
+  }
+
+  #assertGranted(app: string, caller: string, callee: string): void {
+    if (componentsOf(this.#desired, app)[caller]?.calls.includes(callee)) return;
+    const detail = `${app}/${caller} may not call ${callee}: add it to its \`calls\` in the manifest`;
+    throw new ShoalError('SHOAL_E_NOT_GRANTED', detail);
+  }
+
+  /** The instance of this host that a caller may have a channel to; throws when it is not there or not granted. */
+  #granted(app: string, caller: string, id: string): Instance {
     const callee = this.#instances.get(id);
-    if (callee?.app !== app || callee.component !== component || !isUp(callee)) {
-      throw new ShoalError(
-        'SHOAL_E_NO_INSTANCE',
-        `${id} is no instance of ${app}/${component} that serves on this host`,
-      );
+    if (callee?.app !== app || !isUp(callee)) {
+      throw new ShoalError('SHOAL_E_NO_INSTANCE', `${id} is no instance of ${app} that serves on this host`);
     }
+    this.#assertGranted(app, caller, callee.component);
     return callee;
   }
 
@@ -446,6 +483,10 @@ export class Agent {
     this.#events.push({ atMs: this.#tools.clock(), app, component, instance, kind, message });
     if (this.#events.length > EVENTS_MAX) this.#events.shift();
   }
+}
+
+function servedHere({ id, app, component, serving, shards, frozen, weight }: Routable): ServedHere {
+  return { id, app, component, serving, shards: [...shards], frozen: [...frozen], weight };
 }
 
 function isUp({ phase }: Instance): boolean {

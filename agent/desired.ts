@@ -38,6 +38,18 @@ export function parseDesired(value: unknown): Desired {
     const counted = Number.isSafeInteger(count) && count >= 0 && count <= LIMITS.warmPerComponentMax;
     if (!counted || !(size?.cpu > 0) || !(size.memory > 0)) throw fail(`warm ${app}/${component}`);
   }
+  if (desired.elsewhere !== undefined && !Array.isArray(desired.elsewhere)) throw fail('elsewhere is no list');
+  for (const { host, address, instances } of desired.elsewhere ?? []) {
+    if (typeof host !== 'string' || host === '' || !(address === null || typeof address === 'string')) {
+      throw fail('a host elsewhere has no name or a wrong address');
+    }
+    if (!Array.isArray(instances)) throw fail(`instances of ${host}`);
+    for (const { id, app, component } of instances) {
+      if (typeof id !== 'string' || !ID.test(id) || !id.startsWith(`${app}-${component}-`)) {
+        throw fail(`instance id ${id} of ${host}`);
+      }
+    }
+  }
   for (const [app, components] of Object.entries(desired.apps)) {
     if (!isMap(components)) throw fail(`app ${app}`);
     for (const [name, { command, calls, ports, source }] of Object.entries(components)) {
@@ -56,9 +68,9 @@ export function parseChanged(held: Desired, value: unknown): Desired | null {
   const change = value as DesiredChange;
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `change of the desired state: ${what}`);
   if (!isMap(value)) throw fail('is not a map');
-  const { from, revision, apps = {}, shards = {}, instances = [], removed = [], warm = [] } = change;
+  const { from, revision, apps = {}, shards = {}, instances = [], removed = [], warm = [], elsewhere = [] } = change;
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(revision)) throw fail('has no revisions');
-  const lists = [instances, removed, warm];
+  const lists = [instances, removed, warm, elsewhere];
   if (!isMap(apps) || !isMap(shards) || !lists.every((each) => Array.isArray(each))) throw fail('has a wrong shape');
   const after = withChange(held, change);
   return after === null || after === held ? after : parseDesired(after);

@@ -15,6 +15,7 @@ import { Cgroup, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, describeHost, findCrun } from './host.js';
+import { assertHostAddress } from './host-listener.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { SingletonLease } from './lease.js';
 import { Link } from './link.js';
@@ -28,7 +29,7 @@ const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
                    [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
-                   [--profiles DIR]
+                   [--profiles DIR] [--fabric ADDRESS:PORT] [--fabric-plain]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -41,7 +42,10 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --build-base REF  image below the builds of projects without a Containerfile (default: this host's own root)
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
-  --profiles DIR    where profiles are kept (default profiles in the state folder)`;
+  --profiles DIR    where profiles are kept (default profiles in the state folder)
+  --fabric ADDRESS:PORT  where agents of other hosts reach this one, for calls between hosts: an IP address of this host
+                    and two ports, that one and the next (default 127.0.0.1:0, any: only from this machine)
+  --fabric-plain    only hosts of this cluster can reach that address: what cannot be encrypted may go there`;
 
 interface Options {
   coordinators: string[];
@@ -57,6 +61,7 @@ interface Options {
   stopInstances: boolean;
   profileHertz: number;
   profiles: string;
+  fabric: { address: string; port: number; plain: boolean };
 }
 
 function readOptions(words: string[]): Options | null {
@@ -76,6 +81,8 @@ function readOptions(words: string[]): Options | null {
         'stop-instances': { type: 'boolean', default: false },
         'profile-hertz': { type: 'string', default: String(LIMITS.profileHertzDefault) },
         profiles: { type: 'string' },
+        fabric: { type: 'string', default: '127.0.0.1:0' },
+        'fabric-plain': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
@@ -102,7 +109,9 @@ function readOptions(words: string[]): Options | null {
     const [labels, profileHertz] = [readLabels(values.label), readHertz(hertz)];
     const where = { coordinators, identity, run, name, labels, taints };
     const buildBase = readBase(values['build-base']);
-    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles };
+    const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
+    assertHostAddress(fabric.address, identity, fabric.plain);
+    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -113,6 +122,15 @@ function readBase(reference: string | undefined): string | null {
   if (reference === undefined) return null;
   if (/^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/.test(reference)) return reference;
   throw new Error(`--build-base must be the reference of an image, not ${reference}`);
+}
+
+function readFabric(text: string): { address: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(text);
+  const address = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  // The relay listens on the next one.
+  if (address !== undefined && port <= 65_534) return { address, port };
+  throw new Error(`--fabric must be ADDRESS:PORT, an IP address and a port up to 65534, not ${text}`);
 }
 
 function readHertz(text: string): number {
@@ -181,12 +199,13 @@ async function run(options: Options, log: Logger): Promise<void> {
   const perfMap = profilers.recorder !== null;
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
   const parts = { shim: native.shimPath(), crun: findCrun(), lease };
-  const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers);
+  const fabric = { ...options.fabric, host: options.name, identity: options.identity };
+  const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers, fabric);
   await agent.open();
   const link = new Link({
     coordinators: options.coordinators,
     identity: options.identity,
-    host,
+    host: { ...host, ...(agent.fabricAddress === undefined ? {} : { fabric: agent.fabricAddress }) },
     agent,
     fence: await Fence.open(paths.term),
     log,

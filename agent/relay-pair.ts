@@ -78,8 +78,11 @@ export class RelayPair {
 
   /** Sees to it that the hosts are connected, from now on. */
   connect(): void {
-    if (this.#leads) this.#step();
-    else if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: false });
+    if (this.#leads) {
+      // What was asked over an earlier link is answered no more.
+      this.#trying = undefined;
+      this.#step();
+    } else if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: false });
   }
 
   /** What this host has of RDMA may have changed. */

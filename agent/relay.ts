@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import type { ChannelFds, NativeHost, RelayEvent, RelayHandle, RelayStats } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { RdmaAbility } from './choose-carrier.js';
@@ -11,6 +12,8 @@ export interface RelayOptions {
   host: string;
   /** IP address on which this host's relay listens. */
   address: string;
+  /** Absent: any. */
+  port?: number;
   /** IP address of the RDMA port to use; absent: the same. */
   rdmaAddress?: string;
   /** Whether RDMA may be used; its data is not encrypted. */
@@ -70,7 +73,7 @@ export class Relay {
     this.#host = {
       relay: this.#handle,
       address: options.address,
-      port: this.#handle.listen(options.address, 0),
+      port: this.#handle.listen(options.address, options.port ?? 0),
       rdma: options.rdma ?? true,
       ability: () => rdmaAbility(native, options.rdmaAddress ?? options.address),
       retryMs: options.retryMs ?? RETRY_MS,
@@ -81,7 +84,10 @@ export class Relay {
     this.#refresh.unref();
   }
 
-  /** Sees to it that this host and that one are connected, until forget(). */
+  /**
+   * Sees to it that this host and that one are connected, until forget(). To be called whenever there is another link
+   * between the agents: what was under way on the one before is lost.
+   */
   connect(host: string): void {
     this.#pair(host).connect();
   }
@@ -98,11 +104,16 @@ export class Relay {
   }
 
   /**
-   * Takes one side of a channel over, with its descriptors; the other host's agent does the same under the same number,
+   * Takes one side of a channel over, with its descriptors, also when it throws; the other host's agent does the same under the same number,
    * which is never used again between the two. channelEnded() follows when it ends.
    */
   attach(host: string, channel: number, fds: ChannelFds, side: 0 | 1): void {
-    this.#handle.attach(this.#connectionTo(host), channel, fds, side);
+    const connection = this.#pairs.get(host)?.connection;
+    if (connection === undefined) {
+      for (const fd of [fds.memory, fds.strike, fds.listen]) closeSync(fd);
+      throw new ShoalError('SHOAL_E_UNREACHABLE', `this host is not connected to ${host} yet`);
+    }
+    this.#handle.attach(connection, channel, fds, side);
   }
 
   /** Ends a channel, also one that only the other host has attached so far. */
@@ -154,12 +165,6 @@ export class Relay {
     });
     this.#pairs.set(host, pair);
     return pair;
-  }
-
-  #connectionTo(host: string): number {
-    const connection = this.#pairs.get(host)?.connection;
-    if (connection !== undefined) return connection;
-    throw new ShoalError('SHOAL_E_UNREACHABLE', `this host is not connected to ${host} yet`);
   }
 
   #onEvent(event: RelayEvent): void {

@@ -11,6 +11,8 @@ export interface Routable {
   shards: readonly number[];
   frozen: readonly number[];
   weight: number;
+  /** On another host. */
+  far?: boolean;
 }
 
 /**
@@ -27,8 +29,11 @@ export function routesFor(
   for (const callee of caller.calls) {
     if (!Object.hasOwn(components, callee)) continue;
     const here = instances.filter((each) => each.app === app && each.component === callee);
-    const serving = here.filter((each) => each.serving);
+    const all = here.filter((each) => each.serving);
+    const near = all.filter((each) => each.far !== true);
+    const serving = [...near, ...all.filter((each) => each.far === true)];
     const route: Route = { instances: serving.map((each) => each.id) };
+    if (near.length < serving.length) route.near = near.length;
     if (serving.some(({ weight }) => weight !== 1)) route.weights = serving.map(({ weight }) => weight);
     if (components[callee]?.state === 'partitioned') route.owners = ownersOf(here);
     routes[callee] = route;

@@ -5,6 +5,7 @@ import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
 import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
+import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
 import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
 import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
@@ -339,8 +340,17 @@ export function noteSeenIds(state: ClusterState, ids: readonly string[]): Cluste
   return counters === state.counters ? state : { ...state, counters };
 }
 
-/** All that one host shall be: its instances, and of the apps those that it has to do with. */
-export function desiredFor(state: ClusterState, host: string): Desired {
+const NO_ADDRESS = () => null;
+
+/**
+ * All that one host shall be: its instances, and of the apps and of other hosts those that it has to do with. `addressOf`:
+ * where the agent of a host takes others.
+ */
+export function desiredFor(
+  state: ClusterState,
+  host: string,
+  addressOf: (host: string) => string | null = NO_ADDRESS,
+): Desired {
   const group = state.instances.byHost.get(host) ?? [];
   const apps: Desired['apps'] = {};
   const shards: Desired['shards'] = {};
@@ -365,7 +375,15 @@ export function desiredFor(state: ClusterState, host: string): Desired {
     draining: draining !== undefined,
     ...(weight === undefined ? {} : { weight }),
   }));
-  return { revision: state.revision, apps, instances, shards, ...(warm.length === 0 ? {} : { warm }) };
+  const elsewhere = elsewhereFor(state, host, addressOf);
+  return {
+    revision: state.revision,
+    apps,
+    instances,
+    shards,
+    ...(warm.length === 0 ? {} : { warm }),
+    ...(elsewhere.length === 0 ? {} : { elsewhere }),
+  };
 }
 
 function countByComponent(instances: readonly { component: string }[]): Map<string, number> {
@@ -377,6 +395,7 @@ function countByComponent(instances: readonly { component: string }[]): Map<stri
 /** Whether the host shall be anything else than before, its revision aside. Cheap where nothing of it was touched. */
 export function desiredDiffers(before: ClusterState, after: ClusterState, host: string): boolean {
   if (before.instances.byHost.get(host) !== after.instances.byHost.get(host)) return true;
+  if (before.instances !== after.instances && elsewhereDiffers(before, after, host)) return true;
   if (before.apps === after.apps && before.shards === after.shards) return false;
   const apps = appsOn(after, host);
   if (!isDeepStrictEqual(appsOn(before, host), apps)) return true;

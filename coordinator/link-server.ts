@@ -2,8 +2,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Logger } from 'pino';
 import { type Identity, nameOf } from '../identity/identity.js';
-import { changeOf } from '../protocol/desired-change.js';
 import { watchIdentity } from '../identity/watch.js';
+import { changeOf } from '../protocol/desired-change.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
@@ -21,6 +21,7 @@ import {
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
+import { isTold } from './elsewhere.js';
 import { isVoid } from './joining.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
@@ -193,6 +194,11 @@ class Links {
     this.#byHost.set(host, link);
   }
 
+  /** The host's agent takes others at an address that those who are told of the host do not know yet. */
+  tellAddress(host: string): void {
+    for (const link of this.#byHost.values()) link.sendAddress(host);
+  }
+
   ended(link: AgentLink, why: string): void {
     this.#all.delete(link);
     const { host } = link;
@@ -298,11 +304,18 @@ class AgentLink {
     this.#waiting = this.#socket.writableNeedDrain;
     if (this.#waiting) return;
     const before = this.#sent?.desired;
-    const desired = desiredFor(state, this.#host);
+    const { hosts } = this.#coordinator.observed;
+    const addressOf = (host: string) => hosts.get(host)?.info.fabric ?? null;
+    const desired = desiredFor(state, this.#host, addressOf);
     this.#sent = { state, desired };
     this.#coordinator.ordered(this.#host, desired.revision);
     if (before === undefined || !this.#takesChanges) this.#send({ type: 'desired', term, desired });
     else this.#send({ type: 'change', term, change: changeOf(before, desired) });
+  }
+
+  /** Sends the whole once more, with the new address of another host, when it has to do with that one. */
+  sendAddress(other: string): void {
+    if (this.#sent !== null && this.#host !== null && isTold(this.#sent.state, this.#host, other)) this.#resend();
   }
 
   /** The agent does not hold what it was sent: it gets the whole. */
@@ -408,8 +421,10 @@ class AgentLink {
     this.#links.claim(host, this);
     // What the agent sends meanwhile stays in the socket, so that it cannot pile up here.
     this.#socket.pause();
+    const known = coordinator.observed.hosts.get(host)?.info.fabric;
     await coordinator.connect(hello.host, hello.revision, () => !this.#over, this.#takesChanges);
     if (this.#over) return;
+    if (hello.host.fabric !== known) this.#links.tellAddress(host);
     this.#joined = true;
     this.#log.info({ host, revision: hello.revision }, 'agent connected');
     this.#send({ type: 'welcome', version: hello.version, term });

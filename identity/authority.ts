@@ -15,8 +15,8 @@ const DAYS_MAX = 825;
 const REQUEST_BYTES_MAX = 8_192;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-/** What a certificate may be used for; a host's never serves. */
-const USES: Record<Role, string> = { agent: 'clientAuth', coordinator: 'serverAuth,clientAuth' };
+/** What a certificate may be used for: agents dial coordinators and each other. Who is what says the organisation. */
+const USES = 'serverAuth,clientAuth';
 
 /**
  * The cluster's certificate authority: a folder that only its operator reads. Certificates are made by openssl, since Node
@@ -94,7 +94,7 @@ export class Authority {
       // A request of our own with the right subject, whose key is then replaced: nothing else of theirs goes in.
       await openssl('req', '-new', ...NEW_KEY, '-keyout', join(work, 'unused'), '-subj', subject, '-out', asked);
       const lines = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature'];
-      lines.push(`extendedKeyUsage=${USES[role]}`);
+      lines.push(`extendedKeyUsage=${USES}`);
       if (role === 'coordinator') lines.push(`subjectAltName=${alternatives.join(',')}`);
       await writeFile(extensions, `${lines.join('\n')}\n`);
       const signer = ['-CA', join(this.folder, FILES.ca), '-CAkey', join(this.folder, CA_KEY)];

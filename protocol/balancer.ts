@@ -20,6 +20,30 @@ export function pickLessLoaded<T extends { weight: number }>(
   return outstanding(b) / b.weight < outstanding(a) / a.weight ? b : a;
 }
 
+/** A call to another host costs as much as waiting for so many calls on the own one. */
+export const NEAR_HEAD_START = 8;
+
+/** One of the same host until those are so much more loaded, for their weights, than one elsewhere. */
+export function pickNearer<T extends { weight: number; near: boolean }>(
+  candidates: readonly T[],
+  outstanding: (candidate: T) => number,
+  random: Random,
+): T | undefined {
+  const near = pickLessLoaded(
+    candidates.filter((each) => each.near),
+    outstanding,
+    random,
+  );
+  if (near !== undefined && outstanding(near) / near.weight <= NEAR_HEAD_START) return near;
+  const far = pickLessLoaded(
+    candidates.filter((each) => !each.near),
+    outstanding,
+    random,
+  );
+  if (near === undefined || far === undefined) return near ?? far;
+  return outstanding(near) / near.weight - outstanding(far) / far.weight > NEAR_HEAD_START ? far : near;
+}
+
 function draw<T extends { weight: number }>(
   candidates: readonly T[],
   except: T | null,

@@ -11,7 +11,10 @@ export const PEERS_FOLDER = '/run/shoal-peers';
 export const PORTS_FOLDER = '/run/shoal';
 
 export interface Route {
+  /** Those of the caller's own host first. */
   instances: string[];
+  /** How many of them are on the caller's own host; absent: all. */
+  near?: number;
   /** Shares in which they are to get calls, above 0 and at most 1, in the order of `instances`; absent: all alike. */
   weights?: number[];
   /** Present for partitioned components: owner of each state shard. */

@@ -14,6 +14,7 @@ export function changeOf(before: Desired, after: Desired): DesiredChange {
   for (const { id } of after.instances) known.delete(id);
   if (known.size > 0) change.removed = [...known.keys()];
   if (!isDeepStrictEqual(before.warm ?? [], after.warm ?? [])) change.warm = after.warm ?? [];
+  if (!isDeepStrictEqual(before.elsewhere ?? [], after.elsewhere ?? [])) change.elsewhere = after.elsewhere ?? [];
   return change;
 }
 
@@ -29,14 +30,15 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
   const kept = desired.instances.filter(({ id }) => !gone.has(id)).map((each) => changed.get(each.id) ?? each);
   const present = new Set(kept.map(({ id }) => id));
   const added = [...changed.values()].filter(({ id }) => !present.has(id));
-  const { warm: warmBefore = [] } = desired;
-  const { warm = warmBefore } = change;
+  const { warm: warmBefore = [], elsewhere: elsewhereBefore = [] } = desired;
+  const { warm = warmBefore, elsewhere = elsewhereBefore } = change;
   return {
     revision: change.revision,
     apps: withEntries(desired.apps, change.apps),
     instances: [...kept, ...added],
     shards: withEntries(desired.shards, change.shards),
     ...(warm.length === 0 ? {} : { warm }),
+    ...(elsewhere.length === 0 ? {} : { elsewhere }),
   };
 }
 

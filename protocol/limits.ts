@@ -23,6 +23,13 @@ export const LIMITS = {
   /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */
   channelsPerInstanceMax: 1_024,
   channelsPerPairMax: 8,
+  /** Between this host and another, all together: each takes memory of both agents. */
+  channelsPerHostPairMax: 4_096,
+  /** What the agent of another host may say: messages each second, and in a burst. */
+  hostMessagesPerSecondMax: 2_000,
+  hostMessagesBurstMax: 10_000,
+  /** Channels to a host whose agent has said nothing for so long end: below the usual deadline of a call. */
+  hostSilenceMsMax: 4_000,
   callsOutstandingPerPeerMax: 1024,
   callDeadlineMsDefault: 5_000,
   callDeadlineMsMax: 600_000,

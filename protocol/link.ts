@@ -48,6 +48,14 @@ export interface ShardMap {
   owners: (string | null)[];
 }
 
+/** What another host has to do with this one: its instances that this host's may call, or that may call this host's. */
+export interface Elsewhere {
+  host: string;
+  /** Where its agent takes those of other hosts, HOST:PORT; null: not known (now). */
+  address: string | null;
+  instances: { id: string; app: string; component: string }[];
+}
+
 /** All that one host shall be. Applying it twice changes nothing. */
 export interface Desired {
   /** Store revision: an older one than already applied is ignored. */
@@ -59,6 +67,8 @@ export interface Desired {
   warm?: DesiredWarm[];
   /** `<app>/<component>` → owners, for partitioned components. */
   shards: Record<string, ShardMap>;
+  /** Absent: no other host has to do with this one. */
+  elsewhere?: Elsewhere[];
 }
 
 /** How the desired state of a host differs from that of an earlier revision. What is absent is as it was. */
@@ -76,6 +86,8 @@ export interface DesiredChange {
   warm?: DesiredWarm[];
   /** Null: gone. */
   shards?: Record<string, ShardMap | null>;
+  /** All of them. */
+  elsewhere?: Elsewhere[];
 }
 
 export type InstancePhase = 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
@@ -130,6 +142,8 @@ export interface HostInfo {
   labels?: Record<string, string>;
   /** What keeps instances away whose component does not tolerate it. Absent: none. */
   taints?: string[];
+  /** Where its agent takes those of other hosts, HOST:PORT. Absent: from an agent that takes none. */
+  fabric?: string;
   /** What this host lacks, each with its remedy. */
   degraded: { what: string; remedy: string }[];
 }

@@ -42,7 +42,10 @@ export class BestCarrier implements Carrier {
     } catch (error) {
       why = toShoalError(error).message;
     }
-    const channel = await this.#unix.dial(address);
+    const channel = await this.#unix.dial(address).catch((cause: unknown) => {
+      // One on another host has no socket here: why there is no ring is what matters.
+      throw new ShoalError('SHOAL_E_UNREACHABLE', `${why}; ${toShoalError(cause).message}`, { cause });
+    });
     channel.whyNoRing = why;
     channel.mayImprove = this.#rings !== undefined;
     return channel;

@@ -39,7 +39,7 @@ function parseRoutes(value: Record<string, unknown>): Record<string, Route> {
   const routes: Record<string, Route> = {};
   for (const [component, route] of Object.entries(value)) {
     if (!isName(component) || !isRecord(route)) throw fail('a route has a wrong shape');
-    const { instances, owners, weights } = route;
+    const { instances, owners, weights, near } = route;
     if (!Array.isArray(instances) || instances.length > ROUTE_INSTANCES_MAX || !instances.every(isName)) {
       throw fail(`the route to ${component} lists no instances`);
     }
@@ -51,6 +51,10 @@ function parseRoutes(value: Record<string, unknown>): Record<string, Route> {
     if (weights !== undefined) {
       if (!areWeights(weights, instances.length)) throw fail(`the route to ${component} has wrong weights`);
       parsed.weights = weights;
+    }
+    if (near !== undefined) {
+      if (!isCount(near) || near > instances.length) throw fail(`the route to ${component} has a wrong \`near\``);
+      parsed.near = near;
     }
     routes[component] = parsed;
   }

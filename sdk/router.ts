@@ -1,4 +1,4 @@
-import { pickLessLoaded, type Random } from '../protocol/balancer.js';
+import { pickLessLoaded, pickNearer, type Random } from '../protocol/balancer.js';
 import type { CalleeChannels, Route } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -169,7 +169,8 @@ export class Router {
     if (key !== undefined && route.owners !== undefined) return route.owners[shardOfKey(key)] ?? null;
     const candidates = candidatesOf(route, refused);
     const outstanding = ({ id }: Candidate) => this.outstanding(component, id);
-    return pickLessLoaded(candidates, outstanding, this.#random)?.id ?? null;
+    const pick = route.near === undefined ? pickLessLoaded : pickNearer;
+    return pick(candidates, outstanding, this.#random)?.id ?? null;
   }
 
   #groupByOwner(component: string, shards: readonly number[]): Map<string | null, number[]> {
@@ -227,10 +228,13 @@ export class Router {
 interface Candidate {
   id: string;
   weight: number;
+  near: boolean;
 }
 
-function candidatesOf({ instances, weights }: Route, refused: ReadonlySet<string>): Candidate[] {
-  const all = instances.map((id, index): Candidate => ({ id, weight: weights?.[index] ?? 1 }));
+function candidatesOf({ instances, weights, near }: Route, refused: ReadonlySet<string>): Candidate[] {
+  const all = instances.map(
+    (id, index): Candidate => ({ id, weight: weights?.[index] ?? 1, near: near === undefined || index < near }),
+  );
   return refused.size === 0 ? all : all.filter(({ id }) => !refused.has(id));
 }
 

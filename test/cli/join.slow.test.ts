@@ -92,6 +92,8 @@ async function agentOf(name: string): Promise<Link> {
     host: { name: host, cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] },
     agent: {
       applied: 0,
+      leaseAsked: undefined,
+      prolongLease: async () => undefined,
       apply: async () => undefined,
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),

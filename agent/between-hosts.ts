@@ -1,0 +1,384 @@
+import type { Logger } from 'pino';
+import type { Identity } from '../identity/identity.js';
+import type { NativeHost } from '../native/index.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { Desired } from '../protocol/link.js';
+import type { ChannelCounts } from './channel-counts.js';
+import { assertConnected, type ChannelParty, type OpenRequest } from './channels.js';
+import { componentsOf } from './desired.js';
+import { HostLinks } from './host-links.js';
+import { assertHostAddress } from './host-listener.js';
+import { cut, type HostMessage, type Served } from './host-messages.js';
+import { Relay, type RelayState } from './relay.js';
+import type { Routable } from './routes.js';
+
+/** The other agent has so long to answer; the SDK waits no longer for a channel. */
+const ANSWER_MS_MAX = 2_000;
+
+export interface FabricOptions {
+  /** Name of this host. */
+  host: string;
+  /** IP address of this host by which others reach it. */
+  address: string;
+  /** Where agents dial, 0 for any; the relay then listens on the next one. */
+  port: number;
+  /** Null: nothing is encrypted, and agents are believed who they say they are. */
+  identity: Identity | null;
+  /** Only hosts of this cluster can reach the address: what cannot be encrypted may go there. */
+  plain: boolean;
+}
+
+export interface BetweenTools {
+  native: NativeHost;
+  log: Logger;
+}
+
+/** What is asked of this host's agent. */
+export interface LocalSide {
+  /** The instance `id` of this host, which instances of the component `caller` may call; throws why there is none. */
+  granted(app: string, caller: string, id: string): ChannelParty;
+  /** Routes may have changed. */
+  changed(): void;
+}
+
+/** An instance of another host. */
+export interface Located {
+  id: string;
+  app: string;
+  component: string;
+  host: string;
+}
+
+/** What this host serves, and of which component it is. */
+export type ServedHere = Served & { app: string; component: string };
+
+interface Pending {
+  host: string;
+  number: number;
+  caller: ChannelParty;
+  requestId: number;
+  timer: NodeJS.Timeout;
+}
+
+/** How this host is connected with another. */
+export interface BetweenState {
+  host: string;
+  /** Why there is no connection between the agents; null while there is one. */
+  problem: string | null;
+  relay: RelayState | undefined;
+}
+
+/**
+ * Calls from this host to others and from others to this one: the agents set channels up over a link of their own, the
+ * relays carry records. Both ends look into the manifest, and another host is believed about its own instances alone:
+ * which those are the coordinator says.
+ */
+export class BetweenHosts {
+  readonly #options: FabricOptions;
+  readonly #tools: BetweenTools;
+  readonly #counts: ChannelCounts;
+  readonly #local: LocalSide;
+  readonly #links: HostLinks;
+  #relay: Relay | undefined;
+  /** By id: the instances of other hosts, as the coordinator says. */
+  #located = new Map<string, Located>();
+  #hosts = new Set<string>();
+  /** Host → what its agent says that it serves. */
+  readonly #served = new Map<string, readonly Served[]>();
+  /** Host → what its agent is to be told, and was told last. */
+  readonly #told = new Map<string, { instances: Served[]; text: string }>();
+  /** By channel: those that the other agent has been asked for. */
+  readonly #pending = new Map<number, Pending>();
+  /** `<host> <channel>` → the number by which it is counted. */
+  readonly #open = new Map<string, number>();
+  #next = 1;
+
+  constructor(options: FabricOptions, tools: BetweenTools, counts: ChannelCounts, local: LocalSide) {
+    const { host, address, port, identity, plain } = options;
+    assertHostAddress(address, identity, plain);
+    this.#options = options;
+    this.#tools = tools;
+    this.#counts = counts;
+    this.#local = local;
+    this.#links = new HostLinks(
+      { host, address, port, identity, log: tools.log },
+      {
+        up: (other) => this.#up(other),
+        message: (other, message) => this.#take(other, message),
+        silent: (other) => this.#silent(other),
+      },
+    );
+  }
+
+  /** HOST:PORT where agents of other hosts dial. */
+  get address(): string {
+    return this.#links.address;
+  }
+
+  /** Begins to listen. Throws SHOAL_E_USAGE when that is not possible. */
+  async open(): Promise<void> {
+    const { host, address, port, plain } = this.#options;
+    await this.#links.open();
+    try {
+      const options = { host, address, rdma: plain, ...(port === 0 ? {} : { port: port + 1 }) };
+      this.#relay = new Relay(this.#tools.native, options, {
+        send: (other, message) => void this.#links.send(other, { type: 'relay', message }),
+        channelEnded: (other, channel) => this.#ended(other, channel),
+        changed: (other) => this.#noteCarrier(other),
+      });
+    } catch (cause) {
+      const detail = `the relay cannot listen on ${address}, port ${port + 1}: ${toShoalError(cause).message}`;
+      throw new ShoalError('SHOAL_E_USAGE', detail, { cause });
+    }
+  }
+
+  close(): void {
+    for (const pending of this.#pending.values()) clearTimeout(pending.timer);
+    this.#pending.clear();
+    this.#links.close();
+    this.#relay?.stop();
+    this.#relay = undefined;
+  }
+
+  /** Which hosts this one has to do with, and what runs there, from now on. */
+  want({ elsewhere = [] }: Desired): void {
+    this.#located = new Map(
+      elsewhere.flatMap(({ host, instances }) => instances.map((each) => [each.id, { ...each, host }])),
+    );
+    const hosts = new Map(elsewhere.map(({ host, address }) => [host, address]));
+    hosts.delete(this.#options.host);
+    for (const host of this.#hosts) if (!hosts.has(host)) this.#forget(host);
+    this.#hosts = new Set(hosts.keys());
+    this.#links.want(hosts);
+  }
+
+  /** The instance of another host. */
+  find(id: string): Located | undefined {
+    return this.#located.get(id);
+  }
+
+  /** What can be called on other hosts. */
+  routables(): Routable[] {
+    return [...this.#served].flatMap(([host, instances]) =>
+      instances.flatMap(({ id, serving, shards, frozen, weight }) => {
+        const located = this.#located.get(id);
+        // A host is believed about its own instances alone.
+        if (located?.host !== host) return [];
+        const { app, component } = located;
+        return [{ id, app, component, serving, shards, frozen, weight, far: true }];
+      }),
+    );
+  }
+
+  /** Tells each other host what its instances may call here. */
+  serve(desired: Desired, instances: readonly ServedHere[]): void {
+    for (const { host, instances: theirs } of desired.elsewhere ?? []) {
+      const granted = new Set<string>();
+      for (const { app, component } of theirs) {
+        for (const callee of componentsOf(desired, app)[component]?.calls ?? []) granted.add(`${app}/${callee}`);
+      }
+      const served = instances
+        .filter(({ app, component }) => granted.has(`${app}/${component}`))
+        .map(({ app: _, component: __, ...each }) => each);
+      const text = JSON.stringify(served);
+      if (this.#told.get(host)?.text === text) continue;
+      this.#told.set(host, { instances: served, text });
+      this.#links.send(host, { type: 'serves', instances: served });
+    }
+  }
+
+  /** Answers a caller of this host; `assertGranted` throws when the manifest does not grant the call. */
+  call(caller: ChannelParty, request: OpenRequest, { host, id }: Located, assertGranted: () => void): void {
+    const { requestId } = request;
+    try {
+      assertGranted();
+      this.#assertConnected(host, id);
+      const ends = { caller: caller.id, callee: id, host };
+      this.#counts.assertRoom(ends);
+      const channel = this.#nextChannel(host);
+      const number = this.#counts.take();
+      this.#counts.add(number, ends);
+      const timer = setTimeout(() => this.#refused(channel, 'SHOAL_E_UNREACHABLE', 'no answer in time'), ANSWER_MS_MAX);
+      this.#pending.set(channel, { host, number, caller, requestId, timer });
+      this.#links.send(host, { type: 'channel-open', channel, caller: caller.id, callee: id });
+    } catch (error) {
+      const { code, message } = toShoalError(error);
+      caller.channels.send({ type: 'refused', requestId, code, detail: message });
+    }
+  }
+
+  /** How this host is connected with each that it has to do with. */
+  states(): BetweenState[] {
+    return [...this.#hosts].sort().map((host) => ({
+      host,
+      problem: this.#links.problem(host),
+      relay: this.#relay?.state(host),
+    }));
+  }
+
+  #assertConnected(host: string, id: string): void {
+    const problem = this.#links.problem(host);
+    if (problem !== null) {
+      throw new ShoalError(
+        'SHOAL_E_UNREACHABLE',
+        `${id} is on host ${host}, whose agent cannot be reached: ${problem}`,
+      );
+    }
+    const state = this.#relay?.state(host);
+    if (state !== undefined && state.carrier !== 'none') return;
+    const why = state?.reason ?? 'not connected yet';
+    throw new ShoalError('SHOAL_E_UNREACHABLE', `${id} is on host ${host}, to which nothing is carried: ${why}`);
+  }
+
+  /** Each side has numbers of its own: even ones the host with the smaller name. */
+  #nextChannel(host: string): number {
+    const number = 2 * this.#next + this.#parityOf(this.#options.host, host);
+    this.#next += 1;
+    return number;
+  }
+
+  #parityOf(host: string, other: string): 0 | 1 {
+    return host < other ? 0 : 1;
+  }
+
+  #up(host: string): void {
+    this.#relay?.connect(host);
+    const told = this.#told.get(host);
+    if (told !== undefined) this.#links.send(host, { type: 'serves', instances: told.instances });
+  }
+
+  #take(host: string, message: HostMessage): void {
+    switch (message.type) {
+      case 'serves':
+        this.#served.set(host, message.instances);
+        this.#local.changed();
+        break;
+      case 'channel-open':
+        this.#offer(host, message);
+        break;
+      case 'channel-opened':
+        this.#opened(host, message.channel);
+        break;
+      case 'channel-refused':
+        if (this.#pending.get(message.channel)?.host !== host) break;
+        this.#refused(message.channel, message.code, message.detail);
+        break;
+      case 'relay':
+        this.#relay?.receive(host, message.message);
+        break;
+      default:
+        throw new ShoalError('SHOAL_E_FRAME', `${message.type} is not to be said now`);
+    }
+  }
+
+  /** An instance of the other host calls one of this host. */
+  #offer(host: string, { channel, caller: id, callee }: Extract<HostMessage, { type: 'channel-open' }>): void {
+    try {
+      this.#offerOrThrow(host, channel, id, callee);
+      this.#links.send(host, { type: 'channel-opened', channel });
+    } catch (error) {
+      const { code, message } = toShoalError(error);
+      this.#links.send(host, { type: 'channel-refused', channel, code, detail: cut(message) });
+    }
+  }
+
+  #offerOrThrow(host: string, channel: number, id: string, callee: string): void {
+    const caller = this.#located.get(id);
+    if (caller?.host !== host) {
+      throw new ShoalError('SHOAL_E_NOT_GRANTED', `${id} is no instance of host ${host} that calls any of this one`);
+    }
+    if (channel % 2 !== this.#parityOf(host, this.#options.host) || this.#open.has(`${host} ${channel}`)) {
+      throw new ShoalError('SHOAL_E_FRAME', `channel ${channel} is not for host ${host} to open`);
+    }
+    const party = this.#local.granted(caller.app, caller.component, callee);
+    assertConnected(party);
+    const ends = { caller: id, callee: party.id, host };
+    this.#counts.assertRoom(ends);
+    const { native } = this.#tools;
+    const [relays, callees] = native.createChannel(LIMITS.ringBytes);
+    const number = this.#counts.take();
+    const offer = { type: 'offered' as const, channel: number, component: caller.component, instance: id };
+    // The callee first: whoever maps the memory first pays for it, most of the time. When it cannot have it, its end goes.
+    party.channels.send(offer, callees);
+    this.#counts.add(number, ends);
+    this.#open.set(`${host} ${channel}`, number);
+    this.#attach(host, channel, relays, 0);
+  }
+
+  /** The other agent has made its end; here is the caller's. */
+  #opened(host: string, channel: number): void {
+    const pending = this.#settle(host, channel);
+    if (pending === undefined) {
+      // Asked for too long ago.
+      this.#relay?.detach(host, channel);
+      return;
+    }
+    const { caller, number, requestId } = pending;
+    this.#open.set(`${host} ${channel}`, number);
+    const [callers, relays] = this.#tools.native.createChannel(LIMITS.ringBytes);
+    caller.channels.send({ type: 'opened', requestId }, callers);
+    this.#attach(host, channel, relays, 1);
+  }
+
+  /** What cannot be attached is an end for the instance: it sees that the other side of its ring is gone. */
+  #attach(host: string, channel: number, fds: Parameters<Relay['attach']>[2], side: 0 | 1): void {
+    try {
+      if (this.#relay === undefined) throw new ShoalError('SHOAL_E_INTERNAL', 'the relay is stopped');
+      this.#relay.attach(host, channel, fds, side);
+    } catch (error) {
+      this.#ended(host, channel);
+      throw error;
+    }
+  }
+
+  #refused(channel: number, code: Extract<HostMessage, { type: 'channel-refused' }>['code'], detail: string): void {
+    const host = this.#pending.get(channel)?.host;
+    const pending = host === undefined ? undefined : this.#settle(host, channel);
+    if (pending === undefined) return;
+    this.#counts.remove(pending.number);
+    const { requestId, caller } = pending;
+    caller.channels.send({ type: 'refused', requestId, code, detail: `host ${host}: ${detail}` });
+  }
+
+  #settle(host: string, channel: number): Pending | undefined {
+    const pending = this.#pending.get(channel);
+    if (pending?.host !== host) return undefined;
+    clearTimeout(pending.timer);
+    this.#pending.delete(channel);
+    return pending;
+  }
+
+  #ended(host: string, channel: number): void {
+    const key = `${host} ${channel}`;
+    const number = this.#open.get(key);
+    if (number === undefined) return;
+    this.#open.delete(key);
+    this.#counts.remove(number);
+  }
+
+  #silent(host: string): void {
+    this.#tools.log.warn({ host }, 'another host is silent: channels with it end');
+    this.#cutOff(host);
+    this.#local.changed();
+  }
+
+  /** The coordinator says that the hosts have nothing to do with each other. */
+  #forget(host: string): void {
+    this.#told.delete(host);
+    this.#cutOff(host);
+  }
+
+  #cutOff(host: string): void {
+    this.#served.delete(host);
+    this.#relay?.forget(host);
+    for (const [channel, pending] of [...this.#pending]) {
+      if (pending.host === host) this.#refused(channel, 'SHOAL_E_UNREACHABLE', 'its agent is gone');
+    }
+  }
+
+  #noteCarrier(host: string): void {
+    const state = this.#relay?.state(host);
+    this.#tools.log.debug({ host, carrier: state?.carrier, reason: state?.reason }, 'the carrier to another host');
+  }
+}
