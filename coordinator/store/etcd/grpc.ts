@@ -131,7 +131,10 @@ export class GrpcConnection {
     session.on('error', () => this.#drop(session));
     session.on('goaway', () => this.#forget(session));
     session.on('close', () => this.#forget(session));
-    session.on('connect', () => session.setLocalWindowSize(WINDOW_BYTES));
+    // A call may have given it up meanwhile; it connects all the same.
+    session.on('connect', () => {
+      if (!session.destroyed) session.setLocalWindowSize(WINDOW_BYTES);
+    });
     this.#session = session;
     return session;
   }
