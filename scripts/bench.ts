@@ -9,6 +9,7 @@ import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
+import { benchCluster } from './lib/bench/cluster.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricIdle } from './lib/bench/fabric-idle.js';
@@ -33,6 +34,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerStacks())],
   fabric: () => benchFabric(),
+  cluster: () => benchCluster(DIST),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
   'fabric-idle': () => benchFabricIdle(),

@@ -22,6 +22,8 @@ export interface Part {
   child: ChildProcess | null;
   /** Not before then; ms of performance.now(). */
   restartAtMs: number;
+  /** It was killed, so that its end is none of its own. */
+  isKilled: boolean;
 }
 
 export interface NetClusterOptions {
@@ -45,6 +47,8 @@ export class NetCluster {
   #closing = false;
   #data = '';
   restarts = 0;
+  /** Processes that ended and had not been killed. */
+  readonly crashes: string[] = [];
 
   private constructor(
     readonly rack: NetRack,
@@ -101,6 +105,7 @@ export class NetCluster {
   /** Kills it; it comes again after so many ms. */
   async kill(part: Part, awayMs: number): Promise<void> {
     part.restartAtMs = performance.now() + awayMs;
+    part.isKilled = true;
     await this.signal(part, 'SIGKILL');
   }
 
@@ -204,7 +209,14 @@ export class NetCluster {
   }
 
   #add(kind: Kind, machine: string, words: string[]): void {
-    this.parts.push({ kind, machine, words: this.rack.on(machine, ...words), child: null, restartAtMs: 0 });
+    this.parts.push({
+      kind,
+      machine,
+      words: this.rack.on(machine, ...words),
+      child: null,
+      restartAtMs: 0,
+      isKilled: false,
+    });
   }
 
   #launch(part: Part): void {
@@ -215,9 +227,11 @@ export class NetCluster {
     const stderr = part.kind === 'etcd' ? 'ignore' : 'inherit';
     const child = spawn(program, words, { stdio: ['ignore', 'ignore', stderr], env });
     part.child = child;
-    child.once('exit', () => {
+    part.isKilled = false;
+    child.once('exit', (code, signal) => {
       part.child = null;
       if (this.#closing) return;
+      if (!part.isKilled) this.crashes.push(`${part.kind} of ${part.machine} ended by itself: ${signal ?? code}`);
       this.restarts += 1;
       setTimeout(() => this.#launch(part), Math.max(200, part.restartAtMs - performance.now()));
     });

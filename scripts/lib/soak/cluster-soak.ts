@@ -48,7 +48,7 @@ function manifest(dist: string): object {
 
 /**
  * A cluster under a nemesis; throws what is wrong as soon as it is seen. All the time: a term has one leader, two
- * singletons never run. At each calm: what runs is what is wanted on every host and no more, the last acknowledged change
+ * singletons never run, no process ends by itself. At each calm: what runs is what is wanted on every host and no more, the last acknowledged change
  * is there, and no process holds much more memory and descriptors than at first.
  */
 export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterSoakResult> {
@@ -144,6 +144,8 @@ class Checker {
 
   assertNothingBroken(): void {
     if (this.#broken !== null) throw this.#broken;
+    const [crash] = this.#cluster.crashes;
+    if (crash !== undefined) throw new Error(crash);
   }
 
   async #repeat(ms: number, action: () => Promise<void>): Promise<void> {

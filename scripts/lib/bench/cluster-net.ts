@@ -1,0 +1,119 @@
+import { writeFile } from 'node:fs/promises';
+import type { HostView } from '../../../protocol/http.js';
+import { type Kind, NetCluster } from '../cluster/net-cluster.js';
+import { until } from '../until.js';
+import { cpuSeconds, residentMebibytes } from './process-use.js';
+
+/** Set within the network namespace of the switch: see runInOwnNetwork. */
+export const IN_NETWORK = 'SHOAL_BENCH_NETWORK';
+
+export interface ClusterFigures {
+  /** At rest, all of a kind together. */
+  kinds: Record<Kind, { cores: number; mebibytes: number; count: number }>;
+  /** From the cut until another leader took a change, and until it had all agents. */
+  failOverMs: number[];
+  agentsBackMs: number[];
+}
+
+const REST_SECONDS = 20;
+const WAIT_MS_MAX = 180_000;
+
+/** A cluster in network namespaces: what it takes at rest, and what happens when its leader is cut off again and again. */
+export async function measureCluster(
+  dist: string,
+  hosts: number,
+  partitions: number,
+  prefix: string,
+): Promise<ClusterFigures> {
+  const cluster = await NetCluster.start({ dist, hosts, prefix });
+  try {
+    await until(() => hasAll(cluster, hosts), WAIT_MS_MAX);
+    const kinds = await atRest(cluster);
+    const figures: ClusterFigures = { kinds, failOverMs: [], agentsBackMs: [] };
+    for (let i = 0; i < partitions; i += 1) {
+      const leader = await leaderOf(cluster, []);
+      // Followers know who leads; otherwise it is no fail-over.
+      await until(async () => (await viewsOf(cluster)).every((view) => view?.leader?.name === leader), WAIT_MS_MAX);
+      const startMs = performance.now();
+      await cluster.rack.drop(leader, 'both');
+      const next = await leaderOf(cluster, [leader]);
+      await until(() => takesChange(cluster, next, i), WAIT_MS_MAX);
+      figures.failOverMs.push(performance.now() - startMs);
+      await until(async () => (await connectedAt(cluster, next)) === hosts, WAIT_MS_MAX);
+      figures.agentsBackMs.push(performance.now() - startMs);
+      await cluster.rack.heal(leader);
+    }
+    return figures;
+  } finally {
+    await cluster.close();
+    await cluster.remove();
+  }
+}
+
+function viewsOf(cluster: NetCluster) {
+  return Promise.all(cluster.coordinators.map((name) => cluster.view(name)));
+}
+
+/** The coordinator that leads, once there is one beside these. */
+async function leaderOf(cluster: NetCluster, but: readonly string[]): Promise<string> {
+  let found: string | undefined;
+  const others = cluster.coordinators.filter((name) => !but.includes(name));
+  await until(async () => {
+    const views = await Promise.all(others.map((name) => cluster.view(name)));
+    found = views.find((view) => view?.role === 'leads')?.name;
+    return found !== undefined;
+  }, WAIT_MS_MAX);
+  return found as string;
+}
+
+async function takesChange(cluster: NetCluster, coordinator: string, count: number): Promise<boolean> {
+  const components = { one: { rootfs: 'host', command: ['/bin/true'], count: { min: 0, max: 1 }, env: { N: count } } };
+  return await cluster.askOne(coordinator, 'PUT', '/v1/apps/probe', { app: 'probe', components }).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function connectedAt(cluster: NetCluster, coordinator: string): Promise<number> {
+  const hosts = await cluster.askOne<HostView[]>(coordinator, 'GET', '/v1/hosts').catch(() => []);
+  return hosts.filter(({ connected }) => connected).length;
+}
+
+async function hasAll(cluster: NetCluster, hosts: number): Promise<boolean> {
+  const known = await cluster.ask<HostView[]>('GET', '/v1/hosts').catch(() => []);
+  return known.filter(({ connected }) => connected).length === hosts;
+}
+
+async function atRest(cluster: NetCluster): Promise<ClusterFigures['kinds']> {
+  const none = () => ({ cores: 0, mebibytes: 0, count: 0 });
+  const kinds = { etcd: none(), coordinator: none(), agent: none() };
+  const before = await cpuOf(cluster);
+  await new Promise((resolve) => setTimeout(resolve, REST_SECONDS * 1_000));
+  const after = await cpuOf(cluster);
+  for (const part of cluster.parts) {
+    const pid = await cluster.pidOf(part);
+    if (pid === null) throw new Error(`${part.kind} of ${part.machine} does not run`);
+    const use = kinds[part.kind];
+    use.count += 1;
+    use.cores += ((after.get(pid) ?? 0) - (before.get(pid) ?? 0)) / REST_SECONDS;
+    use.mebibytes += await residentMebibytes(pid);
+  }
+  return kinds;
+}
+
+async function cpuOf(cluster: NetCluster): Promise<Map<number, number>> {
+  const found = new Map<number, number>();
+  for (const part of cluster.parts) {
+    const pid = await cluster.pidOf(part);
+    if (pid !== null) found.set(pid, await cpuSeconds(pid));
+  }
+  return found;
+}
+
+const prefix = process.env[IN_NETWORK];
+if (prefix !== undefined && process.argv[1] === import.meta.filename) {
+  const [dist = '', hosts = '', partitions = '', file = ''] = process.argv.slice(2);
+  const figures = await measureCluster(dist, Number(hosts), Number(partitions), prefix);
+  await writeFile(file, JSON.stringify(figures));
+  process.exit(0);
+}

@@ -1,0 +1,153 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LINK_VERSION, LINK_VERSION_CHANGES } from '../../../protocol/link.js';
+import { freePorts } from '../cluster/etcd.js';
+import { runInOwnNetwork } from '../cluster/net-rack.js';
+import { until } from '../until.js';
+import { type ClusterFigures, IN_NETWORK } from './cluster-net.js';
+import { cpuSeconds, residentMebibytes } from './process-use.js';
+import { alone, compare, type Row } from './rows.js';
+import { SimulatedAgent } from './simulated-agents.js';
+
+const AGENTS = 1_000;
+const COMPONENTS = 20;
+/** Instances of each component; of the first one the count goes up and down. */
+const COUNT = 250;
+const SECONDS = 20;
+const UP_MS_MAX = 240_000;
+const HOSTS = 20;
+const PARTITIONS = 20;
+
+/** One leader with a thousand simulated agents; three coordinators, three members of etcd and twenty agents in namespaces. */
+export async function benchCluster(dist: string): Promise<Row[]> {
+  const whole = await simulated(dist, LINK_VERSION_CHANGES - 1);
+  const changes = await simulated(dist, LINK_VERSION);
+  const rows: Row[] = [];
+  const metrics: [keyof Load, string, string][] = [
+    ['cores', 'CPU of the leader', 'cores'],
+    ['mebibytes', 'memory of the leader', 'MiB'],
+    ['bytesUp', 'sent by an agent', 'B/s'],
+    ['bytesDown', 'sent to an agent', 'B/s'],
+  ];
+  for (const [key, what, unit] of metrics) {
+    const name = `${AGENTS} agents, ${COMPONENTS * COUNT} instances: ${what}`;
+    rows.push(compare(name, unit, 0.5, [changes[key]], 'whole states', [whole[key]]));
+  }
+  return [...rows, ...(await inNamespaces(dist))];
+}
+
+interface Load {
+  cores: number;
+  mebibytes: number;
+  /** Per agent and second. */
+  bytesUp: number;
+  bytesDown: number;
+}
+
+async function simulated(dist: string, version: number): Promise<Load> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-cluster-'));
+  const [port = 0] = await freePorts(1);
+  const [socket, api] = [join(folder, 'c.sock'), `http://127.0.0.1:${port}`];
+  const own = ['--socket', socket, '--run', folder, '--data', join(folder, 'data'), '--listen', `127.0.0.1:${port}`];
+  const env = { ...process.env, SHOAL_LOG: 'fatal' };
+  const leader = spawn(process.execPath, [join(dist, 'coordinator/main.js'), ...own], { stdio: 'inherit', env });
+  const agents: SimulatedAgent[] = [];
+  try {
+    await until(() => answers(api), UP_MS_MAX);
+    for (let i = 0; i < AGENTS; i += 1) agents.push(new SimulatedAgent(socket, `h${i}`, version, i % 1_000));
+    await ask(api, 'PUT', '/v1/apps/bench', manifest());
+    for (let i = 0; i < COMPONENTS; i += 1) await scale(api, i, COUNT);
+    const placed = () => agents.reduce((sum, each) => sum + each.instances, 0) >= COMPONENTS * COUNT;
+    await until(placed, UP_MS_MAX);
+    return await load(leader, api, agents);
+  } finally {
+    for (const each of agents) each.end();
+    await ended(leader);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** With one component that gets an instance more and one less in turns, so that the desired state of hosts changes. */
+async function load(leader: ChildProcess, api: string, agents: readonly SimulatedAgent[]): Promise<Load> {
+  const pid = leader.pid as number;
+  const bytes = (key: 'bytesUp' | 'bytesDown') => agents.reduce((sum, each) => sum + each[key], 0);
+  const [cpu, up, down, startMs] = [await cpuSeconds(pid), bytes('bytesUp'), bytes('bytesDown'), performance.now()];
+  for (let second = 0; second < SECONDS; second += 1) {
+    await scale(api, 0, COUNT + 10 * (second % 2));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  const seconds = (performance.now() - startMs) / 1_000;
+  return {
+    cores: ((await cpuSeconds(pid)) - cpu) / seconds,
+    mebibytes: await residentMebibytes(pid),
+    bytesUp: (bytes('bytesUp') - up) / seconds / AGENTS,
+    bytesDown: (bytes('bytesDown') - down) / seconds / AGENTS,
+  };
+}
+
+async function inNamespaces(dist: string): Promise<Row[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-cluster-'));
+  try {
+    const file = join(folder, 'figures.json');
+    const words = [join(dist, 'scripts/lib/bench/cluster-net.js'), dist, String(HOSTS), String(PARTITIONS), file];
+    const code = await runInOwnNetwork(`bench${process.pid}`, words, IN_NETWORK);
+    if (code !== 0) throw new Error(`the cluster in network namespaces ended with code ${code}`);
+    return rowsOf(JSON.parse(await readFile(file, 'utf8')) as ClusterFigures);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function rowsOf({ kinds, failOverMs, agentsBackMs }: ClusterFigures): Row[] {
+  const rows: Row[] = [];
+  for (const [kind, { cores, mebibytes, count }] of Object.entries(kinds)) {
+    rows.push(alone(`${count} × ${kind} at rest: CPU of each`, 'cores', cores / count));
+    rows.push(alone(`${count} × ${kind} at rest: memory of each`, 'MiB', mebibytes / count));
+  }
+  const times = { 'another leader takes changes': failOverMs, [`${HOSTS} agents obey it`]: agentsBackMs };
+  for (const [what, list] of Object.entries(times)) {
+    const sorted = list.toSorted((a, b) => a - b);
+    const name = `the leader is cut off, ${list.length} times: ${what}`;
+    rows.push(alone(`${name}, p50`, 'ms', sorted[Math.floor(sorted.length / 2)] ?? Number.NaN));
+    rows.push(alone(`${name}, max`, 'ms', sorted.at(-1) ?? Number.NaN));
+  }
+  return rows;
+}
+
+function manifest(): object {
+  const component = {
+    rootfs: 'host',
+    command: ['/bin/true'],
+    size: { cpu: 0.1, memory: '64Mi' },
+    count: { min: 0, max: 500 },
+  };
+  const names = Array.from({ length: COMPONENTS }, (_, i) => `c${i}`);
+  return { app: 'bench', components: Object.fromEntries(names.map((name) => [name, component])) };
+}
+
+function scale(api: string, component: number, count: number): Promise<void> {
+  return ask(api, 'PUT', `/v1/apps/bench/components/c${component}/scale`, { count });
+}
+
+async function ask(api: string, method: string, path: string, body: object): Promise<void> {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(`${api}${path}`, { method, headers, body: JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+}
+
+async function answers(api: string): Promise<boolean> {
+  return await fetch(`${api}/v1/hosts`).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exited;
+}
