@@ -1,11 +1,14 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { HostView } from '../../../protocol/http.js';
 import { type Kind, NetCluster } from '../cluster/net-cluster.js';
+import { runInOwnNetwork } from '../cluster/net-rack.js';
 import { until } from '../until.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
 
 /** Set within the network namespace of the switch: see runInOwnNetwork. */
-export const IN_NETWORK = 'SHOAL_BENCH_NETWORK';
+const IN_NETWORK = 'SHOAL_BENCH_NETWORK';
 
 export interface ClusterFigures {
   /** At rest, all of a kind together. */
@@ -15,20 +18,40 @@ export interface ClusterFigures {
   agentsBackMs: number[];
 }
 
-const REST_SECONDS = 20;
 const WAIT_MS_MAX = 180_000;
+
+export interface MeasureOptions {
+  /** Folder of compiled code. */
+  dist: string;
+  hosts: number;
+  /** How often the leader is cut off. */
+  partitions: number;
+  restSeconds: number;
+}
+
+/** As `measureCluster`, in a network of its own; `id` makes its names unique on this machine. */
+export async function measureInOwnNetwork(options: MeasureOptions, id: string): Promise<ClusterFigures> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-cluster-'));
+  try {
+    const file = join(folder, 'figures.json');
+    const words = [import.meta.filename, JSON.stringify(options), file];
+    const code = await runInOwnNetwork(id, words, IN_NETWORK);
+    if (code !== 0) throw new Error(`the cluster in network namespaces ended with code ${code}`);
+    return JSON.parse(await readFile(file, 'utf8')) as ClusterFigures;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 /** A cluster in network namespaces: what it takes at rest, and what happens when its leader is cut off again and again. */
 export async function measureCluster(
-  dist: string,
-  hosts: number,
-  partitions: number,
+  { dist, hosts, partitions, restSeconds }: MeasureOptions,
   prefix: string,
 ): Promise<ClusterFigures> {
   const cluster = await NetCluster.start({ dist, hosts, prefix });
   try {
     await until(() => hasAll(cluster, hosts), WAIT_MS_MAX);
-    const kinds = await atRest(cluster);
+    const kinds = await atRest(cluster, restSeconds);
     const figures: ClusterFigures = { kinds, failOverMs: [], agentsBackMs: [] };
     for (let i = 0; i < partitions; i += 1) {
       const leader = await leaderOf(cluster, []);
@@ -84,18 +107,18 @@ async function hasAll(cluster: NetCluster, hosts: number): Promise<boolean> {
   return known.filter(({ connected }) => connected).length === hosts;
 }
 
-async function atRest(cluster: NetCluster): Promise<ClusterFigures['kinds']> {
+async function atRest(cluster: NetCluster, restSeconds: number): Promise<ClusterFigures['kinds']> {
   const none = () => ({ cores: 0, mebibytes: 0, count: 0 });
   const kinds = { etcd: none(), coordinator: none(), agent: none() };
   const before = await cpuOf(cluster);
-  await new Promise((resolve) => setTimeout(resolve, REST_SECONDS * 1_000));
+  await new Promise((resolve) => setTimeout(resolve, restSeconds * 1_000));
   const after = await cpuOf(cluster);
   for (const part of cluster.parts) {
     const pid = await cluster.pidOf(part);
     if (pid === null) throw new Error(`${part.kind} of ${part.machine} does not run`);
     const use = kinds[part.kind];
     use.count += 1;
-    use.cores += ((after.get(pid) ?? 0) - (before.get(pid) ?? 0)) / REST_SECONDS;
+    use.cores += ((after.get(pid) ?? 0) - (before.get(pid) ?? 0)) / Math.max(1, restSeconds);
     use.mebibytes += await residentMebibytes(pid);
   }
   return kinds;
@@ -112,8 +135,8 @@ async function cpuOf(cluster: NetCluster): Promise<Map<number, number>> {
 
 const prefix = process.env[IN_NETWORK];
 if (prefix !== undefined && process.argv[1] === import.meta.filename) {
-  const [dist = '', hosts = '', partitions = '', file = ''] = process.argv.slice(2);
-  const figures = await measureCluster(dist, Number(hosts), Number(partitions), prefix);
+  const [options = '', file = ''] = process.argv.slice(2);
+  const figures = await measureCluster(JSON.parse(options) as MeasureOptions, prefix);
   await writeFile(file, JSON.stringify(figures));
   process.exit(0);
 }

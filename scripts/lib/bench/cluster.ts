@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LINK_VERSION, LINK_VERSION_CHANGES } from '../../../protocol/link.js';
 import { freePorts } from '../cluster/etcd.js';
-import { runInOwnNetwork } from '../cluster/net-rack.js';
 import { until } from '../until.js';
-import { type ClusterFigures, IN_NETWORK } from './cluster-net.js';
+import { type ClusterFigures, measureInOwnNetwork } from './cluster-net.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
 import { alone, compare, type Row } from './rows.js';
 import { SimulatedAgent } from './simulated-agents.js';
@@ -88,16 +87,8 @@ async function load(leader: ChildProcess, api: string, agents: readonly Simulate
 }
 
 async function inNamespaces(dist: string): Promise<Row[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-cluster-'));
-  try {
-    const file = join(folder, 'figures.json');
-    const words = [join(dist, 'scripts/lib/bench/cluster-net.js'), dist, String(HOSTS), String(PARTITIONS), file];
-    const code = await runInOwnNetwork(`bench${process.pid}`, words, IN_NETWORK);
-    if (code !== 0) throw new Error(`the cluster in network namespaces ended with code ${code}`);
-    return rowsOf(JSON.parse(await readFile(file, 'utf8')) as ClusterFigures);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const options = { dist, hosts: HOSTS, partitions: PARTITIONS, restSeconds: SECONDS };
+  return rowsOf(await measureInOwnNetwork(options, `bench${process.pid}`));
 }
 
 function rowsOf({ kinds, failOverMs, agentsBackMs }: ClusterFigures): Row[] {

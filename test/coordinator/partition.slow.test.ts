@@ -1,0 +1,20 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { measureInOwnNetwork } from '../../scripts/lib/bench/cluster-net.js';
+
+const DIST = resolve(fileURLToPath(import.meta.url), '../../..');
+
+t.test(
+  'when the leader is cut off another takes changes, and all agents leave the old one for it, again and again',
+  { timeout: 400_000 },
+  async (t) => {
+    // Each of the two is waited for within, with a bound.
+    const options = { dist: DIST, hosts: 2, partitions: 2, restSeconds: 0 };
+    const { failOverMs, agentsBackMs } = await measureInOwnNetwork(options, `part${process.pid}`);
+    t.equal(failOverMs.length, 2);
+    t.comment(
+      `another leader after ${failOverMs.map(Math.round)} ms, with all agents after ${agentsBackMs.map(Math.round)} ms`,
+    );
+  },
+);
