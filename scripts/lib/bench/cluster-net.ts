@@ -54,9 +54,7 @@ export async function measureCluster(
     const kinds = await atRest(cluster, restSeconds);
     const figures: ClusterFigures = { kinds, failOverMs: [], agentsBackMs: [] };
     for (let i = 0; i < partitions; i += 1) {
-      const leader = await leaderOf(cluster, []);
-      // Followers know who leads; otherwise it is no fail-over.
-      await until(async () => (await viewsOf(cluster)).every((view) => view?.leader?.name === leader), WAIT_MS_MAX);
+      const leader = await agreedLeader(cluster);
       const startMs = performance.now();
       await cluster.rack.drop(leader, 'both');
       const next = await leaderOf(cluster, [leader]);
@@ -75,6 +73,17 @@ export async function measureCluster(
 
 function viewsOf(cluster: NetCluster) {
   return Promise.all(cluster.coordinators.map((name) => cluster.view(name)));
+}
+
+/** The coordinator that leads, once all of them know it: otherwise it is no fail-over. */
+async function agreedLeader(cluster: NetCluster): Promise<string> {
+  let agreed: string | undefined;
+  await until(async () => {
+    const views = await viewsOf(cluster);
+    agreed = views.find((view) => view?.role === 'leads')?.name;
+    return agreed !== undefined && views.every((view) => view?.leader?.name === agreed);
+  }, WAIT_MS_MAX);
+  return agreed as string;
 }
 
 /** The coordinator that leads, once there is one beside these. */
