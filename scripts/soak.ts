@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { randomFrom } from '../coordinator/brain/forecast/random.js';
-import { runInOwnNetwork } from './lib/cluster/net-rack.js';
+import { rackProblem, runInOwnNetwork } from './lib/cluster/net-rack.js';
 import { quantile } from './lib/demo/recorder.js';
 import { soakCluster } from './lib/soak/cluster-soak.js';
 import { soak, VICTIMS } from './lib/soak/soak.js';
@@ -56,6 +56,8 @@ async function soakHosts(hosts: number): Promise<number> {
   if (!Number.isInteger(hosts) || hosts < 2 || !(minutes > 0) || !Number.isInteger(seed)) throw new Error(USAGE);
   const prefix = process.env[IN_NETWORK];
   if (prefix === undefined) {
+    const problem = await rackProblem();
+    if (problem !== null) throw new Error(problem);
     // The seed is said again, since the default is of this moment.
     const words = [fileURLToPath(import.meta.url), ...process.argv.slice(2), '--seed', String(seed)];
     return await runInOwnNetwork(`soak${process.pid}`, words, IN_NETWORK);

@@ -2,12 +2,15 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { measureInOwnNetwork } from '../../scripts/lib/bench/cluster-net.js';
+import { rackProblem } from '../../scripts/lib/cluster/net-rack.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../../..');
 
+const skip = (await rackProblem()) ?? false;
+
 t.test(
   'when the leader is cut off another takes changes, and all agents leave the old one for it, again and again',
-  { timeout: 400_000 },
+  { timeout: 400_000, skip },
   async (t) => {
     // Each of the two is waited for within, with a bound.
     const options = { dist: DIST, hosts: 2, partitions: 2, restSeconds: 0 };

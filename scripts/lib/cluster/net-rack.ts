@@ -92,6 +92,31 @@ export function namespaceFile(namespace: string): string {
   return `/run/netns/${namespace}`;
 }
 
+/** Why no rack can be made on this machine, with the remedy; null when one can. Leaves nothing behind. */
+export async function rackProblem(): Promise<string | null> {
+  const namespace = `probe-${process.pid}`;
+  try {
+    await run('ip', ['netns', 'add', namespace]);
+  } catch (error) {
+    return `no network namespace can be made: run as root, with package iproute2 (${(error as Error).message})`;
+  }
+  const inside = ['nsenter', `--net=${namespaceFile(namespace)}`];
+  const needed = [
+    ['ip', 'link', 'add', 'a', 'type', 'veth', 'peer', 'name', 'b'],
+    ['ip', 'link', 'add', 'c', 'type', 'bridge'],
+    ['iptables', '-w', '-A', 'INPUT', '-m', 'statistic', '--mode', 'random', '--probability', '0.5', '-j', 'DROP'],
+    ['tc', 'qdisc', 'replace', 'dev', 'a', 'root', 'tbf', 'rate', '1mbit', 'burst', '16kb', 'latency', '400ms'],
+  ];
+  try {
+    for (const words of needed) await run(inside[0] as string, [...inside.slice(1), ...words]);
+    return null;
+  } catch (error) {
+    return `the kernel or a package (iptables, iproute2) lacks what a rack needs: ${(error as Error).message}`;
+  } finally {
+    await run('ip', ['netns', 'delete', namespace]);
+  }
+}
+
 /** Runs the program again within a network namespace of its own, which is gone afterwards. Answers its exit code. */
 export async function runInOwnNetwork(prefix: string, words: readonly string[], mark: string): Promise<number> {
   const namespace = `${prefix}-switch`;
