@@ -12,6 +12,7 @@ import { Tokens } from './api/tokens.js';
 import { createEventLog } from './events.js';
 import { type Listen, startLinkServer } from './link-server.js';
 import { Member } from './member.js';
+import { ServiceManager } from './service-manager.js';
 import { ETCD_FLAGS, etcdSettings, type StoreSettings } from './store/flags.js';
 import { openStore } from './store/open.js';
 import type { Candidate } from './store/store.js';
@@ -153,10 +154,13 @@ async function run(options: Options, log: Logger): Promise<void> {
   const secure = options.tls && options.identity !== null ? { tls: options.identity } : {};
   const front = createFront({ ...access, ...identity, ...secure, behind: member, log });
   await listenHttp(front, listen);
+  const service = new ServiceManager(log);
+  service.ready();
   log.info({ listen: candidate.api, socket: options.socket, store: store.health.detail }, 'the coordinator is up');
   try {
     await member.run(stopped.signal);
   } finally {
+    service.stopping();
     front.close();
     front.closeAllConnections();
     await member.close();

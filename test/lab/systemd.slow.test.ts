@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { bootRack, CHECKOUT } from '../../scripts/lib/lab/rack.js';
 import { busyApp, shoal, succeed } from './guest.js';
@@ -11,7 +13,7 @@ const UNTIL_CONNECTED = `
   again();
 `;
 
-t.test('the units of deploy/ under a real systemd', async (t) => {
+t.test('the package under a real systemd: installed, its agent killed, upgraded, removed', async (t) => {
   const rack = await bootRack({ systemd: true });
   t.teardown(() => rack.stop());
   const inside = (...argv: string[]) => succeed(rack, argv);
@@ -19,11 +21,12 @@ t.test('the units of deploy/ under a real systemd', async (t) => {
   const units = ['shoal-coordinator', 'shoal-agent'];
 
   t.equal(await inside('systemctl', 'is-system-running', '--wait'), 'running\n');
-  // Where the units expect the package.
-  const installed = '/usr/local/lib/node_modules/shoal';
-  // Mounted, not linked: services do not see /tmp, /home and /root, where the checkout may be.
-  await sh(`mkdir -p ${installed} && mount --bind '${CHECKOUT}' ${installed}`);
-  await sh(`cp deploy/*.service /etc/systemd/system/ && systemctl daemon-reload`);
+  for (const version of ['0.1.0', '0.1.1']) {
+    await promisify(execFile)(join(CHECKOUT, 'scripts/package'), ['--built', '--version', version, rack.folder]);
+  }
+  const install = (version: string) => inside('sh', '-c', `dpkg -i /run/lab/shoal_${version}_*.deb`);
+  await install('0.1.0');
+  t.equal(await sh('systemctl is-active shoal-agent shoal-coordinator || true'), 'inactive\ninactive\n');
   await inside('systemctl', 'start', ...units);
   t.equal(await inside('systemctl', 'is-active', ...units), 'active\nactive\n');
 
@@ -41,8 +44,31 @@ t.test('the units of deploy/ under a real systemd', async (t) => {
   );
   t.equal(await instance(), before, 'it outlives the killed agent, which systemd starts again');
 
+  t.equal(await inside('systemctl', 'show', '-P', 'NRestarts', 'shoal-coordinator'), '0\n', 'the watchdog is fed');
+  const pids = () => inside('systemctl', 'show', '-P', 'MainPID', ...units);
+  const old = (await pids()).trim().split(/\s+/);
+  await install('0.1.1');
+  const upgraded = (await pids()).trim().split(/\s+/);
+  t.equal(
+    upgraded.filter((pid) => pid !== '0' && !old.includes(pid)).length,
+    2,
+    'both parts are those of the new version',
+  );
+  await inside('node', '-e', UNTIL_CONNECTED);
+  t.equal(await instance(), before, 'and the instance is the same after an upgrade');
+
   await inside('systemctl', 'stop', 'shoal-agent');
   t.equal(await instance(), before, 'and the stopped one');
   await inside('systemctl', 'daemon-reload');
   t.equal(await instance(), before, 'and keeps its limits then');
+
+  await inside('systemctl', 'start', 'shoal-agent');
+  await inside('dpkg', '--remove', 'shoal');
+  const left = (...paths: string[]) => sh(`ls -d ${paths.join(' ')} 2>/dev/null || true`);
+  t.equal(await left('/usr/lib/shoal', '/run/shoal', '/sys/fs/cgroup/shoal', '/usr/bin/shoal'), '', 'nothing is left');
+  t.equal(await sh('pgrep -fa "shoal[-]shim|lib/shoa[l]/" || true'), '', 'and nothing runs');
+  t.equal(await left('/var/lib/shoal'), '/var/lib/shoal\n', 'but what it knew');
+  await sh('mkdir -p /etc/shoal/authority && echo x >/etc/shoal/agent.env');
+  await inside('dpkg', '--purge', 'shoal');
+  t.equal(await left('/var/lib/shoal', '/etc/shoal/*'), '/etc/shoal/authority\n', 'which goes too, not the authority');
 });
