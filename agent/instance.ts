@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { CpuTimes, NativeHost, PidWatch } from '../native/index.js';
 import type { ChannelRequest } from '../protocol/channels.js';
 import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
-import { toShoalError } from '../protocol/errors.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
@@ -14,6 +14,7 @@ import { Cgroup } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Control } from './control.js';
 import { reapInstance } from './crun.js';
+import { type Ended, execInside } from './exec.js';
 import {
   type Exit,
   type LaunchTools,
@@ -25,8 +26,10 @@ import {
   startingSize,
 } from './launch.js';
 import type { SingletonLease } from './lease.js';
+import { ask, type Probed } from './probe.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { resizeInPlace } from './resize.js';
+import { captureSocket } from './sockets.js';
 
 export interface InstanceTools extends LaunchTools {
   native: NativeHost;
@@ -55,6 +58,8 @@ const PROBE_MS = 25;
 const LEASE_LOOK_MS = 100;
 /** A process without SDK and ports counts as ready when it has run for so long. */
 const PLAIN_READY_MS = 1_000;
+/** So many ends in a row are told as a loop, once. */
+const CRASH_LOOP = 5;
 /** That a process says too much is told at most so often. */
 const FLOOD_TOLD_MS = 60_000;
 
@@ -86,6 +91,11 @@ export class Instance {
   #killedFor: string | undefined;
   /** Why the last resize was not carried out; null when it was. */
   #resizeRefused: string | null = null;
+  /** Why the probe for readiness has failed last. */
+  #notReadyFor: string | null = null;
+  /** Failures of the probe for liveness, in a row. */
+  #failures = 0;
+  #heardMs: number | null = null;
   #floodToldMs = Number.NEGATIVE_INFINITY;
   #stats: InstanceStats | undefined;
   #sample: Sample | undefined;
@@ -101,7 +111,7 @@ export class Instance {
     this.#cgroup = new Cgroup(tools.paths.cgroup(bodyOf(record)));
     this.#control = new Control(record.id, {
       hello: () => tools.changed(),
-      ready: () => this.#becomeReady(),
+      ready: () => this.#sayReady(),
       warm: () => this.#becomeWarm(),
       stats: (stats) => this.#takeStats(stats),
       wanted: (component) => tools.wanted(this, component),
@@ -234,8 +244,10 @@ export class Instance {
       this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
       this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);
-      if (this.#record.ready) this.#setPhase('ready');
-      else this.#awaitReady();
+      if (this.#record.ready) {
+        this.#setPhase('ready');
+        this.#keepAlive();
+      } else this.#awaitReady();
       return;
     }
     await this.#shimGone();
@@ -425,6 +437,7 @@ export class Instance {
     this.#exit = this.#killedFor === undefined ? exit : { ...exit, reason: this.#killedFor };
     this.#killedFor = undefined;
     this.#stats = undefined;
+    this.#heardMs = null;
     this.#sample = undefined;
     this.#waiting = false;
     this.#hasWaited = false;
@@ -445,6 +458,10 @@ export class Instance {
       'exited',
       `${this.#exit.reason} (${how}); restart ${this.#record.restarts} in ${delayMs} ms`,
     );
+    if (this.#inARow === CRASH_LOOP) {
+      const told = `ended ${CRASH_LOOP} times in a row, each within a minute of its start; last: ${this.#exit.reason} (${how})`;
+      this.#tools.event(this, 'crash-loop', `${told}; \`shoal logs ${this.id}\` shows what it said`);
+    }
     if (this.#draining) return;
     this.#later(delayMs, () => {
       this.#setPhase('starting');
@@ -468,20 +485,73 @@ export class Instance {
       const speaksSdk = this.#control.shards !== null || this.#hasWaited;
       // One that is to wait has nothing yet that could be ready.
       const mayBePlain = !speaksSdk && !this.#record.warm && this.#pid !== undefined;
-      const plain = sockets.length === 0 && now - this.#startedMs >= PLAIN_READY_MS;
+      const asked = this.made.ready;
+      const plain = sockets.length === 0 && (asked !== undefined || now - this.#startedMs >= PLAIN_READY_MS);
       const listens = sockets.length > 0 && (await allExist(sockets));
-      if (this.#saidReady || (mayBePlain && (plain || listens))) return this.#becomeReady();
+      const says = this.#saidReady || (mayBePlain && (plain || listens));
+      this.#notReadyFor = says && asked !== undefined ? await ask(asked, this.#probed) : null;
+      // The answer may have taken a while.
+      if (this.#phase !== 'starting' || !this.running) return;
+      if (says && this.#notReadyFor === null) return this.#becomeReady();
       if (now >= deadline && this.#record.warm) return this.#isNotWarm();
       if (now >= deadline) {
-        const why = speaksSdk ? 'it never called ready()' : await this.#whyNotReady();
+        const without = speaksSdk ? 'it never called ready()' : await this.#whyNotReady();
+        const why = this.#notReadyFor ?? without;
         this.#killedFor = `not ready within ${LIMITS.readyMsMax / 1000} s: ${why}`;
         this.#tools.event(this, 'not-ready', `${this.#killedFor}; is started anew`);
         this.#kill();
         return;
       }
-      this.#later(PROBE_MS, () => void probe().catch((error: unknown) => this.#tools.log.error({ err: error })));
+      this.#later(
+        says && asked !== undefined ? asked.everyMs : PROBE_MS,
+        () => void probe().catch((error: unknown) => this.#tools.log.error({ err: error })),
+      );
     };
     void probe().catch((error: unknown) => this.#tools.log.error({ err: error }));
+  }
+
+  /** What probes ask of it. */
+  get #probed(): Probed {
+    const { directory } = this.#tools.paths.instance(this.body);
+    return {
+      socket: async (port) => {
+        const link = join(directory, `probe-${port}.sock`);
+        await captureSocket(this.socket(port), link, this.ids);
+        return link;
+      },
+      exec: (command, timeoutMs) => this.exec(command, timeoutMs),
+      silentMs: () => (this.#heardMs === null ? null : Math.round(this.#tools.clock() - this.#heardMs)),
+    };
+  }
+
+  /** Runs a command inside. Throws SHOAL_E_CONFLICT while no process of it runs. */
+  async exec(command: readonly string[], timeoutMs: number): Promise<Ended> {
+    if (this.#pid === undefined) throw new ShoalError('SHOAL_E_CONFLICT', `no process of ${this.id} runs now`);
+    return execInside(this.#tools, this.body, command, timeoutMs);
+  }
+
+  /** Asks whether it is alive until its process ends. */
+  #keepAlive(): void {
+    const { alive } = this.made;
+    if (alive === undefined) return;
+    this.#failures = 0;
+    // From here on its silence counts.
+    this.#heardMs = this.#tools.clock();
+    const startedMs = this.#startedMs;
+    const look = async () => {
+      if (!this.running || this.stopping || this.#startedMs !== startedMs) return;
+      const why = await ask(alive, this.#probed);
+      if (!this.running || this.stopping || this.#startedMs !== startedMs) return;
+      this.#failures = why === null ? 0 : this.#failures + 1;
+      if (this.#failures >= alive.failures) {
+        this.#killedFor = `not alive: ${why}, ${this.#failures} times in a row`;
+        this.#tools.event(this, 'not-alive', `${this.#killedFor}; is started anew`);
+        this.#kill();
+        return;
+      }
+      this.#later(alive.everyMs, () => void look().catch((error: unknown) => this.#tools.log.error({ err: error })));
+    };
+    this.#later(alive.everyMs, () => void look().catch((error: unknown) => this.#tools.log.error({ err: error })));
   }
 
   async #whyNotReady(): Promise<string> {
@@ -498,6 +568,12 @@ export class Instance {
     if (pid !== undefined && (await this.#cgroup.pids()).includes(pid)) this.#pid = pid;
   }
 
+  /** The SDK says so; with a probe that has to succeed as well. */
+  #sayReady(): void {
+    this.#saidReady = true;
+    if (this.made.ready === undefined || this.#record.warm) this.#becomeReady();
+  }
+
   #becomeReady(): void {
     this.#saidReady = true;
     if (this.#phase !== 'starting') return;
@@ -510,6 +586,7 @@ export class Instance {
     this.#record = { ...this.#record, ready: true, startMs };
     this.#setPhase(this.#draining ? 'draining' : 'ready');
     this.#tools.event(this, 'ready', `after ${startMs} ms`);
+    this.#keepAlive();
     this.#save().catch((error: unknown) => this.#tools.log.error({ err: error }, 'cannot write the record'));
     if (this.#pid !== undefined) return;
     this.#findPid().catch((error: unknown) => this.#tools.log.warn({ err: error }, 'cannot read the pid'));
@@ -518,6 +595,7 @@ export class Instance {
   #takeStats(stats: InstanceStats): void {
     const shardsChanged = String(stats.shards) !== String(this.#stats?.shards);
     this.#stats = stats;
+    this.#heardMs = this.#tools.clock();
     if (shardsChanged) this.#tools.changed();
   }
 

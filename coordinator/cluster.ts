@@ -443,7 +443,16 @@ export function own<T>(record: Readonly<Record<string, T>>, key: string): T | un
 
 /** Whether running instances must be replaced; all other changes reach them in place. */
 function needsReplacement(before: Component, after: Component): boolean {
-  const relevant = (each: Component) => [each.source, each.command, each.env, each.state, each.ports, each.singleton];
+  const relevant = (each: Component) => [
+    each.source,
+    each.command,
+    each.env,
+    each.state,
+    each.ports,
+    each.singleton,
+    each.ready,
+    each.alive,
+  ];
   return !isDeepStrictEqual(relevant(before), relevant(after));
 }
 

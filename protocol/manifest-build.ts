@@ -1,5 +1,16 @@
 import { LIMITS } from './limits.js';
-import type { Budget, Component, Manifest, Objective, PlaceRules, PlanMode, Source, StateMode } from './manifest.js';
+import type {
+  Budget,
+  Component,
+  Manifest,
+  Objective,
+  PlaceRules,
+  PlanMode,
+  Probe,
+  ProbeAsks,
+  Source,
+  StateMode,
+} from './manifest.js';
 import { describe, didYouMean } from './manifest-explain.js';
 import { parseCpu, parseMemory, parseTimeMs } from './manifest-units.js';
 import { pointerOf } from './manifest-yaml.js';
@@ -14,6 +25,16 @@ interface UserBudget {
   cpu: number | string;
 }
 type UserRange<T> = T | { min?: T; max?: T };
+export interface UserProbe {
+  http?: string;
+  port?: string;
+  tcp?: string;
+  exec?: string[];
+  fabric?: true;
+  every?: string;
+  timeout?: string;
+  failures?: number;
+}
 interface UserBuild {
   from: string;
   ref?: string;
@@ -38,6 +59,8 @@ export interface UserComponent {
   place?: Partial<PlaceRules>;
   warm?: number;
   singleton?: boolean;
+  ready?: UserProbe;
+  alive?: UserProbe;
   ports?: { name: string; host: number }[];
 }
 
@@ -57,6 +80,10 @@ const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
 const BUDGET = { min: 0.01, max: 1_000_000, what: 'cores from 0.01 to 1000000' };
 const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
+const PROBE_TIME = { min: 10, max: 600_000, what: 'a time from 10ms to 600s' };
+/** Ready is asked often, since nobody is served meanwhile. */
+const READY_PROBE = { everyMs: 100, timeoutMs: 1_000, failures: 1 };
+const ALIVE_PROBE = { everyMs: 5_000, timeoutMs: 1_000, failures: 3 };
 const LATENCY = { min: 0.1, max: LIMITS.callDeadlineMsMax, what: 'a latency from 0.1ms to 600s' };
 
 interface Range {
@@ -150,6 +177,8 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   if (given.priority !== undefined) component.priority = given.priority;
   if (given.warm !== undefined) component.warm = given.warm;
   if (given.singleton === true) component.singleton = true;
+  if (given.ready !== undefined) component.ready = buildProbe(given.ready, READY_PROBE, given, `${at}/ready`, report);
+  if (given.alive !== undefined) component.alive = buildProbe(given.alive, ALIVE_PROBE, given, `${at}/alive`, report);
   if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };
   if (given.season === 'off') component.seasonSeconds = 0;
   else if (given.season !== undefined && given.season !== 'auto') {
@@ -188,6 +217,33 @@ function buildSource(given: UserComponent): Source {
   const source: Source = { kind: 'rootfs', rootfs: given.rootfs ?? 'host' };
   if (given.directory !== undefined) source.directory = given.directory;
   return source;
+}
+
+function buildProbe(
+  user: UserProbe,
+  standard: Omit<Probe, 'asks'>,
+  { ports = [] }: UserComponent,
+  at: string,
+  report: Report,
+): Probe {
+  const asks = probeAsks(user);
+  if ('port' in asks && !ports.some(({ name }) => name === asks.port)) {
+    report(at, `expected the name of one of its ports, found ${describe(asks.port)}`);
+  }
+  const time = (given: string | undefined, usual: number, name: string) =>
+    given === undefined ? usual : checkWithin(parseTimeMs(given), PROBE_TIME, `${at}/${name}`, given, report);
+  return {
+    asks,
+    everyMs: time(user.every, standard.everyMs, 'every'),
+    timeoutMs: time(user.timeout, standard.timeoutMs, 'timeout'),
+    failures: user.failures ?? standard.failures,
+  };
+}
+
+function probeAsks({ http, port = 'http', tcp, exec }: UserProbe): ProbeAsks {
+  if (http !== undefined) return { kind: 'http', path: http, port };
+  if (tcp !== undefined) return { kind: 'tcp', port: tcp };
+  return exec !== undefined ? { kind: 'exec', command: exec } : { kind: 'fabric' };
 }
 
 /** Numbers keep the digits of the text: `VERSION: 1.10` is "1.10" for the component. */

@@ -94,13 +94,12 @@ export function explain(error: ErrorObject, tree: Tree): Fault | null {
       const message = `expected the key "${missing}", which "${because}" needs, found ${describe(error.data)}`;
       return { ...keyOf(because), pointer: pointerOf(pointer, missing), message };
     }
-    case 'oneOf':
+    case 'oneOf': {
       if (typeof error.data !== 'object' || error.data === null) return null; // Its type is the error that counts.
-      return {
-        offset: place?.key ?? here,
-        pointer,
-        message: `expected exactly one of rootfs, image and build, found ${sources(error.data)}`,
-      };
+      const keys = alternativesOf(error.schema);
+      const message = `expected exactly one of ${listed(keys)}, found ${foundOf(error.data, keys)}`;
+      return { offset: place?.key ?? here, pointer, message };
+    }
     case 'propertyNames':
       return null; // The error of the name itself precedes it.
     case 'uniqueItems': {
@@ -121,7 +120,18 @@ export function explain(error: ErrorObject, tree: Tree): Fault | null {
   }
 }
 
-function sources(data: unknown): string {
-  const found = keysOf(data).filter((key) => key === 'rootfs' || key === 'image' || key === 'build');
+/** The keys of which a schema's oneOf takes one each. */
+function alternativesOf(branches: unknown): string[] {
+  if (!Array.isArray(branches)) return [];
+  return branches.flatMap((branch: { required?: string[] }) => branch.required ?? []);
+}
+
+function foundOf(data: object, keys: readonly string[]): string {
+  const found = keys.filter((key) => Object.hasOwn(data, key));
   return found.length === 0 ? 'none of them' : found.join(' and ');
+}
+
+/** `a, b and c`. */
+function listed(keys: readonly string[]): string {
+  return `${keys.slice(0, -1).join(', ')} and ${keys.at(-1)}`;
 }

@@ -1,5 +1,5 @@
-import type { Manifest, Objective, Source } from './manifest.js';
-import type { UserComponent, UserManifest } from './manifest-build.js';
+import type { Manifest, Objective, Probe, Source } from './manifest.js';
+import type { UserComponent, UserManifest, UserProbe } from './manifest-build.js';
 
 /**
  * The complete manifest in the form that people write, nothing left to defaults: parseManifest of its JSON gives the
@@ -24,12 +24,21 @@ export function toUserForm(manifest: Manifest): UserManifest {
     if (component.place !== undefined) user.place = component.place;
     if (component.warm !== undefined) user.warm = component.warm;
     if (component.singleton !== undefined) user.singleton = component.singleton;
+    if (component.ready !== undefined) user.ready = probeForm(component.ready);
+    if (component.alive !== undefined) user.alive = probeForm(component.alive);
     if (component.command.length > 0) user.command = component.command;
     return [name, user];
   });
   const user: UserManifest = { app: manifest.app, components: Object.fromEntries(components) };
   if (manifest.budget !== undefined) user.budget = manifest.budget;
   return user;
+}
+
+function probeForm({ asks, everyMs, timeoutMs, failures }: Probe): UserProbe {
+  const often = { every: `${everyMs}ms`, timeout: `${timeoutMs}ms`, failures };
+  if (asks.kind === 'http') return { http: asks.path, port: asks.port, ...often };
+  if (asks.kind === 'tcp') return { tcp: asks.port, ...often };
+  return asks.kind === 'exec' ? { exec: asks.command, ...often } : { fabric: true, ...often };
 }
 
 function sourceForm(source: Source): Pick<UserComponent, 'rootfs' | 'directory' | 'image' | 'build'> {

@@ -104,6 +104,36 @@ const place = {
   },
 };
 
+const time = {
+  type: 'string',
+  pattern: `^${NUMBER}(ms|s)$`,
+  description: 'a time such as 50ms or 1.5s',
+} as const;
+
+const probe = {
+  type: 'object',
+  description: 'a map of one of http, tcp, exec and fabric, with port, every, timeout and failures',
+  additionalProperties: false,
+  oneOf: [{ required: ['http'] }, { required: ['tcp'] }, { required: ['exec'] }, { required: ['fabric'] }],
+  dependencies: { port: ['http'] },
+  properties: {
+    http: { ...text('a path'), pattern: '^/[!-~]*$', description: 'the path of an HTTP request, such as /health' },
+    port: name,
+    tcp: { ...name, description: 'the name of one of its ports' },
+    exec: {
+      type: 'array',
+      minItems: 1,
+      maxItems: 256,
+      items: text('a text of the command'),
+      description: 'a command as a list of texts, not empty',
+    },
+    fabric: { type: 'boolean', const: true, description: 'true' },
+    every: time,
+    timeout: time,
+    failures: { type: 'integer', minimum: 1, maximum: 100, description: 'a whole number from 1 to 100' },
+  },
+};
+
 const component = {
   type: 'object',
   description: 'the description of a component',
@@ -227,6 +257,8 @@ const component = {
       description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
     },
     singleton: { type: 'boolean', description: 'true or false' },
+    ready: probe,
+    alive: probe,
     ports: {
       type: 'array',
       maxItems: 64,

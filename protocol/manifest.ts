@@ -7,6 +7,25 @@ export interface Manifest {
 }
 
 /** Cores that instances may hold in all, each counted with its size. */
+/** A question that the agent asks an instance again and again. */
+export interface Probe {
+  asks: ProbeAsks;
+  everyMs: number;
+  timeoutMs: number;
+  /** So many failures in a row count. */
+  failures: number;
+}
+
+export type ProbeAsks =
+  /** A GET of this path on the named port answers 200 to 399. */
+  | { kind: 'http'; path: string; port: string }
+  /** The named port takes a connection. */
+  | { kind: 'tcp'; port: string }
+  /** The command, run inside, ends with 0. */
+  | { kind: 'exec'; command: string[] }
+  /** The SDK tells its figures, which it does once a second as long as the process gets round to it. */
+  | { kind: 'fabric' };
+
 export interface Budget {
   cpu: number;
 }
@@ -38,6 +57,10 @@ export interface Component {
   warm?: number;
   /** Never two of its instances at once, on no host; absent: false. Its count is 0 or 1. */
   singleton?: boolean;
+  /** What has to succeed before it serves, beside what its SDK or its listeners say. Absent: nothing. */
+  ready?: Probe;
+  /** What has to go on succeeding while it serves, else its process is started anew. Absent: nothing. */
+  alive?: Probe;
   /** TCP ports on the host's loopback that are forwarded into the first instances. */
   ports: Port[];
 }
