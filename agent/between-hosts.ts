@@ -96,7 +96,7 @@ export class BetweenHosts {
 
   constructor(options: FabricOptions, tools: BetweenTools, counts: ChannelCounts, local: LocalSide) {
     const { host, address, port, identity, plain } = options;
-    assertHostAddress(address, identity, plain);
+    assertHostAddress(address, plain);
     this.#options = options;
     this.#tools = tools;
     this.#counts = counts;

@@ -21,7 +21,7 @@ export function chooseCarrier(
   { rdma, failed }: { rdma: boolean; failed: string | null },
 ): CarrierChoice {
   const tcp = (reason: string): CarrierChoice => ({ carrier: 'tcp', reason });
-  if (!rdma) return tcp('RDMA, which is not encrypted, is not allowed here: --fabric-plain allows it');
+  if (!rdma) return tcp('RDMA, which nothing here encrypts, is not allowed: --fabric-plain allows it');
   if (ours.address === null) return tcp(`this host: ${ours.reason}`);
   if (theirs.address === null) return tcp(`the other host: ${theirs.reason}`);
   if (isV6(ours.address) !== isV6(theirs.address)) return tcp('the RDMA addresses are of different families');

@@ -25,13 +25,13 @@ export interface HostListenerOptions {
 export type AcceptHost = (socket: Socket, proven: string | null) => void;
 
 /** Throws SHOAL_E_USAGE for an address that other agents cannot be told, or that would be open to a network. */
-export function assertHostAddress(address: string, identity: Identity | null, plain: boolean): void {
+export function assertHostAddress(address: string, plain: boolean): void {
   if (isIP(address) === 0 || address === '0.0.0.0' || address === '::') {
     const detail = `--fabric must be an IP address of this host that the other hosts reach, not ${address}`;
     throw new ShoalError('SHOAL_E_USAGE', detail);
   }
-  if (identity !== null || plain || isLocal({ host: address, port: 0 })) return;
-  const detail = `--fabric ${address} is open to a network: give an --identity, or --fabric-plain where only hosts of this cluster can reach it`;
+  if (plain || isLocal({ host: address, port: 0 })) return;
+  const detail = `--fabric ${address} is open to a network, and calls between hosts are not encrypted: give --fabric-plain where only hosts of this cluster can reach it, or where IPsec or WireGuard protects it`;
   throw new ShoalError('SHOAL_E_USAGE', detail);
 }
 

@@ -45,7 +45,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --profiles DIR    where profiles are kept (default profiles in the state folder)
   --fabric ADDRESS:PORT  where agents of other hosts reach this one, for calls between hosts: an IP address of this host
                     and two ports, that one and the next (default 127.0.0.1:0, any: only from this machine)
-  --fabric-plain    only hosts of this cluster can reach that address: what cannot be encrypted may go there`;
+  --fabric-plain    only hosts of this cluster can reach that address: what is not encrypted may go there`;
 
 interface Options {
   coordinators: string[];
@@ -110,7 +110,7 @@ function readOptions(words: string[]): Options | null {
     const where = { coordinators, identity, run, name, labels, taints };
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
-    assertHostAddress(fabric.address, identity, fabric.plain);
+    assertHostAddress(fabric.address, fabric.plain);
     return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);

@@ -20,6 +20,7 @@ const desired = fc.record({
     fc.record({ app: fc.constant('a'), component: fc.constant('b'), count: fc.nat(3), size: fc.constant(size) }),
   ),
   shards: fc.dictionary(fc.constantFrom('a/x', 'a/y'), fc.record({ epoch: fc.nat(3), owners })),
+  elsewhere: fc.array(fc.record({ host: fc.constantFrom('h1', 'h2'), address: fc.constantFrom(null, '10.0.0.1:1') })),
 });
 
 function revised(part: unknown, revision: number): Desired {
@@ -28,8 +29,8 @@ function revised(part: unknown, revision: number): Desired {
 }
 
 /** Without the order of what has none. */
-function sorted({ instances, warm = [], ...rest }: Desired) {
-  return { ...rest, warm, instances: instances.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
+function sorted({ instances, warm = [], elsewhere = [], ...rest }: Desired) {
+  return { ...rest, warm, elsewhere, instances: instances.toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
 }
 
 t.test('a change makes the later state of the earlier one, once; of another one nothing', async () => {
