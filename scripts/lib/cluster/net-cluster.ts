@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Authority } from '../../../identity/authority.js';
+import { FILES, refuseUnlessCoordinator } from '../../../identity/identity.js';
 import type { ClusterView } from '../../../protocol/http.js';
 import { NetRack } from './net-rack.js';
 
@@ -46,6 +48,7 @@ export class NetCluster {
   readonly coordinators: readonly string[];
   #closing = false;
   #data = '';
+  #ca = '';
   restarts = 0;
   /** Processes that ended and had not been killed. */
   readonly crashes: string[] = [];
@@ -137,13 +140,10 @@ export class NetCluster {
   }
 
   async #ask<T>(coordinator: string, method: string, path: string, body: unknown, ms: number): Promise<T> {
-    const headers = { authorization: `Bearer ${TOKEN}`, ...(body === undefined ? {} : { 'content-type': JSON_TYPE }) };
-    const init = { method, headers, signal: AbortSignal.timeout(ms) };
-    const text = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await fetch(`http://${this.rack.addressOf(coordinator)}:${API_PORT}${path}`, { ...init, ...text });
-    const answer = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${answer}`);
-    return JSON.parse(answer) as T;
+    const url = `https://${this.rack.addressOf(coordinator)}:${API_PORT}${path}`;
+    const { status, text } = await askByTls(url, method, this.#ca, body, ms);
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
+    return JSON.parse(text) as T;
   }
 
   /** Ends agents with their instances first, then the rest, and removes the machines. */
@@ -163,6 +163,7 @@ export class NetCluster {
   async #prepare(dist: string): Promise<void> {
     const authority = new Authority(join(this.folder, 'ca'));
     await authority.init('soak');
+    this.#ca = await readFile(join(this.folder, 'ca', FILES.ca), 'utf8');
     await writeFile(join(this.folder, 'token'), TOKEN, { mode: 0o600 });
     const address = (name: string) => this.rack.addressOf(name);
     const peers = this.coordinators.map((name) => `${name}=http://${address(name)}:2380`).join(',');
@@ -238,7 +239,39 @@ export class NetCluster {
   }
 }
 
-const JSON_TYPE = 'application/json';
+/** Rejects when there is no whole answer within so many ms. */
+function askByTls(
+  url: string,
+  method: string,
+  ca: string,
+  body: unknown,
+  ms: number,
+): Promise<{ status: number; text: string }> {
+  const sent = body === undefined ? '' : JSON.stringify(body);
+  const type = body === undefined ? {} : { 'content-type': 'application/json' };
+  const headers = { authorization: `Bearer ${TOKEN}`, 'content-length': Buffer.byteLength(sent), ...type };
+  const options = {
+    method,
+    headers,
+    ca,
+    checkServerIdentity: refuseUnlessCoordinator,
+    signal: AbortSignal.timeout(ms),
+  };
+  return new Promise((resolve, reject) => {
+    const asked = request(url, options, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('error', reject);
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    asked.on('error', reject);
+    asked.end(sent);
+  });
+}
+
 const END_MS_MAX = 20_000;
 
 async function end({ child }: Part, signal: NodeJS.Signals): Promise<void> {
