@@ -102,10 +102,10 @@ export async function rackProblem(): Promise<string | null> {
   }
   const inside = ['nsenter', `--net=${namespaceFile(namespace)}`];
   const needed = [
-    ['ip', 'link', 'add', 'a', 'type', 'veth', 'peer', 'name', 'b'],
-    ['ip', 'link', 'add', 'c', 'type', 'bridge'],
+    ['ip', 'link', 'add', 'probe0', 'type', 'veth', 'peer', 'name', 'probe1'],
+    ['ip', 'link', 'add', 'probe2', 'type', 'bridge'],
     ['iptables', '-w', '-A', 'INPUT', '-m', 'statistic', '--mode', 'random', '--probability', '0.5', '-j', 'DROP'],
-    ['tc', 'qdisc', 'replace', 'dev', 'a', 'root', 'tbf', 'rate', '1mbit', 'burst', '16kb', 'latency', '400ms'],
+    ['tc', 'qdisc', 'replace', 'dev', 'probe0', 'root', 'tbf', 'rate', '1mbit', 'burst', '16kb', 'latency', '400ms'],
   ];
   try {
     for (const words of needed) await run(inside[0] as string, [...inside.slice(1), ...words]);
