@@ -98,8 +98,6 @@ async function agentOf(name: string): Promise<Link> {
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
-      leaseAsked: undefined,
-      prolongLease: async () => undefined,
       onChange: () => undefined,
     },
     fence: new Fence(0, async () => undefined),
