@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { replaceFile } from './files.js';
-import { FILES, ORGANISATION, type Role } from './identity.js';
+import { COORDINATOR_NAME, FILES, ORGANISATION, type Role } from './identity.js';
 
 const CA_KEY = 'ca.key';
 const CA_DAYS = 3_650;
@@ -83,7 +83,8 @@ export class Authority {
     if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX) {
       throw new ShoalError('SHOAL_E_USAGE', `a certificate is valid for 1 to ${DAYS_MAX} days, not ${days}`);
     }
-    const alternatives = [name, ...addresses].map(alternativeName);
+    // By the second name members of etcd know each other; by the third they are reached on their own host.
+    const alternatives = [name, COORDINATOR_NAME, '127.0.0.1', ...addresses].map(alternativeName);
     await this.#assertThere();
     const key = await keyOfRequest(request);
     return withFolder(async (work) => {

@@ -8,6 +8,9 @@ export type Role = 'agent' | 'coordinator';
 /** The role of a part is the organisation in its certificate, its name the common name. */
 export const ORGANISATION: Record<Role, string> = { agent: 'shoal-agent', coordinator: 'shoal-coordinator' };
 
+/** A name that every coordinator's certificate has, and no agent's, for programs that cannot look at the organisation. */
+export const COORDINATOR_NAME = 'shoal-coordinator';
+
 /** The files of an identity folder. */
 export const FILES = { ca: 'ca.crt', certificate: 'own.crt', key: 'own.key', revoked: 'revoked' } as const;
 

@@ -3,9 +3,11 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
+import { ShoalError } from '../../protocol/errors.js';
 import { readCa } from '../client.js';
 import type { Io } from '../io.js';
-import { append, examples, type GlobalOptions } from '../session.js';
+import { append, examples, type GlobalOptions, parseWhole } from '../session.js';
+import { etcdMember } from '../up/etcd-member.js';
 import { parseListen } from '../up/listen.js';
 import { runUp } from '../up/run.js';
 import { addEtcdOptions } from './store.js';
@@ -16,6 +18,8 @@ interface Options extends GlobalOptions, StoreSettings {
   authority?: string;
   tokens?: string;
   tls?: boolean;
+  cluster?: string | true;
+  clusterPort: string;
   advertise?: string;
   coordinator: string[];
   run: string;
@@ -48,6 +52,8 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--authority <dir>', 'by `shoal init`: signs the certificates of hosts that join with a token')
     .option('--advertise <url>', 'where other coordinators reach the API, unless it is --listen')
     .option('--coordinator <host:port>', '--link of a coordinator of another host; may be given again', append, [])
+    .option('--cluster [name=url,...]', 'also run a member of etcd: the only one, or one of these, known by --name')
+    .option('--cluster-port <port>', 'where it answers on loopback', '2379')
     .option('--down', 'stop the instances too when it ends');
   addEtcdOptions(up);
   up.addHelpText(
@@ -63,6 +69,20 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     const { data, run, listen, name, label, taint, zone, down = false, json = false, tokenFile } = options;
     const { link, advertise } = options;
     const identity = options.identity === undefined ? undefined : resolve(options.identity);
+    const { cluster, clusterPort } = options;
+    if (cluster !== undefined && options.etcd !== undefined) {
+      throw new ShoalError('SHOAL_E_USAGE', '--cluster runs a member of etcd, --etcd goes to others: give one of them');
+    }
+    const member =
+      cluster === undefined
+        ? undefined
+        : etcdMember({
+            members: cluster === true ? '' : cluster,
+            name,
+            port: parseWhole(clusterPort, '--cluster-port', 1, 65_534),
+            data: join(resolve(data), 'etcd'),
+            ...(identity === undefined ? {} : { identity: join(identity, 'coordinator') }),
+          });
     const { isLoopback } = await import('../../coordinator/api/access.js');
     const speaksTls = options.tls === true || !isLoopback(parseListen(listen).host);
     const ca = speaksTls && identity !== undefined ? await readCa(join(identity, 'coordinator', 'ca.crt')) : undefined;
@@ -81,8 +101,9 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
         ...(options.authority === undefined ? [] : ['--authority', resolve(options.authority)]),
         ...(options.tls === true ? ['--tls'] : []),
         ...(options.tokens === undefined ? [] : ['--tokens', resolve(options.tokens)]),
-        ...etcdArguments(options),
+        ...etcdArguments(member === undefined ? options : { ...options, ...member.store }),
       ],
+      ...(member === undefined ? {} : { etcd: member.args }),
       ...(ca === undefined ? {} : { ca }),
       coordinators: options.coordinator,
       ...(identity === undefined ? {} : { identity: join(identity, 'agent') }),

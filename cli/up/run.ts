@@ -31,6 +31,8 @@ export interface UpOptions {
   taints?: readonly string[];
   /** Where the coordinator keeps its state when not in `data`, and how those of other hosts and their agents reach it. */
   cluster?: readonly string[];
+  /** Arguments of a member of etcd that runs beside them. */
+  etcd?: readonly string[];
   /** Coordinators of other hosts, HOST:PORT, that the agent tries as well. */
   coordinators?: readonly string[];
   /** The API speaks TLS: the certificate of its authority, in PEM. */
@@ -75,6 +77,8 @@ export async function runUp(options: UpOptions): Promise<void> {
   if (identity !== undefined) agentArgs.push('--identity', identity);
   // In one word each: what begins with a hyphen is a value too, which the agent then refuses by name.
   agentArgs.push(...labels.map((label) => `--label=${label}`), ...taints.map((taint) => `--taint=${taint}`));
+  const etcd =
+    options.etcd === undefined ? null : new Supervisor({ name: 'etcd', program: 'etcd', args: options.etcd }, listener);
   const coordinator = new Supervisor(
     { name: 'coordinator', script: scripts.coordinator, args: coordinatorArgs },
     listener,
@@ -97,6 +101,7 @@ export async function runUp(options: UpOptions): Promise<void> {
     // The agent first: what it says at its end still reaches the coordinator.
     await agent.stop();
     await coordinator.stop();
+    await etcd?.stop();
   }
   if (json) printJsonLine(io, { stopped: true, instancesKept: !down });
   else printLines(io, [down ? 'stopped, instances too' : 'stopped; instances go on']);

@@ -12,8 +12,10 @@ const STOP_MS_MAX = LIMITS.drainMsMax + LIMITS.stopMsMax + LIMITS.handoverMsMax 
 
 export interface Program {
   name: string;
-  /** Compiled JavaScript file. */
-  script: string;
+  /** Compiled JavaScript file, or what is found by `program`. */
+  script?: string;
+  /** A program of the host, by its name. */
+  program?: string;
   args: readonly string[];
 }
 
@@ -70,8 +72,8 @@ export class Supervisor {
   }
 
   async #once(): Promise<{ code: number | null; how: string }> {
-    const { script, args, name } = this.program;
-    const command = [process.execPath, script, ...args];
+    const { script, program, args, name } = this.program;
+    const command = program === undefined ? [process.execPath, script ?? '', ...args] : [program, ...args];
     if (existsSync(SETPRIV)) command.unshift(SETPRIV, '--pdeathsig', 'TERM', '--');
     const [file = '', ...words] = command;
     // In a session of its own, so that Ctrl-C comes to us alone and each child is asked once, in order.
