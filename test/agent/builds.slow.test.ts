@@ -64,8 +64,20 @@ t.test('a Node project and a Containerfile are built and run; a step that fails 
   t.match(log, / stdout no luck today$/m);
   t.match(log, /stderr failed: step .*RUN npm run build/);
 
-  const pinned = { t: { node: builds(node, { revision: build('node')?.revision ?? '' }), own: builds(own) } };
-  rig.desire(() => ({ apps: pinned, instances: [instance('node', 0), instance('own', 0)] }));
+  const site = await project(t, { 'index.html': 'the page', '.secret': 'hidden' });
+  const ports = [{ name: 'http', host: 18_392 }];
+  const pinned = {
+    t: {
+      node: builds(node, { revision: build('node')?.revision ?? '' }),
+      own: builds(own),
+      site: { ...builds(site), ports },
+    },
+  };
+  const instances = [instance('node', 0), instance('own', 0), instance('site', 0)];
+  rig.desire(() => ({ apps: pinned, instances }));
+  await rig.until('files are served', () => rig.status('t-site-0')?.phase === 'ready', 60_000);
+  t.equal(await (await fetch('http://127.0.0.1:18392/')).text(), 'the page');
+  t.equal((await fetch('http://127.0.0.1:18392/.secret')).status, 404);
   await rig.until('the Node project runs', () => rig.status('t-node-0')?.phase === 'ready');
   const said = (id: string) => readFile(join(rig.run, 'instances', id, 'log'), 'utf8').catch(() => '');
   t.match(await said('t-node-0'), /made by 0/);
