@@ -5,6 +5,7 @@ import type {
   AgentEvent,
   BuildStatus,
   Desired,
+  HostConnection,
   InstanceStatus,
   ListeningPort,
   WarmProcesses,
@@ -46,6 +47,7 @@ export interface AgentReport {
   ports?: ListeningPort[];
   warm?: WarmProcesses[];
   builds?: BuildStatus[];
+  connections?: HostConnection[];
 }
 
 const EVENTS_MAX = 1_000;
@@ -242,6 +244,7 @@ export class Agent {
       ports: this.#ports.listening(),
       warm: await this.#pool.cost(),
       builds: this.#builds.statuses(),
+      connections: this.#between?.connections() ?? [],
     };
   }
 

@@ -3,14 +3,14 @@ import type { Identity } from '../identity/identity.js';
 import type { NativeHost } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Desired } from '../protocol/link.js';
+import type { Desired, HostConnection } from '../protocol/link.js';
 import type { ChannelCounts } from './channel-counts.js';
 import { assertConnected, type ChannelParty, type OpenRequest } from './channels.js';
 import { componentsOf } from './desired.js';
 import { HostLinks } from './host-links.js';
 import { assertHostAddress } from './host-listener.js';
 import { cut, type HostMessage, type Served } from './host-messages.js';
-import { Relay, type RelayState } from './relay.js';
+import { Relay } from './relay.js';
 import type { Routable } from './routes.js';
 
 /** The other agent has so long to answer; the SDK waits no longer for a channel. */
@@ -59,14 +59,6 @@ interface Pending {
   caller: ChannelParty;
   requestId: number;
   timer: NodeJS.Timeout;
-}
-
-/** How this host is connected with another. */
-export interface BetweenState {
-  host: string;
-  /** Why there is no connection between the agents; null while there is one. */
-  problem: string | null;
-  relay: RelayState | undefined;
 }
 
 /**
@@ -209,12 +201,13 @@ export class BetweenHosts {
   }
 
   /** How this host is connected with each that it has to do with. */
-  states(): BetweenState[] {
-    return [...this.#hosts].sort().map((host) => ({
-      host,
-      problem: this.#links.problem(host),
-      relay: this.#relay?.state(host),
-    }));
+  connections(): HostConnection[] {
+    return [...this.#hosts].sort().map((host) => {
+      const problem = this.#links.problem(host);
+      const { carrier = 'none', reason = 'not connected yet', stats } = this.#relay?.state(host) ?? {};
+      const why = problem === null ? reason : `its agent cannot be reached: ${problem}`;
+      return { host, carrier, reason: cut(why), channels: stats?.channels ?? 0 };
+    });
   }
 
   #assertConnected(host: string, id: string): void {

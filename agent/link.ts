@@ -218,13 +218,13 @@ export class Link {
     // Before all that takes time: the lease counts from here.
     const lease = this.#version >= LINK_VERSION_CHANGES ? this.#agent.leaseAsked : undefined;
     try {
-      const { instances, events, ports = [], warm = [], builds = [] } = await this.#agent.report();
+      const { instances, events, ports = [], warm = [], builds = [], connections = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const news = toWire(this.#news.write(instances));
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
       const asks = lease === undefined ? {} : { lease };
-      this.#send({ type: 'report', atMs, revision, ...news, events, ports, warm, builds, ...asks });
+      this.#send({ type: 'report', atMs, revision, ...news, events, ports, warm, builds, connections, ...asks });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

@@ -8,6 +8,7 @@ import { readProfile } from '../protocol/profile.js';
 
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
 const INSTANCES_MAX = 10_000;
+const HOSTS_MAX = 10_000;
 const EVENTS_MAX = LIMITS.eventsKeptMax;
 const PORTS_MAX = 65_535;
 /** Longer texts of events and exits are refused; shown ones are cut to EVENT_TEXT_MAX. */
@@ -116,6 +117,13 @@ const port = object({
   host: { type: 'integer', minimum: 1, maximum: PORTS_MAX },
 });
 
+const connection = object({
+  host: { type: 'string', maxLength: 253 },
+  carrier: { enum: ['none', 'tcp', 'verbs'] },
+  reason: { type: 'string', maxLength: 1_000 },
+  channels: count,
+});
+
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 
 const build = object(
@@ -147,9 +155,10 @@ const report = object(
     ports: list(port, PORTS_MAX),
     warm: list(warm, INSTANCES_MAX),
     builds: list(build, INSTANCES_MAX),
+    connections: list(connection, HOSTS_MAX),
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -7,7 +7,14 @@ import {
   type SampleCounts,
   type SampleRows,
 } from '../protocol/instance-news.js';
-import type { BuildStatus, HostInfo, InstanceStatus, ListeningPort, WarmProcesses } from '../protocol/link.js';
+import type {
+  BuildStatus,
+  HostConnection,
+  HostInfo,
+  InstanceStatus,
+  ListeningPort,
+  WarmProcesses,
+} from '../protocol/link.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
@@ -40,6 +47,8 @@ export interface HostState {
   warm: readonly WarmProcesses[];
   /** What it has built lately. */
   builds: readonly BuildStatus[];
+  /** With other hosts. */
+  connections: readonly HostConnection[];
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -77,6 +86,8 @@ export interface HeardReport extends InstanceNews {
   warm?: readonly WarmProcesses[];
   /** Absent: none. */
   builds?: readonly BuildStatus[];
+  /** Absent: none. */
+  connections?: readonly HostConnection[];
 }
 
 /** What a report brought. */
@@ -108,6 +119,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     ports: [],
     warm: [],
     builds: [],
+    connections: [],
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -199,6 +211,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   host.ports = report.ports ?? [];
   host.warm = report.warm ?? [];
   host.builds = report.builds ?? [];
+  host.connections = report.connections ?? [];
   return heard;
 }
 

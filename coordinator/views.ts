@@ -162,6 +162,7 @@ export function hostViews({ state, observed, nowMs }: Knowledge): HostView[] {
       standing: standingOf(host, observed, nowMs),
       use: useOf(state, host.info.name),
       instances: state.instances.byHost.get(host.info.name)?.length ?? 0,
+      connections: host.connected ? [...host.connections] : [],
     }))
     .sort((a, b) => compare(a.name, b.name));
 }

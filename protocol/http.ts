@@ -1,4 +1,4 @@
-import type { BuildStatus, InstanceStatus, Size } from './link.js';
+import type { BuildStatus, HostConnection, InstanceStatus, Size } from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
 import type { Profile } from './profile.js';
 
@@ -152,6 +152,8 @@ export interface HostView {
   use: 'open' | 'cordoned' | 'drained';
   labels?: Record<string, string>;
   taints?: string[];
+  /** How it is connected with the other hosts that it has to do with; absent from older coordinators. */
+  connections?: HostConnection[];
 }
 /** A profile over all hosts that have answered; frames are places in `functions`, leaf first. */
 export interface ProfileView extends Profile {

@@ -190,6 +190,16 @@ export interface BuildStatus {
   endedMs?: number;
 }
 
+/** How a host is connected with another that it has to do with. */
+export interface HostConnection {
+  host: string;
+  carrier: 'none' | 'tcp' | 'verbs';
+  /** Why this carrier. */
+  reason: string;
+  /** Channels open between the two. */
+  channels: number;
+}
+
 export interface Hello {
   type: 'hello';
   version: number;
@@ -211,6 +221,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   warm?: WarmProcesses[];
   /** The last of each component that is built here. Absent: none. */
   builds?: BuildStatus[];
+  /** Absent: none. */
+  connections?: HostConnection[];
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

@@ -163,6 +163,10 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     ['memory', formatBytes(view.memoryBytes)],
     ['kernel', view.kernel],
     ['instances', String(view.instances)],
+    ...(view.connections ?? []).map(({ host, carrier, reason, channels }): [string, string] => {
+      const what = carrier === 'none' ? 'nothing is carried' : `${channels} channels by ${carrier}`;
+      return [`to ${host}`, `${what}: ${reason}`];
+    }),
   ];
   const degraded = view.degraded.flatMap((each) => [
     paint.yellow(clean(`degraded: ${each.what}`)),

@@ -89,6 +89,14 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   }
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);
+  const carriers = gauge(
+    'host_connection_channels',
+    'Open channels between two hosts, as the first one says, by what carries them',
+    ['host', 'other', 'carrier'],
+  );
+  for (const { name: host, connections = [] } of hostViews(known)) {
+    for (const { host: other, carrier, channels: open } of connections) carriers.set({ host, other, carrier }, open);
+  }
   gauge('revision', 'Revision of the cluster state', []).set(known.state.revision);
   for (const metric of [figures.moves, figures.preemptions, figures.tickSeconds]) registry.registerMetric(metric);
   return registry.metrics();

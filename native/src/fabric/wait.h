@@ -13,7 +13,9 @@ enum class Wait { ready, peerGone, timeout };
 
 /**
  * Spinning pays while waits are shorter than a wake-up through the kernel. What waits took is remembered as a moving
- * average; while that is longer than the bound nobody spins, thus an idle end costs no CPU.
+ * average; while that is longer than the bound nobody spins, thus an idle end costs no CPU. Two ends that both sleep see
+ * waits as long as two wake-ups and would never find out that they could spin: therefore one of kWaitsPerProbe waits is
+ * spun all the same, and when that pays the end spins from then on.
  */
 class Spin {
  public:
@@ -27,10 +29,12 @@ class Spin {
   Wait wait(Ready ready, Sleep sleep) {
     if (ready()) return Wait::ready;
     const Clock::time_point began = Clock::now();
+    const bool probes = average_ >= most_ && ++waits_ % kWaitsPerProbe == 0;
     // After a spin the last look at the clock will do: another would cost as much as the message.
-    for (Clock::time_point now = began; average_ < most_ && now - began < most_; now = Clock::now()) {
+    for (Clock::time_point now = began; (probes || average_ < most_) && now - began < most_; now = Clock::now()) {
       for (int i = 0; i < kLooksPerClock; ++i) {
         if (ready()) {
+          if (probes) average_ = now - began;
           remember(now - began);
           return Wait::ready;
         }
@@ -44,6 +48,7 @@ class Spin {
 
  private:
   static constexpr int kLooksPerClock = 64;
+  static constexpr uint32_t kWaitsPerProbe = 16;
 
   /** A long idle time counts as four times the bound, so that a busy time after it is noticed soon. */
   void remember(std::chrono::nanoseconds took) { average_ += (std::min(took, 4 * most_) - average_) / 8; }
@@ -59,6 +64,8 @@ class Spin {
 
   std::chrono::nanoseconds most_;
   std::chrono::nanoseconds average_{0};
+  /** While nobody spins. */
+  uint32_t waits_ = 0;
 };
 
 /** Sleeps until next() has something to look at. What a peer published before it went is still ready. */
