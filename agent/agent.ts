@@ -92,10 +92,12 @@ export class Agent {
       event: (instance, kind, message) => this.#event(instance, kind, message),
       cgroupMade: (path, owner) => {
         this.#profilers.cpu?.watch(path);
+        this.#profilers.activity?.watch(path);
         this.#profilers.recorder?.watch(path, owner);
       },
       cgroupGone: (path) => {
         this.#profilers.cpu?.unwatch(path);
+        this.#profilers.activity?.unwatch(path);
         this.#profilers.recorder?.unwatch(path);
       },
       gone: (instance) => this.#gone(instance),
@@ -228,10 +230,11 @@ export class Agent {
   /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
   async report(): Promise<AgentReport> {
     const cpu = this.#profilers.cpu?.read();
+    const activity = this.#profilers.activity?.read();
     const instances = [...this.#instances.values()];
     await Promise.all(
       instances.map((each) =>
-        each.measure(cpu?.get(each.cgroup.path)).catch((error: unknown) => {
+        each.measure(cpu?.get(each.cgroup.path), activity?.get(each.cgroup.path)).catch((error: unknown) => {
           this.#tools.log.warn({ err: error, instance: each.id }, 'cannot measure an instance');
         }),
       ),
@@ -279,6 +282,7 @@ export class Agent {
     this.#between?.close();
     this.#profilers.cpu?.close();
     await this.#profilers.recorder?.close();
+    this.#profilers.activity?.close();
   }
 
   /** What a component did here. Throws SHOAL_E_HOST where stacks cannot be had. */

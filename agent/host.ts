@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import type { HostInfo } from '../protocol/link.js';
 import { CONTROLLERS } from './cgroup.js';
-import { STACKS_REMEDY } from './profilers.js';
+import { ACTIVITY_REMEDY, STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
 const CRUN_FOLDERS = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/bin'];
@@ -40,12 +40,14 @@ export interface HostFeatures {
   /** Why devices are not confined by BPF; null when they are. */
   devicesProblem: string | null;
   userNamespace: boolean;
+  /** Why what instances do is not counted, by what is not. */
+  activityProblems: Record<string, string>;
 }
 
 /** What the coordinator is told of this host, degradations included. */
 export function describeHost(
   name: string,
-  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace }: HostFeatures,
+  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, activityProblems }: HostFeatures,
 ): HostInfo {
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
@@ -68,6 +70,8 @@ export function describeHost(
   }
   if (stacksProblem !== null)
     degraded.push({ what: `no profiles of functions: ${stacksProblem}`, remedy: STACKS_REMEDY });
+  for (const [what, why] of Object.entries(activityProblems))
+    degraded.push({ what: `not counted: ${what}: ${why}`, remedy: ACTIVITY_REMEDY });
   return { name, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), degraded };
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { access, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { CpuTimes, NativeHost, PidWatch } from '../native/index.js';
+import type { Activity, CpuTimes, NativeHost, PidWatch } from '../native/index.js';
 import type { ChannelRequest } from '../protocol/channels.js';
 import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
@@ -27,6 +27,7 @@ import {
 } from './launch.js';
 import type { SingletonLease } from './lease.js';
 import { ask, type Probed } from './probe.js';
+import { activityFields } from './profiles/activity.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { resizeInPlace } from './resize.js';
 import { captureSocket } from './sockets.js';
@@ -309,8 +310,8 @@ export class Instance {
     this.#channels.close();
   }
 
-  /** Takes the sample of this second; CPU time from the profiler where it works, else from the cgroup. */
-  async measure(profiled: CpuTimes | undefined): Promise<void> {
+  /** Takes the sample of this second; CPU time from the profiler where it works, else from the cgroup; I/O too. */
+  async measure(profiled: CpuTimes | undefined, activity: Activity | undefined): Promise<void> {
     if (!this.running) return;
     const usage = await this.#cgroup.usage();
     const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
@@ -318,6 +319,7 @@ export class Instance {
     const { cpuSeconds } = profiled ?? usage;
     const counted = {
       ...(profiled === undefined ? {} : { runDelaySeconds: profiled.runDelaySeconds }),
+      ...activityFields(activity),
       ...(busyMs === undefined ? {} : { busyMs }),
       ...(heat === undefined || heat.length === 0 ? {} : { heat }),
       ...(called === undefined ? {} : { called }),

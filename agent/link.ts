@@ -220,7 +220,7 @@ export class Link {
     try {
       const { instances, events, ports = [], warm = [], builds = [], connections = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
-      const news = toWire(this.#news.write(instances));
+      const news = toWire(this.#news.write(instances), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
       const asks = lease === undefined ? {} : { lease };

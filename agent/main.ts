@@ -29,7 +29,7 @@ const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
                    [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
-                   [--profiles DIR] [--fabric ADDRESS:PORT] [--fabric-plain]
+                   [--profiles DIR] [--system-calls] [--fabric ADDRESS:PORT] [--fabric-plain]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -43,6 +43,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
   --profiles DIR    where profiles are kept (default profiles in the state folder)
+  --system-calls    count system calls and their time too: each of them on this host then takes some 0.1 µs longer
   --fabric ADDRESS:PORT  where agents of other hosts reach this one, for calls between hosts: an IP address of this host
                     and two ports, that one and the next (default 127.0.0.1:0, any: only from this machine)
   --fabric-plain    only hosts of this cluster can reach that address: what is not encrypted may go there`;
@@ -60,6 +61,7 @@ interface Options {
   buildBase: string | null;
   stopInstances: boolean;
   profileHertz: number;
+  systemCalls: boolean;
   profiles: string;
   fabric: { address: string; port: number; plain: boolean };
 }
@@ -83,6 +85,7 @@ function readOptions(words: string[]): Options | null {
         profiles: { type: 'string' },
         fabric: { type: 'string', default: '127.0.0.1:0' },
         'fabric-plain': { type: 'boolean', default: false },
+        'system-calls': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
@@ -107,11 +110,12 @@ function readOptions(words: string[]): Options | null {
     for (const taint of taints) assertLabel('--taint', taint);
     const { profiles = join(run, 'profiles'), 'profile-hertz': hertz } = values;
     const [labels, profileHertz] = [readLabels(values.label), readHertz(hertz)];
+    const systemCalls = values['system-calls'];
     const where = { coordinators, identity, run, name, labels, taints };
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
     assertHostAddress(fabric.address, fabric.plain);
-    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, fabric };
+    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, systemCalls, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -176,8 +180,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const devicesProblem = confineDevices(paths.cgroupRoot);
   const userNamespace = await allowsUserNamespace();
   const clock = () => Date.now();
-  const { profileHertz: hertz, profiles: folder } = options;
-  const profilers = startProfilers({ native, hertz, folder, clock, log });
+  const { profileHertz: hertz, profiles: folder, systemCalls } = options;
+  const profilers = startProfilers({ native, hertz, systemCalls, folder, clock, log });
   const features = { ...profilers, controllers, devicesProblem, userNamespace };
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);

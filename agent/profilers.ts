@@ -1,21 +1,26 @@
 import type { Logger } from 'pino';
-import type { CpuProfilerHandle, NativeHost } from '../native/index.js';
+import type { ActivityProfilerHandle, CpuProfilerHandle, NativeHost } from '../native/index.js';
 import { ProfileRecorder } from './profiles/recorder.js';
 
 /** What measures the instances of this host; null is what its kernel does not let us have. */
 export interface Profilers {
   cpu: CpuProfilerHandle | null;
   recorder: ProfileRecorder | null;
+  activity: ActivityProfilerHandle | null;
   /** Why there is no CPU time by BPF; null when there is. */
   cpuProblem: string | null;
   /** Why there are no stacks; null when there are, or nobody wants them. */
   stacksProblem: string | null;
+  /** Why what instances do is not counted, by what is not: of all of it or of a part. */
+  activityProblems: Record<string, string>;
 }
 
 export interface ProfilersInput {
   native: NativeHost;
   /** Of the clock of each CPU; 0: no stacks are taken. */
   hertz: number;
+  /** Whether system calls are counted. */
+  systemCalls: boolean;
   /** Where profiles are kept. */
   folder: string;
   clock: () => number;
@@ -25,18 +30,35 @@ export interface ProfilersInput {
 export const STACKS_REMEDY =
   'run as root (CAP_BPF, CAP_PERFMON) on Linux 5.14 or newer with CONFIG_PERF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y';
 
+export const ACTIVITY_REMEDY =
+  'run as root (CAP_BPF, CAP_PERFMON) on Linux 6.3 or newer with CONFIG_DEBUG_INFO_BTF=y; page faults by mapping need 5.17';
+
 /** Without BPF the cgroup's own accounting, which is coarser in time, stands in for CPU time; for stacks nothing does. */
 export function startProfilers(input: ProfilersInput): Profilers {
   const cpu = input.native.createProfiler();
   const cpuProblem = problemOf(() => cpu.start());
   if (cpuProblem !== null) cpu.close();
   const started = cpuProblem === null ? cpu : null;
-  if (input.hertz === 0) return { cpu: started, cpuProblem, recorder: null, stacksProblem: null };
-  const { native, hertz, ...rest } = input;
+  const first = { cpu: started, cpuProblem, ...startActivity(input) };
+  if (input.hertz === 0) return { ...first, recorder: null, stacksProblem: null };
+  const { native, hertz, systemCalls: _, ...rest } = input;
   const profiler = native.createStackProfiler();
   const stacksProblem = problemOf(() => profiler.start(hertz, true));
-  if (stacksProblem !== null) return { cpu: started, cpuProblem, recorder: null, stacksProblem };
-  return { cpu: started, cpuProblem, recorder: new ProfileRecorder({ ...rest, profiler, hertz }), stacksProblem };
+  if (stacksProblem !== null) return { ...first, recorder: null, stacksProblem };
+  return {
+    ...first,
+    recorder: new ProfileRecorder({ ...rest, profiler, activity: first.activity, hertz }),
+    stacksProblem,
+  };
+}
+
+function startActivity({ native, systemCalls }: ProfilersInput): Pick<Profilers, 'activity' | 'activityProblems'> {
+  const activity = native.createActivityProfiler();
+  try {
+    return { activity, activityProblems: activity.start(systemCalls) };
+  } catch (error) {
+    return { activity: null, activityProblems: { 'what instances do': (error as Error).message } };
+  }
 }
 
 function problemOf(start: () => void): string | null {

@@ -3,6 +3,7 @@ import {
   BUCKETS_AT,
   bucketsIn,
   FIELDS_AT,
+  type OptionalField,
   SAMPLE_FIELDS,
   type SampleCounts,
   type SampleRows,
@@ -17,6 +18,7 @@ export const MICRO = 1_000_000;
 const SPAN_MS_MIN = 500;
 
 type Field = (typeof SAMPLE_FIELDS)[number];
+type RequiredField = Exclude<Field, OptionalField>;
 const at = (field: Field) => SAMPLE_FIELDS.indexOf(field);
 const CPU_SECONDS = at('cpuSeconds');
 const MEMORY = at('memoryBytes');
@@ -178,14 +180,14 @@ export class HostSamples {
   sample(row: number): Sample | undefined {
     if (!this.has(row)) return undefined;
     const start = row * ROW;
-    const fields = Object.fromEntries(SAMPLE_FIELDS.map((field, i) => [field, this.#numbers[start + i] as number]));
-    const { busyMs, runDelaySeconds, ...numbers } = fields as Record<Field, number>;
+    const fields = SAMPLE_FIELDS.map((field, i) => [field, this.#numbers[start + i] as number] as const);
+    // Only those that may be absent are ever NaN: the others were checked when they came.
+    const known = Object.fromEntries(fields.filter(([, value]) => !Number.isNaN(value)));
+    const numbers = known as Record<RequiredField, number> & Partial<Record<OptionalField, number>>;
     const { heat, called } = this.#counts[row] ?? {};
     return {
       ...numbers,
-      ...(Number.isNaN(runDelaySeconds) ? {} : { runDelaySeconds }),
       latencyBuckets: Array.from(this.#numbers.subarray(start + LATENCY_AT, start + HEARD_AT)),
-      ...(Number.isNaN(busyMs) ? {} : { busyMs }),
       ...(heat === undefined ? {} : { heat }),
       ...(called === undefined ? {} : { called }),
     };

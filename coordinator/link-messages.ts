@@ -2,7 +2,15 @@ import { Ajv } from 'ajv';
 import { ShoalError } from '../protocol/errors.js';
 import { readSamples, type SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { AgentEvent, Hello, NoProfile, ProfileAnswer, Report, Resync } from '../protocol/link.js';
+import {
+  type AgentEvent,
+  type Hello,
+  LINK_VERSION,
+  type NoProfile,
+  type ProfileAnswer,
+  type Report,
+  type Resync,
+} from '../protocol/link.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { readProfile } from '../protocol/profile.js';
 
@@ -172,8 +180,11 @@ const validReport = ajv.compile<Report<unknown>>(report);
 const validResync = ajv.compile<Resync>(resync);
 const validNoProfile = ajv.compile<NoProfile>(noProfile);
 
-/** The message of an agent, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
-export function readAgentMessage(message: unknown): Hello | Report<SampleRows> | Resync | ProfileAnswer {
+/** The message of an agent that speaks this link version, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
+export function readAgentMessage(
+  message: unknown,
+  version: number = LINK_VERSION,
+): Hello | Report<SampleRows> | Resync | ProfileAnswer {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
@@ -181,7 +192,7 @@ export function readAgentMessage(message: unknown): Hello | Report<SampleRows> |
   }
   if (type === 'report') {
     if (validReport(message)) {
-      return { ...message, samples: readSamples(message.samples), events: message.events.map(cut) };
+      return { ...message, samples: readSamples(message.samples, version), events: message.events.map(cut) };
     }
     throw broken('report', ajv.errorsText(validReport.errors, { dataVar: 'report' }));
   }

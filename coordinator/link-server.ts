@@ -348,7 +348,7 @@ class AgentLink {
     try {
       for (const message of this.#reader.push(chunk)) {
         if (this.#over) return;
-        this.#accept(readAgentMessage(message));
+        this.#accept(readAgentMessage(message, this.#hello?.version ?? LINK_VERSION));
       }
     } catch (error) {
       this.#refuse(error);

@@ -3,9 +3,19 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ShoalError } from '../protocol/errors.js';
-import type { CpuProfilerHandle, CpuTimes, NativeHost, StackProfilerHandle } from './types.js';
+import type {
+  Activity,
+  ActivityProfilerHandle,
+  CpuProfilerHandle,
+  CpuTimes,
+  NativeHost,
+  StackProfilerHandle,
+} from './types.js';
 
 export type {
+  Activity,
+  ActivityDetail,
+  ActivityProfilerHandle,
   ChannelFds,
   ChannelHandle,
   CpuProfilerHandle,
@@ -25,7 +35,10 @@ export type {
 } from './types.js';
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, CpuTimes> };
-type Addon = Omit<NativeHost, 'createProfiler' | 'createStackProfiler' | 'shimPath'> & {
+type AddonActivity = Omit<ActivityProfilerHandle, 'read'> & { read(): Record<string, Activity> };
+type Made = 'createProfiler' | 'createStackProfiler' | 'createActivityProfiler';
+type Addon = Omit<NativeHost, Made | 'shimPath'> & {
+  ActivityProfiler: new () => AddonActivity;
   CpuProfiler: new () => AddonProfiler;
   StackProfiler: new () => StackProfilerHandle;
 };
@@ -90,6 +103,18 @@ export const native: NativeHost = {
     };
   },
   createStackProfiler: () => new addon.StackProfiler(),
+  createActivityProfiler() {
+    const profiler = new addon.ActivityProfiler();
+    return {
+      start: (systemCalls) => profiler.start(systemCalls),
+      watch: (path) => profiler.watch(path),
+      unwatch: (path) => profiler.unwatch(path),
+      read: () => new Map(Object.entries(profiler.read())),
+      drain: () => profiler.drain(),
+      cost: () => profiler.cost(),
+      close: () => profiler.close(),
+    };
+  },
   shimPath() {
     const path = join(folder, 'shoal-shim');
     try {

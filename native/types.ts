@@ -62,6 +62,7 @@ export interface NativeHost {
   probeRdma(): RdmaProbe;
   createProfiler(): CpuProfilerHandle;
   createStackProfiler(): StackProfilerHandle;
+  createActivityProfiler(): ActivityProfilerHandle;
   /** Absolute path of the shoal-shim executable. */
   shimPath(): string;
 }
@@ -202,6 +203,55 @@ export interface CpuProfilerHandle {
   unwatch(cgroupPath: string): void;
   read(): Map<string, CpuTimes>;
   /** How often the BPF program ran and for how many seconds of CPU in all. */
+  cost(): { runs: number; seconds: number };
+  close(): void;
+}
+
+/** What a cgroup did besides running, since it was first watched. Absent: not counted here. */
+export interface Activity {
+  /** Page faults served from memory, and those that had to wait for a disk. */
+  faultsMinor?: number;
+  faultsMajor?: number;
+  systemCalls?: number;
+  /** In them, of those that have returned; waiting is part of it. */
+  systemCallSeconds?: number;
+  blockReads?: number;
+  blockWrites?: number;
+  blockReadBytes?: number;
+  blockWriteBytes?: number;
+  /** From being asked for until done, of all. */
+  blockSeconds?: number;
+  /** Bucket i: those that took less than 2^i µs and no less than half of that; the last one: all longer ones. */
+  blockBuckets?: number[];
+  /** By sockets of IPv4 and IPv6, without headers. */
+  sentBytes?: number;
+  receivedBytes?: number;
+  /** TCP segments sent again. */
+  retransmits?: number;
+  /** TCP connections made by it, the time until they were there, and attempts that failed. */
+  connects?: number;
+  connectSeconds?: number;
+  connectsFailed?: number;
+}
+
+export type ActivityDetail = { cgroup: string; count: number; seconds: number; name: string } & (
+  | { kind: 'minor fault' | 'major fault' | 'system call' }
+  | { kind: 'peer'; retransmits: number; failed: number }
+);
+
+/** Counts of what cgroups do, by tracepoints of the kernel. */
+export interface ActivityProfilerHandle {
+  /**
+   * Loads the programs; `systemCalls`: those too, which costs every system call of the host some ten nanoseconds. Answers
+   * what this kernel cannot count, and why. Throws where it can count nothing.
+   */
+  start(systemCalls: boolean): Record<string, string>;
+  watch(cgroupPath: string): void;
+  unwatch(cgroupPath: string): void;
+  read(): Map<string, Activity>;
+  /** By mapping, system call and peer, since the last drain. `lost`: things for which there was no place, since the start. */
+  drain(): { lost: number; details: ActivityDetail[] };
+  /** How often the BPF programs ran and for how many seconds of CPU in all. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }

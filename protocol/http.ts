@@ -169,6 +169,8 @@ export interface HotFunctionsView extends Omit<ProfileView, 'functions' | 'stack
   functions: {
     name: string;
     file: string;
+    /** Samples, waits, or what else was counted in it. */
+    count: number;
     selfSeconds: number;
     totalSeconds: number;
     baseSelfSeconds: number;

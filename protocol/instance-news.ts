@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { LATENCY_BUCKETS, type ShardHeat } from './control.js';
 import { ShoalError } from './errors.js';
-import type { InstanceStatus, Sample } from './link.js';
+import { type InstanceStatus, LINK_VERSION, type Sample } from './link.js';
 
 /** A status without what changes each second. */
 export type InstanceFacts = Omit<InstanceStatus, 'sample'>;
@@ -43,9 +43,23 @@ export const SAMPLE_FIELDS = [
   'outstanding',
   'busyMs',
   'runDelaySeconds',
+  'faultsMinor',
+  'faultsMajor',
+  'systemCalls',
+  'systemCallSeconds',
+  'ioOperations',
+  'ioSeconds',
+  'sentBytes',
+  'receivedBytes',
+  'retransmits',
+  'connects',
+  'connectSeconds',
 ] as const;
 type SampleField = (typeof SAMPLE_FIELDS)[number];
-const FIELDS_MAY_LACK: readonly SampleField[] = ['busyMs', 'runDelaySeconds'];
+/** From here on a sample may lack them. */
+const OPTIONAL_FIELDS_AT = SAMPLE_FIELDS.indexOf('busyMs');
+export type OptionalField = { [Field in SampleField]: undefined extends Sample[Field] ? Field : never }[SampleField];
+export const OPTIONAL_FIELDS = SAMPLE_FIELDS.slice(OPTIONAL_FIELDS_AT) as OptionalField[];
 const NO_SAMPLE = -1;
 
 /** Where in a row the fields begin, and the buckets. */
@@ -84,11 +98,12 @@ export function writeSamples(samples: readonly (Sample | undefined)[]): SampleRo
   return Float64Array.from(numbers);
 }
 
-/** The rows of a message, a copy. Throws SHOAL_E_FRAME unless they are as many as `count`, if given, and each is sound. */
-export function readSamples(bytes: unknown): SampleRows {
+/** The rows of a message of that link version, a copy. Throws SHOAL_E_FRAME unless each is sound. */
+export function readSamples(bytes: unknown, version: number = LINK_VERSION): SampleRows {
   if (!(bytes instanceof Uint8Array) || bytes.length % 8 !== 0) throw broken('are not the bytes of float64');
-  const rows = new Float64Array(bytes.length / 8);
-  new Uint8Array(rows.buffer).set(bytes);
+  const sent = new Float64Array(bytes.length / 8);
+  new Uint8Array(sent.buffer).set(bytes);
+  const rows = withFields(sent, fieldsIn(version), SAMPLE_FIELDS.length);
   for (let at = 0, index = 0; at < rows.length; at = rowAfter(rows, at), index += 1) checkRow(rows, at, index);
   return rows;
 }
@@ -102,7 +117,7 @@ function checkRow(rows: SampleRows, at: number, index: number): void {
   if (rowAfter(rows, at) > rows.length) throw broken(`[${index}] is cut off`);
   for (const [i, field] of SAMPLE_FIELDS.entries()) {
     const value = rows[at + FIELDS_AT + i] as number;
-    const lacks = Number.isNaN(value) && FIELDS_MAY_LACK.includes(field);
+    const lacks = Number.isNaN(value) && i >= OPTIONAL_FIELDS_AT;
     if (!lacks && !isAmount(value)) throw broken(`[${index}].${field} is ${value}`);
   }
   let last = -1;
@@ -112,6 +127,30 @@ function checkRow(rows: SampleRows, at: number, index: number): void {
     if (!known || !isAmount(count)) throw broken(`[${index}] has ${count} calls in latency bucket ${bucket}`);
     last = bucket;
   }
+}
+
+/** Fields of a sample in that link version. */
+function fieldsIn(version: number): number {
+  return version < 7 ? SAMPLE_FIELDS.indexOf('faultsMinor') : SAMPLE_FIELDS.length;
+}
+
+/** Rows with fewer or more fields: those that were not there are not counted. */
+function withFields(rows: SampleRows, from: number, to: number): SampleRows {
+  if (from === to) return rows;
+  const numbers: number[] = [];
+  for (let at = 0, index = 0; at < rows.length; index += 1) {
+    const buckets = bucketsIn(rows, at);
+    const fieldsEnd = at + FIELDS_AT + from;
+    const end = buckets === NO_SAMPLE ? at + 1 : fieldsEnd + 2 * buckets;
+    if (!(end > at && end <= rows.length)) throw broken(`[${index}] is cut off`);
+    numbers.push(buckets);
+    if (buckets !== NO_SAMPLE) {
+      const kept = rows.subarray(at + FIELDS_AT, Math.min(fieldsEnd, at + FIELDS_AT + to));
+      numbers.push(...kept, ...Array<number>(to - kept.length).fill(Number.NaN), ...rows.subarray(fieldsEnd, end));
+    }
+    at = end;
+  }
+  return Float64Array.from(numbers);
 }
 
 function isAmount(value: number): boolean {
@@ -153,8 +192,9 @@ export function newsOf(statuses: readonly InstanceStatus[]): InstanceNews {
   return new NewsWriter().write(statuses);
 }
 
-export function toWire(news: InstanceNews): InstanceNews<Uint8Array> {
-  const { buffer, byteOffset, byteLength } = news.samples;
+/** As that link version has it. */
+export function toWire(news: InstanceNews, version: number = LINK_VERSION): InstanceNews<Uint8Array> {
+  const { buffer, byteOffset, byteLength } = withFields(news.samples, SAMPLE_FIELDS.length, fieldsIn(version));
   return { ...news, samples: Buffer.from(buffer, byteOffset, byteLength) };
 }
 

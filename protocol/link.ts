@@ -7,8 +7,8 @@ import type { Profile, ProfileRequest } from './profile.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 6;
-/** Before version 4 samples had other fields; version 5 adds requests for profiles, version 6 changes and leases. */
+export const LINK_VERSION = 7;
+/** Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples. */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
 export const LINK_VERSION_CHANGES = 6;
@@ -98,8 +98,25 @@ export interface Sample {
   /** In which it could have run but had to wait for a CPU; absent where the host cannot tell. */
   runDelaySeconds?: number;
   memoryBytes: number;
+  /** Page faults served from memory, and those that waited for a disk. These and the next ones: absent where not counted. */
+  faultsMinor?: number;
+  faultsMajor?: number;
+  systemCalls?: number;
+  /** In system calls that have returned, waiting included. */
+  systemCallSeconds?: number;
   ioReadBytes: number;
   ioWriteBytes: number;
+  /** Block I/O asked for, and from then until done. */
+  ioOperations?: number;
+  ioSeconds?: number;
+  /** By sockets of IPv4 and IPv6. */
+  sentBytes?: number;
+  receivedBytes?: number;
+  /** TCP segments sent again. */
+  retransmits?: number;
+  /** TCP connections it made, and the time that took. */
+  connects?: number;
+  connectSeconds?: number;
   /** Calls that arrived, finished, and failed at this instance. */
   arrived: number;
   finished: number;

@@ -1,8 +1,11 @@
 import { ShoalError } from './errors.js';
 import { LIMITS } from './limits.js';
 
-/** Where time went: on a CPU, or waiting off it. */
-export const PROFILE_KINDS = ['cpu', 'off-cpu'] as const;
+/**
+ * Where time went: on a CPU, waiting off it, in system calls; and what was counted: page faults by the mapping they hit,
+ * connections and segments sent again by peer.
+ */
+export const PROFILE_KINDS = ['cpu', 'off-cpu', 'system-calls', 'faults', 'peers'] as const;
 export type ProfileKind = (typeof PROFILE_KINDS)[number];
 
 export interface ProfileFunction {
@@ -69,7 +72,7 @@ export class ProfileSum {
   /** The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. */
   profile(head: Omit<Profile, 'functions' | 'stacks'>, stacksMax: number = LIMITS.profileStacksMax): Profile {
     const sum = new ProfileSum();
-    const heaviest = [...this.#stacks.values()].sort((a, b) => b.seconds - a.seconds);
+    const heaviest = [...this.#stacks.values()].sort((a, b) => b.seconds - a.seconds || b.count - a.count);
     let room = LIMITS.profileBytesMax;
     const rest = { count: 0, seconds: 0 };
     for (const [place, { frames, count, seconds }] of heaviest.entries()) {

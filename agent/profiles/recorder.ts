@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { DrainedStacks, StackProfilerHandle } from '../../native/index.js';
+import type { ActivityProfilerHandle, DrainedStacks, StackProfilerHandle } from '../../native/index.js';
 import { LIMITS } from '../../protocol/limits.js';
 import {
   PROFILE_KINDS,
@@ -11,10 +11,13 @@ import {
   ProfileSum,
 } from '../../protocol/profile.js';
 import { isErrno } from '../cgroup.js';
+import { detailStacks } from './activity.js';
 import { ComponentProfiles } from './component-profiles.js';
 
 export interface RecorderTools {
   profiler: StackProfilerHandle;
+  /** Null: what instances do is not counted. */
+  activity: ActivityProfilerHandle | null;
   hertz: number;
   /** Where profiles are kept. */
   folder: string;
@@ -25,6 +28,11 @@ export interface RecorderTools {
 interface Owner {
   app: string;
   component: string;
+}
+
+/** Of the kernel, whatever kinds they are of. */
+interface Taken extends Pick<DrainedStacks, 'functions'> {
+  stacks: (Pick<DrainedStacks['stacks'][number], 'cgroup' | 'count' | 'seconds' | 'frames'> & { kind: ProfileKind })[];
 }
 
 /** How often it is looked whether all components together keep to their bound. */
@@ -39,6 +47,7 @@ export class ProfileRecorder {
   readonly #components = new Map<string, ComponentProfiles>();
   #drainedMs: number;
   #lost = 0;
+  #activityLost = 0;
   #boundMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #working: Promise<void> = Promise.resolve();
@@ -101,7 +110,12 @@ export class ProfileRecorder {
     const drained = this.#owners.size === 0 ? null : await profiler.drain();
     const nowMs = clock();
     // A clock that was set back has no span for this.
-    if (drained !== null && nowMs > this.#drainedMs) this.#take(drained, this.#drainedMs, nowMs);
+    if (drained !== null && nowMs > this.#drainedMs) {
+      // Nobody knows whose the lost ones were: all that were running then are told.
+      this.#take(drained, drained.lost - this.#lost, this.#drainedMs, nowMs);
+      this.#lost = drained.lost;
+      this.#takeActivity(this.#drainedMs, nowMs);
+    }
     this.#drainedMs = nowMs;
     for (const cgroup of ended) {
       if (!this.#ended.delete(cgroup)) continue;
@@ -113,8 +127,16 @@ export class ProfileRecorder {
     await this.#keepToBound();
   }
 
-  #take({ lost, stacks, functions }: DrainedStacks, fromMs: number, toMs: number): void {
-    const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: DrainedStacks['stacks'] }>();
+  #takeActivity(fromMs: number, toMs: number): void {
+    const { activity } = this.#tools;
+    if (activity === null) return;
+    const { lost, details } = activity.drain();
+    this.#take(detailStacks(details), lost - this.#activityLost, fromMs, toMs);
+    this.#activityLost = lost;
+  }
+
+  #take({ stacks, functions }: Taken, lost: number, fromMs: number, toMs: number): void {
+    const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: Taken['stacks'] }>();
     for (const stack of stacks) {
       const owner = this.#owners.get(stack.cgroup);
       if (owner === undefined) continue;
@@ -123,13 +145,10 @@ export class ProfileRecorder {
       if (known === undefined) sums.set(profiles, { kind: stack.kind, stacks: [stack] });
       else known.stacks.push(stack);
     }
-    // Nobody knows whose the lost ones were: all that were running then are told.
-    const lostNow = lost - this.#lost;
-    this.#lost = lost;
     for (const [profiles, { kind, stacks: own }] of sums) {
       const sum = new ProfileSum();
       sum.add({ functions, stacks: own });
-      profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost: lostNow }));
+      profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost }));
     }
   }
 

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { HotFunctionsView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { PROFILE_KINDS, type ProfileKind } from '../../protocol/profile.js';
 import { apiPath } from '../client.js';
 import { pause } from '../follow.js';
 import { printJson, printLines } from '../io.js';
@@ -42,6 +43,7 @@ interface Options {
   baseFrom?: string;
   baseTo?: string;
   offCpu?: boolean;
+  kind?: ProfileKind;
   output?: string;
   format?: Format;
 }
@@ -61,6 +63,7 @@ export function addProfile(program: Command, open: OpenSession): void {
     .option('--base-from <time>', 'compare with another span: what has changed since')
     .option('--base-to <time>', 'with --base-from: its end')
     .option('--off-cpu', 'the time spent waiting, by what is waited in')
+    .addOption(new Option('--kind <kind>', 'something else than time on a CPU').choices(PROFILE_KINDS))
     .option('-o, --output <file>', 'write to this file; its name says the format: .pb.gz, .txt, .html or .json')
     .addOption(new Option('--format <format>', 'whatever the name of the file says').choices(FORMATS))
     .addHelpText(
@@ -77,7 +80,8 @@ export function addProfile(program: Command, open: OpenSession): void {
       const span = spanOf(options, Date.now());
       const session = await open(command);
       const query = new URLSearchParams(await span(session));
-      if (options.offCpu) query.set('kind', 'off-cpu');
+      const kind = options.offCpu ? 'off-cpu' : options.kind;
+      if (kind !== undefined) query.set('kind', kind);
       if (options.output === undefined) await show(session, component, query);
       else await save(session, component, query, format, options.output);
     });

@@ -109,6 +109,7 @@ export function describeInstance(view: InstanceView, paint: Paint): string[] {
     ['size', sizeText(view.size)],
     ['uses', `${formatCores(view.cpuUsed)} cores${sample === undefined ? '' : `, ${formatBytes(sample.memoryBytes)}`}`],
     ['waited for CPU', runDelayText(view)],
+    ...activityFacts(view),
     ['process', view.pid === undefined ? 'none' : `pid ${view.pid}`],
     ['started in', view.startMs === undefined ? '-' : formatMs(view.startMs)],
     ['restarts', String(view.restarts)],
@@ -132,6 +133,29 @@ function channelFacts(instances: readonly InstanceView[]): Facts {
       count('unix') === 0 ? '' : `, ${count('unix')} over Unix sockets${why === undefined ? '' : `: ${why}`}`;
     return ['calls go', `to ${callee} by ${count('ring')} channels in shared memory${sockets}`] as const;
   });
+}
+
+/** Since it started; nothing where its host cannot count it. */
+function activityFacts({ sample }: InstanceView): Facts {
+  if (sample === undefined) return [];
+  const { faultsMinor, faultsMajor, systemCalls, systemCallSeconds = 0, ioOperations, ioSeconds = 0 } = sample;
+  const { sentBytes, receivedBytes = 0, retransmits = 0, connects, connectSeconds = 0 } = sample;
+  const mean = (seconds: number, count: number) => (count === 0 ? '-' : formatMs((1_000 * seconds) / count));
+  const list: Facts[] = [];
+  if (faultsMinor !== undefined) list.push([['page faults', `${faultsMinor} from memory, ${faultsMajor} from disk`]]);
+  if (systemCalls !== undefined)
+    list.push([['system calls', `${systemCalls}, on average ${mean(systemCallSeconds, systemCalls)}`]]);
+  if (ioOperations !== undefined) {
+    const bytes = `${formatBytes(sample.ioReadBytes)} read, ${formatBytes(sample.ioWriteBytes)} written`;
+    list.push([['block I/O', `${ioOperations}, on average ${mean(ioSeconds, ioOperations)}; ${bytes}`]]);
+  }
+  if (sentBytes !== undefined) {
+    const again = `${retransmits} TCP segments sent again`;
+    list.push([['network', `${formatBytes(sentBytes)} sent, ${formatBytes(receivedBytes)} received, ${again}`]]);
+  }
+  if (connects !== undefined)
+    list.push([['connections made', `${connects}, on average in ${mean(connectSeconds, connects)}`]]);
+  return list.flat();
 }
 
 /** Of the time in which it wanted to run, since it started. */

@@ -29,6 +29,7 @@ export function renderHotFunctions(view: HotFunctionsView, options: HotOptions =
     value: (each) => share(each.baseSelfSeconds, baseAll),
     align: 'right',
   };
+  if (view.kind !== 'cpu' && view.kind !== 'off-cpu') return renderCounts(view, { width, paint, most });
   const columns: Column<Hot>[] = [
     { title: 'SELF', value: (each) => share(each.selfSeconds, all), align: 'right', paint: (text) => paint.bold(text) },
     ...(compared ? [before] : []),
@@ -40,6 +41,23 @@ export function renderHotFunctions(view: HotFunctionsView, options: HotOptions =
   const hot = view.functions.slice(0, most);
   if (hot.length === 0) return [view.kind === 'cpu' ? 'no CPU time was sampled' : 'no waiting was seen'];
   return renderTable(hot, columns, { width, paint });
+}
+
+/** What was counted rather than sampled: how often, and how long it took where that is known. */
+function renderCounts(
+  view: HotFunctionsView,
+  { width, paint, most }: Required<Omit<HotOptions, 'compared'>>,
+): string[] {
+  const time = ({ selfSeconds }: Hot) => (selfSeconds === 0 ? '-' : formatMs(selfSeconds * 1_000));
+  const columns: Column<Hot>[] = [
+    { title: 'COUNT', value: ({ count }) => String(count), align: 'right', paint: (text) => paint.bold(text) },
+    { title: 'TIME', value: time, align: 'right' },
+    { title: 'WHAT', value: ({ file }) => file, paint: (text) => paint.dim(text) },
+    { title: 'NAME', value: ({ name }) => name },
+  ];
+  const counted = view.functions.slice(0, most);
+  if (counted.length === 0) return ['none was counted'];
+  return renderTable(counted, columns, { width, paint });
 }
 
 /** What a reader has to know of a profile that is not whole. */

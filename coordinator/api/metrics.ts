@@ -3,6 +3,20 @@ import { componentKey } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
 import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
 
+const ACTIVITY = [
+  ['instance_page_faults_minor_total', 'Page faults served from memory', 'faultsMinor'],
+  ['instance_page_faults_major_total', 'Page faults that waited for a disk', 'faultsMajor'],
+  ['instance_system_calls_total', 'System calls', 'systemCalls'],
+  ['instance_system_call_seconds_total', 'Time in system calls, waiting included', 'systemCallSeconds'],
+  ['instance_block_operations_total', 'Block I/O asked for', 'ioOperations'],
+  ['instance_block_seconds_total', 'Time from asking for block I/O until it was done', 'ioSeconds'],
+  ['instance_sent_bytes_total', 'Bytes sent over IP', 'sentBytes'],
+  ['instance_received_bytes_total', 'Bytes received over IP', 'receivedBytes'],
+  ['instance_tcp_retransmits_total', 'TCP segments sent again', 'retransmits'],
+  ['instance_tcp_connects_total', 'TCP connections made', 'connects'],
+  ['instance_tcp_connect_seconds_total', 'Time until TCP connections were there', 'connectSeconds'],
+] as const;
+
 /** What Prometheus scrapes: the state of this moment, by component, instance and host. */
 export async function metricsText(known: Knowledge, { decisions, figures }: Coordinator): Promise<string> {
   const registry = new Registry();
@@ -76,6 +90,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     [...byComponent, 'callee', 'carrier'],
   );
   const runDelay = counter('instance_run_delay_seconds_total', 'Waited for a CPU while it could have run', byInstance);
+  const activity = ACTIVITY.map(([name, help, field]) => [counter(name, help, byInstance), field] as const);
   for (const each of instanceViews(known)) {
     const { app, component } = each;
     const labels = { app, component, instance: each.id, host: each.host };
@@ -86,6 +101,10 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
       channels.inc({ app, component, callee, carrier: 'unix' }, unix);
     }
     if (each.sample?.runDelaySeconds !== undefined) runDelay.inc(labels, each.sample.runDelaySeconds);
+    for (const [metric, field] of activity) {
+      const value = each.sample?.[field];
+      if (value !== undefined) metric.inc(labels, value);
+    }
   }
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);

@@ -48,7 +48,11 @@ const SCHEMA = {
   querystring: {
     type: 'object',
     properties: {
-      kind: { type: 'string', enum: PROFILE_KINDS, description: 'time on a CPU (the default), or waiting off it' },
+      kind: {
+        type: 'string',
+        enum: PROFILE_KINDS,
+        description: 'time on a CPU (the default), waiting off it, or in system calls; page faults; connections',
+      },
       format: {
         type: 'string',
         enum: PROFILE_FORMATS,

@@ -8,7 +8,7 @@ const MICROSECONDS = 1e6;
  * many microseconds it waited. Compared with a base, that one's number comes first, as differential flame graphs want it.
  */
 export function encodeCollapsed(shown: Shown): string {
-  const timed = shown.profile.kind === 'off-cpu';
+  const timed = ['off-cpu', 'system-calls'].includes(shown.profile.kind);
   const lines = shownStacks(shown).map(({ frames, count, seconds, baseCount, baseSeconds }) => {
     const [value, baseValue] = timed ? [seconds * MICROSECONDS, baseSeconds * MICROSECONDS] : [count, baseCount];
     const stack = frames.map(frameText).reverse().join(';');

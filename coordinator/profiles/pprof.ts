@@ -27,6 +27,9 @@ const FUNCTION = { id: 1, name: 2, systemName: 3, filename: 4 };
 const TYPES: Record<ProfileKind, [count: string, time: string]> = {
   cpu: ['samples', 'cpu'],
   'off-cpu': ['waits', 'off-cpu'],
+  'system-calls': ['calls', 'system-calls'],
+  faults: ['faults', 'none'],
+  peers: ['connections', 'connecting'],
 };
 const NANOSECONDS = 1e9;
 

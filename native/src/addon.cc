@@ -11,6 +11,7 @@
 #include "host/sd_notify.h"
 #include "host/shared_file.h"
 #include "host/whiteout.h"
+#include "profiler/activity_profiler.h"
 #include "profiler/cpu_profiler.h"
 #include "profiler/stack_profiler.h"
 #include "relay/relay_binding.h"
@@ -38,6 +39,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("openPackets", Napi::Function::New(env, fabric::openPackets, "openPackets"));
   exports.Set("startRelay", Napi::Function::New(env, relay::startRelay, "startRelay"));
   exports.Set("probeRdma", Napi::Function::New(env, relay::probeRdma, "probeRdma"));
+  exports.Set("ActivityProfiler", profiler::ActivityProfiler::define(env));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));
   exports.Set("StackProfiler", profiler::StackProfiler::define(env));
   return exports;

@@ -128,7 +128,7 @@ t.test('samples go to the component of their cgroup, also after its end, and to 
   let nowMs = 1_000_000;
   const log = pino({ level: 'silent' });
   const folder = await folderOf(t);
-  const recorder = new ProfileRecorder({ profiler, hertz: 99, folder, clock: () => nowMs, log });
+  const recorder = new ProfileRecorder({ profiler, activity: null, hertz: 99, folder, clock: () => nowMs, log });
   const read = async (component: string) =>
     counts(await recorder.read({ app: 'a', component, kind: 'cpu', fromMs: 0, toMs: nowMs }));
   const round = async () => {

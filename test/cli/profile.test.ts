@@ -20,12 +20,21 @@ const HOT: HotFunctionsView = {
     {
       name: 'work\u001b[31m',
       file: 'web',
+      count: 75,
       selfSeconds: 0.75,
       totalSeconds: 1,
       baseSelfSeconds: 0.1,
       baseTotalSeconds: 1,
     },
-    { name: 'main', file: 'web', selfSeconds: 0.25, totalSeconds: 1, baseSelfSeconds: 0.3, baseTotalSeconds: 1 },
+    {
+      name: 'main',
+      file: 'web',
+      count: 25,
+      selfSeconds: 0.25,
+      totalSeconds: 1,
+      baseSelfSeconds: 0.3,
+      baseTotalSeconds: 1,
+    },
   ],
 };
 

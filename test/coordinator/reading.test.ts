@@ -13,7 +13,7 @@ import {
   takeReport,
 } from '../../coordinator/observed.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
-import { NewsWriter, newsOf, readSamples, toWire, writeSamples } from '../../protocol/instance-news.js';
+import { BUCKETS_AT, NewsWriter, newsOf, readSamples, toWire, writeSamples } from '../../protocol/instance-news.js';
 import type { InstancePhase, InstanceStatus, Sample } from '../../protocol/link.js';
 
 const empty: Sample = {
@@ -177,6 +177,17 @@ t.test('news that do not fit those before are refused, and change nothing', asyn
   t.throws(() => take({ instances: [] }), { code: 'SHOAL_E_FRAME' }, 'another connection begins anew');
 });
 
+t.test('an agent or coordinator of before counted less: the rest is as said', async (t) => {
+  const counted = { ...empty, busyMs: 7, faultsMinor: 5, connectSeconds: 0.5, latencyBuckets: [0, 4] };
+  const { faultsMinor: _, connectSeconds: __, ...before } = counted;
+  const { samples } = toWire(newsOf([status('a-c-0', counted), status('a-c-1', empty)]), 6);
+  t.same([...readSamples(samples, 6)], [...writeSamples([before, empty])]);
+  const { samples: now } = toWire(newsOf([status('a-c-0', counted)]));
+  t.same([...readSamples(now)], [...writeSamples([counted])]);
+  t.throws(() => readSamples(samples.subarray(8), 6), { code: 'SHOAL_E_FRAME' });
+  t.throws(() => readSamples(samples, 7), { code: 'SHOAL_E_FRAME' });
+});
+
 t.test('samples on the wire are checked', async (t) => {
   const row = [...writeSamples([{ ...empty, latencyBuckets: [0, 4] }])];
   const bytesOf = (numbers: number[]) => new Uint8Array(Float64Array.from(numbers).buffer);
@@ -193,9 +204,9 @@ t.test('samples on the wire are checked', async (t) => {
     changed(3, Number.POSITIVE_INFINITY),
     changed(9, -1),
     changed(10, -1),
-    changed(11, LATENCY_BUCKETS),
-    changed(11, -1),
-    changed(12, Number.NaN),
+    changed(BUCKETS_AT, LATENCY_BUCKETS),
+    changed(BUCKETS_AT, -1),
+    changed(BUCKETS_AT + 1, Number.NaN),
     row.slice(0, 5),
   ];
   for (const each of bad) t.throws(() => readSamples(bytesOf(each)), { code: 'SHOAL_E_FRAME' }, String(each));

@@ -12,26 +12,7 @@
 // clang-format on
 #include "cpu_time.h"
 
-/* The few fields needed of the kernel's structs; relocated at load time by the kernel's own BTF (CO-RE). */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct kernfs_node {
-  shoal_u64 id;
-};
-struct cgroup {
-  struct kernfs_node* kn;
-};
-struct css_set {
-  struct cgroup* dfl_cgrp;
-};
-/* Kept with CONFIG_SCHED_INFO, which statistics and accounting of delays bring with them. */
-struct sched_info {
-  shoal_u64 run_delay;
-};
-struct task_struct {
-  struct sched_info sched_info;
-  struct css_set* cgroups;
-};
-#pragma clang attribute pop
+#include "kernel_types.bpf.h"
 
 /** Cgroup id → times on each CPU. Being a key is what being watched means. */
 struct {
@@ -58,7 +39,7 @@ int BPF_PROG(on_sched_switch, _Bool preempt, struct task_struct* before, struct 
   const unsigned int zero = 0;
   struct shoal_running* here = bpf_map_lookup_elem(&running, &zero);
   if (!here) return 0;
-  const shoal_u64 next = after->cgroups->dfl_cgrp->kn->id;
+  const shoal_u64 next = cgroup_of(after);
   struct shoal_cpu_time* watched = bpf_map_lookup_elem(&cpu_time, &next);
   if (!watched && here->cgroup == 0) return 0;
 

@@ -7,19 +7,13 @@
 #include <vector>
 
 #include "common/unique_fd.h"
+#include "profiler/problem.h"
 #include "profiler/stacks.h"
 
 struct bpf_link;
 struct stacks_bpf;
 
 namespace shoal::profiler {
-
-/** Why something does not work here: an errno, and the call that failed. */
-struct Problem {
-  int number = 0;
-  std::string call;
-  explicit operator bool() const { return number != 0; }
-};
 
 /** Takes stacks of the watched cgroups by a clock on each CPU. Not for two threads at once, but for watch and unwatch.
  */

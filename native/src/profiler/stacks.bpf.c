@@ -16,30 +16,10 @@
 // clang-format on
 #include "stacks.h"
 
+#include "kernel_types.bpf.h"
+
 #define KERNEL_BYTES (SHOAL_KERNEL_FRAMES_MAX * sizeof(shoal_u64))
 #define USER_BYTES (SHOAL_USER_FRAMES_MAX * sizeof(shoal_u64))
-
-/* The few fields needed of the kernel's structs; relocated at load time by the kernel's own BTF (CO-RE). */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct kernfs_node {
-  shoal_u64 id;
-};
-struct cgroup {
-  struct kernfs_node* kn;
-};
-struct css_set {
-  struct cgroup* dfl_cgrp;
-};
-struct task_struct {
-  unsigned int __state;
-  int pid;
-  int tgid;
-  shoal_u64 start_boottime;
-  shoal_u64 self_exec_id;
-  struct task_struct* group_leader;
-  struct css_set* cgroups;
-};
-#pragma clang attribute pop
 
 /** Cgroup id → 1. Being a key is what being watched means. */
 struct {
@@ -159,8 +139,6 @@ int on_tick(struct bpf_perf_event_data* context) {
 }
 
 #define TASK_DEAD_STATES 0x90 /* EXIT_DEAD | TASK_DEAD: whoever is in one of them never runs again. */
-
-static __always_inline shoal_u64 cgroup_of(struct task_struct* task) { return task->cgroups->dfl_cgrp->kn->id; }
 
 static __always_inline void falls_asleep(void* context, struct task_struct* task) {
   const unsigned int zero = 0;

@@ -1,0 +1,62 @@
+import type { Activity, ActivityDetail, DrainedStacks } from '../../native/index.js';
+import type { Sample } from '../../protocol/link.js';
+import type { ProfileKind } from '../../protocol/profile.js';
+
+/** What is counted in the kernel, as the fields of a sample; what is not counted here is absent. */
+export function activityFields(activity: Activity | undefined): Partial<Sample> {
+  if (activity === undefined) return {};
+  const { blockReads, blockWrites = 0, blockReadBytes = 0, blockWriteBytes = 0, blockSeconds } = activity;
+  const { blockBuckets: _, connectsFailed: __, ...rest } = activity;
+  const fields: Partial<Sample> = {};
+  for (const field of SAME_FIELDS) {
+    const value = rest[field];
+    if (value !== undefined) fields[field] = value;
+  }
+  if (blockReads === undefined || blockSeconds === undefined) return fields;
+  const io = { ioReadBytes: blockReadBytes, ioWriteBytes: blockWriteBytes, ioSeconds: blockSeconds };
+  return { ...fields, ...io, ioOperations: blockReads + blockWrites };
+}
+
+const SAME_FIELDS = [
+  'faultsMinor',
+  'faultsMajor',
+  'systemCalls',
+  'systemCallSeconds',
+  'sentBytes',
+  'receivedBytes',
+  'retransmits',
+  'connects',
+  'connectSeconds',
+] as const;
+
+const KIND_OF: Record<ActivityDetail['kind'], ProfileKind> = {
+  'minor fault': 'faults',
+  'major fault': 'faults',
+  'system call': 'system-calls',
+  peer: 'peers',
+};
+
+type Counted = Pick<DrainedStacks, 'functions'> & {
+  stacks: (Omit<DrainedStacks['stacks'][number], 'kind' | 'pid'> & { kind: ProfileKind })[];
+};
+
+/** Counts by mapping, system call and peer as stacks of one frame, so that they are kept, compared and shown as profiles. */
+export function detailStacks(details: readonly ActivityDetail[]): Counted {
+  const functions: Counted['functions'] = [];
+  const stacks: Counted['stacks'] = [];
+  const add = (detail: ActivityDetail, file: string, count: number, seconds: number) => {
+    if (count === 0 && seconds === 0) return;
+    stacks.push({ cgroup: detail.cgroup, kind: KIND_OF[detail.kind], count, seconds, frames: [functions.length] });
+    functions.push({ name: detail.name, file });
+  };
+  for (const detail of details) {
+    if (detail.kind !== 'peer') {
+      add(detail, `[${detail.kind}]`, detail.count, detail.seconds);
+      continue;
+    }
+    add(detail, '[connect]', detail.count, detail.seconds);
+    add(detail, '[connect failed]', detail.failed, 0);
+    add(detail, '[sent again]', detail.retransmits, 0);
+  }
+  return { functions, stacks };
+}

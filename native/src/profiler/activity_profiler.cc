@@ -1,0 +1,223 @@
+#include "profiler/activity_profiler.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "host/system_error.h"
+#include "profiler/libbpf_log.h"
+
+namespace shoal::profiler {
+namespace {
+
+constexpr double kNanoseconds = 1e9;
+
+Napi::Number seconds(Napi::Env env, uint64_t nanoseconds) {
+  return Napi::Number::New(env, static_cast<double>(nanoseconds) / kNanoseconds);
+}
+
+Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+
+std::string bracketed(const std::string& text) { return std::string("[").append(text).append("]"); }
+
+std::string mappingName(const shoal_detail_key& key) {
+  switch (key.place) {
+    case SHOAL_MAPPING_FILE: {
+      const auto* name = reinterpret_cast<const char*>(key.name);
+      return {name, strnlen(name, sizeof key.name)};
+    }
+    case SHOAL_MAPPING_ANONYMOUS:
+      return "[anonymous]";
+    case SHOAL_MAPPING_HEAP:
+      return "[heap]";
+    case SHOAL_MAPPING_STACK:
+      return "[stack]";
+    default:
+      return "[unknown]";
+  }
+}
+
+std::string callName(const shoal_detail_key& key) {
+  static const std::map<uint32_t, std::string> names = {
+#include "system_calls.inc"
+  };
+  const auto found = names.find(key.number);
+  return found == names.end() ? bracketed(std::to_string(key.number)) : found->second;
+}
+
+std::string peerName(const shoal_detail_key& key) {
+  char text[INET6_ADDRSTRLEN] = "";
+  const int family = static_cast<int>(key.number);
+  if (inet_ntop(family, key.name, text, sizeof text) == nullptr) return "[unknown]";
+  const std::string address = family == AF_INET6 ? bracketed(text) : text;
+  return address + ":" + std::to_string(key.place);
+}
+
+}  // namespace
+
+Napi::Function ActivityProfiler::define(Napi::Env env) {
+  return DefineClass(
+      env, "ActivityProfiler",
+      {InstanceMethod<&ActivityProfiler::start>("start"), InstanceMethod<&ActivityProfiler::watch>("watch"),
+       InstanceMethod<&ActivityProfiler::unwatch>("unwatch"), InstanceMethod<&ActivityProfiler::read>("read"),
+       InstanceMethod<&ActivityProfiler::drain>("drain"), InstanceMethod<&ActivityProfiler::cost>("cost"),
+       InstanceMethod<&ActivityProfiler::close>("close")});
+}
+
+ActivityProfiler::ActivityProfiler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ActivityProfiler>(info) {}
+
+bool ActivityProfiler::isStarted(Napi::Env env) const {
+  if (counter_) return true;
+  Napi::Error::New(env, "the counting of activity is not started").ThrowAsJavaScriptException();
+  return false;
+}
+
+Napi::Value ActivityProfiler::start(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!counter_) {
+    keepLibbpfLog();
+    auto counter = std::make_unique<ActivityCounter>();
+    if (const Problem problem = counter->start(info[0].ToBoolean())) {
+      host::throwSystemError(env, problem.number, problem.call, libbpfLog());
+      return env.Undefined();
+    }
+    counter_ = std::move(counter);
+    // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
+    stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  }
+  const Napi::Object missing = Napi::Object::New(env);
+  for (const auto& [what, why] : counter_->missing()) missing.Set(what, why);
+  return missing;
+}
+
+void ActivityProfiler::watch(const Napi::CallbackInfo& info) {
+  if (!isStarted(info.Env())) return;
+  const std::string path = info[0].ToString();
+  struct stat folder = {};
+  if (stat(path.c_str(), &folder) != 0) return host::throwSystemError(info.Env(), errno, "stat", path);
+  // The inode number of a cgroup v2 folder is the id of its kernfs node, which is never given out twice.
+  const uint64_t cgroup = folder.st_ino;
+  if (const Problem problem = counter_->watch(cgroup))
+    return host::throwSystemError(info.Env(), problem.number, problem.call, path);
+  watched_[path] = cgroup;
+  paths_[cgroup] = path;
+}
+
+void ActivityProfiler::unwatch(const Napi::CallbackInfo& info) {
+  const auto found = watched_.find(info[0].ToString());
+  if (!counter_ || found == watched_.end()) return;
+  counter_->unwatch(found->second);
+  unwatched_.push_back(found->second);
+  watched_.erase(found);
+}
+
+Napi::Object ActivityProfiler::numbers(Napi::Env env, const shoal_activity& sums) const {
+  const Napi::Object each = Napi::Object::New(env);
+  if (counter_->counts(kPageFaults)) {
+    each.Set("faultsMinor", number(env, sums.faults_minor));
+    each.Set("faultsMajor", number(env, sums.faults_major));
+  }
+  if (counter_->counts(kSystemCalls)) {
+    each.Set("systemCalls", number(env, sums.system_calls));
+    each.Set("systemCallSeconds", seconds(env, sums.system_call_time));
+  }
+  if (counter_->counts(kBlockIo)) {
+    each.Set("blockReads", number(env, sums.io_reads));
+    each.Set("blockWrites", number(env, sums.io_writes));
+    each.Set("blockReadBytes", number(env, sums.io_read_bytes));
+    each.Set("blockWriteBytes", number(env, sums.io_write_bytes));
+    each.Set("blockSeconds", seconds(env, sums.io_time));
+    const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
+    for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
+    each.Set("blockBuckets", buckets);
+  }
+  if (counter_->counts(kNetworkBytes)) {
+    each.Set("sentBytes", number(env, sums.sent_bytes));
+    each.Set("receivedBytes", number(env, sums.received_bytes));
+  }
+  if (counter_->counts(kRetransmits)) each.Set("retransmits", number(env, sums.retransmits));
+  if (counter_->counts(kConnections)) {
+    each.Set("connects", number(env, sums.connects));
+    each.Set("connectSeconds", seconds(env, sums.connect_time));
+    each.Set("connectsFailed", number(env, sums.connects_failed));
+  }
+  return each;
+}
+
+Napi::Value ActivityProfiler::read(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object all = Napi::Object::New(env);
+  if (!isStarted(env)) return all;
+  for (const auto& [path, cgroup] : watched_) {
+    shoal_activity sums = {};
+    if (counter_->read(cgroup, sums)) all.Set(path, numbers(env, sums));
+  }
+  return all;
+}
+
+Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!isStarted(env)) return env.Undefined();
+  std::vector<ActivityCounter::Detail> details;
+  if (const Problem problem = counter_->drain(details)) {
+    host::throwSystemError(env, problem.number, problem.call);
+    return env.Undefined();
+  }
+  const Napi::Array list = Napi::Array::New(env);
+  uint32_t length = 0;
+  for (const auto& [key, detail] : details) {
+    const auto path = paths_.find(key.cgroup);
+    if (path == paths_.end()) continue;
+    const Napi::Object each = Napi::Object::New(env);
+    each.Set("cgroup", path->second);
+    each.Set("count", number(env, detail.count));
+    each.Set("seconds", seconds(env, detail.nanoseconds));
+    if (key.kind == SHOAL_DETAIL_FAULT) {
+      each.Set("kind", key.number == SHOAL_FAULT_MAJOR ? "major fault" : "minor fault");
+      each.Set("name", mappingName(key));
+    } else if (key.kind == SHOAL_DETAIL_SYSTEM_CALL) {
+      each.Set("kind", "system call");
+      each.Set("name", callName(key));
+    } else {
+      each.Set("kind", "peer");
+      each.Set("name", peerName(key));
+      each.Set("retransmits", number(env, detail.again));
+      each.Set("failed", number(env, detail.failed));
+    }
+    list.Set(length, each);
+    length += 1;
+  }
+  for (const uint64_t cgroup : unwatched_) {
+    // It may have been watched again since.
+    const auto path = paths_.find(cgroup);
+    if (path != paths_.end() && !watched_.contains(path->second)) paths_.erase(path);
+  }
+  unwatched_.clear();
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("lost", number(env, counter_->lost()));
+  result.Set("details", list);
+  return result;
+}
+
+Napi::Value ActivityProfiler::cost(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!isStarted(env)) return env.Undefined();
+  const auto [runs, nanoseconds] = counter_->cost();
+  const Napi::Object cost = Napi::Object::New(env);
+  cost.Set("runs", number(env, runs));
+  cost.Set("seconds", seconds(env, nanoseconds));
+  return cost;
+}
+
+void ActivityProfiler::close(const Napi::CallbackInfo&) {
+  watched_.clear();
+  paths_.clear();
+  unwatched_.clear();
+  stats_.reset();
+  counter_.reset();
+}
+
+}  // namespace shoal::profiler
