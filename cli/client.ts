@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
 import { checkServerIdentity } from 'node:tls';
-import { refuseUnlessCoordinator } from '../identity/identity.js';
+import { nameOf, refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { ProblemError, readProblem } from './problem-error.js';
 
@@ -159,7 +159,9 @@ export function apiPath(...parts: string[]): string {
 
 /** A coordinator of the cluster whose authority is trusted, or, as behind a proxy, whoever the certificate names rightly. */
 function refuseStranger(...[host, certificate]: Parameters<typeof checkServerIdentity>): Error | undefined {
-  return refuseUnlessCoordinator(host, certificate) && checkServerIdentity(host, certificate);
+  const refused = refuseUnlessCoordinator(host, certificate);
+  // An agent may bear the name of the coordinator's host, and serves other agents alone.
+  return nameOf(certificate, 'agent') === null ? refused && checkServerIdentity(host, certificate) : refused;
 }
 
 /** What OpenSSL finds wrong with a certificate. */

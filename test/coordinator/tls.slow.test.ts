@@ -64,6 +64,8 @@ t.test('the API by TLS: known by the authority alone, also through a follower', 
   t.match(await hosts(leader, 'forged'), { code: 5, err: /does not prove who it is/ });
   t.match(await hosts(await front('forged'), 'c1'), { code: 5, err: /does not prove/ }, 'of another authority');
   t.match(await hosts(await front('h1'), 'c1'), { code: 5, err: /does not prove/ }, 'an agent is no coordinator');
+  const named = (await front('h1')).replace('127.0.0.1', 'localhost');
+  t.match(await hosts(named, 'c1'), { code: 5, err: /does not prove/ }, 'nor is one of the name that is asked for');
   t.match(
     await hosts(await front('c1', await front('forged')), 'c1'),
     { code: 5 },
