@@ -104,17 +104,3 @@ export class PlanBench {
 export function allotted({ count, size }: { count: number; size: { cpu: number } }): number {
   return count * size.cpu;
 }
-
-/** A repeatable source of numbers in [0, 1). */
-export function dice(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** Normal with mean 0 and deviation 1 (Box and Muller). */
-export function normal(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(random() + 1e-12)) * Math.cos(2 * Math.PI * random());
-}

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { randomFrom } from '../../../coordinator/brain/forecast/random.js';
 import { bucketBounds, latencyOf, percentileMs, tailMs } from '../../../coordinator/brain/latency.js';
 import { LatencyWindow } from '../../../coordinator/brain/latency-window.js';
 import { LATENCY_BUCKETS, latencyBucket } from '../../../protocol/control.js';
-import { dice } from './bench.js';
 
 t.test('bounds of buckets agree with the function that fills them', async () => {
   fc.assert(
@@ -31,7 +31,7 @@ t.test('a percentile is off by no more than its bucket is wide', async () => {
 t.test(
   'few calls show less than their tail: what they say of it is not too little on average, and little too much',
   async (t) => {
-    const random = dice(8);
+    const random = randomFrom(8);
     const mean = (calls: number, of: (buckets: number[]) => number | null) => {
       let sum = 0;
       for (let trial = 0; trial < 1_000; trial += 1) {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { costsOf, learnCost, newCost } from '../../../coordinator/brain/cost-model.js';
+import { normalFrom, randomFrom } from '../../../coordinator/brain/forecast/random.js';
 import { tailMs } from '../../../coordinator/brain/latency.js';
 import {
   latencyAt,
@@ -16,18 +17,17 @@ import { timeInSystem } from '../../../coordinator/brain/queueing.js';
 import { learnFit, newFit, solveFit } from '../../../coordinator/brain/robust-fit.js';
 import { LATENCY_BUCKETS, latencyBucket } from '../../../protocol/control.js';
 import type { Objective } from '../../../protocol/manifest.js';
-import { dice, normal } from './bench.js';
 
 const NO_PULL = { a: 0, b: 0, pullA: 0, pullB: 0 };
 const near = (found: number, wanted: number, share: number) => Math.abs(found - wanted) <= share * Math.abs(wanted);
 
 t.test('two coefficients are found through noise and outliers', async (t) => {
-  const random = dice(1);
+  const random = randomFrom(1);
   let fit = newFit();
   for (let i = 0; i < 2_000; i += 1) {
     const z = 10 + 90 * random();
     const outlier = random() < 0.02 ? 50 : 1;
-    fit = learnFit(fit, 4, z, (4 * 0.05 + 0.01 * z) * (1 + 0.05 * normal(random)) * outlier, 1, NO_PULL);
+    fit = learnFit(fit, 4, z, (4 * 0.05 + 0.01 * z) * (1 + 0.05 * normalFrom(random)) * outlier, 1, NO_PULL);
   }
   const { a, b } = solveFit(fit, NO_PULL);
   t.ok(near(b, 0.01, 0.05), `${b}`);
@@ -59,11 +59,11 @@ t.test('where the data cannot tell, the prior decides; never below zero', async 
 
 t.test('cost of a request and idle CPU, from ticks of any length', async (t) => {
   for (const step of [1, 5, 15]) {
-    const random = dice(step);
+    const random = randomFrom(step);
     let cost = newCost();
     for (let i = 0; i < 3_600 / step; i += 1) {
       const finishedPerSecond = 50 + 45 * Math.sin((i * step) / 300);
-      const usedCpu = (3 * 0.03 + finishedPerSecond * 0.008) * (1 + 0.03 * normal(random));
+      const usedCpu = (3 * 0.03 + finishedPerSecond * 0.008) * (1 + 0.03 * normalFrom(random));
       cost = learnCost(cost, { instances: 3, finishedPerSecond, usedCpu }, step);
     }
     const { costCpu, idleCpu } = costsOf(cost);
@@ -93,10 +93,10 @@ t.test('latency: what CPU stretches is told from what it does not', async (t) =>
   const objective: Objective = { kind: 'latency', percentile: 99, targetMs: 200 };
   const prior = latencyPrior(99, 0.005, null);
   let model = newLatency();
-  const random = dice(3);
+  const random = randomFrom(3);
   for (let i = 0; i < 3_600; i += 1) {
     const allotment = { demandCpu: 5.5 + 3.5 * Math.sin(i / 400), count: 10, cpu: 1 };
-    const latencyMs = (60 + 18 * latencyAt({ otherMs: 0, cpuMs: 1 }, allotment)) * (1 + 0.03 * normal(random));
+    const latencyMs = (60 + 18 * latencyAt({ otherMs: 0, cpuMs: 1 }, allotment)) * (1 + 0.03 * normalFrom(random));
     model = learnLatency(model, latencyMs, allotment, 1, prior);
   }
   const curve = learnedCurve(model, objective, 0.005);
@@ -128,7 +128,7 @@ t.test('latency: the smallest size that keeps the bound, and more for more deman
 t.test(
   'latency: a call every two seconds tells little at a time, and does not send the size up and down',
   async (t) => {
-    const random = dice(11);
+    const random = randomFrom(11);
     const objective: Objective = { kind: 'latency', percentile: 99, targetMs: 50 };
     const [costCpu, perSecond] = [0.005, 0.5];
     const model = newLatency();
@@ -164,12 +164,12 @@ t.test(
 
 t.test('the margin covers the share of ticks that it shall, whatever the noise', async (t) => {
   const noises: { [name: string]: (random: () => number) => number } = {
-    normal: (random) => 1 + 0.1 * normal(random),
-    heavy: (random) => Math.exp(0.3 * normal(random) * (random() < 0.1 ? 4 : 1)),
+    normal: (random) => 1 + 0.1 * normalFrom(random),
+    heavy: (random) => Math.exp(0.3 * normalFrom(random) * (random() < 0.1 ? 4 : 1)),
     jumps: (random) => (random() < 0.02 ? 2 : 1),
   };
   for (const [name, noise] of Object.entries(noises)) {
-    const random = dice(11);
+    const random = randomFrom(11);
     let next = newNext();
     let missed = 0;
     for (let i = 0; i < 20_000; i += 1) {
@@ -184,14 +184,14 @@ t.test('the margin covers the share of ticks that it shall, whatever the noise',
 });
 
 t.test('jumps from next to nothing do not make the margin on much as large a share of it', async (t) => {
-  const random = dice(3);
+  const random = randomFrom(3);
   let next = newNext();
   let missed = 0;
   const ticks = 20_000;
   let spare = 0;
   for (let i = 0; i < ticks; i += 1) {
     // Now and then some seconds of a hundred times as much, which no margin covers.
-    const demand = (i % 110 < 100 ? 0.05 : 5) * (1 + 0.05 * normal(random));
+    const demand = (i % 110 < 100 ? 0.05 : 5) * (1 + 0.05 * normalFrom(random));
     const foretold = next.said[next.chosen];
     const upper = foretold * (1 + marginShare(next.margin, foretold));
     if (demand > upper) missed += 1;
@@ -205,9 +205,9 @@ t.test('jumps from next to nothing do not make the margin on much as large a sha
 t.test(
   'who foretells best is asked: the level under noise, the trend on a ramp, the forecast that knows',
   async (t) => {
-    const random = dice(2);
+    const random = randomFrom(2);
     let calm = newNext();
-    for (let i = 0; i < 500; i += 1) calm = learnNext(calm, 10 + normal(random), 1, 0.99);
+    for (let i = 0; i < 500; i += 1) calm = learnNext(calm, 10 + normalFrom(random), 1, 0.99);
     t.equal(calm.chosen, 'level');
     let ramp = newNext();
     for (let i = 0; i < 200; i += 1) ramp = learnNext(ramp, 10 + i, 1, 0.99);
@@ -227,11 +227,11 @@ t.test('a fall that ends is not taken for one to nothing', async (t) => {
 });
 
 t.test('a rise beyond all that was foretold is a burst, noise is not', async (t) => {
-  const random = dice(4);
+  const random = randomFrom(4);
   let next = newNext();
   let bursts = 0;
   for (let i = 0; i < 2_000; i += 1) {
-    next = learnNext(next, 10 + normal(random), 1, 0.995);
+    next = learnNext(next, 10 + normalFrom(random), 1, 0.995);
     if (i > 200 && next.burst > 0) bursts += 1;
   }
   t.ok(bursts < 30, `${bursts} bursts in half an hour of noise`);
