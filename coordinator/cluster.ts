@@ -315,10 +315,7 @@ export function isDrained(state: ClusterState, host: string): boolean {
 
 /** How many instances the component shall have: the override, else the plan. */
 export function wantedCount(state: ClusterState, app: string, component: string): number {
-  return wantedCountAt(state, componentKey(app, component));
-}
-
-export function wantedCountAt(state: ClusterState, key: string): number {
+  const key = componentKey(app, component);
   return state.overrides[key] ?? state.targets[key]?.count ?? 0;
 }
 

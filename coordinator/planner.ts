@@ -23,16 +23,7 @@ import {
   planComponent,
 } from './brain/sharding.js';
 import { startAhead } from './brain/start-time.js';
-import {
-  type ClusterState,
-  componentKey,
-  isSameTarget,
-  own,
-  planModeOf,
-  setTargets,
-  type Target,
-  wantedCountAt,
-} from './cluster.js';
+import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
 import { type Observed, usableHosts } from './observed.js';
@@ -161,7 +152,8 @@ function decide(
   if (target === undefined) return { node, memory, plan: null, input: null };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
-  const resting = instances === undefined && wantedCountAt(state, key) === 0;
+  const wanted = own(state.overrides, key) ?? target.count;
+  const resting = instances === undefined && wanted === 0;
   if (ready === null && !resting) {
     noteAccuracy(memory.accuracy, null, []);
     observeDemand(forecaster, null);
@@ -195,7 +187,7 @@ function decide(
   learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
-  const before = shapeBefore(state, app, node, target, memory);
+  const before = shapeBefore(state, app, node, { count: wanted, size: target.size }, memory);
   const limitCpu = sizeReached(memory, before, seen.ready);
   if (memory.history.counts.length === 0) memory.history = holding(before, nowMs);
   const input: PlanInput = {
@@ -240,13 +232,13 @@ function shapeBefore(
   state: ClusterState,
   app: string,
   { key, component }: Node,
-  target: Target,
+  wanted: Target,
   memory: ComponentMemory,
 ): Target {
   if (planModeOf(state, app, key, component) === 'observe' && !Number.isNaN(atMsOf(memory.decision))) {
     return shapeAfter(memory.decision);
   }
-  return { count: wantedCountAt(state, key), size: target.size };
+  return wanted;
 }
 
 /**

@@ -157,10 +157,12 @@ function lookAt(
   // One alone without state that calls nobody: there is nothing to weigh.
   if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
   const sums: Sums = { shards: known.shards === null ? null : newSums(), called: new Map() };
+  let present = 0;
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
     const work = seen === undefined ? undefined : workOf(seen);
     if (work === undefined) continue;
+    present += 1;
     const its = known.instances.get(instance.id);
     if (its === undefined) {
       known.instances.set(instance.id, { ...work, lookedAtMs: nowMs, latencyMs: null, utilisation: 0 });
@@ -171,7 +173,9 @@ function lookAt(
     learn(its, work, instance.size.cpu, component.calls, sums);
     goOnFrom(its, work);
   }
-  for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
+  if (known.instances.size > present) {
+    for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
+  }
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
   if (known.shards === null || sums.shards === null) return;
   const share = 1 - Math.exp(-elapsedMs / HEAT_MS);
@@ -260,6 +264,8 @@ function noteMoves(shards: ShardTraffic, owners: readonly (string | null)[], now
 
 /** Brings what is known nearer to what was measured, by the share. */
 function mix(known: Map<string, number>, measured: ReadonlyMap<string, number>, share: number): void {
+  // Most components call nobody.
+  if (known.size === 0 && measured.size === 0) return;
   for (const key of new Set([...known.keys(), ...measured.keys()])) {
     const value = known.get(key) ?? 0;
     known.set(key, value + share * ((measured.get(key) ?? 0) - value));

@@ -23,15 +23,16 @@ export class LatencyWindow {
     this.#at = (this.#at + 1) % this.#steps;
     if (counts === null && this.#ring === null) return;
     this.#ring ??= new Float64Array(this.#steps * LATENCY_BUCKETS);
-    const step = this.#ring.subarray(this.#at * LATENCY_BUCKETS, (this.#at + 1) * LATENCY_BUCKETS);
+    const ring = this.#ring;
+    const start = this.#at * LATENCY_BUCKETS;
     for (let i = 0; i < LATENCY_BUCKETS; i += 1) {
       const coming = counts?.[i] ?? 0;
-      const leaving = step[i] as number;
+      const leaving = ring[start + i] as number;
       if (coming === leaving) continue;
       // Counts are whole numbers, so that nothing is left over by rounding.
       this.sum[i] = (this.sum[i] as number) + coming - leaving;
       this.calls += coming - leaving;
-      step[i] = coming;
+      ring[start + i] = coming;
     }
   }
 }
