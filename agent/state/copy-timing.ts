@@ -1,0 +1,32 @@
+/** Times in ms, of the host's own clock that only goes forward. */
+export interface CopyTiming {
+  /** So long a copy follows nobody else after it has said that it holds something. */
+  leaseMs: number;
+  /** Clocks of two hosts run at most this share apart. */
+  clockDriftMax: number;
+  /** A question that has no answer is asked again after this. */
+  retryMs: number;
+  /** A copy that has not answered for so long is reported. */
+  silentMs: number;
+  /** An owner asks for new leases this often. */
+  renewMs: number;
+  /** Bytes of entries, and count of writes, in one message. */
+  partBytesMax: number;
+  recordsMax: number;
+  /** Writes that are not yet held by all; calls beyond wait. */
+  pendingMax: number;
+  /** Calls that wait, for a lease or for a pass to end; more are told to come later. */
+  waitingMax: number;
+}
+
+export const COPY_TIMING: CopyTiming = {
+  leaseMs: 2_000,
+  clockDriftMax: 0.05,
+  retryMs: 50,
+  silentMs: 1_000,
+  renewMs: 500,
+  partBytesMax: 256 * 1024,
+  recordsMax: 256,
+  pendingMax: 1_024,
+  waitingMax: 1_024,
+};

@@ -1,0 +1,66 @@
+import type { CopyMessage } from '../../protocol/state-copies.js';
+import type { CopyStore } from './copy-memory.js';
+import type { CopyTiming } from './copy-timing.js';
+
+type Append = Extract<CopyMessage, { type: 'append' }>;
+
+/** What an owner knows of a copy whose word it needs. */
+export class Follower {
+  /** Up to where it holds the log; null before it has said so. */
+  held: number | null;
+  leaseUntilMs = Number.NEGATIVE_INFINITY;
+  /** Has no whole copy, or lacks writes that are no longer kept. */
+  broken = false;
+  /** It is synced once it holds this. */
+  readonly needed: number;
+  #sent: number | null;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #heardAtMs: number;
+
+  constructor(held: number | null, needed: number, nowMs: number) {
+    this.held = held;
+    this.#sent = held;
+    this.needed = needed;
+    this.#heardAtMs = nowMs;
+  }
+
+  isSynced(): boolean {
+    return !this.broken && this.held !== null && this.held >= this.needed;
+  }
+
+  isFailing(nowMs: number, { silentMs }: CopyTiming): boolean {
+    return this.broken || nowMs - this.#heardAtMs > silentMs;
+  }
+
+  heard(last: number, askedAtMs: number, nowMs: number, timing: CopyTiming): void {
+    this.#heardAtMs = nowMs;
+    this.leaseUntilMs = Math.max(this.leaseUntilMs, askedAtMs + timing.leaseMs * (1 - timing.clockDriftMax));
+    // Words of it may come in another order than it said them.
+    this.held = Math.max(this.held ?? 0, last);
+    this.#sent = Math.max(this.#sent ?? 0, this.held);
+  }
+
+  /** Its owner has another epoch: what is under way will be refused. */
+  askAnew(): void {
+    this.#sent = this.held;
+    this.#askedAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** What to send now; null for nothing. */
+  next(store: CopyStore, epoch: number, nowMs: number, timing: CopyTiming): Append | null {
+    const waitedMs = nowMs - this.#askedAtMs;
+    const behind = this.held === null || this.held < store.last;
+    if (behind && waitedMs >= timing.retryMs) this.#sent = this.held;
+    const news = this.#sent !== null && this.#sent < store.last;
+    if (!news && waitedMs < (behind ? timing.retryMs : timing.renewMs)) return null;
+    const after = this.#sent ?? store.last;
+    const records = store.recordsAfter(after, timing.recordsMax);
+    if (records === null) {
+      this.broken = true;
+      return null;
+    }
+    if (this.#sent !== null) this.#sent = after + records.length;
+    this.#askedAtMs = nowMs;
+    return { type: 'append', epoch, after, records, askedAtMs: nowMs };
+  }
+}

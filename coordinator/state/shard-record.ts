@@ -1,0 +1,166 @@
+import type { CopyRecord, CopyReport, Joining, Seat } from '../../protocol/state-copies.js';
+
+/** What shall become of a shard. */
+export interface WantedShard {
+  owner: Seat;
+  /** Hosts beside the owner's, the most wanted first: as many as are there of R. */
+  replicas: readonly string[];
+  /** The owner may change for a better place, and copies may be filled for that; what has failed is mended in any case. */
+  mayMove: boolean;
+}
+
+/** What is known of hosts. */
+export interface SeenHosts {
+  /** Its agent speaks with the coordinator, or has done so lately. */
+  isThere(host: string): boolean;
+  /** The operator, or the loss of the host, says that its memory will not come back. */
+  isGone(host: string): boolean;
+  /** Of its present boot; null while unknown. */
+  bootOf(host: string): string | null;
+  /** The last one. */
+  reportOf(host: string): CopyReport | null;
+  /** An instance of the component that runs there. */
+  instanceOn(host: string): string | null;
+}
+
+export interface RecordTiming {
+  /** Hosts in sync have so long to say how far their copies go when the owner is lost. */
+  fenceMsMax: number;
+  /** A pass that has not ended after so long is fenced. */
+  passMsMax: number;
+}
+
+export const RECORD_TIMING: RecordTiming = { fenceMsMax: 1_000, passMsMax: 2_000 };
+
+/**
+ * The next record of a shard, or the same one when there is nothing to do: one step, to be stored before it is sent. Called
+ * again whenever something has changed, it comes to what is wanted. Every step can be the last one that this coordinator makes:
+ * the next one goes on from the record alone. `sinceMs`: since when the record is in force, by this coordinator's clock.
+ */
+export function nextRecord(
+  record: CopyRecord | null,
+  wanted: WantedShard,
+  seen: SeenHosts,
+  timing: RecordTiming,
+  sinceMs: number,
+): CopyRecord | null {
+  if (record === null || record.phase === 'lost') return created((record?.epoch ?? 0) + 1, wanted, seen) ?? record;
+  if (record.phase === 'fencing') return chosen(record, wanted, seen, sinceMs >= timing.fenceMsMax);
+  const owner = record.owner?.host ?? null;
+  if (record.phase === 'passing') {
+    const taken = settledPass(record, seen);
+    if (taken !== null) return taken;
+    const lives = owner !== null && seen.isThere(owner) && seen.isThere(record.passTo?.host ?? '');
+    return lives && sinceMs < timing.passMsMax ? record : fenced(record);
+  }
+  if (owner === null || !seen.isThere(owner) || hasLost(record, owner, seen)) return fenced(record);
+  return mended(record, owner, wanted, seen) ?? moved(record, owner, wanted, seen) ?? record;
+}
+
+/** All copies begin empty, and at once. */
+function created(epoch: number, { owner, replicas }: WantedShard, seen: SeenHosts): CopyRecord | null {
+  const hosts = [owner.host, ...replicas].filter((host) => seen.isThere(host) && seen.bootOf(host) !== null);
+  if (!hosts.includes(owner.host)) return null;
+  const create = Object.fromEntries(hosts.map((host) => [host, seen.bootOf(host) ?? '']));
+  return { epoch, phase: 'serving', owner, inSync: hosts.sort(), joining: [], create };
+}
+
+/** An owner's epoch is over when a pass had one, too. */
+function epochAfter({ epoch, phase }: CopyRecord): number {
+  return epoch + (phase === 'passing' ? 2 : 1);
+}
+
+function fenced(record: CopyRecord): CopyRecord {
+  return { epoch: epochAfter(record), phase: 'fencing', owner: null, inSync: record.inSync, joining: [] };
+}
+
+/** The longest of the copies that have said how far they go. Whoever has not said it is to be filled anew. */
+function chosen(record: CopyRecord, wanted: WantedShard, seen: SeenHosts, waited: boolean): CopyRecord {
+  const { inSync, epoch } = record;
+  const answers = inSync.map((host) => ({ host, report: reportIn(epoch, host, seen) }));
+  const whole = answers.flatMap(({ host, report }) => (isWhole(report) ? [{ host, last: report.last }] : []));
+  const open = answers.filter(({ host, report }) => report === null && !seen.isGone(host) && seen.isThere(host));
+  if (open.length > 0 && !waited) return record;
+  const longest = Math.max(...whole.map(({ last }) => last));
+  const best = whole.filter(({ last }) => last === longest).map(({ host }) => host);
+  const host = best.find((each) => each === wanted.owner.host) ?? best.find((each) => seen.instanceOn(each)) ?? best[0];
+  if (host !== undefined) {
+    const owner = seatOn(host, wanted, seen);
+    return { epoch: epoch + 1, phase: 'serving', owner, inSync: whole.map((each) => each.host), joining: [] };
+  }
+  const isLost = answers.every((each) => seen.isGone(each.host) || (each.report !== null && !isWhole(each.report)));
+  return isLost ? { epoch: epoch + 1, phase: 'lost', owner: null, inSync: [], joining: [] } : record;
+}
+
+function seatOn(host: string, { owner }: WantedShard, seen: SeenHosts): Seat {
+  return { host, instance: owner.host === host ? owner.instance : seen.instanceOn(host) };
+}
+
+function settledPass(record: CopyRecord, seen: SeenHosts): CopyRecord | null {
+  const { passTo, inSync, joining } = record;
+  if (passTo === undefined) return null;
+  const report = seen.reportOf(passTo.host);
+  if (report?.role !== 'owner' || report.epoch !== record.epoch + 1) return null;
+  return { epoch: epochAfter(record), phase: 'serving', owner: passTo, inSync, joining };
+}
+
+/** Copies that have failed leave, those that are filled come in, and the owner's instance is the one that is there. */
+function mended(record: CopyRecord, owner: string, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
+  const report = seen.reportOf(owner);
+  const current = report !== null && report.epoch === record.epoch ? report : null;
+  const failing = (host: string) => !seen.isThere(host) || current?.failing.includes(host) === true;
+  const synced = record.joining.filter((each) => current?.synced.some((one) => isSame(one, each)) === true);
+  const inSync = record.inSync.filter((host) => host === owner || !failing(host));
+  const incoming = synced.map(({ host }) => host).filter((host) => !failing(host) && !inSync.includes(host));
+  const joining = record.joining.filter((each) => seen.isThere(each.host) && !synced.some((one) => isSame(one, each)));
+  const seat = seatOn(owner, wanted, seen);
+  const sameSeat = seat.instance === record.owner?.instance || seat.instance === null;
+  const same = inSync.length === record.inSync.length && incoming.length === 0;
+  if (same && joining.length === record.joining.length && sameSeat) return null;
+  const next = sameSeat ? record.owner : seat;
+  return { epoch: record.epoch + 1, phase: 'serving', owner: next, inSync: [...inSync, ...incoming].sort(), joining };
+}
+
+/** Towards the wanted hosts: fill those that lack, pass the ownership on, let go of those that are too many. */
+function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
+  const { inSync, joining } = record;
+  const target = wanted.owner.host;
+  const hosts = [target, ...wanted.replicas];
+  const tooFew = inSync.length < hosts.length;
+  // Without an instance the owner's host serves nobody.
+  const mayMove = wanted.mayMove || record.owner?.instance === null;
+  const epoch = record.epoch + 1;
+  const serving = { epoch, phase: 'serving' as const, owner: record.owner };
+  const lacking = hosts.filter((host) => !inSync.includes(host) && seen.isThere(host));
+  const joins = lacking.filter((host) => mayMove || (tooFew && host !== target));
+  const kept = joining.filter(({ host }) => joins.includes(host));
+  const added = joins.filter((host) => !joining.some((each) => each.host === host));
+  if (added.length > 0 || kept.length < joining.length) {
+    return { ...serving, inSync, joining: [...kept, ...added.map((host) => ({ host, since: epoch }))] };
+  }
+  if (target !== owner && inSync.includes(target) && mayMove) {
+    return { epoch, phase: 'passing', owner: record.owner, passTo: wanted.owner, inSync, joining };
+  }
+  const needless = inSync.filter((host) => host !== owner && !hosts.includes(host));
+  if (needless.length === 0 || lacking.length > 0 || target !== owner) return null;
+  return { ...serving, inSync: inSync.filter((host) => !needless.includes(host)), joining };
+}
+
+function reportIn(epoch: number, host: string, seen: SeenHosts): CopyReport | null {
+  const report = seen.reportOf(host);
+  return report !== null && report.epoch === epoch ? report : null;
+}
+
+function isWhole(report: CopyReport | null): report is CopyReport {
+  return report?.role === 'replica' || report?.role === 'owner';
+}
+
+/** The host knows the record, or one of the same epoch, and has no whole copy. */
+function hasLost(record: CopyRecord, host: string, seen: SeenHosts): boolean {
+  const report = reportIn(record.epoch, host, seen);
+  return report !== null && !isWhole(report);
+}
+
+function isSame(a: Joining, b: Joining): boolean {
+  return a.host === b.host && a.since === b.since;
+}
