@@ -86,7 +86,9 @@ export class ShardCopy<Call> {
   report(nowMs: number): CopyReport {
     const { note, store } = this.#memory;
     const followers = [...this.#followers];
-    const synced = note.requires.filter(({ host, since }) => since > 0 && this.#followers.get(host)?.isSynced() === true);
+    const synced = note.requires.filter(
+      ({ host, since }) => since > 0 && this.#followers.get(host)?.isSynced() === true,
+    );
     const failing = followers.filter(([, each]) => each.isFailing(nowMs, this.#timing)).map(([host]) => host);
     return { epoch: note.epoch, role: note.role, last: store.last, synced, failing };
   }
@@ -96,7 +98,10 @@ export class ShardCopy<Call> {
     const { note } = this.#memory;
     if (record.epoch < note.epoch) return;
     const isMember = record.inSync.includes(this.#host) || record.joining.some(({ host }) => host === this.#host);
-    if (!isMember) return this.#drop(record.epoch);
+    if (!isMember) {
+      this.#drop(record.epoch);
+      return;
+    }
     const mayCreate = record.create?.[this.#host] === this.#boot;
     if (note.role === 'none' && mayCreate && record.epoch > note.epoch) this.#create();
     const owns = record.phase !== 'fencing' && record.owner?.host === this.#host && note.role !== 'none';
@@ -118,7 +123,8 @@ export class ShardCopy<Call> {
   }
 
   submit(call: CopyCall<Call>, nowMs: number): void {
-    if (this.#memory.note.role !== 'owner' || this.#waiting.length >= this.#timing.waitingMax) return this.#refuse(call);
+    if (this.#memory.note.role !== 'owner' || this.#waiting.length >= this.#timing.waitingMax)
+      return this.#refuse(call);
     this.#waiting.push(call);
     this.tick(nowMs);
   }
@@ -195,7 +201,9 @@ export class ShardCopy<Call> {
     }
     if (!isNew) return;
     const inSync = record.inSync.filter((host) => host !== this.#host).map((host) => ({ host, since: 0 }));
-    const kept = note.requires.filter((each) => each.since > 0 && has(this.#joining, each) && !named(inSync, each.host));
+    const kept = note.requires.filter(
+      (each) => each.since > 0 && has(this.#joining, each) && !named(inSync, each.host),
+    );
     // In this order: who is cut off in between requires too many, never too few.
     note.requires = [...inSync, ...kept];
     note.epoch = record.epoch;

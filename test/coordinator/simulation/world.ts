@@ -45,14 +45,27 @@ export class World {
 
   /** Lets everything happen until then; `look` is called after each event, when all that follows from it at once is done. */
   async run(untilMs: number, look: () => void): Promise<void> {
-    for (let next = this.#heap[0]; next !== undefined && next.atMs <= untilMs; next = this.#heap[0]) {
-      this.#take();
-      this.#nowMs = next.atMs;
-      next.action();
+    while (this.#happen(untilMs)) {
       await settled();
       look();
     }
     this.#nowMs = untilMs;
+  }
+
+  /** As run(), of a world without promises. */
+  play(untilMs: number): void {
+    while (this.#happen(untilMs));
+    this.#nowMs = untilMs;
+  }
+
+  /** The next event, if there is one until then. */
+  #happen(untilMs: number): boolean {
+    const next = this.#heap[0];
+    if (next === undefined || next.atMs > untilMs) return false;
+    this.#take();
+    this.#nowMs = next.atMs;
+    next.action();
+    return true;
   }
 
   #take(): void {

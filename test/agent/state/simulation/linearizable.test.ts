@@ -13,7 +13,8 @@ const get = (began: number, ended: number, output: KeyAnswer) => call(began, end
 const set = (began: number, ended: number, value: number, was: KeyAnswer = null) => {
   return call(began, ended, { do: 'set', value }, was);
 };
-const add = (began: number, ended: number, value: number, sum: KeyAnswer) => call(began, ended, { do: 'add', value }, sum);
+const add = (began: number, ended: number, value: number, sum: KeyAnswer) =>
+  call(began, ended, { do: 'add', value }, sum);
 const holds = (...history: Recorded[]) => isLinearizable(history, REGISTER);
 
 t.test('histories that one copy could have had', async (t) => {
@@ -82,15 +83,20 @@ function holdsSlowly(history: readonly Recorded[]): boolean {
 t.test('the same verdict as by trying all orders, on true and on broken histories', async (t) => {
   let broken = 0;
   fc.assert(
-    fc.property(fc.array(spans, { minLength: 1, maxLength: 6 }), fc.nat(), fc.integer({ min: -1, max: 1 }), (given, at, by) => {
-      const history = trueHistory(given);
-      const bent = history.map((each, i) => {
-        return i === at % history.length ? { ...each, output: (each.output ?? 0) + by } : each;
-      });
-      const expected = holdsSlowly(bent);
-      if (!expected) broken += 1;
-      return isLinearizable(bent, REGISTER) === expected;
-    }),
+    fc.property(
+      fc.array(spans, { minLength: 1, maxLength: 6 }),
+      fc.nat(),
+      fc.integer({ min: -1, max: 1 }),
+      (given, at, by) => {
+        const history = trueHistory(given);
+        const bent = history.map((each, i) => {
+          return i === at % history.length ? { ...each, output: (each.output ?? 0) + by } : each;
+        });
+        const expected = holdsSlowly(bent);
+        if (!expected) broken += 1;
+        return isLinearizable(bent, REGISTER) === expected;
+      },
+    ),
     { numRuns: 500 },
   );
   t.ok(broken > 30, `${broken} broken histories`);

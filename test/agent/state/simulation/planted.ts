@@ -1,0 +1,47 @@
+import type { CopyMemory, CopyNote } from '../../../../agent/state/copy-memory.js';
+import type { CopyMessage, CopyReport } from '../../../../protocol/state-copies.js';
+
+/** What is broken on purpose, at the edges of the machines. */
+export interface Planted {
+  /** Calls are answered before the replicas have them. */
+  early?: boolean;
+  /** Calls that come again are run again. */
+  twice?: boolean;
+  /** The coordinator sends a record before it is stored. */
+  unstored?: boolean;
+  receive?(message: CopyMessage, memory: CopyMemory): CopyMessage;
+  report?(report: CopyReport, note: CopyNote): CopyReport;
+  /** To what the agent before has left. */
+  restart?(note: CopyNote): void;
+}
+
+export const BUGS: Record<string, Planted> = {
+  'writes are acknowledged before the replicas hold them': { early: true },
+  'a call that comes again is done again': { twice: true },
+  'the coordinator acts before it has stored': { unstored: true },
+  'messages of an older epoch are obeyed': {
+    receive: (message, { note }) => ({ ...message, epoch: Math.max(message.epoch, note.epoch) }),
+  },
+  'a pass leaves out the last writes': {
+    receive: (message, { store }) => {
+      if (message.type === 'held') return { ...message, last: message.last + 3 };
+      return message.type === 'pass' ? { ...message, last: store.last } : message;
+    },
+  },
+  'a lease has no end': {
+    receive: (message) => (message.type === 'held' ? { ...message, askedAtMs: message.askedAtMs + 1e6 } : message),
+  },
+  'a copy counts as in sync when its fill ends': {
+    report: (report, note) => ({ ...report, synced: note.requires.filter(({ since }) => since > 0) }),
+  },
+  'a new agent forgets whom the last one required': {
+    restart: (note) => {
+      note.requires = note.requires.filter(({ since }) => since === 0);
+    },
+  },
+  'a new agent forgets what the last one promised': {
+    restart: (note) => {
+      note.unbound = true;
+    },
+  },
+};

@@ -1,0 +1,296 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { MapStore } from '../../../../agent/state/copy-memory.js';
+import type { WantedShard } from '../../../../coordinator/state/shard-record.js';
+import type { CopyRecord } from '../../../../protocol/state-copies.js';
+import { World } from '../../../coordinator/simulation/world.js';
+import { isLinearizable, type RecordedCall } from './linearizable.js';
+import type { Planted } from './planted.js';
+import { type KeyAnswer, type KeyCall, REGISTER } from './register.js';
+import { SimCoordinator } from './sim-coordinator.js';
+import { type SimAnswer, type SimCall, SimHost } from './sim-host.js';
+import { SimNetwork } from './sim-network.js';
+
+const HOSTS = 4;
+const CALLERS = 3;
+const KEYS = ['a', 'b', 'c'];
+const CHAOS_MS = 5_000;
+/** Afterwards nothing fails any more, and everything has to come to what is wanted. */
+const CALM_MS = 3_000;
+const REPORT_MS = 15;
+const ANSWER_MS = 60;
+/** A caller gives a call up after so many tries. */
+const TRIES_MAX = 12;
+const PAUSE_MS_MAX = 60;
+
+export interface History {
+  /** What must not be, if anything. */
+  broken: string | null;
+  answered: number;
+  open: number;
+  owners: number;
+  records: number;
+  reboots: number;
+}
+
+interface Waiting {
+  call: SimCall;
+  tries: number;
+  answer(answer: SimAnswer): void;
+}
+
+/** One history of a state shard under faults, all decided by the seed. */
+export function simulate(seed: number, planted: Planted = {}): History {
+  const shard = new SimShard(seed, planted);
+  try {
+    return shard.run();
+  } catch (error) {
+    // An invariant that a machine asserts.
+    return shard.history(error instanceof Error ? error.message : String(error));
+  }
+}
+
+class SimShard {
+  readonly #world: World;
+  readonly #network: SimNetwork;
+  readonly #hosts = new Map<string, SimHost>();
+  readonly #coordinator: SimCoordinator;
+  readonly #replicas: number;
+  readonly #calls = new Map<string, RecordedCall<KeyCall, KeyAnswer>[]>(KEYS.map((key) => [key, []]));
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #owners = new Set<string>();
+  #chaos = true;
+  /** A host has lost its memory, and not everybody knows: one thing at a time. */
+  #rebooted: { host: string; epoch: number } | null = null;
+  #reboots = 0;
+  #answered = 0;
+  #value = 0;
+
+  constructor(seed: number, planted: Planted) {
+    this.#world = new World(seed);
+    this.#network = new SimNetwork(this.#world);
+    this.#replicas = Math.floor(this.#world.random() * 3);
+    for (let i = 0; i < HOSTS; i += 1) this.#addHost(`h${i}`, planted);
+    const send = (record: CopyRecord) => this.#tell(record);
+    this.#coordinator = new SimCoordinator(this.#world, planted, this.#someWanted(), send);
+  }
+
+  history(broken: string | null): History {
+    const open = [...this.#calls.values()].flat().filter(({ endedAt }) => endedAt === Number.POSITIVE_INFINITY).length;
+    const records = this.#coordinator.record?.epoch ?? 0;
+    return { broken, answered: this.#answered, open, owners: this.#owners.size, records, reboots: this.#reboots };
+  }
+
+  run(): History {
+    this.#report();
+    this.#plague();
+    this.#want();
+    for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, 'h0');
+    this.#world.play(CHAOS_MS);
+    this.#chaos = false;
+    this.#network.calm();
+    for (const host of this.#hosts.values()) if (!host.lives) host.start();
+    if (!this.#coordinator.lives) this.#coordinator.start();
+    const before = this.#answered;
+    this.#world.play(CHAOS_MS + CALM_MS);
+    if (this.#answered - before < 10) return this.history(`${this.#answered - before} calls were answered in the calm`);
+    return this.history(this.#restProblem() ?? this.#historyProblem());
+  }
+
+  #addHost(name: string, planted: Planted): void {
+    const host = new SimHost(name, this.#world, planted, {
+      send: (to, message) => this.#network.send(name, to, () => this.#hosts.get(to)?.receive(name, message)),
+      answer: (answer) => {
+        if (answer.type === 'answer') this.#owners.add(`${name} ${host.memory.note.epoch}`);
+        const { caller } = answer.call;
+        this.#network.send(name, caller, () => {
+          const waiting = this.#waiting.get(caller);
+          if (waiting?.call.number === answer.call.number) waiting.answer(answer);
+        });
+      },
+    });
+    this.#hosts.set(name, host);
+  }
+
+  #tell(record: CopyRecord): void {
+    for (const [name, host] of this.#hosts) this.#network.send('coordinator', name, () => host.configure(record));
+  }
+
+  #report(): void {
+    this.#world.at(this.#world.nowMs + REPORT_MS, () => {
+      this.#report();
+      for (const [name, host] of this.#hosts) {
+        const report = host.report();
+        const { boot } = host;
+        if (report !== null) this.#network.send(name, 'coordinator', () => this.#coordinator.hear(name, boot, report));
+      }
+    });
+  }
+
+  // Callers: one call after the other, each tried until it is answered or given up.
+
+  #begin(caller: string, number: number, host: string): void {
+    this.#world.at(this.#world.nowMs + this.#world.between(0, PAUSE_MS_MAX), () => {
+      const key = KEYS[Math.floor(this.#world.random() * KEYS.length)] ?? 'a';
+      const call: SimCall = { caller, number, key, do: this.#someCall() };
+      const beganAt = this.#world.nowMs;
+      const record = { beganAt, endedAt: Number.POSITIVE_INFINITY, input: call.do, output: null as KeyAnswer };
+      this.#calls.get(key)?.push(record);
+      this.#try({ call, tries: 0, answer: () => undefined }, record, host);
+    });
+  }
+
+  #try(waiting: Waiting, record: RecordedCall<KeyCall, KeyAnswer>, host: string): void {
+    const { call } = waiting;
+    const { caller, number } = call;
+    this.#waiting.set(caller, waiting);
+    waiting.tries += 1;
+    let over = false;
+    const again = (next: string) => {
+      if (waiting.tries < TRIES_MAX) this.#try(waiting, record, next);
+      else this.#begin(caller, number + 1, next);
+    };
+    waiting.answer = (answer) => {
+      if (over) return;
+      over = true;
+      if (answer.type === 'elsewhere') {
+        this.#world.at(this.#world.nowMs + 5, () => again(answer.owner ?? this.#someHost()));
+        return;
+      }
+      this.#answered += 1;
+      record.endedAt = this.#world.nowMs;
+      record.output = answer.result;
+      this.#begin(caller, number + 1, host);
+    };
+    this.#world.at(this.#world.nowMs + ANSWER_MS, () => {
+      if (over) return;
+      over = true;
+      again(this.#someHost());
+    });
+    this.#network.send(caller, host, () => this.#hosts.get(host)?.call(call));
+  }
+
+  #someCall(): KeyCall {
+    const what = this.#world.random();
+    if (what < 0.4) return { do: 'get' };
+    if (what < 0.7) return { do: 'add', value: 1 };
+    if (what < 0.8) return { do: 'delete' };
+    this.#value += 1_000;
+    return { do: 'set', value: this.#value };
+  }
+
+  // What goes wrong, and what is wanted.
+
+  #someHost(): string {
+    return `h${Math.floor(this.#world.random() * HOSTS)}`;
+  }
+
+  #someWanted(): WantedShard {
+    const hosts = [...this.#hosts.keys()].map((host) => ({ host, at: this.#world.random() }));
+    const [owner = '', ...others] = hosts.sort((a, b) => a.at - b.at).map(({ host }) => host);
+    const replicas = others.slice(0, this.#replicas);
+    return { owner: { host: owner, instance: `instance-${owner}` }, replicas, mayMove: true };
+  }
+
+  #want(): void {
+    this.#world.at(this.#world.nowMs + this.#world.between(100, 900), () => {
+      if (!this.#chaos) return;
+      this.#want();
+      this.#coordinator.wanted = this.#someWanted();
+    });
+  }
+
+  #plague(): void {
+    this.#world.at(this.#world.nowMs + this.#world.between(20, 500), () => {
+      if (!this.#chaos) return;
+      this.#plague();
+      if (!this.#isMended()) return;
+      const host = this.#hosts.get(this.#someHost()) as SimHost;
+      const what = this.#world.random();
+      const ms = this.#world.between(10, 700);
+      if (what < 0.3) this.#end(host, ms);
+      else if (what < 0.45) this.#network.cut(host.name, this.#someHost(), ms);
+      else if (what < 0.55) this.#isolate(host.name, ms);
+      else if (what < 0.65) this.#network.cut('*', host.name, ms);
+      else if (what < 0.75) this.#network.cut('coordinator', host.name, ms);
+      else if (what < 0.85) this.#endCoordinator(ms);
+      else this.#reboot(host, ms);
+    });
+  }
+
+  #end(host: SimHost, ms: number): void {
+    if (!host.lives) return;
+    host.kill();
+    this.#world.at(this.#world.nowMs + ms, () => {
+      if (!host.lives) host.start();
+    });
+  }
+
+  #isolate(host: string, ms: number): void {
+    for (const other of [...this.#hosts.keys(), 'coordinator']) {
+      this.#network.cut(host, other, ms);
+      this.#network.cut(other, host, ms);
+    }
+  }
+
+  #endCoordinator(ms: number): void {
+    if (!this.#coordinator.lives) return;
+    this.#coordinator.kill();
+    this.#world.at(this.#world.nowMs + ms, () => {
+      if (!this.#coordinator.lives) this.#coordinator.start();
+    });
+  }
+
+  /** Only as often as R promises: while another host in sync has everything, and is heard. */
+  #reboot(host: SimHost, ms: number): void {
+    const record = this.#coordinator.record;
+    if (record === null || !this.#coordinator.isQuiet || record.inSync.length < 2) return;
+    const whole = record.inSync.every((name) => {
+      const other = this.#hosts.get(name);
+      return other?.lives === true && other.memory.note.epoch === record.epoch;
+    });
+    if (!whole) return;
+    this.#reboots += 1;
+    host.reboot();
+    this.#rebooted = { host: host.name, epoch: record.epoch };
+    this.#network.calmCuts();
+    this.#world.at(this.#world.nowMs + ms, () => host.start());
+  }
+
+  #isMended(): boolean {
+    if (this.#rebooted === null) return true;
+    const { record } = this.#coordinator;
+    const { host, epoch } = this.#rebooted;
+    const known = record !== null && (!record.inSync.includes(host) || record.epoch > epoch + 2);
+    if (known && this.#hosts.get(host)?.lives === true) this.#rebooted = null;
+    return this.#rebooted === null;
+  }
+
+  // Judgement.
+
+  #restProblem(): string | null {
+    const { record, wanted } = this.#coordinator;
+    const hosts = [wanted.owner.host, ...wanted.replicas].sort();
+    const atRest = record?.phase === 'serving' && record.owner?.host === wanted.owner.host;
+    if (!atRest || !isDeepStrictEqual(record.inSync, hosts)) {
+      return `the calm ended with ${JSON.stringify(record)}, wanted is ${JSON.stringify(wanted)}`;
+    }
+    return null;
+  }
+
+  #historyProblem(): string | null {
+    for (const [key, calls] of this.#calls) {
+      if (!isLinearizable(calls, REGISTER)) return `the history of key ${key} is not linearizable`;
+    }
+    return this.#copiesProblem();
+  }
+
+  /** When nothing is under way all copies are the same. */
+  #copiesProblem(): string | null {
+    const { record } = this.#coordinator;
+    const stores = (record?.inSync ?? []).map((host) => this.#hosts.get(host)?.memory.store as MapStore);
+    const last = Math.min(...stores.map((store) => store.last));
+    const settled = stores.filter((store) => store.last === last);
+    const contents = settled.map((store) => store.entriesFrom(undefined, 1e6).entries);
+    return contents.every((each) => isDeepStrictEqual(each, contents[0])) ? null : 'copies in sync differ';
+  }
+}
