@@ -123,9 +123,9 @@ export class ShardCopy<Call> {
   }
 
   submit(call: CopyCall<Call>, nowMs: number): void {
-    if (this.#memory.note.role !== 'owner' || this.#waiting.length >= this.#timing.waitingMax)
-      return this.#refuse(call);
-    this.#waiting.push(call);
+    const mayWait = this.#memory.note.role === 'owner' && this.#waiting.length < this.#timing.waitingMax;
+    if (mayWait) this.#waiting.push(call);
+    else this.#refuse(call);
     this.tick(nowMs);
   }
 
@@ -307,6 +307,7 @@ export class ShardCopy<Call> {
     if (epoch < this.#memory.note.epoch) return;
     const follower = this.#followers.get(from);
     if (follower !== undefined) follower.broken = true;
+    this.#fills.delete(from);
   }
 
   /** All hold everything, and nothing new has begun: the shard is the other's from now on. */
@@ -348,7 +349,10 @@ export class ShardCopy<Call> {
     const order = note.fill === null ? 1 : begun - note.fill.begun || attempt - note.fill.attempt;
     if (order < 0 || note.role === 'owner') return;
     if (order > 0) {
-      if (part !== 0) return;
+      if (part !== 0) {
+        this.#send(from, { type: 'no-copy', epoch });
+        return;
+      }
       note.role = 'filling';
       this.#stepDown(epoch, from);
       store.begin(message.last);

@@ -112,7 +112,7 @@ function mended(record: CopyRecord, owner: string, wanted: WantedShard, seen: Se
   const synced = record.joining.filter((each) => current?.synced.some((one) => isSame(one, each)) === true);
   const inSync = record.inSync.filter((host) => host === owner || !failing(host));
   const incoming = synced.map(({ host }) => host).filter((host) => !failing(host) && !inSync.includes(host));
-  const joining = record.joining.filter((each) => seen.isThere(each.host) && !synced.some((one) => isSame(one, each)));
+  const joining = record.joining.filter((each) => !failing(each.host) && !synced.some((one) => isSame(one, each)));
   const seat = seatOn(owner, wanted, seen);
   const sameSeat = seat.instance === record.owner?.instance || seat.instance === null;
   const same = inSync.length === record.inSync.length && incoming.length === 0;
@@ -141,8 +141,9 @@ function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: See
   if (target !== owner && inSync.includes(target) && mayMove) {
     return { epoch, phase: 'passing', owner: record.owner, passTo: wanted.owner, inSync, joining };
   }
-  const needless = inSync.filter((host) => host !== owner && !hosts.includes(host));
-  if (needless.length === 0 || lacking.length > 0 || target !== owner) return null;
+  // A copy that nobody asked for is better than one too few: it stays until all that are wanted are in sync.
+  const needless = inSync.filter((host) => !hosts.includes(host));
+  if (needless.length === 0 || hosts.some((host) => !inSync.includes(host)) || target !== owner) return null;
   return { ...serving, inSync: inSync.filter((host) => !needless.includes(host)), joining };
 }
 

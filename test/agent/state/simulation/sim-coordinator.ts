@@ -4,7 +4,8 @@ import type { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
 
 const TIMING = { fenceMsMax: 120, passMsMax: 250 };
-const THERE_MS = 200;
+/** Shorter than a lease, so that nothing but leases keeps two owners from serving. */
+const THERE_MS = 80;
 const TURN_MS = 10;
 
 interface Heard {
@@ -90,7 +91,7 @@ export class SimCoordinator {
     this.committing = next;
     if (this.#planted.unstored === true) this.#send(next);
     const process = this.#process;
-    this.#world.at(this.#world.nowMs + this.#world.between(1, 20), () => {
+    this.#world.at(this.#world.nowMs + this.#world.between(0.1, 20), () => {
       if (process !== this.#process) return;
       this.record = next;
       this.committing = null;

@@ -61,6 +61,8 @@ class SimShard {
   #chaos = true;
   /** A host has lost its memory, and not everybody knows: one thing at a time. */
   #rebooted: { host: string; epoch: number } | null = null;
+  /** The latest record that hosts were told of. */
+  #told = 0;
   #reboots = 0;
   #answered = 0;
   #value = 0;
@@ -112,6 +114,10 @@ class SimShard {
   }
 
   #tell(record: CopyRecord): void {
+    if (this.#chaos && record.epoch > this.#told && this.#isMended()) {
+      this.#told = record.epoch;
+      if (this.#world.chance(0.2)) this.#strike(record);
+    }
     for (const [name, host] of this.#hosts) this.#network.send('coordinator', name, () => host.configure(record));
   }
 
@@ -164,7 +170,8 @@ class SimShard {
     this.#world.at(this.#world.nowMs + ANSWER_MS, () => {
       if (over) return;
       over = true;
-      again(this.#someHost());
+      // Half of the time it is as stubborn as one who has heard nothing else.
+      again(this.#world.chance(0.5) ? host : this.#someHost());
     });
     this.#network.send(caller, host, () => this.#hosts.get(host)?.call(call));
   }
@@ -209,12 +216,28 @@ class SimShard {
       const ms = this.#world.between(10, 700);
       if (what < 0.3) this.#end(host, ms);
       else if (what < 0.45) this.#network.cut(host.name, this.#someHost(), ms);
-      else if (what < 0.55) this.#isolate(host.name, ms);
+      else if (what < 0.55) this.#isolate(host.name, 2 * ms);
       else if (what < 0.65) this.#network.cut('*', host.name, ms);
       else if (what < 0.75) this.#network.cut('coordinator', host.name, ms);
       else if (what < 0.85) this.#endCoordinator(ms);
       else this.#reboot(host, ms);
     });
+  }
+
+  /** Whoever is concerned by a record fails just when it comes. */
+  #strike({ owner, joining, inSync }: CopyRecord): void {
+    const [other = 'h0'] = [...joining.map(({ host }) => host), ...inSync].filter((host) => host !== owner?.host);
+    const ms = this.#world.between(1, 600);
+    const host = this.#hosts.get(owner?.host ?? other) as SimHost;
+    const what = this.#world.random();
+    if (what < 0.3) this.#world.at(this.#world.nowMs + this.#world.between(0, 30), () => this.#end(host, ms / 4));
+    else if (what < 0.5) this.#isolate(host.name, ms);
+    else if (what < 0.6) this.#end(this.#hosts.get(other) as SimHost, ms / 10);
+    else if (what < 0.8) this.#network.cut(host.name, other, ms);
+    else {
+      this.#isolate(host.name, ms);
+      this.#end(this.#hosts.get(other) as SimHost, ms / 10);
+    }
   }
 
   #end(host: SimHost, ms: number): void {
