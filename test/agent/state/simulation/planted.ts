@@ -39,9 +39,4 @@ export const BUGS: Record<string, Planted> = {
       note.requires = note.requires.filter(({ since }) => since === 0);
     },
   },
-  'a new agent forgets what the last one promised': {
-    restart: (note) => {
-      note.unbound = true;
-    },
-  },
 };

@@ -55,6 +55,7 @@ class SimShard {
   readonly #hosts = new Map<string, SimHost>();
   readonly #coordinator: SimCoordinator;
   readonly #replicas: number;
+  readonly #reads: number;
   readonly #calls = new Map<string, RecordedCall<KeyCall, KeyAnswer>[]>(KEYS.map((key) => [key, []]));
   readonly #waiting = new Map<string, Waiting>();
   readonly #owners = new Set<string>();
@@ -71,6 +72,7 @@ class SimShard {
     this.#world = new World(seed);
     this.#network = new SimNetwork(this.#world);
     this.#replicas = Math.floor(this.#world.random() * 3);
+    this.#reads = this.#world.between(0.3, 0.97);
     for (let i = 0; i < HOSTS; i += 1) this.#addHost(`h${i}`, planted);
     const send = (record: CopyRecord) => this.#tell(record);
     this.#coordinator = new SimCoordinator(this.#world, planted, this.#someWanted(), send);
@@ -141,7 +143,9 @@ class SimShard {
       const beganAt = this.#world.nowMs;
       const record = { beganAt, endedAt: Number.POSITIVE_INFINITY, input: call.do, output: null as KeyAnswer };
       this.#calls.get(key)?.push(record);
-      this.#try({ call, tries: 0, answer: () => undefined }, record, host);
+      // Now and then with a route of its own, as a caller that has just come.
+      const first = this.#world.chance(0.15) ? this.#someHost() : host;
+      this.#try({ call, tries: 0, answer: () => undefined }, record, first);
     });
   }
 
@@ -178,9 +182,9 @@ class SimShard {
 
   #someCall(): KeyCall {
     const what = this.#world.random();
-    if (what < 0.4) return { do: 'get' };
-    if (what < 0.7) return { do: 'add', value: 1 };
-    if (what < 0.8) return { do: 'delete' };
+    if (what < this.#reads) return { do: 'get' };
+    if (this.#world.chance(0.5)) return { do: 'add', value: 1 };
+    if (this.#world.chance(0.3)) return { do: 'delete' };
     this.#value += 1_000;
     return { do: 'set', value: this.#value };
   }
@@ -226,17 +230,19 @@ class SimShard {
 
   /** Whoever is concerned by a record fails just when it comes. */
   #strike({ owner, joining, inSync }: CopyRecord): void {
-    const [other = 'h0'] = [...joining.map(({ host }) => host), ...inSync].filter((host) => host !== owner?.host);
+    const others = [...joining.map(({ host }) => host), ...inSync].filter((host) => host !== owner?.host);
+    const other = others[Math.floor(this.#world.random() * others.length)] ?? 'h0';
     const ms = this.#world.between(1, 600);
     const host = this.#hosts.get(owner?.host ?? other) as SimHost;
     const what = this.#world.random();
     if (what < 0.3) this.#world.at(this.#world.nowMs + this.#world.between(0, 30), () => this.#end(host, ms / 4));
     else if (what < 0.5) this.#isolate(host.name, ms);
     else if (what < 0.6) this.#end(this.#hosts.get(other) as SimHost, ms / 10);
-    else if (what < 0.8) this.#network.cut(host.name, other, ms);
+    else if (what < 0.7) this.#network.cut(host.name, other, ms);
     else {
-      this.#isolate(host.name, ms);
-      this.#end(this.#hosts.get(other) as SimHost, ms / 10);
+      // One is left.
+      this.#isolate(host.name, 3 * ms);
+      for (const each of others) if (each !== other) this.#end(this.#hosts.get(each) as SimHost, ms);
     }
   }
 
