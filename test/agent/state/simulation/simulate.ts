@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { MapStore } from '../../../../agent/state/copy-memory.js';
 import type { WantedShard } from '../../../../coordinator/state/shard-record.js';
 import type { CopyRecord } from '../../../../protocol/state-copies.js';
+import { ShardRoute } from '../../../../protocol/state-route.js';
 import { World } from '../../../coordinator/simulation/world.js';
 import { isLinearizable, type RecordedCall } from './linearizable.js';
 import type { Planted } from './planted.js';
@@ -88,7 +89,7 @@ class SimShard {
     this.#report();
     this.#plague();
     this.#want();
-    for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, 'h0');
+    for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, new ShardRoute());
     this.#world.play(CHAOS_MS);
     this.#chaos = false;
     this.#network.calm();
@@ -136,46 +137,50 @@ class SimShard {
 
   // Callers: one call after the other, each tried until it is answered or given up.
 
-  #begin(caller: string, number: number, host: string): void {
+  #begin(caller: string, number: number, route: ShardRoute): void {
     this.#world.at(this.#world.nowMs + this.#world.between(0, PAUSE_MS_MAX), () => {
       const key = KEYS[Math.floor(this.#world.random() * KEYS.length)] ?? 'a';
       const call: SimCall = { caller, number, key, do: this.#someCall() };
       const beganAt = this.#world.nowMs;
       const record = { beganAt, endedAt: Number.POSITIVE_INFINITY, input: call.do, output: null as KeyAnswer };
       this.#calls.get(key)?.push(record);
-      // Now and then with a route of its own, as a caller that has just come.
-      const first = this.#world.chance(0.15) ? this.#someHost() : host;
-      this.#try({ call, tries: 0, answer: () => undefined }, record, first);
+      // Now and then as a caller that has just come and knows nothing.
+      const known = this.#world.chance(0.15) ? new ShardRoute() : route;
+      this.#try({ call, tries: 0, answer: () => undefined }, record, known);
     });
   }
 
-  #try(waiting: Waiting, record: RecordedCall<KeyCall, KeyAnswer>, host: string): void {
+  #try(waiting: Waiting, record: RecordedCall<KeyCall, KeyAnswer>, route: ShardRoute): void {
     const { call } = waiting;
     const { caller, number } = call;
+    const host = route.host ?? this.#someHost();
     this.#waiting.set(caller, waiting);
     waiting.tries += 1;
     let over = false;
-    const again = (next: string) => {
-      if (waiting.tries < TRIES_MAX) this.#try(waiting, record, next);
-      else this.#begin(caller, number + 1, next);
+    const again = () => {
+      if (waiting.tries < TRIES_MAX) this.#try(waiting, record, route);
+      else this.#begin(caller, number + 1, route);
     };
     waiting.answer = (answer) => {
       if (over) return;
       over = true;
       if (answer.type === 'elsewhere') {
-        this.#world.at(this.#world.nowMs + 5, () => again(answer.owner ?? this.#someHost()));
+        route.doubt(host);
+        if (answer.owner !== null) route.learn(answer.epoch, answer.owner);
+        this.#world.at(this.#world.nowMs + 5, again);
         return;
       }
       this.#answered += 1;
       record.endedAt = this.#world.nowMs;
       record.output = answer.result;
-      this.#begin(caller, number + 1, host);
+      this.#begin(caller, number + 1, route);
     };
     this.#world.at(this.#world.nowMs + ANSWER_MS, () => {
       if (over) return;
       over = true;
       // Half of the time it is as stubborn as one who has heard nothing else.
-      again(this.#world.chance(0.5) ? host : this.#someHost());
+      if (this.#world.chance(0.5)) route.doubt(host);
+      again();
     });
     this.#network.send(caller, host, () => this.#hosts.get(host)?.call(call));
   }

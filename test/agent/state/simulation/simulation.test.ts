@@ -2,7 +2,7 @@ import t from 'tap';
 import { BUGS } from './planted.js';
 import { simulate } from './simulate.js';
 
-const SEEDS = 20;
+const SEEDS = 12;
 /** Bugs that show in nearly every history; the others are looked for in the slow tier. */
 const PLAIN = ['a call that comes again is done again', 'a pass leaves out the last writes'];
 
