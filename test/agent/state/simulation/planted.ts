@@ -1,5 +1,5 @@
 import type { CopyMemory, CopyNote } from '../../../../agent/state/copy-memory.js';
-import type { CopyMessage, CopyReport } from '../../../../protocol/state-copies.js';
+import type { CopyMessage } from '../../../../protocol/state-copies.js';
 
 /** What is broken on purpose, at the edges of the machines. */
 export interface Planted {
@@ -10,7 +10,6 @@ export interface Planted {
   /** The coordinator sends a record before it is stored. */
   unstored?: boolean;
   receive?(message: CopyMessage, memory: CopyMemory): CopyMessage;
-  report?(report: CopyReport, note: CopyNote): CopyReport;
   /** To what the agent before has left. */
   restart?(note: CopyNote): void;
 }
@@ -30,9 +29,6 @@ export const BUGS: Record<string, Planted> = {
   },
   'a lease has no end': {
     receive: (message) => (message.type === 'held' ? { ...message, askedAtMs: message.askedAtMs + 1e6 } : message),
-  },
-  'a copy counts as in sync when its fill ends': {
-    report: (report, note) => ({ ...report, synced: note.requires.filter(({ since }) => since > 0) }),
   },
   'a new agent forgets whom the last one required': {
     restart: (note) => {

@@ -99,8 +99,7 @@ export class SimHost {
   }
 
   report(): CopyReport | null {
-    const report = this.#copy?.report(this.#nowMs()) ?? null;
-    return report === null ? null : (this.#planted.report?.(report, this.#memory.note) ?? report);
+    return this.#copy?.report(this.#nowMs()) ?? null;
   }
 
   call(call: SimCall): void {
