@@ -27,6 +27,7 @@ import type { Profilers } from './profilers.js';
 import { type Action, reconcile } from './reconcile.js';
 import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
+import { Segments } from './segments.js';
 import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
@@ -65,6 +66,7 @@ export class Agent {
   readonly #channels: Channels;
   /** Null: this host has nothing to do with others. */
   readonly #between: BetweenHosts | null;
+  readonly #segments: Segments;
   readonly #pool: WarmPool;
   readonly #builds: Builds;
   readonly #handovers = new Map<string, Handover>();
@@ -108,6 +110,7 @@ export class Agent {
     };
     const counts = new ChannelCounts();
     this.#channels = new Channels(tools.native, counts);
+    this.#segments = new Segments(tools.paths.shared);
     const local = {
       granted: (app: string, caller: string, callee: string) => this.#granted(app, caller, callee),
       changed: () => this.#changed(),
@@ -318,6 +321,7 @@ export class Agent {
     const desired = this.#desired;
     // Nothing is known of what shall be here: what runs goes on until the coordinator says otherwise.
     if (desired.revision === 0) return;
+    this.#segments.keepOnly(new Set(Object.keys(desired.shards)));
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
     this.#builds.sync(desired);
@@ -432,7 +436,7 @@ export class Agent {
     for (const [key, map] of Object.entries(this.#desired.shards)) {
       let handover = this.#handovers.get(key);
       if (handover === undefined) {
-        handover = new Handover(this.#tools.log, {
+        handover = new Handover(this.#tools.log, key, this.#segments, {
           changed: () => this.#changed(),
           note: (instance, kind, message) => this.#event(instance, kind, message),
         });

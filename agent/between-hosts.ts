@@ -5,7 +5,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, HostConnection } from '../protocol/link.js';
 import type { ChannelCounts } from './channel-counts.js';
-import { assertConnected, type ChannelParty, type OpenRequest } from './channels.js';
+import { assertConnected, type ChannelParty, numbersOf, type OpenRequest } from './channels.js';
 import { componentsOf } from './desired.js';
 import { HostLinks } from './host-links.js';
 import { assertHostAddress } from './host-listener.js';
@@ -293,7 +293,7 @@ export class BetweenHosts {
     const number = this.#counts.take();
     const offer = { type: 'offered' as const, channel: number, component: caller.component, instance: id };
     // The callee first: whoever maps the memory first pays for it, most of the time. When it cannot have it, its end goes.
-    party.channels.send(offer, callees);
+    party.channels.send(offer, numbersOf(callees));
     this.#counts.add(number, ends);
     this.#open.set(`${host} ${channel}`, number);
     this.#attach(host, channel, relays, 0);
@@ -310,7 +310,7 @@ export class BetweenHosts {
     const { caller, number, requestId } = pending;
     this.#open.set(`${host} ${channel}`, number);
     const [callers, relays] = this.#tools.native.createChannel(LIMITS.ringBytes);
-    caller.channels.send({ type: 'opened', requestId }, callers);
+    caller.channels.send({ type: 'opened', requestId }, numbersOf(callers));
     this.#attach(host, channel, relays, 1);
   }
 

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { chmod, chown } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { ChannelFds, NativeHost, PacketHandle } from '../native/index.js';
+import type { NativeHost, PacketHandle } from '../native/index.js';
 import {
   CHANNELS_SOCKET,
   type ChannelReply,
@@ -15,6 +15,8 @@ import { withSocketPath } from '../protocol/socket-path.js';
 import { TokenBucket } from './token-bucket.js';
 
 export interface ChannelSocketEvents {
+  /** The process can be sent descriptors from now on. */
+  connected(): void;
   open(request: Extract<ChannelRequest, { type: 'open' }>): void;
   closed(channel: number): void;
   /** The process asked for more than it may, or broke the protocol, and was hung up on; it may dial again. */
@@ -53,15 +55,14 @@ export class ChannelSocket {
   }
 
   /** Sends a packet and gives the descriptors away. False when the process cannot have it, being gone or not reading. */
-  send(reply: ChannelReply, fds?: ChannelFds): boolean {
-    const numbers = fds === undefined ? [] : [fds.memory, fds.strike, fds.listen];
+  send(reply: ChannelReply, fds: readonly number[] = []): boolean {
     const packets = this.#packets;
     if (packets === undefined) {
-      for (const fd of numbers) closeSync(fd);
+      for (const fd of fds) closeSync(fd);
       return false;
     }
     try {
-      packets.send(encodePacket(reply), numbers);
+      packets.send(encodePacket(reply), [...fds]);
       return true;
     } catch (error) {
       this.#hangUp(toShoalError(error).message);
@@ -93,6 +94,7 @@ export class ChannelSocket {
       },
     );
     this.#packets = packets;
+    this.#events.connected();
   }
 
   #take(bytes: Buffer, fdCount: number): void {

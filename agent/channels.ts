@@ -1,4 +1,4 @@
-import type { NativeHost } from '../native/index.js';
+import type { ChannelFds, NativeHost } from '../native/index.js';
 import type { ChannelRequest } from '../protocol/channels.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -61,13 +61,18 @@ export class Channels {
     const [callers, callees] = this.#native.createChannel(LIMITS.ringBytes);
     const channel = this.#counts.take();
     // The caller first: whoever maps the memory first pays for it, most of the time.
-    caller.channels.send({ type: 'opened', requestId }, callers);
+    caller.channels.send({ type: 'opened', requestId }, numbersOf(callers));
     const { id: instance, component } = caller;
     // When it cannot be sent the caller sees that the other end is gone.
-    if (callee.channels.send({ type: 'offered', channel, component, instance }, callees)) {
+    if (callee.channels.send({ type: 'offered', channel, component, instance }, numbersOf(callees))) {
       this.#counts.add(channel, ends);
     }
   }
+}
+
+/** In the order in which they are sent. */
+export function numbersOf({ memory, strike, listen }: ChannelFds): number[] {
+  return [memory, strike, listen];
 }
 
 /** Throws SHOAL_E_UNREACHABLE when the instance cannot be offered channels. */

@@ -32,20 +32,22 @@ export interface ControlEvents {
 }
 
 interface Pending {
-  resolve(entries: [string, unknown][]): void;
+  resolve(): void;
   reject(error: ShoalError): void;
   timer: NodeJS.Timeout;
 }
 
-export type ShardCommand = 'shard-own' | 'shard-freeze' | 'shard-install' | 'shard-drop';
+export type ShardCommand =
+  | { type: 'shard-prepare' | 'shard-own'; shard: number; epoch: number }
+  | { type: 'shard-freeze' | 'shard-drop'; shard: number };
 
-/** Four state shards may be on their way at once, each of up to one frame. */
-const QUEUED_BYTES_MAX = 5 * LIMITS.frameBytesMax;
+/** Routes to a full cluster and commands for every state shard are far below. */
+const QUEUED_BYTES_MAX = LIMITS.frameBytesMax;
 
 /** So many bytes count as a message of their own. */
 const COUNTED_BYTES = 64 * 1024;
-/** What the process may say for one command: that it is done, with what the shard holds, and its numbers. */
-const COMMAND_CREDIT = 2 + Math.ceil(LIMITS.frameBytesMax / COUNTED_BYTES);
+/** What the process may say for one command: that it is done, and its numbers. */
+const COMMAND_CREDIT = 3;
 
 function newRate(): TokenBucket {
   return new TokenBucket(LIMITS.controlMessagesPerSecondMax, LIMITS.controlMessagesBurstMax);
@@ -112,14 +114,13 @@ export class Control {
     this.#write(encodeFrame({ type: 'drain' } satisfies ToInstance));
   }
 
-  /** Has the process do something with a state shard; answers the shard's content for a freeze, else nothing. */
-  command(type: ShardCommand, shard: number, entries: [string, unknown][] = []): Promise<[string, unknown][]> {
+  /** Has the process do something with a state shard. */
+  command(command: ShardCommand): Promise<void> {
     if (this.#socket === undefined)
       return Promise.reject(new ShoalError('SHOAL_E_PEER_DIED', `${this.#id} is not connected`));
     const requestId = this.#nextRequest++;
-    const message: ToInstance =
-      type === 'shard-install' ? { type, shard, requestId, entries } : { type, shard, requestId };
-    const frame = encodeFrame(message);
+    const { type, shard } = command;
+    const frame = encodeFrame({ ...command, requestId } satisfies ToInstance);
     this.#rate.give(COMMAND_CREDIT);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -246,7 +247,7 @@ export class Control {
     if (pending === undefined) return; // Answered too late; the one who asked has gone on.
     this.#pending.delete(message.requestId);
     clearTimeout(pending.timer);
-    if (message.error === undefined) pending.resolve(message.entries ?? []);
+    if (message.error === undefined) pending.resolve();
     else pending.reject(new ShoalError('SHOAL_E_HANDLER', `${this.#id}: shard ${message.shard}: ${message.error}`));
   }
 }
@@ -277,15 +278,14 @@ export function parseFromInstance(value: unknown): FromInstance {
       return { type: 'stats', stats: value.stats };
     }
     case 'shard-done': {
-      const { requestId, shard, entries, error } = value;
-      if (!isCount(requestId) || !isCount(shard) || !optional(entries, areEntries) || !optional(error, isText)) {
+      const { requestId, shard, error } = value;
+      if (!isCount(requestId) || !isCount(shard) || !optional(error, isText)) {
         throw fail('shard-done has a wrong shape');
       }
       return {
         type: 'shard-done',
         requestId,
         shard,
-        ...(entries === undefined ? {} : { entries }),
         ...(error === undefined ? {} : { error }),
       };
     }
@@ -307,11 +307,11 @@ function isAmount(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 function isHeat(value: unknown): value is ShardHeat[] {
-  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
+  if (!Array.isArray(value) || value.length > LIMITS.shardCountMax) return false;
   return value.every((each) => {
     if (!Array.isArray(each) || each.length !== 3) return false;
     const [shard, calls, workMs] = each;
-    return isCount(shard) && shard < LIMITS.shardCount && isCount(calls) && isAmount(workMs);
+    return isCount(shard) && shard < LIMITS.shardCountMax && isCount(calls) && isAmount(workMs);
   });
 }
 function areCallees(value: unknown): value is Record<string, number> {
@@ -334,11 +334,8 @@ function isWay(value: unknown): value is CalleeChannels {
   return isCount(ring) && isCount(unix) && optional(whyNoRing, isText);
 }
 function areShards(value: unknown): value is number[] {
-  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
-  return value.every((shard) => isCount(shard) && shard < LIMITS.shardCount);
-}
-function areEntries(value: unknown): value is [string, unknown][] {
-  return Array.isArray(value) && value.every((each) => Array.isArray(each) && typeof each[0] === 'string');
+  if (!Array.isArray(value) || value.length > LIMITS.shardCountMax) return false;
+  return value.every((shard) => isCount(shard) && shard < LIMITS.shardCountMax);
 }
 function optional<T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined {
   return value === undefined || is(value);

@@ -1,4 +1,3 @@
-import { LIMITS } from '../protocol/limits.js';
 import type { ShardMap } from '../protocol/link.js';
 
 /** What the handover of a component's state shards needs to know of one of its instances. */
@@ -6,6 +5,8 @@ export interface Holder {
   id: string;
   /** Its process speaks with the agent now. */
   connected: boolean;
+  /** It can be sent the segment of a shard. */
+  reachable: boolean;
   /** It may hold state that it has not told of: it ran before this agent did and has not dialled yet. */
   unknown: boolean;
   shards: readonly number[];
@@ -14,26 +15,26 @@ export interface Holder {
 
 export type HandoverStep =
   | { kind: 'own'; shard: number; to: string }
-  /** Freeze at `from`, install at `to`, switch the routes, drop at `from`. */
+  /** Prepare at `to`, freeze at `from`, own at `to`, switch the routes, drop at `from`. */
   | { kind: 'move'; shard: number; from: string; to: string }
-  /** A stale copy: the state lives elsewhere already. */
+  /** It has another owner already. */
   | { kind: 'drop'; shard: number; from: string };
 
 /**
- * The next step for each state shard to come from where it is to where the map wants it. Who holds it unfrozen holds the
- * truth; a frozen copy is the truth only as long as nobody has an unfrozen one. Whatever crash left the shards as they
- * are, repeating the steps brings each to its owner without losing a key.
+ * The next step for each state shard to come from who has it to whom the map wants. What is in it is in its segment; who
+ * holds it unfrozen may write there, and no other may own it before that one has frozen it or ended. Whatever crash left
+ * the shards as they are, repeating the steps brings each to its owner without losing a key.
  */
 export function planHandover(map: ShardMap, holders: readonly Holder[]): HandoverStep[] {
   const steps: HandoverStep[] = [];
   const mayHideState = holders.some((each) => each.unknown);
-  for (let shard = 0; shard < LIMITS.shardCount; shard += 1) {
+  for (let shard = 0; shard < map.owners.length; shard += 1) {
     const wanted = map.owners[shard] ?? null;
     const holding = holders.filter((each) => each.shards.includes(shard));
     const live = holding.filter((each) => !each.frozen.includes(shard));
     const truth =
       live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];
-    const target = holders.find((each) => each.id === wanted && each.connected);
+    const target = holders.find((each) => each.id === wanted && each.connected && each.reachable);
     if (truth === undefined) {
       if (target !== undefined && !mayHideState) steps.push({ kind: 'own', shard, to: target.id });
       continue;

@@ -1,12 +1,16 @@
 import type { Logger } from 'pino';
-import { toShoalError } from '../protocol/errors.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { ShardMap } from '../protocol/link.js';
 import { type HandoverStep, type Holder, planHandover } from './handover-plan.js';
 import type { Instance } from './instance.js';
+import type { Segments } from './segments.js';
 
 /** Shards that are on their way at once, for each component: enough to be quick, few enough to keep the rest serving. */
-const IN_FLIGHT_MAX = 4;
-const RETRY_MS = 250;
+const MOVES_MAX = 4;
+/** Shards that nobody serves yet and that are being owned at once. */
+const OWNS_MAX = 32;
+const RETRY_MS_MIN = 250;
+const RETRY_MS_MAX = 10_000;
 
 export interface HandoverEvents {
   /** The routes have to follow what the instances hold now. */
@@ -18,11 +22,17 @@ export interface HandoverEvents {
 export class Handover {
   readonly #log: Logger;
   readonly #events: HandoverEvents;
-  readonly #busy = new Set<number>();
+  /** `app/component`. */
+  readonly #key: string;
+  readonly #segments: Segments;
+  readonly #busy = new Map<number, HandoverStep>();
   #retry: NodeJS.Timeout | undefined;
+  #retryMs = RETRY_MS_MIN;
 
-  constructor(log: Logger, events: HandoverEvents) {
+  constructor(log: Logger, key: string, segments: Segments, events: HandoverEvents) {
     this.#log = log;
+    this.#key = key;
+    this.#segments = segments;
     this.#events = events;
   }
 
@@ -30,11 +40,15 @@ export class Handover {
   run(map: ShardMap, instances: readonly Instance[]): void {
     const byId = new Map(instances.map((each) => [each.id, each]));
     for (const step of planHandover(map, instances.map(holderOf))) {
-      if (this.#busy.size >= IN_FLIGHT_MAX) return;
-      if (this.#busy.has(step.shard)) continue;
-      this.#busy.add(step.shard);
+      if (this.#busy.has(step.shard) || this.#isFull(step.kind)) continue;
+      this.#busy.set(step.shard, step);
       void this.#take(step, byId);
     }
+  }
+
+  #isFull(kind: HandoverStep['kind']): boolean {
+    const alike = [...this.#busy.values()].filter((each) => (each.kind === 'own') === (kind === 'own')).length;
+    return alike >= (kind === 'own' ? OWNS_MAX : MOVES_MAX);
   }
 
   stop(): void {
@@ -45,40 +59,55 @@ export class Handover {
     const source = step.kind === 'own' ? undefined : byId.get(step.from);
     const target = step.kind === 'drop' ? undefined : byId.get(step.to);
     try {
-      if (step.kind === 'own') await gain(target, 'shard-own', step.shard);
+      if (step.kind === 'own') await this.#own(step.shard, target);
       else if (step.kind === 'drop') await lose(source, step.shard);
       else await this.#move(step.shard, source, target);
       this.#busy.delete(step.shard);
+      this.#retryMs = RETRY_MS_MIN;
       this.#events.changed();
     } catch (error) {
       this.#busy.delete(step.shard);
       const { message } = toShoalError(error);
       this.#log.warn({ step, err: error }, 'a state shard could not be handed over; trying again');
-      if (source !== undefined) this.#events.note(source, 'handover-failed', `state shard ${step.shard}: ${message}`);
+      const told = source ?? target;
+      if (told !== undefined) this.#events.note(told, 'handover-failed', `state shard ${step.shard}: ${message}`);
       clearTimeout(this.#retry);
-      this.#retry = setTimeout(() => this.#events.changed(), RETRY_MS);
+      this.#retry = setTimeout(() => this.#events.changed(), this.#retryMs);
+      this.#retryMs = Math.min(RETRY_MS_MAX, 2 * this.#retryMs);
     }
   }
 
+  async #own(shard: number, target: Instance | undefined): Promise<void> {
+    if (target === undefined) return;
+    await own(target, shard, this.#send(shard, target));
+  }
+
+  /**
+   * The new owner reads the segment while the old one still serves; between freeze and own it only takes in what was
+   * written since.
+   */
   async #move(shard: number, source: Instance | undefined, target: Instance | undefined): Promise<void> {
     if (source === undefined || target === undefined) return;
-    const entries = await source.control.command('shard-freeze', shard);
+    const epoch = this.#send(shard, target);
+    await target.control.command({ type: 'shard-prepare', shard, epoch });
+    await source.control.command({ type: 'shard-freeze', shard });
     source.control.frozen = [...new Set([...source.control.frozen, shard])];
-    await gain(target, 'shard-install', shard, entries);
+    await own(target, shard, epoch);
     // Callers learn of the new owner before the old one forgets; whoever asks the old one meanwhile is told to ask again.
     this.#events.changed();
     await lose(source, shard);
   }
+
+  /** Hands the shard's segment to its next owner; the epoch that it is to own it with. */
+  #send(shard: number, { id, channels }: Instance): number {
+    const { fd, epoch } = this.#segments.grant(this.#key, shard);
+    if (channels.send({ type: 'segment', shard, epoch }, [fd])) return epoch;
+    throw new ShoalError('SHOAL_E_UNREACHABLE', `${id} takes no shared memory: its SDK has not asked for any yet`);
+  }
 }
 
-async function gain(
-  target: Instance | undefined,
-  type: 'shard-own' | 'shard-install',
-  shard: number,
-  entries: [string, unknown][] = [],
-): Promise<void> {
-  if (target === undefined) return;
-  await target.control.command(type, shard, entries);
+async function own(target: Instance, shard: number, epoch: number): Promise<void> {
+  await target.control.command({ type: 'shard-own', shard, epoch });
   // What the process answered is known before its next stats come.
   target.control.shards = [...new Set([...(target.control.shards ?? []), shard])];
   target.control.frozen = target.control.frozen.filter((each) => each !== shard);
@@ -86,7 +115,7 @@ async function gain(
 
 async function lose(source: Instance | undefined, shard: number): Promise<void> {
   if (source === undefined) return;
-  await source.control.command('shard-drop', shard);
+  await source.control.command({ type: 'shard-drop', shard });
   source.control.shards = (source.control.shards ?? []).filter((each) => each !== shard);
   source.control.frozen = source.control.frozen.filter((each) => each !== shard);
 }
@@ -96,6 +125,7 @@ function holderOf(instance: Instance): Holder {
   return {
     id: instance.id,
     connected: control.connected && (instance.phase === 'ready' || instance.phase === 'draining'),
+    reachable: instance.channels.connected,
     unknown: instance.running && control.shards === null && instance.phase !== 'starting',
     shards: control.shards ?? [],
     frozen: control.frozen,

@@ -90,8 +90,8 @@ function isServed(value: unknown): value is Served {
 }
 
 function areShards(value: unknown): value is number[] {
-  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
-  return value.every((shard) => isCount(shard) && shard < LIMITS.shardCount);
+  if (!Array.isArray(value) || value.length > LIMITS.shardCountMax) return false;
+  return value.every((shard) => isCount(shard) && shard < LIMITS.shardCountMax);
 }
 
 function isChannel(value: unknown): value is number {

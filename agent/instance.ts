@@ -120,6 +120,7 @@ export class Instance {
       closed: () => tools.changed(),
     });
     this.#channels = new ChannelSocket(tools.native, {
+      connected: () => tools.changed(),
       open: (request) => tools.openChannel(this, request),
       closed: (channel) => tools.channelClosed(this, channel),
       hungUp: (why) => tools.log.warn({ instance: this.id, why }, 'hung up on an instance that asks for channels'),

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { FABRIC_SOCKET } from '../protocol/control.js';
+import { FABRIC_SOCKET, STATE_VARIABLE, type StateSettings } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
+import { type Component, partitionOf } from '../protocol/manifest.js';
 import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
@@ -50,7 +51,12 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   ]);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');
-  const env = { ...rootfs.env, ...record.made.env, ...(record.warm ? { SHOAL_WARM: '1' } : {}) };
+  const env = {
+    ...rootfs.env,
+    ...record.made.env,
+    ...stateEnv(record.made),
+    ...(record.warm ? { SHOAL_WARM: '1' } : {}),
+  };
   const config = bundleConfig({
     id: record.id,
     app: record.app,
@@ -98,6 +104,13 @@ export async function makeSocketFolder(paths: Paths, record: InstanceRecord): Pr
 
 export function portSockets(socketFolder: string, record: InstanceRecord): string[] {
   return record.made.ports.map((port) => join(socketFolder, `${port.name}.sock`));
+}
+
+/** What the SDK has to know of the component's state. */
+function stateEnv(component: Component): Record<string, string> {
+  const partition = partitionOf(component);
+  if (partition === null) return {};
+  return { [STATE_VARIABLE]: JSON.stringify({ mode: 'partitioned', ...partition } satisfies StateSettings) };
 }
 
 /** exit.json; null when the shim left none, since it was killed itself. */

@@ -11,6 +11,10 @@ export class Paths {
   get runHash(): string {
     return createHash('sha256').update(this.run).digest('hex').slice(0, 8);
   }
+  /** Segments of state shards: in memory, and out of the state folder, which may be on a disk. */
+  get shared(): string {
+    return join('/dev/shm', `shoal-${this.runHash}`);
+  }
   get desired(): string {
     return join(this.run, 'desired.json');
   }

@@ -1,6 +1,5 @@
 import type { Route } from '../protocol/control.js';
-import { LIMITS } from '../protocol/limits.js';
-import type { Component } from '../protocol/manifest.js';
+import { type Component, shardCountOf } from '../protocol/manifest.js';
 
 /** What routing needs to know of an instance. */
 export interface Routable {
@@ -35,17 +34,19 @@ export function routesFor(
     const route: Route = { instances: serving.map((each) => each.id) };
     if (near.length < serving.length) route.near = near.length;
     if (serving.some(({ weight }) => weight !== 1)) route.weights = serving.map(({ weight }) => weight);
-    if (components[callee]?.state === 'partitioned') route.owners = ownersOf(here);
+    const shardCount = shardCountOf(components[callee]);
+    if (shardCount > 0) route.owners = ownersOf(here, shardCount);
     routes[callee] = route;
   }
   return routes;
 }
 
 /** Index: state shard; value: the instance that holds and serves it. */
-export function ownersOf(instances: readonly Routable[]): (string | null)[] {
-  const owners: (string | null)[] = Array.from({ length: LIMITS.shardCount }, () => null);
+export function ownersOf(instances: readonly Routable[], shardCount: number): (string | null)[] {
+  const owners: (string | null)[] = Array.from({ length: shardCount }, () => null);
   for (const { id, shards, frozen } of instances) {
-    for (const shard of shards) if (!frozen.includes(shard)) owners[shard] = id;
+    const stale = new Set(frozen);
+    for (const shard of shards) if (shard < shardCount && !stale.has(shard)) owners[shard] = id;
   }
   return owners;
 }

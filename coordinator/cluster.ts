@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
-import type { Component, Manifest, PlanMode } from '../protocol/manifest.js';
+import { type Component, type Manifest, type PlanMode, shardCountOf } from '../protocol/manifest.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
 import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
@@ -176,6 +176,7 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
   const { targets, overrides } = settings;
   for (const [name, component] of Object.entries(manifest.components)) {
     const old = before === undefined ? undefined : own(before.manifest.components, name);
+    if (old !== undefined) checkShardCount(componentKey(manifest.app, name), old, component);
     const kept = old !== undefined && !needsReplacement(old, component);
     generations[name] = kept ? (own(before?.generations ?? {}, name) ?? revision) : revision;
     const key = componentKey(manifest.app, name);
@@ -438,6 +439,14 @@ export function own<T>(record: Readonly<Record<string, T>>, key: string): T | un
   return Object.hasOwn(record, key) ? record[key] : undefined;
 }
 
+/** Keys would be looked for in other state shards than they are in. */
+function checkShardCount(key: string, before: Component, after: Component): void {
+  const [old, wanted] = [shardCountOf(before), shardCountOf(after)];
+  if (old === 0 || wanted === 0 || old === wanted) return;
+  const remedy = `keep it, or remove the component first, which loses its state`;
+  throw new ShoalError('SHOAL_E_CONFLICT', `${key} has ${old} state shards and cannot have ${wanted}: ${remedy}`);
+}
+
 /** Whether running instances must be replaced; all other changes reach them in place. */
 function needsReplacement(before: Component, after: Component): boolean {
   const relevant = (each: Component) => [
@@ -445,6 +454,7 @@ function needsReplacement(before: Component, after: Component): boolean {
     each.command,
     each.env,
     each.state,
+    each.partition,
     each.ports,
     each.singleton,
     each.ready,

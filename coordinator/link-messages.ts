@@ -67,13 +67,13 @@ const hello = object(
   ['term'],
 );
 
-const shard = { type: 'integer', minimum: 0, maximum: LIMITS.shardCount - 1 } as const;
+const shard = { type: 'integer', minimum: 0, maximum: LIMITS.shardCountMax - 1 } as const;
 const shardHeat = { type: 'array', items: [shard, count, amount], minItems: 3, maxItems: 3 } as const;
 
 const counts = object(
   {
     index: { type: 'integer', minimum: 0, maximum: INSTANCES_MAX - 1 },
-    heat: list(shardHeat, LIMITS.shardCount),
+    heat: list(shardHeat, LIMITS.shardCountMax),
     called: {
       type: 'object',
       maxProperties: LIMITS.componentsPerAppMax,
@@ -99,7 +99,7 @@ const status = object(
       signal: { type: 'integer', nullable: true },
       reason: text,
     }),
-    shards: list(shard, LIMITS.shardCount),
+    shards: list(shard, LIMITS.shardCountMax),
     channels: {
       type: 'object',
       maxProperties: LIMITS.componentsPerAppMax,

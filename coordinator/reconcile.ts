@@ -1,4 +1,3 @@
-import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
 import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
@@ -569,7 +568,7 @@ function noteShards(before: ClusterState, after: ClusterState, steps: Step[]): v
     if (old === record) continue;
     const moved = record.owners.filter((owner, shard) => owner !== (old?.owners[shard] ?? null)).length;
     const [app = '', component = ''] = key.split('/');
-    const message = `${moved} of ${LIMITS.shardCount} state shards, epoch ${record.epoch}`;
+    const message = `${moved} of ${record.owners.length} state shards, epoch ${record.epoch}`;
     steps.push({ app, component, instance: '', kind: 'shards-assigned', message });
   }
 }

@@ -1,4 +1,5 @@
 import { LIMITS } from '../protocol/limits.js';
+import { shardCountOf } from '../protocol/manifest.js';
 import { rebalance, spreadByHeat } from './brain/rebalance.js';
 import {
   bump,
@@ -30,12 +31,16 @@ export const SETTLE_MS_MAX = 2 * LIMITS.handoverMsMax;
 const IMBALANCE_MAX = 1.25;
 /** … and at least this share of its own CPU in use, since it is in nobody's way otherwise; */
 const BUSY_SHARE = 0.25;
-/** at most so many in a round, 9 % of the keys as in Slicer; */
-const MOVES_MAX = Math.floor(0.09 * LIMITS.shardCount);
+/** at most this share of them in a round, as in Slicer; */
+const MOVES_SHARE_MAX = 0.09;
 /** and a round begins so long after the last change. */
 const ROUND_MS = 20_000;
-/** A new owner gets its share in rounds of at most so many shards, an eighth of the keys, one after the other. */
-export const FILL_MOVES_MAX = LIMITS.shardCount / 8;
+/** A new owner gets its share in rounds of at most this share of all shards, one after the other. */
+export const FILL_SHARE_MAX = 1 / 8;
+
+function shareOf(shardCount: number, share: number): number {
+  return Math.max(1, Math.floor(share * shardCount));
+}
 
 /** Brings the shard maps of all partitioned components in line with their instances; the rest lose theirs. */
 export function assignAllShards(
@@ -53,7 +58,7 @@ export function assignAllShards(
     const instances = state.instances.byComponent.get(key) ?? [];
     const heat = planModeOf(state, app, key, component) === 'act' ? measured.heatOf(key) : null;
     const choose = chooserOf(assign, instances, heat);
-    const after = nextRecord(before, instances, observed, choose, nowMs);
+    const after = nextRecord(before, shardCountOf(component), instances, observed, choose, nowMs);
     shards[key] = after;
     changed ||= after !== before;
   }
@@ -81,7 +86,7 @@ function chooserOf(assign: AssignShards, instances: readonly InstanceRecord[], v
         return load >= BUSY_SHARE * (cores.get(id) ?? 0);
       });
       if (!busy) return owners;
-      const bounds = { imbalanceMax: IMBALANCE_MAX, movesMax: MOVES_MAX };
+      const bounds = { imbalanceMax: IMBALANCE_MAX, movesMax: shareOf(owners.length, MOVES_SHARE_MAX) };
       const result = [...owners];
       for (const { shard, to } of rebalance({ owners, heat, resting, instances: ids }, bounds)) result[shard] = to;
       return result;
@@ -90,15 +95,17 @@ function chooserOf(assign: AssignShards, instances: readonly InstanceRecord[], v
 }
 
 function nextRecord(
-  before: ShardRecord | undefined,
+  stored: ShardRecord | undefined,
+  shardCount: number,
   instances: readonly InstanceRecord[],
   observed: Observed,
   choose: Chooser,
   nowMs: number,
 ): ShardRecord {
+  const before = stored?.owners.length === shardCount ? stored : undefined;
   const current: ShardRecord = before ?? {
-    epoch: 0,
-    owners: Array.from({ length: LIMITS.shardCount }, () => null),
+    epoch: stored?.epoch ?? 0,
+    owners: Array.from({ length: shardCount }, () => null),
     changedAtMs: nowMs,
   };
   const present = new Set(instances.map((each) => each.id));
@@ -153,7 +160,7 @@ function nextOwners(
     const same =
       owners.every((owner) => owner !== null && candidates.includes(owner)) && candidates.every((id) => owning.has(id));
     if (filling || !same) {
-      const next = assign(owners, candidates, FILL_MOVES_MAX);
+      const next = assign(owners, candidates, shareOf(owners.length, FILL_SHARE_MAX));
       return { owners: next, filling: !isSame(next, assign(owners, candidates)) };
     }
     const rests = nowMs - current.changedAtMs < ROUND_MS;

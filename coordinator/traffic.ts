@@ -1,5 +1,5 @@
-import { LIMITS } from '../protocol/limits.js';
 import type { Sample } from '../protocol/link.js';
+import { shardCountOf } from '../protocol/manifest.js';
 import type { Pace } from './brain/weights.js';
 import {
   type ClusterState,
@@ -131,12 +131,14 @@ export class Traffic implements Measured {
 }
 
 function newTraffic({ component }: ComponentEntry, lookedAtMs: number, nowMs: number): ComponentTraffic {
-  const shards = component.state === 'partitioned' ? newShards() : null;
+  const shards = newShards(shardCountOf(component));
   return { lookedAtMs, sinceMs: nowMs, instances: new Map(), talk: new Map(), shards };
 }
 
-function newShards(): ShardTraffic {
-  const zeros = () => new Float64Array(LIMITS.shardCount);
+/** Null for a component without state shards. */
+function newShards(count: number): ShardTraffic | null {
+  if (count === 0) return null;
+  const zeros = () => new Float64Array(count);
   return { heat: zeros(), calls: zeros(), owners: [], movedAtMs: zeros() };
 }
 
@@ -149,14 +151,15 @@ function lookAt(
 ): void {
   const elapsedMs = nowMs - known.lookedAtMs;
   known.lookedAtMs = nowMs;
-  if ((component.state === 'partitioned') !== (known.shards !== null)) {
-    known.shards = component.state === 'partitioned' ? newShards() : null;
+  const shardCount = shardCountOf(component);
+  if (shardCount !== (known.shards?.heat.length ?? 0)) {
+    known.shards = newShards(shardCount);
     known.sinceMs = nowMs;
   }
   const instances = instancesOf(state, app, name);
   // One alone without state that calls nobody: there is nothing to weigh.
   if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
-  const sums: Sums = { shards: known.shards === null ? null : newSums(), called: new Map() };
+  const sums: Sums = { shards: known.shards === null ? null : newSums(shardCount), called: new Map() };
   let present = 0;
   for (const instance of instances) {
     const seen = seenOf(observed, instance);
@@ -179,7 +182,7 @@ function lookAt(
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
   if (known.shards === null || sums.shards === null) return;
   const share = 1 - Math.exp(-elapsedMs / HEAT_MS);
-  for (let shard = 0; shard < LIMITS.shardCount; shard += 1) {
+  for (let shard = 0; shard < shardCount; shard += 1) {
     mixAt(known.shards.heat, shard, sums.shards.heat, share);
     mixAt(known.shards.calls, shard, sums.shards.calls, share);
   }
@@ -193,8 +196,8 @@ interface Sums {
   called: Map<string, number>;
 }
 
-function newSums(): { heat: Float64Array; calls: Float64Array } {
-  return { heat: new Float64Array(LIMITS.shardCount), calls: new Float64Array(LIMITS.shardCount) };
+function newSums(shardCount: number): { heat: Float64Array; calls: Float64Array } {
+  return { heat: new Float64Array(shardCount), calls: new Float64Array(shardCount) };
 }
 
 /** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */

@@ -22,8 +22,8 @@ export interface NativeHost {
   markDeleted(path: string): void;
   /** Makes the folder hide what lower layers of an overlay have in theirs. */
   markOpaque(path: string): void;
-  /** Maps a whole file of a memory file system, whose descriptor it takes over. Nothing of it takes memory by that. */
-  mapSharedFile(fd: number): SharedFileHandle;
+  /** Opens a file of a memory file system, whose descriptor it takes over, to map parts of it. */
+  openSharedFile(fd: number): SharedFileHandle;
   /**
    * Makes a channel (docs/fabric.md): the descriptors of its two sides, which are the caller's to pass on or close. Its
    * memory is taken by who opens a side first.
@@ -67,13 +67,22 @@ export interface NativeHost {
   shimPath(): string;
 }
 
-export interface SharedFileHandle {
-  /** The mapping; empty after close(). */
+export interface MappedPart {
+  /** Empty after unmap(). */
   readonly buffer: ArrayBuffer;
+  /** At once; else it is unmapped when the buffer is collected. */
+  unmap(): void;
+}
+
+export interface SharedFileHandle {
+  readonly bytes: number;
+  /** Offsets are multiples of 4096. Takes no memory of the host by itself. */
+  map(offset: number, length: number): MappedPart;
   /** Takes memory for a part, so that no access to it can fail. Throws ENOSPC or ENOMEM when there is none. */
   reserve(offset: number, length: number): void;
   /** Gives the memory of a part back; it reads as zeros. */
   release(offset: number, length: number): void;
+  /** What is mapped stays so. */
   close(): void;
 }
 

@@ -11,6 +11,8 @@ import { NAME_PATTERN } from './manifest-schema.js';
  */
 export const CHANNELS_SOCKET = '/run/shoal/channels';
 export const CHANNEL_FDS = 3;
+/** With `segment`. */
+export const SEGMENT_FDS = 1;
 /** As native/src/fabric/packet_socket.h has it. */
 export const PACKET_BYTES_MAX = 4096;
 
@@ -25,7 +27,9 @@ export type ChannelReply =
   | { type: 'opened'; requestId: number }
   | { type: 'refused'; requestId: number; code: ErrorCode; detail: string }
   /** To the callee, with the descriptors of side 1. The caller waits for an empty record on it. */
-  | { type: 'offered'; channel: number; component: string; instance: string };
+  | { type: 'offered'; channel: number; component: string; instance: string }
+  /** With the descriptor of a state shard's segment, for who is told to prepare or own it with this epoch. */
+  | { type: 'segment'; shard: number; epoch: number };
 
 /** `<app>-<component>-<n>`. */
 const NAME_LENGTH_MAX = 3 * LIMITS.nameLengthMax;
@@ -50,7 +54,7 @@ export function parseChannelRequest(bytes: Uint8Array): ChannelRequest {
 
 /** Throws SHOAL_E_FRAME when it is none. */
 export function parseChannelReply(bytes: Uint8Array): ChannelReply {
-  const { type, requestId, code, detail, channel, component, instance } = mapOf(bytes);
+  const { type, requestId, code, detail, channel, component, instance, shard, epoch } = mapOf(bytes);
   if (type === 'opened' && isCount(requestId)) return { type, requestId };
   if (type === 'refused' && isCount(requestId) && isErrorCode(code) && typeof detail === 'string') {
     return { type, requestId, code, detail };
@@ -58,7 +62,10 @@ export function parseChannelReply(bytes: Uint8Array): ChannelReply {
   if (type === 'offered' && isCount(channel) && isName(component) && isName(instance)) {
     return { type, channel, component, instance };
   }
-  throw new ShoalError('SHOAL_E_FRAME', 'packet of the agent: is neither opened, refused nor offered');
+  if (type === 'segment' && isCount(shard) && shard < LIMITS.shardCountMax && isCount(epoch)) {
+    return { type, shard, epoch };
+  }
+  throw new ShoalError('SHOAL_E_FRAME', 'packet of the agent: is neither opened, refused, offered nor segment');
 }
 
 function mapOf(bytes: Uint8Array): Record<string, unknown> {

@@ -10,6 +10,13 @@ export const PEERS_FOLDER = '/run/shoal-peers';
 /** Folder of Unix sockets that the agent forwards host ports to: PORTS_FOLDER/<port name>.sock. */
 export const PORTS_FOLDER = '/run/shoal';
 
+/** Environment variable of an instance whose component has state: its settings, in JSON. */
+export const STATE_VARIABLE = 'SHOAL_STATE';
+
+export type StateSettings =
+  /** `valueBytesMax` and `shardBytesMax` as in the manifest. */
+  { mode: 'partitioned'; shards: number; shardBytesMax: number; valueBytesMax: number };
+
 export interface Route {
   /** Those of the caller's own host first. */
   instances: string[];
@@ -27,10 +34,12 @@ export type ToInstance =
   | { type: 'routes'; revision: number; routes: Record<string, Route> }
   /** Stop accepting calls when those in flight are done, then exit with 0. */
   | { type: 'drain' }
-  | { type: 'shard-own'; shard: number; requestId: number }
-  /** Stop serving the shard and answer with its content; it stays frozen here until dropped or own'ed again. */
+  /** Read what is in the shard's segment, which comes on the socket for channels, to own it sooner afterwards. */
+  | { type: 'shard-prepare'; shard: number; epoch: number; requestId: number }
+  /** Serve the shard from its segment of this epoch, which comes on the socket for channels. */
+  | { type: 'shard-own'; shard: number; epoch: number; requestId: number }
+  /** Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. */
   | { type: 'shard-freeze'; shard: number; requestId: number }
-  | { type: 'shard-install'; shard: number; requestId: number; entries: [string, unknown][] }
   | { type: 'shard-drop'; shard: number; requestId: number };
 
 export type FromInstance =
@@ -42,7 +51,7 @@ export type FromInstance =
   /** A caller waits for an instance of the component; sent at most once a second. */
   | { type: 'wanted'; component: string }
   | { type: 'stats'; stats: InstanceStats }
-  | { type: 'shard-done'; requestId: number; shard: number; entries?: [string, unknown][]; error?: string };
+  | { type: 'shard-done'; requestId: number; shard: number; error?: string };
 
 /** Totals since the process started; sent once a second. */
 export interface InstanceStats {

@@ -10,14 +10,16 @@ export const LIMITS = {
   warmPerComponentMax: 50,
   envVariablesMax: 128,
   labelsMax: 32,
-  shardCount: 64,
+  /** State shards of a component: unless its manifest says otherwise, and at most. */
+  shardCountDefault: 256,
+  shardCountMax: 1024,
   /** Of state: a key; a value unless the manifest says otherwise, and at most; the entries of one state shard likewise. */
   stateKeyBytesMax: 1024,
   stateValueBytesDefault: 1024 * 1024,
   stateValueBytesMax: 15 * 1024 * 1024,
   stateShardBytesDefault: 16 * 1024 * 1024,
   stateShardBytesMin: 64 * 1024,
-  stateShardBytesMax: 512 * 1024 * 1024,
+  stateShardBytesMax: 256 * 1024 * 1024,
   /** Of each of the two rings of a channel between two instances. */
   ringBytes: 64 * 1024,
   /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */

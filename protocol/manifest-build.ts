@@ -1,15 +1,17 @@
 import { LIMITS } from './limits.js';
-import type {
-  Budget,
-  Component,
-  Manifest,
-  Objective,
-  PlaceRules,
-  PlanMode,
-  Probe,
-  ProbeAsks,
-  Source,
-  StateMode,
+import {
+  type Budget,
+  type Component,
+  type Manifest,
+  type Objective,
+  PARTITION_DEFAULT,
+  type Partition,
+  type PlaceRules,
+  type PlanMode,
+  type Probe,
+  type ProbeAsks,
+  type Source,
+  type StateMode,
 } from './manifest.js';
 import { describe, didYouMean } from './manifest-explain.js';
 import { parseCpu, parseMemory, parseTimeMs } from './manifest-units.js';
@@ -50,7 +52,7 @@ export interface UserComponent {
   count?: UserRange<number>;
   size?: { cpu?: UserRange<number | string>; memory?: UserRange<number | string> };
   objective?: { utilisation?: number; latency?: Record<string, string>; queue?: number };
-  state?: StateMode;
+  state?: StateMode | UserState;
   season?: string;
   calls?: string[];
   budget?: UserBudget;
@@ -62,6 +64,13 @@ export interface UserComponent {
   ready?: UserProbe;
   alive?: UserProbe;
   ports?: { name: string; host: number }[];
+}
+
+interface UserState {
+  mode: StateMode;
+  shards?: number;
+  shardMemory?: number | string;
+  value?: number | string;
 }
 
 /** What a component gets that does not say otherwise. Documented in docs/manifest.md. */
@@ -79,6 +88,12 @@ export const PLACE_DEFAULT: PlaceRules = { spread: 'host', near: [], apart: [], 
 const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
 const BUDGET = { min: 0.01, max: 1_000_000, what: 'cores from 0.01 to 1000000' };
 const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
+const SHARD_MEMORY = {
+  min: LIMITS.stateShardBytesMin,
+  max: LIMITS.stateShardBytesMax,
+  what: 'memory from 64Ki to 256Mi',
+};
+const VALUE = { min: 1, max: LIMITS.stateValueBytesMax, what: 'memory from 1 byte to 15Mi' };
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
 const PROBE_TIME = { min: 10, max: 600_000, what: 'a time from 10ms to 600s' };
 /** Ready is asked often, since nobody is served meanwhile. */
@@ -149,8 +164,10 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
 
   const usualCount = given.singleton === true ? MANIFEST_DEFAULTS.countOfSingleton : MANIFEST_DEFAULTS.count;
   const count = ranged(given.count, usualCount, `${at}/count`, (one: number) => one);
-  const state = given.state ?? 'none';
-  if (state === 'partitioned') checkPartitioned(given, count, at, report);
+  const userState = userStateOf(given);
+  const state = userState.mode;
+  const partition = buildPartition(userState, `${at}/state`, report, within);
+  if (partition !== undefined) checkPartitioned(given, partition, count, at, report);
   if (given.singleton === true) checkSingleton(given, count, at, report);
   const component: Component = {
     source: buildSource(given),
@@ -170,6 +187,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     calls: given.calls ?? [],
     ports: given.ports ?? [],
   };
+  if (partition !== undefined && typeof given.state === 'object') component.partition = partition;
   if (given.budget !== undefined) {
     component.budget = buildBudget(given.budget, leastCpu(component), `${at}/budget`, report);
   }
@@ -272,7 +290,8 @@ function buildObjective(
 }
 
 /** What the schema knows already and this version of Shoal does not do yet. */
-function checkHasSomethingBehind({ state }: UserComponent, at: string, report: Report): void {
+function checkHasSomethingBehind(given: UserComponent, at: string, report: Report): void {
+  const { mode: state } = userStateOf(given);
   if (state === 'replicated' || state === 'cache') {
     report(`${at}/state`, `this version has no state ${describe(state)}: give \`none\` or \`partitioned\``);
   }
@@ -289,14 +308,39 @@ export function isRemote(build: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(build) || /^[^/\s]+@[^/\s]+:/.test(build);
 }
 
-function checkPartitioned(given: UserComponent, count: Range, at: string, report: Report): void {
+function userStateOf({ state = 'none' }: UserComponent): UserState {
+  return typeof state === 'string' ? { mode: state } : state;
+}
+
+function buildPartition(
+  { mode, shards, shardMemory, value }: UserState,
+  at: string,
+  report: Report,
+  within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
+): Partition | undefined {
+  if (mode !== 'partitioned') {
+    for (const [name, given] of Object.entries({ shards, shardMemory, value })) {
+      if (given !== undefined) report(`${at}/${name}`, `expected no ${name}, since state ${mode} has no state shards`);
+    }
+    return undefined;
+  }
+  const bytes = (given: number | string | undefined, standard: number, bound: Bound, name: string): number =>
+    given === undefined ? standard : within(parseMemory(given), bound, `${at}/${name}`, given);
+  return {
+    shards: shards ?? PARTITION_DEFAULT.shards,
+    shardBytesMax: bytes(shardMemory, PARTITION_DEFAULT.shardBytesMax, SHARD_MEMORY, 'shardMemory'),
+    valueBytesMax: bytes(value, PARTITION_DEFAULT.valueBytesMax, VALUE, 'value'),
+  };
+}
+
+function checkPartitioned(given: UserComponent, { shards }: Partition, count: Range, at: string, report: Report): void {
   const pointer = given.count === undefined ? `${at}/state` : `${at}/count`;
   if (count.min < 1) {
     report(pointer, 'expected count min of at least 1, since partitioned state needs an owner, found 0');
   }
-  if (count.max > LIMITS.shardCount) {
+  if (count.max > shards) {
     const found = `found ${count.max}`;
-    report(pointer, `expected count max of at most ${LIMITS.shardCount}, the number of state shards, ${found}`);
+    report(pointer, `expected count max of at most ${shards}, the number of state shards, ${found}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Manifest, Objective, Probe, Source } from './manifest.js';
+import type { Component, Manifest, Objective, Probe, Source } from './manifest.js';
 import type { UserComponent, UserManifest, UserProbe } from './manifest-build.js';
 
 /**
@@ -13,7 +13,7 @@ export function toUserForm(manifest: Manifest): UserManifest {
       count: component.count,
       size: component.size,
       objective: objectiveForm(component.objective),
-      state: component.state,
+      state: stateForm(component),
       season: seasonForm(component.seasonSeconds),
       calls: component.calls,
       ports: component.ports,
@@ -55,6 +55,12 @@ function objectiveForm(objective: Objective): NonNullable<UserComponent['objecti
   if (objective.kind === 'queue') return { queue: objective.length };
   if (objective.kind === 'utilisation') return { utilisation: objective.target };
   return { latency: { [`p${objective.percentile}`]: `${objective.targetMs}ms` } };
+}
+
+function stateForm({ state, partition }: Component): NonNullable<UserComponent['state']> {
+  if (partition === undefined) return state;
+  const { shards, shardBytesMax, valueBytesMax } = partition;
+  return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax };
 }
 
 function seasonForm(seconds: number | undefined): string {

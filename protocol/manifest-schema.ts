@@ -12,6 +12,8 @@ export const LABEL_PATTERN = '^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$';
 const NUMBER = '[0-9]+(\\.[0-9]+)?';
 const NO_NUL = '^[^\\u0000]*$';
 
+const STATE_MODES = ['none', 'replicated', 'partitioned', 'cache'];
+
 const name = {
   type: 'string',
   pattern: NAME_PATTERN,
@@ -230,9 +232,22 @@ const component = {
       },
     },
     state: {
-      type: 'string',
-      enum: ['none', 'replicated', 'partitioned', 'cache'],
-      description: 'one of none, replicated, partitioned and cache',
+      type: ['string', 'object'],
+      pattern: `^(${STATE_MODES.join('|')})$`,
+      description: 'one of none, replicated, partitioned and cache, or a map with such a mode',
+      additionalProperties: false,
+      required: ['mode'],
+      properties: {
+        mode: { type: 'string', enum: STATE_MODES, description: 'one of none, replicated, partitioned and cache' },
+        shards: {
+          type: 'integer',
+          minimum: 1,
+          maximum: LIMITS.shardCountMax,
+          description: `a whole number from 1 to ${LIMITS.shardCountMax}`,
+        },
+        shardMemory: memoryOne,
+        value: memoryOne,
+      },
     },
     season: {
       type: 'string',

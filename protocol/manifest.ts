@@ -1,3 +1,5 @@
+import { LIMITS } from './limits.js';
+
 /** The application manifest after validation and with every default filled in. Times in ms, memory in bytes, CPU in cores. */
 export interface Manifest {
   app: string;
@@ -41,6 +43,8 @@ export interface Component {
   size: { cpu: { min: number; max: number }; memory: { min: number; max: number } };
   objective: Objective;
   state: StateMode;
+  /** For partitioned state; absent: PARTITION_DEFAULT. */
+  partition?: Partition;
   /** Season length in seconds, when the operator knows it. */
   seasonSeconds?: number;
   /** Components of the same app that this one may call. */
@@ -78,6 +82,30 @@ export interface PlaceRules {
   require: Record<string, string>;
   /** Taints of hosts that do not keep its instances away. */
   tolerate: string[];
+}
+
+export const PARTITION_DEFAULT: Partition = {
+  shards: LIMITS.shardCountDefault,
+  shardBytesMax: LIMITS.stateShardBytesDefault,
+  valueBytesMax: LIMITS.stateValueBytesDefault,
+};
+
+/** Null for a component whose state is not partitioned. */
+export function partitionOf(component: Component | undefined): Partition | null {
+  return component?.state === 'partitioned' ? (component.partition ?? PARTITION_DEFAULT) : null;
+}
+
+/** 0 for a component whose state is not partitioned. */
+export function shardCountOf(component: Component | undefined): number {
+  return partitionOf(component)?.shards ?? 0;
+}
+
+export interface Partition {
+  /** How many state shards there are: for as long as the component exists. */
+  shards: number;
+  /** Of the entries of one state shard. */
+  shardBytesMax: number;
+  valueBytesMax: number;
 }
 
 export type StateMode = 'none' | 'replicated' | 'partitioned' | 'cache';

@@ -1,6 +1,6 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
-import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER } from '../protocol/control.js';
+import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER, type StateSettings } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { BestCarrier } from './best-carrier.js';
@@ -11,7 +11,7 @@ import type { Way } from './peer.js';
 import { type CallOptions, Router } from './router.js';
 import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
-import { State } from './state.js';
+import { type KeyedState, OwnedState, type StateOptions } from './state.js';
 import { listenOnPath } from './unix-carrier.js';
 
 /** Calls at work have so long to end before this instance leaves; the agent kills it after LIMITS.stopMsMax. */
@@ -40,6 +40,14 @@ export function identityFrom(env: NodeJS.ProcessEnv): Identity {
   return { app, component, instance, socketFolder, peersFolder: env.SHOAL_PEERS_DIR ?? PEERS_FOLDER };
 }
 
+function takeSegments(store: ShardStore, { broker }: BestCarrier): void {
+  if (broker === undefined) {
+    const remedy = 'build it by ./scripts/setup, or install a shoal package with prebuilds for this platform';
+    throw new ShoalError('SHOAL_E_HOST', `state needs the native part of Shoal, which cannot be loaded; ${remedy}`);
+  }
+  broker.onSegment = (shard, epoch, fd) => store.offer(shard, epoch, () => broker.openSegment(fd));
+}
+
 /** What is known of the way to a component. */
 export interface PeerView {
   component: string;
@@ -55,9 +63,8 @@ export interface PeerView {
 /** What a component's process is connected to: its handlers, the other components, its state. */
 export class App {
   readonly identity: Identity;
-  /** Keyed state, for components that declare `state: partitioned`. */
-  readonly state: State;
-  readonly #store = new ShardStore();
+  readonly #store: ShardStore;
+  readonly #states = new Map<string, OwnedState<unknown>>();
   readonly #meter = new Meter();
   readonly #server: CallServer;
   readonly #carrier: BestCarrier;
@@ -68,10 +75,12 @@ export class App {
   #listener: Listener | undefined;
   #draining: Promise<void> | undefined;
 
-  constructor(identity: Identity, carrier: BestCarrier) {
+  /** Throws SHOAL_E_HOST when the component has state and this process cannot map it. */
+  constructor(identity: Identity, carrier: BestCarrier, settings: StateSettings | null = null) {
     this.identity = identity;
-    this.state = new State(this.#store);
-    this.#server = new CallServer(this.#store, this.#meter);
+    this.#store = new ShardStore(settings);
+    if (settings !== null) takeSegments(this.#store, carrier);
+    this.#server = new CallServer(this.#store, (name, options) => this.state(name, options), this.#meter);
     this.#carrier = carrier;
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
     this.#agent = new AgentConnection(
@@ -107,6 +116,35 @@ export class App {
   /** Calls a handler of all owners of the component's state shards; every shard is worked on exactly once. */
   callShards(component: string, handler: string, body: unknown, options: CallOptions = {}): Promise<unknown[]> {
     return this.#router.callShards(component, handler, body, options);
+  }
+
+  /**
+   * Keyed state of this component, by a name of its choice. Throws SHOAL_E_STATE_MODE when its manifest gives it no state,
+   * SHOAL_E_NAME for what is no name.
+   */
+  state<Value = unknown>(name: string, options: StateOptions = {}): KeyedState<Value> {
+    const id = `${options.raw === true ? 'raw' : 'data'} ${name}`;
+    let state = this.#states.get(id);
+    if (state === undefined) {
+      state = new OwnedState<unknown>(this.#store, name, options);
+      this.#states.set(id, state);
+    }
+    return state as unknown as KeyedState<Value>;
+  }
+
+  /** State shards that this instance holds now. */
+  get shards(): number[] {
+    return this.#store.held;
+  }
+
+  /** Called before the first call on a state shard that comes to this instance: its entries can be read and written. */
+  onShardArrive(hook: (shard: number) => unknown): void {
+    this.#store.onArrive(hook);
+  }
+
+  /** Called after the last call on a state shard that leaves, which cannot be read any more. */
+  onShardLeave(hook: (shard: number) => unknown): void {
+    this.#store.onLeave(hook);
   }
 
   /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */
@@ -160,6 +198,7 @@ export class App {
     this.#router.close();
     this.#server.close();
     this.#carrier.close();
+    this.#store.close();
     for (const server of this.#http) {
       server.close();
       server.closeAllConnections();

@@ -1,12 +1,14 @@
 import { basename, join } from 'node:path';
 import { CHANNELS_SOCKET } from '../protocol/channels.js';
-import { FABRIC_SOCKET } from '../protocol/control.js';
+import { FABRIC_SOCKET, STATE_VARIABLE } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
+import type { ChannelBroker } from './channel-broker.js';
 import type { RingCarrier } from './ring-carrier.js';
 import { UnixCarrier } from './unix-carrier.js';
 
 const SPIN_US_MAX = 1_000;
+const WHY_UNIX = 'SHOAL_CARRIER is unix';
 
 /** Rings where they can be had, else Unix sockets. */
 export class BestCarrier implements Carrier {
@@ -14,10 +16,14 @@ export class BestCarrier implements Carrier {
   readonly #whyNoRings: string;
   readonly #unix: UnixCarrier;
 
-  constructor(rings: RingCarrier | undefined, whyNoRings: string, unix: UnixCarrier) {
+  /** Who gets descriptors from the agent; undefined where the native part of Shoal is missing. */
+  readonly broker: ChannelBroker | undefined;
+
+  constructor(rings: RingCarrier | undefined, whyNoRings: string, unix: UnixCarrier, broker?: ChannelBroker) {
     this.#rings = rings;
     this.#whyNoRings = whyNoRings;
     this.#unix = unix;
+    this.broker = broker;
   }
 
   /** Does ahead of listen() what can be done without knowing which instance this is. */
@@ -51,8 +57,9 @@ export class BestCarrier implements Carrier {
     return channel;
   }
 
+  /** No more channels come and go; those that are open stay. */
   close(): void {
-    this.#rings?.close();
+    this.broker?.close();
   }
 }
 
@@ -69,11 +76,15 @@ export interface CarrierFolders {
 export async function makeCarrier(folders: CarrierFolders, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
   const spinMs = spinMsOf(env.SHOAL_SPIN_US);
   const unix = new UnixCarrier(join(folders.socketFolder, basename(FABRIC_SOCKET)), folders.peersFolder);
-  if (env.SHOAL_CARRIER === 'unix') return new BestCarrier(undefined, 'SHOAL_CARRIER is unix', unix);
+  const unixOnly = env.SHOAL_CARRIER === 'unix';
+  // State needs the agent's descriptors also where calls do not.
+  if (unixOnly && env[STATE_VARIABLE] === undefined) return new BestCarrier(undefined, WHY_UNIX, unix);
   try {
+    const { ChannelBroker } = await import('./channel-broker.js');
     const { RingCarrier } = await import('./ring-carrier.js');
-    const rings = new RingCarrier(join(folders.socketFolder, basename(CHANNELS_SOCKET)), spinMs);
-    return new BestCarrier(rings, '', unix);
+    const broker = new ChannelBroker(join(folders.socketFolder, basename(CHANNELS_SOCKET)));
+    if (unixOnly) return new BestCarrier(undefined, WHY_UNIX, unix, broker);
+    return new BestCarrier(new RingCarrier(broker, spinMs), '', unix, broker);
   } catch (error) {
     return new BestCarrier(undefined, toShoalError(error).message, unix);
   }

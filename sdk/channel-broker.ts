@@ -1,12 +1,13 @@
 import { closeSync } from 'node:fs';
 import { native } from '../native/index.js';
-import type { ChannelFds, PacketHandle } from '../native/types.js';
+import type { ChannelFds, PacketHandle, SharedFileHandle } from '../native/types.js';
 import {
   CHANNEL_FDS,
   type ChannelReply,
   type ChannelRequest,
   encodePacket,
   parseChannelReply,
+  SEGMENT_FDS,
 } from '../protocol/channels.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -31,7 +32,10 @@ interface Pending {
 /** Asks the agent of this host for channels, and is offered those that callers asked for. The agent may come and go. */
 export class ChannelBroker {
   readonly #path: string;
-  readonly #onOffer: (offer: Offer) => void;
+  /** Takes the channels that are offered; until it is set they are refused. */
+  onOffer: ((offer: Offer) => void) | undefined;
+  /** Takes the segments of state shards, with their descriptors; until it is set they are closed. */
+  onSegment: ((shard: number, epoch: number, fd: number) => void) | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #waiting = new Set<() => void>();
   #packets: PacketHandle | undefined;
@@ -40,9 +44,8 @@ export class ChannelBroker {
   #nextRequest = 1;
   #closed = false;
 
-  constructor(path: string, onOffer: (offer: Offer) => void) {
+  constructor(path: string) {
     this.#path = path;
-    this.#onOffer = onOffer;
     void this.#dial();
   }
 
@@ -66,6 +69,11 @@ export class ChannelBroker {
       });
       this.#send({ type: 'open', requestId, component, instance });
     });
+  }
+
+  /** Opens a segment that was sent. Takes the descriptor over. */
+  openSegment(fd: number): SharedFileHandle {
+    return native.openSharedFile(fd);
   }
 
   /** The channel that was offered is closed. */
@@ -145,14 +153,26 @@ export class ChannelBroker {
       this.#settle(reply.requestId)?.reject(new ShoalError(reply.code, reply.detail));
       return;
     }
+    if (reply.type === 'segment') {
+      this.#takeSegment(reply, numbers);
+      return;
+    }
     const fds = fdsOf(numbers);
     const taker = reply.type === 'opened' ? this.#settle(reply.requestId)?.resolve : this.#offer(reply);
     if (fds === undefined || taker === undefined) closeAll(numbers);
     else taker(fds);
   }
 
-  #offer({ channel, component, instance }: Extract<ChannelReply, { type: 'offered' }>): (fds: ChannelFds) => void {
-    return (fds) => this.#onOffer({ channel, component, instance, fds });
+  #offer(offered: Extract<ChannelReply, { type: 'offered' }>): ((fds: ChannelFds) => void) | undefined {
+    const { onOffer } = this;
+    const { channel, component, instance } = offered;
+    return onOffer === undefined ? undefined : (fds) => onOffer({ channel, component, instance, fds });
+  }
+
+  #takeSegment({ shard, epoch }: Extract<ChannelReply, { type: 'segment' }>, numbers: readonly number[]): void {
+    const [fd] = numbers;
+    if (numbers.length !== SEGMENT_FDS || fd === undefined || this.onSegment === undefined) closeAll(numbers);
+    else this.onSegment(shard, epoch, fd);
   }
 
   /** Who asked, unless that has been given up. */

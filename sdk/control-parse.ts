@@ -12,7 +12,7 @@ const ROUTE_INSTANCES_MAX = 2 * LIMITS.instancesPerComponentMax;
 /** The agent's message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
 export function parseToInstance(value: unknown): ToInstance {
   if (!isRecord(value)) throw fail('is not a map');
-  const { type, shard, requestId, revision, routes, entries } = value;
+  const { type, shard, epoch, requestId, revision, routes } = value;
   switch (type) {
     case 'routes':
       if (!isCount(revision) || !isRecord(routes)) throw fail('routes have a wrong shape');
@@ -22,14 +22,14 @@ export function parseToInstance(value: unknown): ToInstance {
       return { type, instance: value.instance };
     case 'drain':
       return { type };
-    case 'shard-own':
     case 'shard-freeze':
     case 'shard-drop':
       if (!isShard(shard) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
       return { type, shard, requestId };
-    case 'shard-install':
-      if (!isShard(shard) || !isCount(requestId) || !areEntries(entries)) throw fail(`${type} has a wrong shape`);
-      return { type, shard, requestId, entries };
+    case 'shard-prepare':
+    case 'shard-own':
+      if (!isShard(shard) || !isCount(epoch) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
+      return { type, shard, epoch, requestId };
     default:
       throw fail('has an unknown type');
   }
@@ -74,11 +74,14 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 function isShard(value: unknown): value is number {
-  return isCount(value) && value < LIMITS.shardCount;
+  return isCount(value) && value < LIMITS.shardCountMax;
 }
 function areOwners(value: unknown): value is (string | null)[] {
   return (
-    Array.isArray(value) && value.length === LIMITS.shardCount && value.every((each) => each === null || isName(each))
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.length <= LIMITS.shardCountMax &&
+    value.every((each) => each === null || isName(each))
   );
 }
 function areWeights(value: unknown, count: number): value is number[] {
@@ -86,11 +89,5 @@ function areWeights(value: unknown, count: number): value is number[] {
     Array.isArray(value) &&
     value.length === count &&
     value.every((each) => typeof each === 'number' && each > 0 && each <= 1)
-  );
-}
-function areEntries(value: unknown): value is [string, unknown][] {
-  return (
-    Array.isArray(value) &&
-    value.every((each) => Array.isArray(each) && each.length === 2 && typeof each[0] === 'string')
   );
 }

@@ -4,7 +4,7 @@ import { toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { parseToInstance } from './control-parse.js';
-import type { Entries, ShardStore } from './shard-store.js';
+import type { ShardStore } from './shard-store.js';
 
 export interface ControlEvents {
   routes(routes: Record<string, Route>): void;
@@ -114,16 +114,13 @@ export class AgentConnection {
   async #handOver(message: Extract<ToInstance, { requestId: number }>): Promise<void> {
     const { type, shard, requestId } = message;
     try {
-      let entries: Entries | undefined;
-      if (type === 'shard-own') this.#store.own(shard);
-      else if (type === 'shard-install') this.#store.install(shard, message.entries);
-      else if (type === 'shard-drop') this.#store.drop(shard);
-      else entries = await this.#store.freeze(shard);
-      this.#send({ type: 'shard-done', requestId, shard, ...(entries === undefined ? {} : { entries }) });
+      if (type === 'shard-prepare') await this.#store.prepare(shard, message.epoch);
+      else if (type === 'shard-own') await this.#store.own(shard, message.epoch);
+      else if (type === 'shard-freeze') await this.#store.freeze(shard);
+      else this.#store.drop(shard);
+      this.#send({ type: 'shard-done', requestId, shard });
       this.#sendStats();
     } catch (error) {
-      // For example a shard too large for one frame: it serves on here, and the agent says why it did not move.
-      if (type === 'shard-freeze' && this.#store.frozen.includes(shard)) this.#store.own(shard);
       this.#send({ type: 'shard-done', requestId, shard, error: toShoalError(error).message.slice(0, 1_000) });
     }
   }

@@ -10,6 +10,7 @@
 import { join } from 'node:path';
 import { App, identityFrom } from './app.js';
 import { makeCarrier } from './best-carrier.js';
+import { stateSettings } from './state/settings.js';
 import { untilActivated } from './warm.js';
 
 export { type ErrorCode, ShoalError } from '../protocol/errors.js';
@@ -17,12 +18,13 @@ export { LIMITS } from '../protocol/limits.js';
 export { shardOfKey } from '../protocol/shard.js';
 export type { App, Identity, PeerView } from './app.js';
 export type { CallOptions } from './router.js';
-export type { CallContext, Handler } from './server.js';
-export type { State } from './state.js';
+export type { CallContext, Handler, OpenState } from './server.js';
+export type { KeyedState, StateOptions, WriteOptions } from './state.js';
 
 /** Connects this process to the agent of its host. Throws SHOAL_E_USAGE outside of an instance. */
 export async function connect(): Promise<App> {
   const identity = identityFrom(process.env);
+  const settings = stateSettings(process.env);
   const carrier = await makeCarrier(identity, process.env);
   if (process.env.SHOAL_WARM === '1') {
     // Started ahead of need: all modules are loaded by now, and only here does it learn which instance it is.
@@ -31,5 +33,5 @@ export async function connect(): Promise<App> {
     process.env.SHOAL_INSTANCE = identity.instance;
     delete process.env.SHOAL_WARM;
   }
-  return new App(identity, carrier);
+  return new App(identity, carrier, settings);
 }

@@ -3,7 +3,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { decodeBody, decodeBorrowed, encodeBody } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
-import { ChannelBroker, type Offer } from './channel-broker.js';
+import type { ChannelBroker, Offer } from './channel-broker.js';
 import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from './ring-link.js';
 
 /** The callee has so long to take a channel that it was offered. */
@@ -24,10 +24,11 @@ export class RingCarrier implements Carrier {
   #accept: ((channel: Channel) => void) | undefined;
   #accepted = 0;
 
-  /** `path`: of the agent's socket for channels. `spinMsMax`: as long as an end may spin; 0: never. */
-  constructor(path: string, spinMsMax = SPIN_MS_MAX) {
+  /** `broker`: who gets channels; closed by its owner. `spinMsMax`: as long as an end may spin; 0: never. */
+  constructor(broker: ChannelBroker, spinMsMax = SPIN_MS_MAX) {
     this.#spinMsMax = spinMsMax;
-    this.#broker = new ChannelBroker(path, (offer) => this.#take(offer));
+    this.#broker = broker;
+    broker.onOffer = (offer) => this.#take(offer);
   }
 
   async listen(accept: (channel: Channel) => void): Promise<Listener> {
@@ -44,11 +45,6 @@ export class RingCarrier implements Carrier {
     const channel = new RingChannel(fds, 0, this.#spinMsMax);
     await channel.untilWelcome();
     return channel;
-  }
-
-  /** No more channels come and go; those that are open stay. */
-  close(): void {
-    this.#broker.close();
   }
 
   #take({ channel: number, fds }: Offer): void {

@@ -73,7 +73,8 @@ export class Router {
       }
       try {
         const deadlineMs = left(deadline);
-        const shards = key !== undefined && route?.owners !== undefined ? { shards: [shardOfKey(key)] } : {};
+        const shards =
+          key !== undefined && route?.owners !== undefined ? { shards: [shardOfKey(key, route.owners.length)] } : {};
         const keyed = key === undefined ? {} : { key, ...shards };
         const { signal } = options;
         return await this.#send(component, target, { handler, body, ...keyed, deadlineMs, signal });
@@ -97,9 +98,14 @@ export class Router {
   async callShards(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown[]> {
     const deadline = deadlineOf(options);
     const results: unknown[] = [];
-    let remaining = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
+    let remaining: number[] | undefined;
     for (;;) {
-      const groups = this.#groupByOwner(component, remaining);
+      const owners = this.#ownersOf(component);
+      if (owners === null) {
+        await this.#wait(component, deadline, options.signal, false);
+        continue;
+      }
+      const groups = groupByOwner(owners, remaining ?? [...owners.keys()]);
       const refused: number[] = groups.get(null) ?? [];
       let last: NotSent | undefined;
       await Promise.all(
@@ -166,24 +172,21 @@ export class Router {
   }
 
   #choose(component: string, route: Route, key: string | undefined, refused: ReadonlySet<string>): string | null {
-    if (key !== undefined && route.owners !== undefined) return route.owners[shardOfKey(key)] ?? null;
+    if (key !== undefined && route.owners !== undefined)
+      return route.owners[shardOfKey(key, route.owners.length)] ?? null;
     const candidates = candidatesOf(route, refused);
     const outstanding = ({ id }: Candidate) => this.outstanding(component, id);
     const pick = route.near === undefined ? pickLessLoaded : pickNearer;
     return pick(candidates, outstanding, this.#random)?.id ?? null;
   }
 
-  #groupByOwner(component: string, shards: readonly number[]): Map<string | null, number[]> {
+  /** Null before the agent told. */
+  #ownersOf(component: string): readonly (string | null)[] | null {
     const route = this.#routeOf(component);
     if (route !== null && route.owners === undefined) {
       throw new ShoalError('SHOAL_E_USAGE', `${component} has no state shards: its state is not partitioned`);
     }
-    const groups = new Map<string | null, number[]>();
-    for (const shard of shards) {
-      const owner = route?.owners?.[shard] ?? null;
-      groups.set(owner, [...(groups.get(owner) ?? []), shard]);
-    }
-    return groups;
+    return route?.owners ?? null;
   }
 
   #peer(component: string, instance: string): Peer {
@@ -223,6 +226,17 @@ export class Router {
       this.#waiting.add(wake);
     });
   }
+}
+
+function groupByOwner(owners: readonly (string | null)[], shards: readonly number[]): Map<string | null, number[]> {
+  const groups = new Map<string | null, number[]>();
+  for (const shard of shards) {
+    const owner = owners[shard] ?? null;
+    const group = groups.get(owner);
+    if (group === undefined) groups.set(owner, [shard]);
+    else group.push(shard);
+  }
+  return groups;
 }
 
 interface Candidate {

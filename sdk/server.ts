@@ -5,7 +5,7 @@ import { shardOfKey } from '../protocol/shard.js';
 import type { Channel } from './carrier.js';
 import type { Meter } from './meter.js';
 import type { ShardStore } from './shard-store.js';
-import { State } from './state.js';
+import type { KeyedState, StateOptions } from './state.js';
 
 export interface CallContext {
   /** The key that the caller gave, if any. */
@@ -15,12 +15,14 @@ export interface CallContext {
   /** The only one of `shards` when the call carries a key of a partitioned component. */
   shard: number | undefined;
   /** The same as `app.state`. */
-  state: State;
+  state: OpenState;
   /** Aborted when the caller gives up, its deadline passes or its connection is lost. */
   readonly signal: AbortSignal;
   /** Milliseconds that the caller still waits, now: to be passed on to calls that the handler makes. */
   readonly deadlineMs: number;
 }
+
+export type OpenState = <Value = unknown>(name: string, options?: StateOptions) => KeyedState<Value>;
 
 export type Handler = (body: unknown, context: CallContext) => unknown;
 
@@ -69,16 +71,16 @@ class RunningCall {
 export class CallServer {
   readonly #handlers = new Map<string, Handler>();
   readonly #store: ShardStore;
-  readonly #state: State;
+  readonly #state: OpenState;
   readonly #meter: Meter;
   readonly #channels = new Set<Channel>();
   #draining = false;
   #idle: (() => void)[] = [];
   #allHungUp: (() => void) | undefined;
 
-  constructor(store: ShardStore, meter: Meter) {
+  constructor(store: ShardStore, state: OpenState, meter: Meter) {
     this.#store = store;
-    this.#state = new State(store);
+    this.#state = state;
     this.#meter = meter;
   }
 
@@ -101,7 +103,7 @@ export class CallServer {
       if (this.#channels.size === 0) this.#allHungUp?.();
     };
     channel.onMessage = (message) => {
-      const request = parseRequest(message);
+      const request = parseRequest(message, this.#store.settings?.shards);
       if (request.type === 'cancel') running.get(request.id)?.abort();
       else if (running.has(request.id)) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
       else void this.#serve(channel, running, request);
@@ -223,7 +225,8 @@ function describe(error: unknown): { code: string; detail: string } {
   return { code, detail: detail.slice(0, DETAIL_LENGTH_MAX) };
 }
 
-function parseRequest(message: unknown): FabricRequest {
+/** `shardCount`: of this component; undefined when it has no state shards. */
+function parseRequest(message: unknown, shardCount: number | undefined): FabricRequest {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `request: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
   const { type, id, handler, key, shards, deadlineMs, body } = message as Record<string, unknown>;
@@ -234,9 +237,10 @@ function parseRequest(message: unknown): FabricRequest {
     throw fail(`deadline of ${String(deadlineMs)} ms`);
   }
   if (key !== undefined && typeof key !== 'string') throw fail('key is no text');
-  if (shards !== undefined && !areShards(shards)) throw fail('shards are no shard numbers');
-  if (key !== undefined && shards !== undefined && (shards.length !== 1 || shards[0] !== shardOfKey(key))) {
-    throw fail('the shards are not those of the key');
+  if (shards !== undefined && !areShards(shards, shardCount)) throw fail('shards are no shard numbers');
+  if (key !== undefined && shards !== undefined) {
+    const shard = shardCount === undefined ? undefined : shardOfKey(key, shardCount);
+    if (shards.length !== 1 || shards[0] !== shard) throw fail('the shards are not those of the key');
   }
   return {
     type,
@@ -249,9 +253,9 @@ function parseRequest(message: unknown): FabricRequest {
   };
 }
 
-function areShards(value: unknown): value is number[] {
-  if (!Array.isArray(value) || value.length > LIMITS.shardCount) return false;
-  return value.every((shard) => Number.isInteger(shard) && shard >= 0 && shard < LIMITS.shardCount);
+function areShards(value: unknown, count: number = LIMITS.shardCountMax): value is number[] {
+  if (!Array.isArray(value) || value.length > count) return false;
+  return value.every((shard) => Number.isInteger(shard) && shard >= 0 && shard < count);
 }
 
 /** The response when it has the right shape; throws SHOAL_E_FRAME otherwise. */

@@ -1,29 +1,48 @@
-import { ShoalError } from '../protocol/errors.js';
+import type { StateSettings } from '../protocol/control.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import { shardOfKey } from '../protocol/shard.js';
+import { type SegmentMemory, ShardLog } from './state/shard-log.js';
 
 interface Shard {
-  entries: Map<string, unknown>;
+  readonly log: ShardLog;
+  readonly epoch: number;
   /** Calls that work on it now. */
   users: number;
-  /** No call may begin: it is about to leave, or has been copied. */
+  /** No call may begin: it comes, is about to leave, or has been handed over. */
   closing: boolean;
-  /** Copied: what would change here now would be lost. */
+  /** Another may write to it: what would change here now would be lost. */
   frozen: boolean;
   idle: (() => void)[];
 }
 
-export type Entries = [string, unknown][];
+/** A segment that the agent has sent; or why it cannot be read. */
+interface Offered {
+  epoch: number;
+  log: ShardLog | ShoalError;
+}
+
+export type ShardHook = (shard: number) => unknown;
 
 /** Calls at work on a shard have so long to end; the agent waits a little longer for the answer. */
 const FREEZE_MS_MAX = LIMITS.handoverMsMax - 1_000;
+/** The segment was sent before the command that needs it, on another socket. */
+const SEGMENT_MS_MAX = 2_000;
 
-/** The state shards that this instance holds. Every change of hands can be repeated with the same result. */
+/**
+ * The state shards that this instance holds. What is in them lies in segments of the agent, so that a shard changes hands
+ * without a copy and outlives this process. Every change of hands can be repeated with the same result.
+ */
 export class ShardStore {
+  readonly settings: StateSettings | null;
   readonly #shards = new Map<number, Shard>();
+  readonly #offered = new Map<number, Offered>();
+  readonly #waiting = new Set<() => void>();
   readonly #freezeMsMax: number;
+  readonly #arrive: ShardHook[] = [];
+  readonly #leave: ShardHook[] = [];
 
-  constructor(freezeMsMax = FREEZE_MS_MAX) {
+  constructor(settings: StateSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
+    this.settings = settings;
     this.#freezeMsMax = freezeMsMax;
   }
 
@@ -36,21 +55,65 @@ export class ShardStore {
   }
 
   serves(shard: number): boolean {
-    return this.#shards.get(shard)?.closing === false;
+    const here = this.#shards.get(shard);
+    return here !== undefined && !here.closing && here.log.mine;
   }
 
-  /** Begins to serve the shard: empty when it is new here, with its content when it was frozen here. */
-  own(shard: number): void {
-    const here = this.#shards.get(shard);
-    if (here === undefined) this.#shards.set(shard, create(new Map()));
-    else Object.assign(here, { closing: false, frozen: false });
+  /** Called before the shard's first call here, and when it can be read and written. */
+  onArrive(hook: ShardHook): void {
+    this.#arrive.push(hook);
+  }
+
+  /** Called after the shard's last call here. */
+  onLeave(hook: ShardHook): void {
+    this.#leave.push(hook);
+  }
+
+  /** The agent has sent a shard's segment: it is read at once, whoever writes to it still. */
+  offer(shard: number, epoch: number, map: () => SegmentMemory): void {
+    this.#withdraw(shard);
+    let log: ShardLog | ShoalError;
+    try {
+      log = this.#open(shard, map);
+    } catch (error) {
+      log = toShoalError(error);
+    }
+    this.#offered.set(shard, { epoch, log });
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  /** Waits until the segment is here and read. Throws when it does not come or cannot be read. */
+  async prepare(shard: number, epoch: number): Promise<void> {
+    await this.#offeredLog(shard, epoch);
+  }
+
+  /** Begins to serve the shard from the segment that was sent with this epoch, or that is here with it already. */
+  async own(shard: number, epoch: number): Promise<void> {
+    const before = this.#shards.get(shard);
+    if (before?.epoch === epoch && !before.frozen) {
+      before.closing = false;
+      return;
+    }
+    const log = await this.#offeredLog(shard, epoch);
+    log.own(epoch);
+    this.#offered.delete(shard);
+    before?.log.close();
+    const here: Shard = { log, epoch, users: 0, closing: true, frozen: false, idle: [] };
+    this.#shards.set(shard, here);
+    try {
+      for (const hook of this.#arrive) await hook(shard);
+    } catch (error) {
+      if (this.#shards.get(shard) === here) this.drop(shard);
+      throw error;
+    }
+    here.closing = false;
   }
 
   /**
-   * Waits for calls at work on the shard, refuses new ones, and answers its content. When they do not end in time the
-   * shard serves on here: one handler that hangs does not take the shard from everybody.
+   * Waits for calls at work on the shard and refuses new ones. When they do not end in time the shard serves on here: one
+   * handler that hangs does not take the shard from everybody.
    */
-  async freeze(shard: number): Promise<Entries> {
+  async freeze(shard: number): Promise<void> {
     const here = this.#get(shard);
     here.closing = true;
     if (here.users > 0 && !(await untilIdle(here, this.#freezeMsMax))) {
@@ -61,20 +124,14 @@ export class ShardStore {
     if (!here.closing || this.#shards.get(shard) !== here) {
       throw new ShoalError('SHOAL_E_CONFLICT', `state shard ${shard} was owned again or dropped meanwhile`);
     }
+    if (here.frozen) return;
     here.frozen = true;
-    return [...here.entries];
-  }
-
-  /**
-   * Begins to serve the shard with this content, in place of a frozen copy. Where the shard serves already the request
-   * is a repeated one, and the content here may have been changed by calls since.
-   */
-  install(shard: number, entries: Entries): void {
-    if (this.serves(shard)) return;
-    this.#shards.set(shard, create(new Map(entries)));
+    for (const hook of this.#leave) await hook(shard);
   }
 
   drop(shard: number): void {
+    this.#withdraw(shard);
+    this.#shards.get(shard)?.log.close();
     this.#shards.delete(shard);
   }
 
@@ -92,22 +149,66 @@ export class ShardStore {
     };
   }
 
-  /** The entries that hold the key. */
-  of(key: string): Map<string, unknown> {
-    return this.entries(shardOfKey(key));
-  }
-
-  /** Refused once they have been copied: a write would be lost, and a read would miss the new owner's writes. */
-  entries(shard: number): Map<string, unknown> {
+  /** Refused once the shard has been handed over: a write would be lost, and a read would miss the new owner's writes. */
+  log(shard: number): ShardLog {
     const here = this.#get(shard);
     if (here.frozen) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shard ${shard} has been handed over`);
-    return here.entries;
+    return here.log;
+  }
+
+  close(): void {
+    for (const shard of this.held) this.drop(shard);
+    for (const shard of [...this.#offered.keys()]) this.#withdraw(shard);
   }
 
   #get(shard: number): Shard {
     const here = this.#shards.get(shard);
     if (here === undefined) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shard ${shard} is not here`);
     return here;
+  }
+
+  #open(shard: number, map: () => SegmentMemory): ShardLog {
+    if (this.settings === null) throw new ShoalError('SHOAL_E_STATE_MODE', 'this component has no state shards');
+    const memory = map();
+    try {
+      return new ShardLog(memory, `state shard ${shard}`, this.settings);
+    } catch (error) {
+      memory.close();
+      throw error;
+    }
+  }
+
+  #withdraw(shard: number): void {
+    const offered = this.#offered.get(shard);
+    this.#offered.delete(shard);
+    if (offered?.log instanceof ShardLog) offered.log.close();
+  }
+
+  async #offeredLog(shard: number, epoch: number): Promise<ShardLog> {
+    const here = () => this.#offered.get(shard)?.epoch === epoch;
+    if (!here()) await this.#until(here);
+    const offered = this.#offered.get(shard);
+    if (offered?.epoch !== epoch) {
+      throw new ShoalError('SHOAL_E_DEADLINE', `no segment of state shard ${shard} for epoch ${epoch} has come`);
+    }
+    if (offered.log instanceof ShoalError) throw offered.log;
+    return offered.log;
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        if (!condition()) return;
+        end();
+      };
+      const end = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(end, SEGMENT_MS_MAX);
+      this.#waiting.add(wake);
+    });
   }
 }
 
@@ -124,8 +225,4 @@ function untilIdle(shard: Shard, timeoutMs: number): Promise<boolean> {
     };
     shard.idle.push(wake);
   });
-}
-
-function create(entries: Map<string, unknown>): Shard {
-  return { entries, users: 0, closing: false, frozen: false, idle: [] };
 }

@@ -5,26 +5,27 @@ import { connect } from 'shoal/sdk';
  * state shards, and a search asks every owner about the shards that it owns.
  */
 const app = await connect();
+const texts = app.state<string>('texts');
 
 app.handle('add', (words, { key = '' }) => {
   // One text with a space around each word, which a search scans faster than a list.
-  app.state.set(key, ` ${(words as string[]).join(' ')} `);
+  return texts.set(key, ` ${(words as string[]).join(' ')} `);
 });
 
-app.handle('count', (words, { shards }) => {
+app.handle('count', async (words, { shards }) => {
   const wanted = (words as string[]).map((word) => ` ${word} `);
   let documents = 0;
   for (const shard of shards) {
-    for (const [, text] of app.state.entries(shard)) {
-      if (wanted.every((word) => (text as string).includes(word))) documents += 1;
+    for await (const [, text] of texts.scan(shard)) {
+      if (wanted.every((word) => text.includes(word))) documents += 1;
     }
   }
   return documents;
 });
 
-app.handle('size', (_body, { shards }) => {
+app.handle('size', async (_body, { shards }) => {
   let documents = 0;
-  for (const shard of shards) for (const _ of app.state.entries(shard)) documents += 1;
+  for (const shard of shards) for await (const _ of texts.scan(shard)) documents += 1;
   return documents;
 });
 

@@ -31,7 +31,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("confineDevices", Napi::Function::New(env, host::confineDevices, "confineDevices"));
   exports.Set("markDeleted", Napi::Function::New(env, host::markDeleted, "markDeleted"));
   exports.Set("markOpaque", Napi::Function::New(env, host::markOpaque, "markOpaque"));
-  exports.Set("mapSharedFile", Napi::Function::New(env, host::mapSharedFile, "mapSharedFile"));
+  exports.Set("openSharedFile", Napi::Function::New(env, host::openSharedFile, "openSharedFile"));
   exports.Set("createChannel", Napi::Function::New(env, fabric::createChannel, "createChannel"));
   exports.Set("openChannel", Napi::Function::New(env, fabric::openChannel, "openChannel"));
   exports.Set("listenPackets", Napi::Function::New(env, fabric::listenPackets, "listenPackets"));

@@ -93,9 +93,10 @@ void testRoutes() {
 
 /** As protocol/shard.ts has it. */
 void testShards() {
-  CHECK(shardOfKey("") == 0x811c9dc5u % 64);
-  CHECK(shardOfKey("a") == 0xe40c292cu % 64);
-  CHECK(shardOfKey("foobar") == 0xbf9cf968u % 64);
+  CHECK(shardOfKey("", 64) == 0x811c9dc5u % 64);
+  CHECK(shardOfKey("a", 64) == 0xe40c292cu % 64);
+  CHECK(shardOfKey("foobar", 256) == 0xbf9cf968u % 256);
+  CHECK(shardOfKey("foobar", 64) == 0xbf9cf968u % 64);
 }
 
 void testMeter() {

@@ -17,18 +17,27 @@ export function recordUnits(keyLength: number, valueLength: number, flags: numbe
   return 1 + ((flags & RECORD.expires) === 0 ? 0 : 1) + Math.ceil((keyLength + valueLength) / UNIT_BYTES);
 }
 
-/** Memory with records, read as if a stranger had written them: an owner before may have been one. */
+/**
+ * Memory with records, read as if a stranger had written them: an owner before may have been one. As much of it as is in
+ * use is mapped.
+ */
 export class LogHalf {
-  readonly bytes: Uint8Array;
-  readonly #words: Int32Array;
-  readonly #times: Float64Array;
+  bytes!: Uint8Array;
+  #words!: Int32Array;
+  #times!: Float64Array;
 
-  constructor(buffer: ArrayBuffer, offset: number, units: number) {
-    this.bytes = new Uint8Array(buffer, offset, units * UNIT_BYTES);
-    this.#words = new Int32Array(buffer, offset, 2 * units);
-    this.#times = new Float64Array(buffer, offset, units);
+  constructor(buffer: ArrayBuffer) {
+    this.remap(buffer);
   }
 
+  /** More of the same is mapped now. */
+  remap(buffer: ArrayBuffer): void {
+    this.bytes = new Uint8Array(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#times = new Float64Array(buffer);
+  }
+
+  /** Mapped. */
   get units(): number {
     return this.#times.length;
   }
@@ -114,10 +123,14 @@ export class LogHalf {
     }
   }
 
+  /** The same records, whatever is mapped later. */
+  snapshot(): LogHalf {
+    return new LogHalf(this.bytes.buffer as ArrayBuffer);
+  }
+
   /** The same records in memory of their own. */
   detached(units: number): LogHalf {
-    const copy = this.bytes.slice(0, units * UNIT_BYTES);
-    return new LogHalf(copy.buffer as ArrayBuffer, copy.byteOffset, units);
+    return new LogHalf((this.bytes.buffer as ArrayBuffer).slice(0, units * UNIT_BYTES));
   }
 }
 

@@ -6,7 +6,8 @@ import { HalfMatcher, LogHalf, RECORD, recordUnits } from './log-half.js';
 
 /** The memory of a segment. */
 export interface SegmentMemory {
-  readonly buffer: ArrayBuffer;
+  readonly bytes: number;
+  map(offset: number, length: number): { readonly buffer: ArrayBuffer; unmap(): void };
   /** Makes sure that a part can be written. Throws when there is no memory. */
   reserve(offset: number, length: number): void;
   /** A part is not needed any more. */
@@ -24,6 +25,18 @@ export interface ScannedEntry {
   key: string;
   value: Uint8Array;
   raw: boolean;
+}
+
+type MappedPart = ReturnType<SegmentMemory['map']>;
+
+interface Half {
+  /** In the segment. */
+  readonly offset: number;
+  readonly records: LogHalf;
+  /** What is mapped of it, from its start. */
+  part: MappedPart | undefined;
+  /** Bytes from its start that memory has been taken for. */
+  reserved: number;
 }
 
 /** What an iteration that has not ended looks at. */
@@ -52,8 +65,10 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 export class ShardLog {
   readonly #memory: SegmentMemory;
   readonly #words: Int32Array;
-  readonly #halves: [LogHalf, LogHalf];
-  readonly #reserved: [number, number] = [0, 0];
+  readonly #header: MappedPart;
+  readonly #halves: [Half, Half];
+  /** Of each half, mapped or not. */
+  readonly #halfBytes: number;
   readonly #label: string;
   readonly #limits: LogLimits;
   readonly #clock: () => number;
@@ -75,13 +90,18 @@ export class ShardLog {
     this.#label = label;
     this.#limits = limits;
     this.#clock = clock;
-    const { buffer } = memory;
-    if (buffer.byteLength <= SEGMENT_HEADER_BYTES) throw this.#damaged('has no room for a header');
-    this.#words = new Int32Array(buffer, 0, SEGMENT_HEADER_BYTES / 4);
-    const problem = problemOfSegment(this.#words, buffer.byteLength);
+    if (memory.bytes <= SEGMENT_HEADER_BYTES) throw this.#damaged('has no room for a header');
+    this.#header = memory.map(0, SEGMENT_HEADER_BYTES);
+    this.#words = new Int32Array(this.#header.buffer);
+    const problem = problemOfSegment(this.#words, memory.bytes);
     if (problem !== null) throw this.#damaged(problem);
-    const units = (buffer.byteLength - SEGMENT_HEADER_BYTES) / 2 / UNIT_BYTES;
-    const half = (index: number) => new LogHalf(buffer, SEGMENT_HEADER_BYTES + index * units * UNIT_BYTES, units);
+    this.#halfBytes = (memory.bytes - SEGMENT_HEADER_BYTES) / 2;
+    const half = (index: number): Half => ({
+      offset: SEGMENT_HEADER_BYTES + index * this.#halfBytes,
+      part: undefined,
+      records: new LogHalf(new ArrayBuffer(0)),
+      reserved: 0,
+    });
     this.#halves = [half(0), half(1)];
     this.#generation = this.#word('generation');
     this.#active = this.#word('active') === 0 ? 0 : 1;
@@ -171,13 +191,15 @@ export class ShardLog {
 
   /** All entries of a state as they are now, whatever is written while they are gone through; in no order. */
   scan(name: StateName): Generator<ScannedEntry> {
-    const lease = { half: this.#half };
+    const lease = { half: this.#half.snapshot() };
     this.#leases.add(lease);
     return this.#entriesOf(lease, name, this.#contents.index.positions(), this.#clock());
   }
 
   close(): void {
     this.#detachLeases();
+    for (const { part } of this.#halves) part?.unmap();
+    this.#header.unmap();
     this.#memory.close();
   }
 
@@ -195,7 +217,7 @@ export class ShardLog {
   }
 
   get #half(): LogHalf {
-    return this.#halves[this.#active];
+    return this.#halves[this.#active].records;
   }
 
   #word(name: keyof typeof SEGMENT_WORD): number {
@@ -232,8 +254,9 @@ export class ShardLog {
   /** Writes a record for `#key` behind the others and lets it count. */
   #append(units: number, value: Uint8Array, flags: number, expiresAtMs: number): number {
     if (!this.mine) throw this.#deposed();
-    if (this.#committed + units > this.#half.units) this.#compactNow();
-    if (this.#committed + units > this.#half.units) {
+    const isFull = () => (this.#committed + units) * UNIT_BYTES > this.#halfBytes;
+    if (isFull()) this.#compactNow();
+    if (isFull()) {
       throw new ShoalError('SHOAL_E_STATE_FULL', `${this.#label} has no room, and no memory to take garbage out`);
     }
     this.#reserve(this.#active, this.#committed + units);
@@ -248,30 +271,43 @@ export class ShardLog {
     Atomics.store(this.#words, SEGMENT_WORD.committed + this.#active, units);
   }
 
-  #reserve(half: 0 | 1, endUnits: number): void {
+  /** Makes a half writable up to this unit. */
+  #reserve(index: 0 | 1, endUnits: number): void {
     const end = endUnits * UNIT_BYTES;
-    const from = this.#reserved[half];
-    if (end <= from) return;
-    const bytes = this.#half.units * UNIT_BYTES;
-    const to = Math.min(bytes, Math.ceil(end / RESERVE_BYTES) * RESERVE_BYTES);
+    const half = this.#halves[index];
+    if (end <= half.reserved) return;
+    const to = Math.min(this.#halfBytes, Math.ceil(end / RESERVE_BYTES) * RESERVE_BYTES);
     try {
-      this.#memory.reserve(this.#offset(half) + from, to - from);
+      this.#memory.reserve(half.offset + half.reserved, to - half.reserved);
+      this.#map(half, to);
     } catch (cause) {
       const remedy = 'the host lacks memory, or its /dev/shm is full: see `shoal doctor`';
       throw new ShoalError('SHOAL_E_STATE_FULL', `${this.#label} gets no memory: ${remedy}`, { cause });
     }
-    this.#reserved[half] = to;
+    half.reserved = to;
   }
 
-  #offset(half: 0 | 1): number {
-    return SEGMENT_HEADER_BYTES + half * this.#half.units * UNIT_BYTES;
+  /** Maps a half from its start to this byte at least: by doubling, since a mapping costs as much as a small write. */
+  #map(half: Half, end: number): void {
+    const mapped = half.part?.buffer.byteLength ?? 0;
+    if (end <= mapped) return;
+    const bytes = Math.min(this.#halfBytes, Math.max(2 * mapped, Math.ceil(end / RESERVE_BYTES) * RESERVE_BYTES));
+    const before = half.part;
+    half.part = this.#memory.map(half.offset, bytes);
+    half.records.remap(half.part.buffer);
+    // Iterations keep what they look at until they end and it is collected.
+    if (this.#leases.size === 0) before?.unmap();
   }
 
   /** Gives a half's memory back, with all that may be in it. */
-  #release(half: 0 | 1): void {
-    Atomics.store(this.#words, SEGMENT_WORD.committed + half, 0);
-    this.#memory.release(this.#offset(half), this.#half.units * UNIT_BYTES);
-    this.#reserved[half] = 0;
+  #release(index: 0 | 1): void {
+    const half = this.#halves[index];
+    Atomics.store(this.#words, SEGMENT_WORD.committed + index, 0);
+    this.#memory.release(half.offset, this.#halfBytes);
+    half.reserved = 0;
+    half.part?.unmap();
+    half.part = undefined;
+    half.records.remap(new ArrayBuffer(0));
   }
 
   /** After each write. */
@@ -290,7 +326,7 @@ export class ShardLog {
     const due = garbage > Math.max(GARBAGE_UNITS_MIN, this.#contents.liveUnits);
     if (this.#compaction === undefined && (!due || this.#committed < this.#compactAfter)) return;
     const target = other(this.#active);
-    this.#compaction ??= new Compaction(this.#half, this.#halves[target], this.#contents.index, (end) =>
+    this.#compaction ??= new Compaction(this.#half, this.#halves[target].records, this.#contents.index, (end) =>
       this.#reserve(target, end),
     );
     try {
@@ -359,7 +395,10 @@ export class ShardLog {
   #read(): void {
     const half = this.#half;
     const end = Atomics.load(this.#words, SEGMENT_WORD.committed + this.#active) >>> 0;
-    if (end < this.#committed || end > half.units) throw this.#damaged(`says that it holds ${end} units`);
+    if (end < this.#committed || end * UNIT_BYTES > this.#halfBytes) {
+      throw this.#damaged(`says that it holds ${end} units`);
+    }
+    if (end > 0) this.#map(this.#halves[this.#active], end * UNIT_BYTES);
     const { index } = this.#contents;
     while (this.#committed < end) {
       const position = this.#committed;
@@ -373,7 +412,7 @@ export class ShardLog {
       if (!gone) this.#contents.added(half, position, units);
       this.#committed = position + units;
     }
-    this.#reserved[this.#active] = Math.floor((end * UNIT_BYTES) / RESERVE_BYTES) * RESERVE_BYTES;
+    this.#halves[this.#active].reserved = Math.floor((end * UNIT_BYTES) / RESERVE_BYTES) * RESERVE_BYTES;
   }
 
   #keyIn(half: LogHalf, position: number): string {

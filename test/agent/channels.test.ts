@@ -39,6 +39,7 @@ class Host {
   async start(id: string): Promise<Inside> {
     const hungUp: string[] = [];
     const socket = new ChannelSocket(native, {
+      connected() {},
       open: (request) =>
         this.channels.open(party, request, () => {
           const callee = this.#members.get(request.instance);

@@ -4,10 +4,10 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { Paths } from '../../agent/paths.js';
 import { hostConnected, startObserving, statusOf, takeNews } from '../../coordinator/observed.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { readSamples } from '../../protocol/instance-news.js';
-import { LIMITS } from '../../protocol/limits.js';
 import {
   type AgentEvent,
   type BuildStatus,
@@ -19,7 +19,7 @@ import {
   type ToCoordinator,
   type WarmProcesses,
 } from '../../protocol/link.js';
-import type { Component } from '../../protocol/manifest.js';
+import { type Component, PARTITION_DEFAULT } from '../../protocol/manifest.js';
 import type { ProfileRequest } from '../../protocol/profile.js';
 
 const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
@@ -134,7 +134,8 @@ export class AgentRig {
     );
     await this.killAgent('SIGTERM');
     await this.#stopListening();
-    const left = [...(await namesIn(join(this.run, 'instances'))), ...(await namesIn(join(this.run, 'crun')))];
+    const folders = [join(this.run, 'instances'), join(this.run, 'crun'), new Paths(this.run).shared];
+    const left = (await Promise.all(folders.map(namesIn))).flat();
     await rm(this.folder, { recursive: true, force: true });
     this.#closed = true;
     return left;
@@ -218,6 +219,7 @@ export function component(name: string, change: Partial<Component> = {}): Compon
     state: 'none',
     calls: [],
     ports: [],
+    ...(change.state === 'partitioned' ? { partition: { ...PARTITION_DEFAULT, shards: SHARDS } } : {}),
     ...change,
   };
 }
@@ -227,9 +229,11 @@ export function instance(component: string, number: number, change: Partial<Desi
   return { id: `t-${component}-${number}`, app: 't', component, size, draining: false, ...change };
 }
 
+const SHARDS = 64;
+
 /** A shard map that gives the shards to the ids in turn. */
 export function shardMap(epoch: number, ids: string[]): Desired['shards'][string] {
-  return { epoch, owners: Array.from({ length: LIMITS.shardCount }, (_, i) => ids[i % ids.length] ?? null) };
+  return { epoch, owners: Array.from({ length: SHARDS }, (_, i) => ids[i % ids.length] ?? null) };
 }
 
 async function namesIn(folder: string): Promise<string[]> {

@@ -24,6 +24,7 @@ import {
 import { reconcile } from '../../coordinator/reconcile.js';
 import { SettledComponents } from '../../coordinator/settled.js';
 import { NOTHING_MEASURED } from '../../coordinator/traffic.js';
+import { LIMITS } from '../../protocol/limits.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 import type { Component, Manifest } from '../../protocol/manifest.js';
 
@@ -206,7 +207,8 @@ t.test('whatever is asked and whichever hosts come and go, the invariants hold a
           if (simulation.staying(name, component) !== wanted) throw new Error(`${name}/${component} has not ${wanted}`);
         }
         const owners = simulation.state.shards[`${name}/data`]?.owners ?? [];
-        if (owners.length !== 64 || owners.includes(null)) throw new Error(`${name}/data has shards without an owner`);
+        if (owners.length !== LIMITS.shardCountDefault || owners.includes(null))
+          throw new Error(`${name}/data has shards without an owner`);
       }
       const wantedApps = new Set(Object.keys(simulation.state.apps));
       return [...eachInstance(simulation.state.instances)].every(

@@ -23,7 +23,7 @@ components:
   cart:
     rootfs: host
     command: [node, cart.js]
-    state: partitioned
+    state: {mode: partitioned, shards: 64}
     count: { min: 1, max: 4 }
 `;
 

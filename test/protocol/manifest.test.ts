@@ -18,7 +18,7 @@ components:
     count: { min: 1, max: 4 }
     size: { cpu: { min: 250m, max: 2 }, memory: 64Mi }
     objective: { latency: { p99.9: 50ms } }
-    state: partitioned
+    state: { mode: partitioned, shards: 128, shardMemory: 64Mi, value: 2Mi }
     season: 24h
     calls: [store]
     ports: [{ name: http, host: 8080 }]
@@ -43,6 +43,7 @@ t.test('every part of a manifest is read', async (t) => {
           size: { cpu: { min: 0.25, max: 2 }, memory: { min: 67_108_864, max: 67_108_864 } },
           objective: { kind: 'latency', percentile: 99.9, targetMs: 50 },
           state: 'partitioned',
+          partition: { shards: 128, shardBytesMax: 67_108_864, valueBytesMax: 2_097_152 },
           calls: ['store'],
           ports: [{ name: 'http', host: 8080 }],
           seasonSeconds: 86_400,

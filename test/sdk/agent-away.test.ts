@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { Control } from '../../agent/control.js';
-import { Rig } from './rig.js';
+import { ALL_SHARDS, Rig } from './rig.js';
 
 /** An agent's end on the instance's socket; resolves when the process has said hello, its shards and that it is ready. */
 async function newAgent(id: string, folder: string): Promise<Control> {
@@ -29,17 +29,14 @@ t.test('instances serve while the agent is away and tell the next one all it has
   const rig = await Rig.make();
   t.teardown(() => rig.close());
   const index = await rig.start('index', 'a-index-0', (app) => {
-    app.handle('set', (body, { key = '', state }) => state.set(key, body));
-    app.handle('get', (_body, { key = '', state }) => state.get(key));
+    app.handle('set', (body, { key = '', state }) => state('s').set(key, body));
+    app.handle('get', (_body, { key = '', state }) => state('s').get(key));
   });
   const { app } = await rig.start('front', 'a-front-0');
-  await rig.own(
-    index,
-    Array.from({ length: 64 }, (_, shard) => shard),
-  );
+  await rig.own(index, ALL_SHARDS);
   rig.publish();
   await app.call('index', 'set', 'before', { key: 'k' });
-  await index.control.command('shard-freeze', 5);
+  await index.control.command({ type: 'shard-freeze', shard: 5 });
 
   for (const { control } of rig.members) control.close();
   t.equal(await app.call('index', 'get', null, { key: 'k' }), 'before');
@@ -49,7 +46,7 @@ t.test('instances serve while the agent is away and tell the next one all it has
   t.teardown(() => again.close());
   t.equal(again.shards?.length, 64);
   t.same(again.frozen, [5]);
-  await again.command('shard-own', 5);
+  await again.command({ type: 'shard-own', shard: 5, epoch: await rig.send(index, 5) });
   t.equal(await app.call('index', 'get', null, { key: 'k' }), 'while away');
   t.same(index.app.stats.frozen, []);
 });

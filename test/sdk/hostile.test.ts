@@ -82,12 +82,13 @@ t.test('messages of the agent are taken only in their right shape', (t) => {
     routes({ '../x': route }),
     routes({ b: { instances: ['../../agent'] } }),
     routes({ b: { instances: ['a/b'] } }),
-    routes({ b: { ...route, owners: ['a-b-0'] } }),
+    routes({ b: { ...route, owners: [] } }),
     routes({ b: { ...route, owners: Array.from({ length: 64 }, () => 1) } }),
-    { type: 'shard-own', shard: 64, requestId: 1 },
+    { type: 'shard-own', shard: LIMITS.shardCountMax, epoch: 1, requestId: 1 },
+    { type: 'shard-own', shard: 1, requestId: 1 },
+    { type: 'shard-prepare', shard: 1, epoch: -1, requestId: 1 },
     { type: 'shard-own', shard: 1 },
-    { type: 'shard-install', shard: 1, requestId: 1, entries: [['a']] },
-    { type: 'shard-install', shard: 1, requestId: 1, entries: [[1, 2]] },
+    { type: 'shard-install', shard: 1, requestId: 1, entries: [] },
   ];
   for (const value of wrong) t.throws(() => parseToInstance(value), { code: 'SHOAL_E_FRAME' }, JSON.stringify(value));
   t.same(parseToInstance(routes({ b: route })), routes({ b: route }));

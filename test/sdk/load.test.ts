@@ -1,6 +1,6 @@
 import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { overBoth } from './rig.js';
+import { ALL_SHARDS, overBoth, STATE } from './rig.js';
 
 overBoth('calls go round an instance that is stuck', async (t, rig) => {
   const served = [0, 0, 0];
@@ -78,7 +78,6 @@ overBoth(
     const atWork = new Promise<void>((resolve) => {
       begin = resolve;
     });
-    const all = Array.from({ length: LIMITS.shardCount }, (_, shard) => shard);
     const dying = await rig.start('index', 'a-index-0', (app) => {
       app.handle('set', () => {
         begin();
@@ -86,7 +85,7 @@ overBoth(
       });
     });
     const { app } = await rig.start('front', 'a-front-0');
-    await rig.own(dying, all);
+    await rig.own(dying, ALL_SHARDS);
     rig.publish();
     const begun = app.call('index', 'set', 1, { key: 'k' });
     begun.catch(() => undefined);
@@ -95,9 +94,9 @@ overBoth(
     await t.rejects(begun, { code: 'SHOAL_E_PEER_DIED' });
     const waits = app.call('index', 'set', 1, { key: 'k' });
     const next = await rig.start('index', 'a-index-1', (other) => other.handle('set', () => 'set'));
-    await rig.own(next, all);
+    await rig.own(next, ALL_SHARDS);
     rig.publish(['a-index-0']);
     t.equal(await waits, 'set');
-    t.same(app.peers().find(({ component }) => component === 'index')?.owners, Array(LIMITS.shardCount).fill(next.id));
+    t.same(app.peers().find(({ component }) => component === 'index')?.owners, Array(STATE.shards).fill(next.id));
   },
 );

@@ -1,16 +1,28 @@
 import { link, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { ChannelSocket } from '../../agent/channel-socket.js';
 import { Channels } from '../../agent/channels.js';
 import { Control } from '../../agent/control.js';
+import { Segments } from '../../agent/segments.js';
 import { native } from '../../native/index.js';
-import type { InstanceStats, Route } from '../../protocol/control.js';
+import { type InstanceStats, type Route, STATE_VARIABLE, type StateSettings } from '../../protocol/control.js';
 import { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { until } from '../../scripts/lib/until.js';
 import { App, identityFrom } from '../../sdk/app.js';
 import { makeCarrier } from '../../sdk/best-carrier.js';
 import type { CarrierKind } from '../../sdk/carrier.js';
+import { stateSettings } from '../../sdk/state/settings.js';
+
+/** Of all instances of a rig. */
+export const STATE: StateSettings = {
+  mode: 'partitioned',
+  shards: 64,
+  shardBytesMax: LIMITS.stateShardBytesDefault,
+  valueBytesMax: LIMITS.stateValueBytesDefault,
+};
+export const ALL_SHARDS = Array.from({ length: STATE.shards }, (_, shard) => shard);
 
 /** An instance as the agent sees it. */
 export interface Seat {
@@ -51,13 +63,17 @@ export class Rig {
   readonly flooded: string[] = [];
   /** The agent's notes of the channels in shared memory. */
   readonly channels = new Channels(native);
+  readonly segments: Segments;
+
   private constructor(
     readonly folder: string,
     readonly carrier: CarrierKind,
-  ) {}
+  ) {
+    this.segments = new Segments(join(folder, 'segments'));
+  }
 
   static async make(carrier: CarrierKind = 'ring'): Promise<Rig> {
-    return new Rig(await mkdtemp(join(tmpdir(), 'shoal-sdk-')), carrier);
+    return new Rig(await mkdtemp('/dev/shm/shoal-sdk-'), carrier);
   }
 
   /** What calls of members have gone over. */
@@ -71,7 +87,7 @@ export class Rig {
     let app: App | undefined;
     const seat = await this.seat(component, id, async (env) => {
       const identity = identityFrom(env);
-      app = new App(identity, await makeCarrier(identity, env));
+      app = new App(identity, await makeCarrier(identity, env), stateSettings(env));
       this.#apps.push(app);
       setUp(app);
       await app.ready();
@@ -101,6 +117,7 @@ export class Rig {
     });
     await control.listen(folder, process.geteuid?.() ?? 0);
     const channels = new ChannelSocket(native, {
+      connected() {},
       open: (request) => this.channels.open(seat, request, () => this.#member(request.instance)),
       closed: (number) => this.channels.closed(seat, number),
       hungUp() {},
@@ -114,6 +131,7 @@ export class Rig {
       SHOAL_SOCKET_DIR: folder,
       SHOAL_PEERS_DIR: peersFolder,
       SHOAL_CARRIER: this.carrier,
+      [STATE_VARIABLE]: JSON.stringify(STATE),
     });
     await ready;
     this.members.push(seat);
@@ -137,28 +155,40 @@ export class Rig {
       const route = routes[component];
       route.instances.push(id);
       for (const shard of control.shards ?? []) {
-        route.owners ??= Array.from({ length: 64 }, () => null);
+        route.owners ??= Array.from({ length: STATE.shards }, () => null);
         if (!control.frozen.includes(shard)) route.owners[shard] = id;
       }
     }
     for (const { control } of this.members) control.sendRoutes(1, routes);
   }
 
-  /** As the agent does it: freeze, install, switch routes, drop. */
+  /** As the agent does it: prepare, freeze, own, switch routes, drop. */
   async move(shard: number, from: Seat, to: Seat): Promise<void> {
-    const entries = await from.control.command('shard-freeze', shard);
+    const epoch = await this.send(to, shard);
+    await to.control.command({ type: 'shard-prepare', shard, epoch });
+    await from.control.command({ type: 'shard-freeze', shard });
     from.control.frozen = [...from.control.frozen, shard];
-    await to.control.command('shard-install', shard, entries);
+    await to.control.command({ type: 'shard-own', shard, epoch });
     to.control.shards = [...new Set([...(to.control.shards ?? []), shard])];
     this.publish();
-    await from.control.command('shard-drop', shard);
+    await from.control.command({ type: 'shard-drop', shard });
     from.control.shards = (from.control.shards ?? []).filter((each) => each !== shard);
     from.control.frozen = from.control.frozen.filter((each) => each !== shard);
   }
 
   async own(member: Seat, shards: number[]): Promise<void> {
-    for (const shard of shards) await member.control.command('shard-own', shard);
+    const own = async (shard: number) =>
+      member.control.command({ type: 'shard-own', shard, epoch: await this.send(member, shard) });
+    await Promise.all(shards.map(own));
     member.control.shards = shards;
+  }
+
+  /** Hands the shard's segment to its next owner; the epoch of that. */
+  async send(member: Seat, shard: number): Promise<number> {
+    await until(() => member.channels.connected);
+    const { fd, epoch } = this.segments.grant('a/index', shard);
+    member.channels.send({ type: 'segment', shard, epoch }, [fd]);
+    return epoch;
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import { encodeBody } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { until } from '../../scripts/lib/until.js';
 import type { Channel } from '../../sdk/carrier.js';
+import { ChannelBroker } from '../../sdk/channel-broker.js';
 import { RingCarrier } from '../../sdk/ring-carrier.js';
 import { RingLink } from '../../sdk/ring-link.js';
 import { Rig } from './rig.js';
@@ -36,11 +37,12 @@ async function startCallee(t: Test, accept: (channel: Channel) => void): Promise
       () => {},
     );
   const listener = native.listenPackets(join(folder, 'channels'), (socket) => connected(open(socket)));
-  const carrier = new RingCarrier(join(folder, 'channels'));
+  const broker = new ChannelBroker(join(folder, 'channels'));
+  const carrier = new RingCarrier(broker);
   await carrier.listen(accept);
   const packets = await agent;
   t.teardown(async () => {
-    carrier.close();
+    broker.close();
     packets.close();
     listener.close();
     await rm(folder, { recursive: true });

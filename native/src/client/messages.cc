@@ -68,15 +68,14 @@ bool readRoute(Reader& reader, Route& route) {
       });
     }
     if (key == "owners") {
-      return readArray(reader, kShardCount, [&] {
+      return readArray(reader, kShardCountMax, [&] {
         std::string& owner = route.owners.emplace_back();
         return reader.nil() || readName(reader, owner);
       });
     }
     return reader.raw().has_value();
   });
-  return sound && (route.weights.empty() || route.weights.size() == route.instances.size()) &&
-         (route.owners.empty() || route.owners.size() == kShardCount);
+  return sound && (route.weights.empty() || route.weights.size() == route.instances.size());
 }
 
 bool readRoutes(Reader& reader, Routes& routes) {
@@ -109,7 +108,7 @@ std::optional<FromAgent> readFromAgent(std::string_view bytes) {
     message.kind = Kind::drain;
   } else if (type == "activate" && !message.instance.empty()) {
     message.kind = Kind::activate;
-  } else if (type.starts_with("shard-") && hasRequest && message.shard < kShardCount) {
+  } else if (type.starts_with("shard-") && hasRequest && message.shard < kShardCountMax) {
     message.kind = Kind::shard;
   } else {
     return std::nullopt;
@@ -203,10 +202,10 @@ std::optional<CallResponse> readCallResponse(std::string_view bytes) {
   return response;
 }
 
-size_t shardOfKey(std::string_view key) {
+size_t shardOfKey(std::string_view key, size_t count) {
   uint32_t hash = 0x811c9dc5;
   for (const char each : key) hash = (hash ^ static_cast<unsigned char>(each)) * 0x01000193;
-  return hash % kShardCount;
+  return hash % count;
 }
 
 }  // namespace shoal::client

@@ -65,10 +65,11 @@ struct CallResponse {
 };
 std::optional<CallResponse> readCallResponse(std::string_view bytes);
 
-inline constexpr size_t kShardCount = 64;
+/** As LIMITS of protocol/limits.ts has it. */
+inline constexpr size_t kShardCountMax = 1'024;
 inline constexpr double kCallDeadlineMsMax = 600'000;
 
-/** The state shard of a key: 32-bit FNV-1a (draft-eastlake-fnv). */
-size_t shardOfKey(std::string_view key);
+/** The state shard of a key, of so many: 32-bit FNV-1a (draft-eastlake-fnv). */
+size_t shardOfKey(std::string_view key, size_t count);
 
 }  // namespace shoal::client

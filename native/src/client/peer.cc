@@ -226,7 +226,7 @@ void Peer::put(Channel& channel, uint64_t id) {
   message.map(5 + (call.key ? 1 : 0) + (owned ? 1 : 0)).text("type").text("call").text("id").number(id);
   message.text("handler").text(call.handler).text("deadlineMs").real(std::max(1.0, left.count()));
   if (call.key) message.text("key").text(*call.key);
-  if (owned) message.text("shards").array(1).number(shardOfKey(*call.key));
+  if (owned) message.text("shards").array(1).number(shardOfKey(*call.key, route->second.owners.size()));
   message.text("body").raw(call.body);
   channel.sent.insert(id);
   channel.line->send(message.bytes());

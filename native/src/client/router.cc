@@ -80,7 +80,7 @@ void Router::attempt(uint64_t id) {
  */
 std::string Router::choose(const Route& route, const Call& call) {
   if (call.key && !route.owners.empty()) {
-    const std::string& owner = route.owners[shardOfKey(*call.key)];
+    const std::string& owner = route.owners[shardOfKey(*call.key, route.owners.size())];
     return call.refused.contains(owner) ? std::string() : owner;
   }
   std::vector<size_t> left;

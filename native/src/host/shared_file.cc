@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -14,27 +15,24 @@
 namespace shoal::host {
 namespace {
 
-/** A mapping and its file. Ends with close(), or when its buffer is collected. */
+/** Of mappings. */
+constexpr double kPageBytes = 4096;
+
+/** A file that parts are mapped of. */
 class SharedFile {
  public:
-  SharedFile(UniqueFd fd, void* data, size_t bytes) : fd_(std::move(fd)), data_(data), bytes_(bytes) {}
-  SharedFile(const SharedFile&) = delete;
-  SharedFile& operator=(const SharedFile&) = delete;
-  ~SharedFile() { unmap(); }
+  SharedFile(UniqueFd fd, size_t bytes) : fd_(std::move(fd)), bytes_(bytes) {}
 
-  void* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-  bool open() const { return data_ != nullptr; }
-  void unmap() {
-    if (data_ != nullptr) munmap(data_, bytes_);
-    data_ = nullptr;
-    fd_.reset();
+  int fd() const { return fd_.get(); }
+  double bytes() const { return static_cast<double>(bytes_); }
+  bool holds(double offset, double length) const {
+    return fd_.valid() && offset >= 0 && length > 0 && offset + length <= bytes();
   }
+  void close() { fd_.reset(); }
+
   /** 0 or the error. */
   int allocate(int mode, double offset, double length) const {
-    if (!open()) return EBADF;
-    const auto whole = static_cast<double>(bytes_);
-    if (!(offset >= 0 && length > 0 && offset + length <= whole)) return EINVAL;
+    if (!holds(offset, length)) return EINVAL;
     int result = 0;
     do {
       result = fallocate(fd_.get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length));
@@ -44,80 +42,101 @@ class SharedFile {
 
  private:
   UniqueFd fd_;
+  size_t bytes_;
+};
+
+/** Ends with unmap(), or when its buffer is collected. */
+class Mapping {
+ public:
+  Mapping(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() { unmap(); }
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  void unmap() {
+    if (data_ != nullptr) munmap(data_, bytes_);
+    data_ = nullptr;
+  }
+
+ private:
   void* data_;
   size_t bytes_;
 };
 
-using Shared = std::shared_ptr<SharedFile>;
+using File = std::shared_ptr<SharedFile>;
+using Part = std::shared_ptr<Mapping>;
 
-/**
- * V8 counts the whole mapping as memory that a garbage collection could free, which would make it collect without end:
- * what is mapped is mostly not there. Told the opposite first, it comes out even.
- */
-void discount(napi_env env, int64_t bytes) {
-  int64_t now = 0;
-  napi_adjust_external_memory(env, bytes, &now);
-}
-
-Napi::Function allocator(Napi::Env env, const Shared& file, int mode) {
+Napi::Function allocator(Napi::Env env, const File& file, int mode) {
   return Napi::Function::New(env, [file, mode](const Napi::CallbackInfo& info) {
     const int problem = file->allocate(mode, info[0].ToNumber().DoubleValue(), info[1].ToNumber().DoubleValue());
     if (problem != 0) throwSystemError(info.Env(), problem, "fallocate");
   });
 }
 
-/** One external buffer for the whole mapping; nullptr when this runtime allows none. */
-napi_value makeBuffer(napi_env env, const Shared& file) {
-  auto* held = new Shared(file);
-  const auto release = [](napi_env of, void*, void* hint) {
-    auto* mine = static_cast<Shared*>(hint);
-    discount(of, static_cast<int64_t>((*mine)->bytes()));
-    delete mine;
-  };
-  discount(env, -static_cast<int64_t>(file->bytes()));
+/** An external buffer for the mapping; nullptr when this runtime allows none. */
+napi_value makeBuffer(napi_env env, const Part& part) {
+  auto* held = new Part(part);
+  const auto release = [](napi_env, void*, void* hint) { delete static_cast<Part*>(hint); };
   napi_value buffer = nullptr;
-  if (napi_create_external_arraybuffer(env, file->data(), file->bytes(), release, held, &buffer) == napi_ok) {
+  if (napi_create_external_arraybuffer(env, part->data(), part->bytes(), release, held, &buffer) == napi_ok) {
     return buffer;
   }
-  discount(env, static_cast<int64_t>(file->bytes()));
   delete held;
   return nullptr;
 }
 
-}  // namespace
-
-Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  UniqueFd fd(info[0].ToNumber().Int32Value());
-  struct stat status = {};
-  if (fstat(fd.get(), &status) != 0 || status.st_size <= 0) {
-    throwSystemError(env, status.st_size <= 0 ? EINVAL : errno, "fstat");
+Napi::Value mapPart(Napi::Env env, const SharedFile& file, double offset, double length) {
+  if (!file.holds(offset, length) || std::fmod(offset, kPageBytes) != 0) {
+    throwSystemError(env, EINVAL, "mmap");
     return env.Undefined();
   }
-  const auto bytes = static_cast<size_t>(status.st_size);
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
+  const auto bytes = static_cast<size_t>(length);
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), static_cast<off_t>(offset));
   if (data == MAP_FAILED) {
     throwSystemError(env, errno, "mmap");
     return env.Undefined();
   }
-  const auto file = std::make_shared<SharedFile>(std::move(fd), data, bytes);
-  const napi_value buffer = makeBuffer(env, file);
+  const auto part = std::make_shared<Mapping>(data, bytes);
+  const napi_value buffer = makeBuffer(env, part);
   if (buffer == nullptr) {
     Napi::Error::New(env, "this runtime allows no external buffers").ThrowAsJavaScriptException();
     return env.Undefined();
   }
-  auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(
+  const auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(
       Napi::Weak(Napi::Value(env, buffer).As<Napi::ArrayBuffer>()));
   Napi::Object handle = Napi::Object::New(env);
   handle.Set("buffer", buffer);
+  // The memory is taken away from JavaScript before it is unmapped.
+  handle.Set("unmap", Napi::Function::New(env, [part, kept](const Napi::CallbackInfo&) {
+               if (part->data() == nullptr) return;
+               if (!kept->Value().IsEmpty()) kept->Value().Detach();
+               part->unmap();
+             }));
+  return handle;
+}
+
+}  // namespace
+
+Napi::Value openSharedFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  UniqueFd fd(info[0].ToNumber().Int32Value());
+  struct stat status = {};
+  if (fstat(fd.get(), &status) != 0) {
+    throwSystemError(env, errno, "fstat");
+    return env.Undefined();
+  }
+  const auto file = std::make_shared<SharedFile>(std::move(fd), static_cast<size_t>(status.st_size));
+  Napi::Object handle = Napi::Object::New(env);
+  handle.Set("bytes", Napi::Number::New(env, file->bytes()));
+  handle.Set("map", Napi::Function::New(env, [file](const Napi::CallbackInfo& call) {
+               const double offset = call[0].ToNumber().DoubleValue();
+               return mapPart(call.Env(), *file, offset, call[1].ToNumber().DoubleValue());
+             }));
   handle.Set("reserve", allocator(env, file, 0));
   handle.Set("release", allocator(env, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE));
-  // The memory is taken away from JavaScript before it is unmapped.
-  handle.Set("close", Napi::Function::New(env, [file, kept](const Napi::CallbackInfo&) {
-               if (!file->open()) return;
-               if (!kept->IsEmpty() && !kept->Value().IsEmpty()) kept->Value().Detach();
-               file->unmap();
-             }));
+  handle.Set("close", Napi::Function::New(env, [file](const Napi::CallbackInfo&) { file->close(); }));
   return handle;
 }
 

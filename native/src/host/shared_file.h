@@ -5,9 +5,9 @@
 namespace shoal::host {
 
 /**
- * mapSharedFile(fd): takes the descriptor over and maps the whole file, without taking memory for it. Answers
- * `{ buffer, reserve(offset, length), release(offset, length), close() }`. Throws a system error when it cannot.
+ * openSharedFile(fd): takes the descriptor over. Answers `{ bytes, map(offset, length), reserve(offset, length),
+ * release(offset, length), close() }`, as native/types.ts says. Throws a system error when it cannot.
  */
-Napi::Value mapSharedFile(const Napi::CallbackInfo& info);
+Napi::Value openSharedFile(const Napi::CallbackInfo& info);
 
 }  // namespace shoal::host

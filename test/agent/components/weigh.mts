@@ -1,13 +1,12 @@
 import { connect } from 'shoal/sdk';
 
 const app = await connect();
+const burns = app.state<number>('burns');
 /** Uses the CPU for so many ms and answers how often that was done under this key. */
 app.handle('burn', (ms, { key = '' }) => {
   const until = performance.now() + Number(ms);
   while (performance.now() < until);
-  const count = Number(app.state.get(key) ?? 0) + 1;
-  app.state.set(key, count);
-  return count;
+  return burns.update(key, (count = 0) => count + 1);
 });
 /** Takes so many ms; ten times as long at instance 1. */
 app.handle('wait', async (ms) => {

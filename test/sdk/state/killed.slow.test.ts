@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { native } from '../../../native/index.js';
-import { newSegmentHeader, SEGMENT_WORD, segmentBytesFor } from '../../../protocol/state-segment.js';
+import {
+  newSegmentHeader,
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_WORD,
+  segmentBytesFor,
+} from '../../../protocol/state-segment.js';
 import { stateName } from '../../../sdk/state/key-bytes.js';
 import { ShardLog } from '../../../sdk/state/shard-log.js';
 import { KILL_KEYS, KILL_LIMITS, killValue } from './kill-plan.js';
@@ -54,10 +59,10 @@ t.test('what was acknowledged is there after the SIGKILL of its writer, at any t
   let generation = 0;
   for (let kill = 1; kill <= KILLS; kill += 1) {
     const last = await writeAndKill(path, 2 * kill, next, 150 + ((kill * 97) % 400));
-    const memory = native.mapSharedFile(openSync(path, 'r+'));
+    const memory = native.openSharedFile(openSync(path, 'r+'));
     const log = new ShardLog(memory, 'state shard 0', KILL_LIMITS);
     log.own(2 * kill + 1);
-    generation = new Int32Array(memory.buffer)[SEGMENT_WORD.generation] ?? 0;
+    generation = new Int32Array(memory.map(0, SEGMENT_HEADER_BYTES).buffer)[SEGMENT_WORD.generation] ?? 0;
     const found = new Map([...log.scan(name)].map(({ key, value }) => [key, Buffer.from(value).toString()]));
     log.close();
     // The write after the last that was acknowledged may have happened or not.

@@ -6,7 +6,7 @@ import { ShardLog } from '../../../sdk/state/shard-log.js';
 import { KILL_KEYS, KILL_LIMITS, killValue } from './kill-plan.js';
 
 const [path = '', epoch = '', from = ''] = process.argv.slice(2);
-const log = new ShardLog(native.mapSharedFile(openSync(path, 'r+')), 'state shard 0', KILL_LIMITS);
+const log = new ShardLog(native.openSharedFile(openSync(path, 'r+')), 'state shard 0', KILL_LIMITS);
 log.own(Number(epoch));
 const name = stateName('n');
 for (let n = Number(from); ; n += 1) {

@@ -1,0 +1,167 @@
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { ShoalError } from '../protocol/errors.js';
+import { LIMITS } from '../protocol/limits.js';
+import {
+  HEADER_WORDS,
+  newSegmentHeader,
+  problemOfSegment,
+  SEGMENT_WORD,
+  segmentBytesFor,
+  UNIT_BYTES,
+} from '../protocol/state-segment.js';
+
+/** Of one size, of which only what is written takes memory, so that a limit in the manifest can change at any time. */
+const SEGMENT_BYTES = segmentBytesFor(LIMITS.stateShardBytesMax);
+
+/** What a segment holds, as its owner last said: nothing is decided by it. */
+export interface SegmentSize {
+  shard: number;
+  epoch: number;
+  entries: number;
+  /** Of the entries. */
+  liveBytes: number;
+  /** Of memory of the host, with garbage. */
+  heldBytes: number;
+}
+
+/**
+ * The segments of the state shards of this host: files in shared memory that outlive their owners and this process. An
+ * owner gets a descriptor of its own and maps it; nothing of them is mapped here. Who may write is told by the epoch, higher
+ * with each owner.
+ */
+export class Segments {
+  readonly #folder: string;
+
+  /** `folder`: of a memory file system. Made when it is needed. */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** A descriptor of the shard's segment, which is made when it is not there, and the epoch of its next owner. */
+  grant(key: string, shard: number): { fd: number; epoch: number } {
+    const path = this.#path(key, shard);
+    const fd = this.#open(path);
+    try {
+      const { words, bytes } = readHeader(fd);
+      const problem = problemOfSegment(words, bytes);
+      if (problem !== null)
+        throw new ShoalError('SHOAL_E_STATE_DAMAGED', `${path} ${problem}; it was changed by its owner`);
+      return { fd, epoch: wordOf(words, SEGMENT_WORD.epoch) + 1 };
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** What the segments of a component hold, by their headers. */
+  sizes(key: string): SegmentSize[] {
+    return listOf(join(this.#folder, ...folderOf(key))).flatMap((name) => {
+      const shard = Number(name);
+      return Number.isInteger(shard) ? (this.#size(key, shard) ?? []) : [];
+    });
+  }
+
+  /** Removes the segments of all components but these: what they held is gone. */
+  keepOnly(keys: ReadonlySet<string>): void {
+    for (const app of listOf(this.#folder)) {
+      for (const component of listOf(join(this.#folder, app))) {
+        if (!keys.has(`${app}/${component}`))
+          rmSync(join(this.#folder, app, component), { recursive: true, force: true });
+      }
+      removeIfEmpty(join(this.#folder, app));
+    }
+    removeIfEmpty(this.#folder);
+  }
+
+  #open(path: string): number {
+    try {
+      return openSync(path, 'r+');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
+    const fd = openSync(path, 'w+', 0o600);
+    try {
+      // The header last: what a kill in between leaves is no segment of this size, and is begun anew.
+      ftruncateSync(fd, SEGMENT_BYTES);
+      writeSync(fd, newSegmentHeader(LIMITS.stateShardBytesMax), 0, undefined, 0);
+      return fd;
+    } catch (cause) {
+      closeSync(fd);
+      rmSync(path, { force: true });
+      const { message } = cause as Error;
+      throw new ShoalError('SHOAL_E_HOST', `no shared memory for state: ${message}; see \`shoal doctor\``, { cause });
+    }
+  }
+
+  #size(key: string, shard: number): SegmentSize | null {
+    const path = this.#path(key, shard);
+    let fd: number;
+    try {
+      fd = openSync(path, 'r');
+    } catch {
+      return null; // Removed since the folder was read.
+    }
+    try {
+      const { words } = readHeader(fd);
+      return {
+        shard,
+        epoch: wordOf(words, SEGMENT_WORD.epoch),
+        entries: wordOf(words, SEGMENT_WORD.entries),
+        liveBytes: wordOf(words, SEGMENT_WORD.liveUnits) * UNIT_BYTES,
+        heldBytes: statSync(path).blocks * 512,
+      };
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #path(key: string, shard: number): string {
+    return join(this.#folder, ...folderOf(key), String(shard));
+  }
+}
+
+const NAME = /^[a-z][a-z0-9-]*$/;
+
+/** `app/component`, which becomes a path. */
+function folderOf(key: string): string[] {
+  const parts = key.split('/');
+  if (parts.length !== 2 || !parts.every((part) => NAME.test(part)))
+    throw new ShoalError('SHOAL_E_NAME', `no component: ${key}`);
+  return parts;
+}
+
+function listOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function removeIfEmpty(folder: string): void {
+  if (listOf(folder).length === 0) rmSync(folder, { recursive: true, force: true });
+}
+
+function readHeader(fd: number): { words: Int32Array; bytes: number } {
+  const words = new Int32Array(HEADER_WORDS);
+  readSync(fd, words, 0, words.byteLength, 0);
+  return { words, bytes: fstatSync(fd).size };
+}
+
+function wordOf(words: Int32Array, index: number): number {
+  return (words[index] ?? 0) >>> 0;
+}

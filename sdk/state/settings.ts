@@ -1,0 +1,24 @@
+import { STATE_VARIABLE, type StateSettings } from '../../protocol/control.js';
+import { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+
+/** What the agent says of this component's state; null for one without. Throws SHOAL_E_USAGE for what makes no sense. */
+export function stateSettings(env: NodeJS.ProcessEnv): StateSettings | null {
+  const text = env[STATE_VARIABLE];
+  if (text === undefined) return null;
+  const fail = () => new ShoalError('SHOAL_E_USAGE', `${STATE_VARIABLE} is set by the agent and cannot be ${text}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw fail();
+  }
+  const { mode, shards, shardBytesMax, valueBytesMax } = (value ?? {}) as Record<string, unknown>;
+  const counts = isUpTo(shards, LIMITS.shardCountMax) && isUpTo(shardBytesMax, LIMITS.stateShardBytesMax);
+  if (mode !== 'partitioned' || !counts || !isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) throw fail();
+  return { mode, shards, shardBytesMax, valueBytesMax };
+}
+
+function isUpTo(value: unknown, max: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= max;
+}
