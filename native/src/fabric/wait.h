@@ -13,9 +13,9 @@ enum class Wait { ready, peerGone, timeout };
 
 /**
  * Spinning pays while waits are shorter than a wake-up through the kernel. What waits took is remembered as a moving
- * average; while that is longer than the bound nobody spins, thus an idle end costs no CPU. Two ends that both sleep see
- * waits as long as two wake-ups and would never find out that they could spin: therefore one of kWaitsPerProbe waits is
- * spun all the same, and when that pays the end spins from then on.
+ * average; while that is longer than the bound nobody spins, thus an idle end costs no CPU. Two ends that both sleep
+ * see waits as long as two wake-ups and would never find out that they could spin: therefore one of kWaitsPerProbe
+ * waits is spun all the same, and when that pays the end spins from then on.
  */
 class Spin {
  public:
