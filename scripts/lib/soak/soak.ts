@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComponentView, HostView, InstanceView } from '../../../protocol/http.js';
+import { LIMITS } from '../../../protocol/limits.js';
 import { crunPids, leftovers, processesByInstance, SoakHost } from './host.js';
 
 export type Victim = 'agent' | 'coordinator' | 'instance' | 'crun' | 'shim';
@@ -140,7 +141,7 @@ async function assertConverged(host: SoakHost, counts: Record<string, number>): 
   assertSame(
     'state shards',
     shards,
-    Array.from({ length: 64 }, (_, shard) => shard),
+    Array.from({ length: LIMITS.shardCountDefault }, (_, shard) => shard),
   );
 }
 

@@ -1,12 +1,13 @@
 import { connect } from 'shoal/sdk';
 
 const app = await connect();
-const burns = app.state<number>('burns');
+// Opened when it is needed: it also runs as a component without state.
+const burns = () => app.state<number>('burns');
 /** Uses the CPU for so many ms and answers how often that was done under this key. */
 app.handle('burn', (ms, { key = '' }) => {
   const until = performance.now() + Number(ms);
   while (performance.now() < until);
-  return burns.update(key, (count = 0) => count + 1);
+  return burns().update(key, (count = 0) => count + 1);
 });
 /** Takes so many ms; ten times as long at instance 1. */
 app.handle('wait', async (ms) => {
