@@ -160,7 +160,7 @@ t.test('an instance that forges requests gets no channel that the manifest does 
       json<Record<string, unknown>>(forgerPort, `/?component=${component}&instance=${instance}`);
     t.match(await forge('store', 't-store-0'), { type: 'opened', fds: 3 });
     t.match(await forge('secret', 't-secret-0'), { type: 'refused', code: 'SHOAL_E_NOT_GRANTED', fds: 0 });
-    t.match(await forge('store', 't-secret-0'), { type: 'refused', code: 'SHOAL_E_NO_INSTANCE', fds: 0 });
+    t.match(await forge('store', 't-secret-0'), { type: 'refused', code: 'SHOAL_E_NOT_GRANTED', fds: 0 });
     t.match(await forge('front', 't-front-0'), { type: 'refused', code: 'SHOAL_E_NOT_GRANTED', fds: 0 });
     t.match(await forge('store', 'other-store-0'), { type: 'refused', code: 'SHOAL_E_NO_INSTANCE', fds: 0 });
     t.match(await forge('..', 't-store-0'), { type: 'hung up' }, 'no name at all');

@@ -6,6 +6,7 @@ import { readAgentMessage } from '../../coordinator/link-messages.js';
 import { hostConnected, startObserving, statusOf, takeNews } from '../../coordinator/observed.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import { newsOf, toWire } from '../../protocol/instance-news.js';
+import { LIMITS } from '../../protocol/limits.js';
 import type { Sample } from '../../protocol/link.js';
 import { component, instance } from './rig.js';
 
@@ -14,7 +15,7 @@ const counters = { arrived: 1, finished: 1, failed: 0, outstanding: 0, latencyBu
 const good: Record<string, unknown>[] = [
   {},
   { busyMs: 1.5 },
-  { heat: [[63, 2, 0.5]] },
+  { heat: [[LIMITS.shardCountMax - 1, 2, 0.5]] },
   { called: { cart: 7 } },
   { busyMs: 0, heat: [], called: {} },
 ];
@@ -23,11 +24,11 @@ const bad: Record<string, unknown>[] = [
   { busyMs: Number.NaN },
   { busyMs: '1' },
   { heat: 1 },
-  { heat: [[64, 1, 1]] },
+  { heat: [[LIMITS.shardCountMax, 1, 1]] },
   { heat: [[0, 1]] },
   { heat: [[0, -1, 1]] },
   { heat: [[0, 1, Number.POSITIVE_INFINITY]] },
-  { heat: Array.from({ length: 65 }, () => [0, 1, 1]) },
+  { heat: Array.from({ length: LIMITS.shardCountMax + 1 }, () => [0, 1, 1]) },
   { called: [] },
   { called: { 'Not a name': 1 } },
   { called: { cart: 0.5 } },
