@@ -1,3 +1,4 @@
+/** By hand, `node dist/test/lab/systemd.js`: it takes over five minutes, too long for the suite. */
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
