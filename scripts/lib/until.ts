@@ -12,3 +12,16 @@ export async function until(condition: () => boolean | Promise<boolean>, ms = WA
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
+
+/** Tries again every so often until it does not throw; what it answers then. Throws after `ms`, with the last reason. */
+export async function retry<T>(what: string, ms: number, attempt: () => Promise<T>, everyMs = LOOK_MS): Promise<T> {
+  const deadline = performance.now() + ms;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (performance.now() > deadline) throw new Error(`not ${what} within ${ms} ms: ${(error as Error).message}`);
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
+    }
+  }
+}

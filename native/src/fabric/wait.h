@@ -77,7 +77,6 @@ Wait sleepUntilRecord(Consumer& consumer, Bell& bell, int timeoutMs) {
     heard = bell.listen(timeoutMs);
     consumer.cancelSleep();
     if (consumer.ready()) return Wait::ready;
-    if (consumer.ready()) return Wait::ready;
   }
   return heard;
 }

@@ -13,6 +13,7 @@
 
 #include "activity.skel.h"
 #include "common/unique_fd.h"
+#include "profiler/bpf_figures.h"
 #include "profiler/libbpf_log.h"
 
 namespace shoal::profiler {
@@ -183,28 +184,9 @@ Problem ActivityCounter::drain(std::vector<Detail>& into) {
 }
 
 uint64_t ActivityCounter::lost() const {
-  uint64_t sum = 0;
-  std::vector<uint64_t> values(cpus_, 0);
-  for (unsigned reason = 0; reason < SHOAL_ACTIVITY_LOST_REASONS; reason += 1) {
-    const int result = bpf_map__lookup_elem(programs_->maps.activity_lost, &reason, sizeof reason, values.data(),
-                                            values.size() * sizeof(uint64_t), 0);
-    for (const uint64_t value : values) sum += result == 0 ? value : 0;
-  }
-  return sum;
+  return sumOfCounters(programs_->maps.activity_lost, SHOAL_ACTIVITY_LOST_REASONS, cpus_);
 }
 
-std::pair<uint64_t, uint64_t> ActivityCounter::cost() const {
-  uint64_t runs = 0;
-  uint64_t nanoseconds = 0;
-  bpf_program* each = nullptr;
-  bpf_object__for_each_program(each, programs_->obj) {
-    bpf_prog_info info = {};
-    uint32_t size = sizeof info;
-    if (!bpf_program__autoload(each) || bpf_obj_get_info_by_fd(bpf_program__fd(each), &info, &size) != 0) continue;
-    runs += info.run_cnt;
-    nanoseconds += info.run_time_ns;
-  }
-  return {runs, nanoseconds};
-}
+std::pair<uint64_t, uint64_t> ActivityCounter::cost() const { return runCost(programs_->obj); }
 
 }  // namespace shoal::profiler

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <random>
 
+#include "profiler/bpf_figures.h"
 #include "stacks.skel.h"
 
 namespace shoal::profiler {
@@ -143,28 +144,8 @@ void StackSampler::drawLots() {
   drainedNanoseconds_ = now;
 }
 
-uint64_t StackSampler::lost() const {
-  uint64_t sum = 0;
-  std::vector<uint64_t> values(cpus_, 0);
-  for (unsigned reason = 0; reason < SHOAL_LOST_REASONS; reason += 1) {
-    const int result = bpf_map__lookup_elem(program_->maps.lost, &reason, sizeof reason, values.data(),
-                                            values.size() * sizeof(uint64_t), 0);
-    for (const uint64_t value : values) sum += result == 0 ? value : 0;
-  }
-  return sum;
-}
+uint64_t StackSampler::lost() const { return sumOfCounters(program_->maps.lost, SHOAL_LOST_REASONS, cpus_); }
 
-std::pair<uint64_t, uint64_t> StackSampler::cost() const {
-  uint64_t runs = 0;
-  uint64_t nanoseconds = 0;
-  for (const bpf_program* each : {program_->progs.on_tick, program_->progs.on_switch}) {
-    bpf_prog_info info = {};
-    uint32_t size = sizeof info;
-    if (bpf_obj_get_info_by_fd(bpf_program__fd(each), &info, &size) != 0) continue;
-    runs += info.run_cnt;
-    nanoseconds += info.run_time_ns;
-  }
-  return {runs, nanoseconds};
-}
+std::pair<uint64_t, uint64_t> StackSampler::cost() const { return runCost(program_->obj); }
 
 }  // namespace shoal::profiler

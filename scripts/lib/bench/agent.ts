@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { findCrun } from '../../../agent/host.js';
 import type { ComponentView } from '../../../protocol/http.js';
 import { SoakHost } from '../soak/host.js';
+import { retry } from '../until.js';
 import { alone, compare, type Row } from './rows.js';
-import { until } from './wait.js';
 
 const INSTANCES = 100;
 const WATCH_MS = 10_000;
@@ -17,7 +17,7 @@ const MIB = 2 ** 20;
 export async function benchAgent(dist: string): Promise<Row[]> {
   const host = await SoakHost.start(dist);
   try {
-    await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+    await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     const idle = await watchProcess((await host.pidOf('agent')) ?? 0);
     const component = {
@@ -32,7 +32,7 @@ export async function benchAgent(dist: string): Promise<Row[]> {
       'application/json',
       JSON.stringify({ app: 'bench', components: { one: component } }),
     );
-    await until('all are ready', START_MS_MAX, async () => {
+    await retry('all are ready', START_MS_MAX, async () => {
       const { count } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
       if (count.ready !== INSTANCES) throw new Error(`${count.ready} are ready`);
     });
@@ -72,7 +72,7 @@ async function waitingCrun(host: SoakHost): Promise<number[]> {
     spawn(findCrun(), [...base, 'run', '--bundle', bundle, name], { stdio: 'ignore' }),
   );
   try {
-    await until('crun has started its containers', START_MS_MAX, async () => {
+    await retry('crun has started its containers', START_MS_MAX, async () => {
       const started = await readdir(join(host.folder, 'peer-crun'));
       if (started.length < names.length) throw new Error(`${started.length} started`);
     });

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../demo/cluster.js';
 import { quantile } from '../demo/recorder.js';
 import { processesByInstance, SoakHost } from '../soak/host.js';
+import { retry } from '../until.js';
 import { compare, type Row } from './rows.js';
-import { until } from './wait.js';
 
 const GIVE = fileURLToPath(new URL('./calls/give.mjs', import.meta.url));
 const ROUNDS = 5;
@@ -71,7 +71,7 @@ function add(all: Map<string, Trips[]>, name: string, trips: Trips): void {
 
 /** An app for each way to call: a caller and a callee. Answers the ports on which the callers take orders. */
 async function startPairs(host: SoakHost, dist: string): Promise<Map<string, number>> {
-  await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+  await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
   const ports = new Map<string, number>();
   for (const [i, [name, env]] of Object.entries(CALLS).entries()) {
     const port = await freePort();
@@ -93,7 +93,7 @@ async function startPairs(host: SoakHost, dist: string): Promise<Map<string, num
     };
     const app = `bench${i}`;
     await host.ask('PUT', `/v1/apps/${app}`, 'application/json', JSON.stringify({ app, components }));
-    await until('the caller listens', START_MS_MAX, () => fetch(`http://127.0.0.1:${port}/call?trips=1`).then(orFail));
+    await retry('the caller listens', START_MS_MAX, () => fetch(`http://127.0.0.1:${port}/call?trips=1`).then(orFail));
     for (const kind of SOCKETS) await handIn(host, app, kind);
     ports.set(name, port);
   }

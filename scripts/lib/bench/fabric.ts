@@ -5,9 +5,9 @@ import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { packageRoot } from '../../../native/index.js';
+import { retry } from '../until.js';
 import { benchFabricJs } from './fabric-js.js';
 import { compare, type Row } from './rows.js';
-import { until } from './wait.js';
 
 const run = promisify(execFile);
 const ROUNDS = 10;
@@ -102,7 +102,7 @@ async function measureUcx(): Promise<number[]> {
     const server = spawn(UCX_PERFTEST, ['-c', '1', ...words], { env, stdio: 'ignore' });
     const exited = once(server, 'exit');
     // The client is refused until the server listens.
-    const stdout = await until('ucx_perftest has measured', UCX_MS_MAX, async () => {
+    const stdout = await retry('ucx_perftest has measured', UCX_MS_MAX, async () => {
       const client = await run(UCX_PERFTEST, ['127.0.0.1', '-c', '0', ...words], { env, timeout: UCX_MS_MAX });
       return client.stdout;
     });

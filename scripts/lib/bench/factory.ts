@@ -6,9 +6,9 @@ import { resizeInPlace } from '../../../agent/resize.js';
 import type { ComponentView } from '../../../protocol/http.js';
 import { LIMITS } from '../../../protocol/limits.js';
 import { SoakHost } from '../soak/host.js';
+import { retry } from '../until.js';
 import { alone, compare, type Row } from './rows.js';
 import { START_MS_MAX, scaleTo, startsInTurns } from './start.js';
-import { until } from './wait.js';
 
 const QUICK = process.env.SHOAL_BENCH_QUICK === '1';
 const STARTS = QUICK ? 10 : 40;
@@ -68,13 +68,13 @@ async function startHost(dist: string, warm: number, max: number): Promise<SoakH
   const component = { rootfs: 'host', directory: join(dist, 'examples/search'), command: ['node', 'tokenizer.mjs'] };
   const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '64Mi', max: '64Mi' } };
   const manifest = { app: 'bench', components: { one: { ...component, warm, size, count: { min: 1, max } } } };
-  await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+  await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
   await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
   return host;
 }
 
 function untilWaiting(host: SoakHost, count: number): Promise<void> {
-  return until(`${count} processes wait`, 120_000, async () => {
+  return retry(`${count} processes wait`, 120_000, async () => {
     const { warm } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
     if (warm.waiting < count) throw new Error(`${warm.waiting} wait`);
   });

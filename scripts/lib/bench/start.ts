@@ -7,8 +7,8 @@ import { FABRIC_SOCKET } from '../../../protocol/control.js';
 import type { ComponentView, EventView, InstanceView } from '../../../protocol/http.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
+import { retry } from '../until.js';
 import { compare, type Row } from './rows.js';
-import { until } from './wait.js';
 
 const STARTS = 40;
 export const START_MS_MAX = 20_000;
@@ -22,7 +22,7 @@ export async function benchStart(dist: string): Promise<Row[]> {
   try {
     const component = { rootfs: 'host', directory: join(dist, 'examples/search'), command: ['node', 'tokenizer.mjs'] };
     const manifest = { app: 'bench', components: { one: { ...component, count: { min: 1, max: 2 } } } };
-    await until('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+    await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
     await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
     await scaleTo(host, 1);
     const { ours, theirs } = await startsInTurns(host, STARTS);
@@ -59,7 +59,7 @@ export async function startsInTurns(
 export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MAX): Promise<void> {
   const path = '/v1/apps/bench/components/one';
   await host.ask('PUT', `${path}/scale`, 'application/json', JSON.stringify({ count }));
-  await until(`${count} are ready and no more are there`, msMax, async () => {
+  await retry(`${count} are ready and no more are there`, msMax, async () => {
     const view = await host.ask<ComponentView>('GET', path);
     const there = await host.ask<unknown[]>('GET', '/v1/instances');
     if (view.count.ready !== count || there.length !== count) throw new Error(`${view.count.ready} of ${there.length}`);

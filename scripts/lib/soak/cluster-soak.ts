@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComponentView, HostView, InstanceView } from '../../../protocol/http.js';
 import { NetCluster } from '../cluster/net-cluster.js';
+import { retry } from '../until.js';
 import { leftovers, processesByInstance } from './host.js';
 import { mountSmallDisk, Nemesis, unmountSmallDisk } from './nemesis.js';
 
@@ -28,6 +29,7 @@ export interface ClusterSoakResult {
 /** Faults that overlap, between two moments of calm in which all has to become as wanted. */
 const FAULTS_PER_ROUND = 5;
 const CONVERGE_MS_MAX = 120_000;
+const LOOK_MS = 300;
 const WATCH_MS = 500;
 const WRITE_MS = 700;
 const COUNT_MAX = 6;
@@ -56,10 +58,15 @@ export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterS
   const cluster = await NetCluster.start({ dist, hosts, prefix, prepareHost: mountSmallDisk });
   const checker = new Checker(cluster);
   try {
-    await until('the cluster is up', () => checker.assertHosts());
-    await until('the app is applied', () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)));
+    await retry('the cluster is up', CONVERGE_MS_MAX, () => checker.assertHosts(), LOOK_MS);
+    await retry(
+      'the app is applied',
+      CONVERGE_MS_MAX,
+      () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)),
+      LOOK_MS,
+    );
     const result: ClusterSoakResult = { faults: 0, convergedMs: [], acknowledged: 0, terms: 0, restarts: 0 };
-    await until('the app is up', () => checker.assertConverged());
+    await retry('the app is up', CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
     await checker.noteFootprints();
     const nemesis = new Nemesis(cluster, random);
     const deadline = performance.now() + minutes * 60_000;
@@ -80,15 +87,15 @@ export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterS
       }
       await checker.calm();
       const start = performance.now();
-      await until(`round ${round} is mended`, () => checker.assertConverged());
+      await retry(`round ${round} is mended`, CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
       const ms = performance.now() - start;
       result.convergedMs.push(ms);
       said(`round ${round}: as wanted after ${Math.round(ms)} ms, ${checker.acknowledged} changes acknowledged`);
       await checker.assertFootprints();
       checker.assertNothingBroken();
     }
-    await until('everything is taken away', () => cluster.ask('DELETE', '/v1/apps/soak'));
-    await until('nothing is left over', () => checker.assertEmpty());
+    await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', '/v1/apps/soak'), LOOK_MS);
+    await retry('nothing is left over', CONVERGE_MS_MAX, () => checker.assertEmpty(), LOOK_MS);
     return { ...result, acknowledged: checker.acknowledged, terms: checker.terms, restarts: cluster.restarts };
   } finally {
     await checker.calm().catch(() => undefined);
@@ -291,19 +298,4 @@ async function isAlive(pid: number): Promise<boolean> {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function until(what: string, attempt: () => Promise<unknown>): Promise<void> {
-  const deadline = performance.now() + CONVERGE_MS_MAX;
-  for (;;) {
-    try {
-      await attempt();
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) {
-        throw new Error(`not within ${CONVERGE_MS_MAX / 1_000} s: ${what}: ${(error as Error).message}`);
-      }
-      await pause(300);
-    }
-  }
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComponentView, HostView, InstanceView } from '../../../protocol/http.js';
 import { LIMITS } from '../../../protocol/limits.js';
+import { retry } from '../until.js';
 import { crunPids, leftovers, processesByInstance, SoakHost } from './host.js';
 
 export type Victim = 'agent' | 'coordinator' | 'instance' | 'crun' | 'shim';
@@ -148,17 +149,4 @@ async function assertConverged(host: SoakHost, counts: Record<string, number>): 
 function assertSame(what: string, found: unknown, expected: unknown): void {
   const [a, b] = [JSON.stringify(found), JSON.stringify(expected)];
   if (a !== b) throw new Error(`${what}: found ${a}, expected ${b}`);
-}
-
-async function retry(what: string, ms: number, attempt: () => Promise<unknown>): Promise<void> {
-  const deadline = performance.now() + ms;
-  for (;;) {
-    try {
-      await attempt();
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) throw new Error(`not ${what} within ${ms} ms: ${(error as Error).message}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
 }
