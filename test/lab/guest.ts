@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { CHECKOUT, type Rack } from '../../scripts/lib/lab/rack.js';
 
 /** Emulated on a busy machine all is slow; no test waits so long when all is well. */
-export const STEP_MS_MAX = 240_000;
+export const STEP_MS_MAX = 180_000;
 
 /** The words that run the command `shoal` of this checkout. */
 export function shoal(...words: string[]): string[] {

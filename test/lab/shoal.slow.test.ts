@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { bootRack, type Rack } from '../../scripts/lib/lab/rack.js';
 import { busyApp, STEP_MS_MAX, shoal, succeed } from './guest.js';
@@ -40,7 +41,7 @@ t.test('Shoal on a host with pure cgroup v2', async (t) => {
   await inside('sh', '-c', throttled);
 
   await up.kill('SIGINT');
-  const { code, stderr } = await up.result;
+  const { code, stderr } = await Promise.race([up.result, stuck(rack)]);
   t.equal(code, 0);
   t.match(stderr, /controllers=\["cpu","memory","io","pids"\]/);
   t.equal(await inside('find', '/sys/fs/cgroup/shoal', '-name', 'lab-*'), '', 'no cgroup is left');
@@ -62,4 +63,11 @@ async function startShoal(rack: Rack) {
   await Promise.race([said, ended]);
   ended.catch(() => undefined);
   return up;
+}
+
+/** Rejects after a while, with what each process of h1 waits in. */
+async function stuck(rack: Rack): Promise<never> {
+  await delay(STEP_MS_MAX / 2, undefined, { ref: false });
+  const look = 'ps -eo pid,stat,wchan:32,args; for each in $(pgrep node); do cat /proc/$each/task/*/stack; done; dmesg';
+  throw new Error(`shoal up did not end on SIGINT:\n${await succeed(rack, ['sh', '-c', look])}`);
 }

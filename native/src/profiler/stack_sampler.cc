@@ -26,6 +26,8 @@ constexpr uint32_t kStacksAtOnce = 256;
 /** Of all CPUs together: at some microseconds each a half of a hundredth of a core. */
 constexpr double kWaitsPerSecond = 500;
 constexpr double kOneInMax = 1'000'000;
+/** A handful of waits in a shorter span than this says nothing of their rate. */
+constexpr uint64_t kRateSpanNanoseconds = kNanosecondsPerSecond / 4;
 
 uint64_t monotonicNanoseconds() {
   timespec now = {};
@@ -134,7 +136,7 @@ Problem StackSampler::drain(std::vector<Stack>& into) {
 void StackSampler::drawLots() {
   const uint64_t now = monotonicNanoseconds();
   const uint64_t seen = program_->bss->waits_seen;
-  const uint64_t elapsed = std::max<uint64_t>(now - drainedNanoseconds_, 1);
+  const uint64_t elapsed = std::max(now - drainedNanoseconds_, kRateSpanNanoseconds);
   if (drainedNanoseconds_ > 0) {
     const double rate = static_cast<double>(seen - waitsSeen_) * static_cast<double>(kNanosecondsPerSecond) /
                         static_cast<double>(elapsed);
