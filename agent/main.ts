@@ -163,7 +163,8 @@ function assertLabel(option: string, text: string): void {
 
 async function run(options: Options, log: Logger): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+    // More than once: a terminal's Ctrl-C reaches this process by itself and again by the one around its namespace.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
   });
   const paths = new Paths(options.run, CGROUP_MOUNT);
   mkdirSync(options.run, { recursive: true, mode: 0o711 });
