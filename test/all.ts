@@ -10,7 +10,7 @@ import t from 'tap';
  * Each file leads a process group of its own, which ends with it: what a test that failed has left running would hold
  * the pipes of this process, and with them the whole run.
  */
-const FILE_MS_MAX = 480_000;
+const FILE_MS_MAX = 600_000;
 
 const running = new Set<number>();
 
