@@ -156,9 +156,21 @@ export class Coordinator {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Applies a transition; resolves with the state once it is durable. Rejects, with nothing changed, when it throws. */
+  /**
+   * Applies a transition; resolves with the state once it is durable. Rejects, with nothing changed, when it throws. One that
+   * changes nothing is an answer too: it is given only when the store says that this coordinator still leads.
+   */
   change(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
-    const run = this.#tail.then(() => this.#apply(transition));
+    return this.#inOrder(transition, true);
+  }
+
+  /** As change(), of the loop itself, to which nobody waits for an answer. */
+  #turn(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+    return this.#inOrder(transition, false);
+  }
+
+  #inOrder(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {
+    const run = this.#tail.then(() => this.#apply(transition, confirmed));
     // The chain goes on after a failure, which belongs to the caller of that change alone.
     this.#tail = run.catch(() => undefined);
     return run;
@@ -194,7 +206,7 @@ export class Coordinator {
     let shifts: Step[] = [];
     let releases: ReleaseStep[] = [];
     const ended = this.figures.tickSeconds.startTimer();
-    await this.change((state) => {
+    await this.#turn((state) => {
       const nowMs = this.now();
       const built = takeBuilt(state, this.#observed, nowMs);
       const judged = judgeReleases(built.state, this.#observed, nowMs);
@@ -224,7 +236,7 @@ export class Coordinator {
     present: () => boolean = () => true,
     keepsLeases = true,
   ): Promise<void> {
-    await this.change((state) => raiseRevision(state, applied));
+    await this.#turn((state) => raiseRevision(state, applied));
     if (!present()) return;
     hostConnected(this.#observed, info, this.now(), keepsLeases);
     this.note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
@@ -254,25 +266,25 @@ export class Coordinator {
       if (event.kind !== CALLED_IN_VAIN) continue;
       noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
     }
-    if (isDue) this.#inBackground(this.change((state) => state));
+    if (isDue) this.#inBackground(this.#turn((state) => state));
   }
 
-  async #apply(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+  async #apply(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {
     try {
-      return await this.#applyOrThrow(transition);
+      return await this.#applyOrThrow(transition, confirmed);
     } catch (error) {
       this.decisions.discard();
       throw error;
     }
   }
 
-  async #applyOrThrow(transition: (state: ClusterState) => ClusterState): Promise<ClusterState> {
+  async #applyOrThrow(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {
     const before = this.#state;
     const fresh = [...this.#freshIds];
     const transited = transition(noteSeenIds(before, fresh));
     const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic, this.#settled);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
-    if (batch.length > 0) await this.#options.store.commit(batch, this.term);
+    if (batch.length > 0 || confirmed) await this.#options.store.commit(batch, this.term);
     this.#state = result.state;
     for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps);

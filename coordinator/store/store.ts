@@ -40,6 +40,7 @@ export interface Store {
    * Throws SHOAL_E_NOT_LEADER when this store does not lead (any more): then another coordinator may find the batch
    * applied, whole, or not at all. Every other error means that nothing was applied. With a term it throws so too when the
    * store leads by now with a later one: what was decided from the state of before may not be written after it.
+   * An empty batch asks the store whether this one still leads.
    */
   commit(batch: readonly StoreOperation[], term?: number): Promise<void>;
   /**

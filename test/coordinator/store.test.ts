@@ -83,6 +83,18 @@ function contract({ name, open, depose }: Engine): void {
     await store.close();
   });
 
+  t.test(`${name}: a deposed leader that has nothing to write is told as well`, async (t) => {
+    const place = newPlace(name);
+    const first = await open(place);
+    await first.campaign();
+    await first.commit([]);
+    t.ok(first.leads());
+    await depose(place);
+    await t.rejects(first.commit([]), { code: 'SHOAL_E_NOT_LEADER' });
+    t.notOk(first.leads());
+    await first.close();
+  });
+
   t.test(`${name}: a deposed leader cannot write, and learns it`, async (t) => {
     const place = newPlace(name);
     const first = await open(place);

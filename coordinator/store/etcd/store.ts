@@ -176,13 +176,13 @@ export class EtcdStore implements Store {
     if (lead === null || lead.term !== (term ?? lead.term))
       throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
     const groups = groupsOf(writesOf(batch));
-    const [only] = groups;
-    if (only === undefined) return;
-    if (groups.length === 1)
+    if (groups.length <= 1) {
+      const [only = []] = groups;
       return this.#write(
         lead,
         only.map((write) => this.#operation(write)),
       );
+    }
     for (const [index, group] of groups.entries()) {
       await this.#write(lead, [{ kind: 'put', key: this.#keys.group(index), value: encodeGroup(group) }]);
     }

@@ -63,6 +63,24 @@ export class SimEtcd {
     return { held, revision: this.#revision, results };
   }
 
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** What the key held at some moment since the revision; null: it was not there. */
+  heldSince(key: string, revision: number): (string | null)[] {
+    const history = this.#keys.get(key) ?? [];
+    const before = history.findLast((version) => version.revision <= revision)?.entry ?? null;
+    const after = history.filter((version) => version.revision > revision).map(({ entry }) => entry);
+    return [before, ...after].map((entry) => entry?.value.toString('utf8') ?? null);
+  }
+
+  /** Ends the lease that the key is bound to, as somebody does who is wrong about its holder. */
+  endLeaseOf(key: string): void {
+    const lease = this.#keys.get(key)?.at(-1)?.entry?.lease;
+    if (lease !== undefined) this.end(lease);
+  }
+
   grant(seconds: number): bigint {
     this.#leaseId += 1n;
     const id = this.#leaseId;

@@ -37,3 +37,7 @@ t.test('an agent that obeys a deposed leader is found out', async (t) => {
 t.test('a leader that counts on a longer lease than it has is found out', async (t) => {
   t.match(await firstBroken({ leaseSeconds: 3 }, SEEDS_PLANTED), { broken: /lead at once/ });
 });
+
+t.test('a deposed leader that answers from memory what changes nothing is found out', async (t) => {
+  t.match(await firstBroken({ unconfirmed: true }, SEEDS_PLANTED), { broken: /was acknowledged and never so/ });
+});
