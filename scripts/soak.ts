@@ -64,7 +64,10 @@ async function soakHosts(hosts: number): Promise<number> {
   }
   say(`soak: ${hosts} hosts, ${minutes} min, seed ${seed}`);
   const dist = resolve(fileURLToPath(import.meta.url), '../..');
-  const done = await soakCluster({ dist, hosts, minutes, random: randomFrom(seed), prefix, said: say });
+  const ended = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ended.abort());
+  const random = randomFrom(seed);
+  const done = await soakCluster({ dist, hosts, minutes, random, prefix, signal: ended.signal, said: say });
   const worst = Math.max(...done.convergedMs);
   say(
     `soak: ${done.faults} faults, ${done.terms} terms, ${done.acknowledged} acknowledged changes, ${done.restarts} restarts`,

@@ -141,8 +141,9 @@ export class NetCluster {
 
   async #ask<T>(coordinator: string, method: string, path: string, body: unknown, ms: number): Promise<T> {
     const url = `https://${this.rack.addressOf(coordinator)}:${API_PORT}${path}`;
-    const { status, text } = await askByTls(url, method, this.#ca, body, ms);
+    const { status, stale, text } = await askByTls(url, method, this.#ca, body, ms);
     if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
+    if (stale !== null) throw new Error(`${method} ${path}: ${coordinator} leads no more; it knew this ${stale} s ago`);
     return JSON.parse(text) as T;
   }
 
@@ -246,7 +247,7 @@ function askByTls(
   ca: string,
   body: unknown,
   ms: number,
-): Promise<{ status: number; text: string }> {
+): Promise<{ status: number; stale: string | null; text: string }> {
   const sent = body === undefined ? '' : JSON.stringify(body);
   const type = body === undefined ? {} : { 'content-type': 'application/json' };
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-length': Buffer.byteLength(sent), ...type };
@@ -265,7 +266,9 @@ function askByTls(
         text += chunk;
       });
       response.on('error', reject);
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      const { statusCode: status = 0, headers } = response;
+      const stale = headers['shoal-stale-seconds']?.toString() ?? null;
+      response.on('end', () => resolve({ status, stale, text }));
     });
     asked.on('error', reject);
     asked.end(sent);

@@ -1,9 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ComponentView, HostView, InstanceView } from '../../../protocol/http.js';
+import type { ComponentView, HostView, InstanceView, KnownEventView } from '../../../protocol/http.js';
 import { NetCluster } from '../cluster/net-cluster.js';
 import { retry } from '../until.js';
 import { leftovers, processesByInstance } from './host.js';
+import { KnownWrites } from './known-writes.js';
 import { mountSmallDisk, Nemesis, unmountSmallDisk } from './nemesis.js';
 
 export interface ClusterSoakOptions {
@@ -14,6 +15,8 @@ export interface ClusterSoakOptions {
   random: () => number;
   /** Of the network namespaces; this process is in the switch's. */
   prefix: string;
+  /** Ends it before its time; it throws then, with everything put away. */
+  signal?: AbortSignal;
   said?: (line: string) => void;
 }
 
@@ -50,59 +53,65 @@ function manifest(dist: string): object {
 
 /**
  * A cluster under a nemesis; throws what is wrong as soon as it is seen. All the time: a term has one leader, two
- * singletons never run, no process ends by itself. At each calm: what runs is what is wanted on every host and no more, the last acknowledged change
- * is there, and no process holds much more memory and descriptors than at first.
+ * singletons never run, no process ends by itself. At each calm: what runs is what is wanted on every host and no more,
+ * what was acknowledged is there, and no process holds much more memory and descriptors than at first.
  */
 export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterSoakResult> {
-  const { dist, hosts, prefix, minutes, random, said = () => {} } = options;
+  const { dist, hosts, prefix, signal } = options;
   const cluster = await NetCluster.start({ dist, hosts, prefix, prepareHost: mountSmallDisk });
   const checker = new Checker(cluster);
   try {
-    await retry('the cluster is up', CONVERGE_MS_MAX, () => checker.assertHosts(), LOOK_MS);
-    await retry(
-      'the app is applied',
-      CONVERGE_MS_MAX,
-      () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)),
-      LOOK_MS,
-    );
-    const result: ClusterSoakResult = { faults: 0, convergedMs: [], acknowledged: 0, terms: 0, restarts: 0 };
-    await retry('the app is up', CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
-    await checker.noteFootprints();
-    const nemesis = new Nemesis(cluster, random);
-    const deadline = performance.now() + minutes * 60_000;
-    for (let round = 1; performance.now() < deadline; round += 1) {
-      checker.start(random);
-      for (let i = 0; i < FAULTS_PER_ROUND && performance.now() < deadline; i += 1) {
-        const fault = nemesis.next();
-        said(`${fault.name}, for ${Math.round(fault.lastsMs)} ms`);
-        result.faults += 1;
-        const mended = fault
-          .begin()
-          .then(() => pause(fault.lastsMs))
-          .then(() => fault.mend());
-        // Two at once now and then.
-        if (random() < 0.7) await mended;
-        else checker.alsoAwait(mended);
-        checker.assertNothingBroken();
-      }
-      await checker.calm();
-      const start = performance.now();
-      await retry(`round ${round} is mended`, CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
-      const ms = performance.now() - start;
-      result.convergedMs.push(ms);
-      said(`round ${round}: as wanted after ${Math.round(ms)} ms, ${checker.acknowledged} changes acknowledged`);
-      await checker.assertFootprints();
-      checker.assertNothingBroken();
-    }
-    await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', '/v1/apps/soak'), LOOK_MS);
-    await retry('nothing is left over', CONVERGE_MS_MAX, () => checker.assertEmpty(), LOOK_MS);
-    return { ...result, acknowledged: checker.acknowledged, terms: checker.terms, restarts: cluster.restarts };
+    return await unlessAborted(play(cluster, checker, options), signal);
   } finally {
     await checker.calm().catch(() => undefined);
     await cluster.close();
     for (const host of cluster.hosts) await unmountSmallDisk(cluster.runOf(host)).catch(() => undefined);
     await cluster.remove();
   }
+}
+
+async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakOptions): Promise<ClusterSoakResult> {
+  const { dist, minutes, random, said = () => {} } = options;
+  await retry('the cluster is up', CONVERGE_MS_MAX, () => checker.assertHosts(), LOOK_MS);
+  await retry(
+    'the app is applied',
+    CONVERGE_MS_MAX,
+    () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)),
+    LOOK_MS,
+  );
+  const result: ClusterSoakResult = { faults: 0, convergedMs: [], acknowledged: 0, terms: 0, restarts: 0 };
+  await retry('the app is up', CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
+  await checker.noteFootprints();
+  const nemesis = new Nemesis(cluster, random);
+  const deadline = performance.now() + minutes * 60_000;
+  for (let round = 1; performance.now() < deadline; round += 1) {
+    await checker.start(random);
+    for (let i = 0; i < FAULTS_PER_ROUND && performance.now() < deadline; i += 1) {
+      const fault = nemesis.next();
+      said(`${fault.name}, for ${Math.round(fault.lastsMs)} ms`);
+      result.faults += 1;
+      const mended = fault
+        .begin()
+        .then(() => pause(fault.lastsMs))
+        .then(() => fault.mend());
+      // Two at once now and then.
+      if (random() < 0.7) await mended;
+      else checker.alsoAwait(mended);
+      checker.assertNothingBroken();
+    }
+    await checker.calm();
+    const start = performance.now();
+    await retry(`round ${round} is mended`, CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
+    const ms = performance.now() - start;
+    result.convergedMs.push(ms);
+    said(`round ${round}: as wanted after ${Math.round(ms)} ms, ${checker.acknowledged} changes acknowledged`);
+    await retry(`what round ${round} wrote is there`, CONVERGE_MS_MAX, () => checker.settle(), LOOK_MS);
+    await checker.assertFootprints();
+    checker.assertNothingBroken();
+  }
+  await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', '/v1/apps/soak'), LOOK_MS);
+  await retry('nothing is left over', CONVERGE_MS_MAX, () => checker.assertEmpty(), LOOK_MS);
+  return { ...result, acknowledged: checker.acknowledged, terms: checker.terms, restarts: cluster.restarts };
 }
 
 class Checker {
@@ -112,9 +121,13 @@ class Checker {
   #running: Promise<unknown>[] = [];
   #ends = new AbortController();
   #broken: Error | null = null;
-  /** What the count of `many` may be: the last one acknowledged, and those since of which nothing is known. */
-  #possible: number[] = [];
-  acknowledged = 0;
+  /** The count of `many` that was set by hand; null: none. */
+  readonly #counts = new KnownWrites<number | null>(null);
+  /** Ids of marks: each is set once, so that none that was acknowledged may be missing, whatever came after it. */
+  readonly #marks = new Set<string>();
+  #marksBegun = 0;
+  #marksAcknowledged = 0;
+  #marksLeft = MARKS_PER_ROUND_MAX;
 
   constructor(cluster: NetCluster) {
     this.#cluster = cluster;
@@ -124,18 +137,25 @@ class Checker {
     return this.#leaders.size;
   }
 
-  start(random: () => number): void {
+  get acknowledged(): number {
+    return this.#counts.acknowledged + this.#marksAcknowledged;
+  }
+
+  /** Writes and watches from now on; what was acknowledged before the first fault is there to be lost. */
+  async start(random: () => number): Promise<void> {
     // Chance of its own, so that how fast this goes does not decide about the faults.
     let state = Math.floor(random() * 2 ** 31);
     const count = () => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
       return 1 + ((state >> 8) % COUNT_MAX);
     };
+    await retry('changes are taken', CONVERGE_MS_MAX, () => this.#writeSurely(count()), LOOK_MS);
     this.#ends = new AbortController();
     this.#running = [
       this.#repeat(WATCH_MS, () => this.#watchLeaders()),
       this.#repeat(WATCH_MS, () => this.#watchSingletons()),
-      this.#repeat(WRITE_MS, () => this.#write(count())),
+      this.#repeat(WRITE_MS, () => this.#setCount(count())),
+      this.#repeat(WRITE_MS, () => this.#setMark()),
     ];
   }
 
@@ -191,18 +211,61 @@ class Checker {
     if (new Set(both).size > 1) throw new Error(`${both.join(' and ')} run at once`);
   }
 
-  async #write(count: number): Promise<void> {
-    this.#possible.push(count);
+  async #writeSurely(count: number): Promise<void> {
+    const marks = this.#marks.size;
+    const counts = this.#counts.acknowledged;
+    await this.#setCount(count);
+    await this.#setMark();
+    if (this.#counts.acknowledged === counts) throw new Error('a count was not acknowledged');
+    if (this.#marks.size === marks) throw new Error('a mark was not acknowledged');
+  }
+
+  async #setCount(count: number): Promise<void> {
+    this.#counts.begin(count);
+    if (await this.#isTaken('PUT', SCALE, { count })) this.#counts.acknowledge(count);
+  }
+
+  async #setMark(): Promise<void> {
+    if (this.#marksLeft === 0) return;
+    this.#marksLeft -= 1;
+    this.#marksBegun += 1;
+    const id = `mark-${this.#marksBegun}`;
+    if (!(await this.#isTaken('POST', MARKS, { id, ...MARK }))) return;
+    this.#marks.add(id);
+    this.#marksAcknowledged += 1;
+  }
+
+  /** One attempt by one coordinator. False: it may have been done, or not. */
+  async #isTaken(method: string, path: string, body: unknown): Promise<boolean> {
     const at = Math.floor((performance.now() / WRITE_MS) % this.#cluster.coordinators.length);
-    const coordinator = this.#cluster.coordinators[at] as string;
     try {
-      await this.#cluster.askOne(coordinator, 'PUT', SCALE, { count });
+      await this.#cluster.askOne(this.#cluster.coordinators[at] as string, method, path, body);
+      return true;
     } catch {
-      // It may have been done, or not.
-      return;
+      return false;
     }
-    this.acknowledged += 1;
-    this.#possible = [count];
+  }
+
+  /** Throws unless what was acknowledged is there. */
+  async #assertWrites(components: readonly ComponentView[]): Promise<void> {
+    const many = components.find(({ component }) => component === 'many');
+    if (many === undefined) throw new Error('the component many is not there');
+    this.#counts.assertPossible(many.override?.count ?? null);
+    const marks = new Set((await this.#cluster.ask<KnownEventView[]>('GET', MARKS)).map(({ id }) => id));
+    const missing = [...this.#marks].filter((id) => !marks.has(id));
+    if (missing.length > 0) throw new Error(`acknowledged and not there: ${missing.join(', ')}`);
+  }
+
+  /** All is as wanted and nothing under way: the next round begins with what there is now. */
+  async settle(): Promise<void> {
+    const components = await this.#cluster.ask<ComponentView[]>('GET', COMPONENTS);
+    await this.#assertWrites(components);
+    this.#counts.settle(components.find(({ component }) => component === 'many')?.override?.count ?? null);
+    this.#marks.clear();
+    this.#marksLeft = MARKS_PER_ROUND_MAX;
+    for (const { id } of await this.#cluster.ask<KnownEventView[]>('GET', MARKS)) {
+      await this.#cluster.ask('DELETE', `${MARKS}/${id}`);
+    }
   }
 
   async assertHosts(): Promise<void> {
@@ -215,11 +278,8 @@ class Checker {
   /** Throws unless what runs is what is wanted, and what was acknowledged is wanted. */
   async assertConverged(): Promise<void> {
     await this.assertHosts();
-    const components = await this.#cluster.ask<ComponentView[]>('GET', '/v1/apps/soak/components');
-    const many = components.find(({ component }) => component === 'many')?.override?.count;
-    if (this.#possible.length > 0 && !this.#possible.includes(many ?? -1)) {
-      throw new Error(`the count is ${many}, and ${this.#possible[0]} was acknowledged last`);
-    }
+    const components = await this.#cluster.ask<ComponentView[]>('GET', COMPONENTS);
+    await this.#assertWrites(components);
     const instances = await this.#cluster.ask<InstanceView[]>('GET', '/v1/instances');
     for (const { component, count } of components) {
       const ready = instances.filter((each) => each.component === component && each.phase === 'ready').length;
@@ -273,7 +333,12 @@ class Checker {
   }
 }
 
-const SCALE = '/v1/apps/soak/components/many/scale';
+const COMPONENTS = '/v1/apps/soak/components';
+const SCALE = `${COMPONENTS}/many/scale`;
+/** A mark is a known event that changes no demand; there may be a hundred of them. */
+const MARKS = `${COMPONENTS}/many/known-events`;
+const MARKS_PER_ROUND_MAX = 90;
+const MARK = { from: '2100-01-01T00:00:00Z', to: '2100-01-02T00:00:00Z', factor: 1 };
 
 interface Footprint {
   descriptors: number;
@@ -294,6 +359,13 @@ async function footprintOf(pid: number): Promise<Footprint | null> {
 async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return stat !== '' && !/\) [ZX] /.test(stat);
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    work.then(resolve, reject);
+    signal?.addEventListener('abort', () => reject(new Error('it was ended before its time')), { once: true });
+  });
 }
 
 function pause(ms: number): Promise<void> {
