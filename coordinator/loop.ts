@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { toShoalError } from '../protocol/errors.js';
 import type { HostStanding } from '../protocol/http.js';
 import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
@@ -110,12 +110,12 @@ export class Coordinator {
       const keys = Object.keys(coordinator.state.targets);
       await coordinator.decisions.load(options.store, keys, options.log);
       coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
-      if (options.store.leads(term)) return coordinator;
-    } catch (error) {
-      if (options.store.leads(term)) throw error;
+      return coordinator;
+    } finally {
+      // While it was read somebody else may have taken over and written: then what was read is of several moments and says
+      // nothing, nor does what was wrong with it. The store is asked, since by its own clock this one may still lead.
+      await options.store.commit([], term);
     }
-    // While it was read somebody else may have written: what was read is of several moments, and says nothing.
-    throw new ShoalError('SHOAL_E_NOT_LEADER', 'the leadership was lost while the store was read');
   }
 
   get state(): ClusterState {
