@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import { type Identity, refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -17,11 +18,15 @@ export function parseAddress(text: string): Address {
   throw new ShoalError('SHOAL_E_USAGE', `a coordinator is a path that begins with / or HOST:PORT, not "${text}"`);
 }
 
-/** Whom to dial next: those that are configured in turns, unless one of them has said where the leader is. */
+/**
+ * Whom to dial next: those that are configured in turns, unless one of them has said where the leader is. The one that was
+ * dialled last comes last: it may be cut off, which takes seconds to find out.
+ */
 export class Coordinators {
   readonly #all: readonly Address[];
   #next = 0;
   #told: Address | null = null;
+  #last: Address | null = null;
 
   constructor(all: readonly Address[]) {
     if (all.length === 0 || all.length > LIMITS.coordinatorsMax) {
@@ -43,7 +48,13 @@ export class Coordinators {
   take(): Address {
     const told = this.#told;
     this.#told = null;
-    if (told !== null) return told;
+    let address = told ?? this.#inTurn();
+    if (told === null && this.#all.length > 1 && isDeepStrictEqual(address, this.#last)) address = this.#inTurn();
+    this.#last = address;
+    return address;
+  }
+
+  #inTurn(): Address {
     const address = this.#all[this.#next % this.#all.length] as Address;
     this.#next += 1;
     return address;

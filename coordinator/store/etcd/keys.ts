@@ -8,6 +8,10 @@ export class Keys {
   get leader(): string {
     return `${this.prefix}leader`;
   }
+  /** Rewritten by the leader for as long as it leads; who sees none anew may take the leadership away. */
+  get beat(): string {
+    return `${this.prefix}beat`;
+  }
   /** The highest term so far. */
   get term(): string {
     return `${this.prefix}term`;

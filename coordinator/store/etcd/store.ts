@@ -6,7 +6,8 @@ import { decodeGroup, encodeGroup, groupsOf, type Write, writesOf } from './batc
 import { type Entry, type Etcd, EtcdError, type Operation, type Outcome, type Transaction } from './etcd.js';
 import { STATUS } from './grpc.js';
 import { Keys, read } from './keys.js';
-import { Leadership } from './leadership.js';
+import { type Beat, Leadership } from './leadership.js';
+import { beatText, Silence } from './silence.js';
 
 export interface EtcdStoreOptions {
   etcd: Etcd;
@@ -24,8 +25,8 @@ const ASK_MS_MAX = 700;
 /** So long a reader tries in all. */
 const READ_MS_MAX = 3_000;
 const RETRY_MS = 50;
-/** A watch may miss what happens while it is made anew: who waits looks again at least so often. */
-const LOOK_MS = 1_000;
+/** Who waits looks for a beat at least so often; a watch may also miss what happens while it is made anew. */
+const LOOK_MS = 500;
 /** A page of keys is meant to have about so many bytes. */
 const PAGE_BYTES = 1024 * 1024;
 const PAGE_KEYS_FIRST = 64;
@@ -267,13 +268,17 @@ export class EtcdStore implements Store {
 
   async #campaign(candidate: Candidate, ended: () => boolean): Promise<number> {
     const text = JSON.stringify({ ...candidate, id: randomUUID() });
+    const silence = new Silence();
     while (!ended()) {
       try {
-        const seen = await this.#ask(() => this.#etcd.transact(reading([read(this.#keys.leader)]), ASK_MS_MAX));
-        const holder = seen.results[0]?.entries[0];
+        const { leader, beat } = this.#keys;
+        const seen = await this.#ask(() => this.#etcd.transact(reading([read(leader), read(beat)]), ASK_MS_MAX));
+        const [holder, last] = seen.results.map(({ entries }) => entries[0]);
         this.#noteLeader(holder);
         if (holder !== undefined) {
-          await this.#untilLeaderChanges(seen.revision + 1);
+          const leftMs = silence.leftMs(holder.lease, textOf(last), this.#clockwork.nowMs());
+          if (leftMs > 0) await this.#untilLeaderChanges(seen.revision + 1, Math.min(LOOK_MS, leftMs));
+          else await this.#takeAway(holder, last as Entry);
           continue;
         }
         const lead = await this.#tryToLead(text);
@@ -315,13 +320,28 @@ export class EtcdStore implements Store {
     this.#leader = holder === undefined ? null : readCandidate(holder);
   }
 
+  /**
+   * Takes the leadership from a leader that has given no beat for so long that it no longer believes to lead. Etcd would wait
+   * longer where its own leader went with that one.
+   */
+  async #takeAway(holder: Entry, last: Entry): Promise<void> {
+    const { leader, beat } = this.#keys;
+    const conditions = [
+      { key: leader, created: holder.created },
+      { key: beat, value: last.value.toString('utf8') },
+    ];
+    const perform: Operation[] = [{ kind: 'delete', key: leader }];
+    await this.#ask(() => this.#etcd.transact({ conditions, perform, otherwise: [] }, ASK_MS_MAX));
+  }
+
   /** Creates the leader's key if nobody has it; null when somebody was faster. */
   async #tryToLead(text: string): Promise<Lead | null> {
-    const { leader, term: termKey, sequence } = this.#keys;
+    const { leader, beat, term: termKey, sequence } = this.#keys;
     let lead: Lead | null = null;
     const leadership = await Leadership.begin(this.#etcd, this.#clockwork, {
       seconds: this.#leaseSeconds,
       timeoutMs: ASK_MS_MAX,
+      beat: (lease) => this.#beatOf(text, lease, () => lead !== null),
       lost: () => {
         if (lead !== null) this.#lose(lead);
       },
@@ -340,6 +360,7 @@ export class EtcdStore implements Store {
         }
         await this.#create(term, [
           { kind: 'put', key: leader, value: text, lease: leadership.leaseId },
+          { kind: 'put', key: beat, value: beatText(leadership.leaseId, this.#leaseSeconds, 0) },
           { kind: 'put', key: termKey, value: String(term + 1) },
           { kind: 'put', key: sequence, value: sequenceText(term + 1, 0) },
         ]);
@@ -348,6 +369,27 @@ export class EtcdStore implements Store {
       if (lead === null) this.#inBackground(leadership.end(ASK_MS_MAX));
     }
     return null;
+  }
+
+  /**
+   * Before it leads nobody can see a beat, and none is needed: so long as there is no leader it is enough that none was there
+   * after it was asked for.
+   */
+  #beatOf(text: string, lease: bigint, leads: () => boolean): Beat {
+    const { leader, beat } = this.#keys;
+    let count = 0;
+    return async (timeoutMs) => {
+      count += 1;
+      const { held, results } = await this.#etcd.transact(
+        {
+          conditions: [{ key: leader, value: text }],
+          perform: [{ kind: 'put', key: beat, value: beatText(lease, this.#leaseSeconds, count) }],
+          otherwise: [read(leader)],
+        },
+        timeoutMs,
+      );
+      return held || (!leads() && results[0]?.entries.length === 0);
+    };
   }
 
   /** What came of it is looked at afterwards, whether an answer comes or not. */
@@ -440,10 +482,10 @@ export class EtcdStore implements Store {
     });
   }
 
-  async #untilLeaderChanges(fromRevision: number): Promise<void> {
+  async #untilLeaderChanges(fromRevision: number, ms: number): Promise<void> {
     const enough = new AbortController();
     this.#stopWaiting = () => enough.abort();
-    const cancel = this.#clockwork.after(LOOK_MS, () => enough.abort());
+    const cancel = this.#clockwork.after(ms, () => enough.abort());
     try {
       await this.#etcd.untilChanged(this.#keys.leader, fromRevision, enough.signal);
     } finally {

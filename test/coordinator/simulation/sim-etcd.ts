@@ -9,7 +9,11 @@ import {
 } from '../../../coordinator/store/etcd/etcd.js';
 import type { Process, World } from './world.js';
 
+/** By which etcd prolongs leases beyond their time when it has elected a leader: its election timeout. */
+const ELECTION_MS = 1_000;
+
 interface Lease {
+  id: bigint;
   seconds: number;
   untilMs: number;
 }
@@ -36,8 +40,7 @@ export class SimEtcd {
   readonly #watchers = new Set<{ key: string; from: number; wake: () => void }>();
   #revision = 1;
   #leaseId = 0n;
-  /** It answers nobody until then. */
-  awayUntilMs = 0;
+  #awayUntilMs = 0;
 
   constructor(world: World, planted: (condition: Condition) => boolean = () => false) {
     this.#world = world;
@@ -75,6 +78,16 @@ export class SimEtcd {
     return [before, ...after].map((entry) => entry?.value.toString('utf8') ?? null);
   }
 
+  /** It answers nobody for so long, and then under a leader of its own that prolongs all leases, as etcd does. */
+  elect(ms: number): void {
+    this.#awayUntilMs = this.#world.nowMs + ms;
+    for (const lease of this.#leases.values()) this.#prolong(lease, ms + ELECTION_MS + lease.seconds * 1_000);
+  }
+
+  get isAway(): boolean {
+    return this.#world.nowMs < this.#awayUntilMs;
+  }
+
   /** Ends the lease that the key is bound to, as somebody does who is wrong about its holder. */
   endLeaseOf(key: string): void {
     const lease = this.#keys.get(key)?.at(-1)?.entry?.lease;
@@ -84,7 +97,7 @@ export class SimEtcd {
   grant(seconds: number): bigint {
     this.#leaseId += 1n;
     const id = this.#leaseId;
-    this.#leases.set(id, { seconds, untilMs: 0 });
+    this.#leases.set(id, { id, seconds, untilMs: 0 });
     this.keep(id);
     return id;
   }
@@ -92,11 +105,15 @@ export class SimEtcd {
   keep(id: bigint): number {
     const lease = this.#leases.get(id);
     if (lease === undefined) return 0;
-    lease.untilMs = this.#world.nowMs + lease.seconds * 1_000;
-    this.#world.at(lease.untilMs, () => {
-      if (this.#world.nowMs >= lease.untilMs) this.end(id);
-    });
+    this.#prolong(lease, lease.seconds * 1_000);
     return lease.seconds;
+  }
+
+  #prolong(lease: Lease, ms: number): void {
+    lease.untilMs = this.#world.nowMs + ms;
+    this.#world.at(lease.untilMs, () => {
+      if (this.#world.nowMs >= lease.untilMs) this.end(lease.id);
+    });
   }
 
   end(id: bigint): void {
@@ -194,7 +211,7 @@ export class SimClient implements Etcd {
     return new Promise((resolve, reject) => {
       this.process.after(timeoutMs, () => reject(new EtcdError('unknown', 'no answer in time')));
       const arrive = () => {
-        if (this.world.nowMs < this.etcd.awayUntilMs) return;
+        if (this.etcd.isAway) return;
         try {
           const answer = question();
           if (!this.world.chance(answerLost)) this.process.at(this.#arrivesMs(), () => resolve(answer));

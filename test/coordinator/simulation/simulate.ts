@@ -14,8 +14,8 @@ import { Process, World } from './world.js';
 const COORDINATORS = 3;
 const AGENTS = 2;
 const CHAOS_MS = 9_000;
-/** Afterwards nothing fails any more, and the cluster has to come to rest. */
-const CALM_MS = 5_000;
+/** Afterwards nothing fails any more, and the cluster has to come to rest: etcd may be away for 3 s yet, and a beat counts for 2. */
+const CALM_MS = 7_000;
 const LEASE_SECONDS = 2;
 /** So many hosts in one batch are more than one transaction holds. */
 const LARGE = 130;
@@ -36,8 +36,8 @@ export interface Planted {
   condition?: (condition: Condition) => boolean;
   /** Agents obey whoever speaks. */
   obedient?: boolean;
-  /** Leases as they are counted here end so many times later than in etcd. */
-  leaseSeconds?: number;
+  /** Clocks run apart by so large a part, up or down. */
+  drift?: number;
   /** Changes that change nothing are answered from memory. */
   unconfirmed?: boolean;
 }
@@ -162,16 +162,8 @@ class SimCluster {
   }
 
   #start(name: string, index: number): void {
-    const process = new Process(this.#world, CLOCK_DRIFT_MAX);
+    const process = new Process(this.#world, this.#planted.drift ?? CLOCK_DRIFT_MAX);
     const etcd = new SimClient(this.#world, process, this.#etcd, this.#network);
-    const { leaseSeconds } = this.#planted;
-    if (leaseSeconds !== undefined) {
-      const { grantLease } = etcd;
-      etcd.grantLease = async (seconds, timeoutMs) => ({
-        ...(await grantLease.call(etcd, seconds, timeoutMs)),
-        seconds: leaseSeconds,
-      });
-    }
     const store = new EtcdStore({ etcd, leaseSeconds: LEASE_SECONDS, clockwork: process });
     if (this.#planted.unconfirmed === true) {
       const { commit } = store;
@@ -338,7 +330,7 @@ class SimCluster {
         seat.coordinator = null;
         this.#world.at(this.#world.nowMs + this.#world.between(50, 1_500), () => this.#start(seat.name, index));
       } else if (what < 0.75) seat.process.stop(this.#world.between(50, 4_000));
-      else if (what < 0.9) this.#etcd.awayUntilMs = this.#world.nowMs + this.#world.between(50, 3_000);
+      else if (what < 0.9) this.#etcd.elect(this.#world.between(50, 3_000));
       else {
         this.#etcd.endLeaseOf('/shoal/leader');
         this.#unawareUntilMs = this.#world.nowMs + UNAWARE_MS_MAX;

@@ -418,7 +418,7 @@ class SingletonCluster {
         this.#world.at(nowMs + this.#world.between(50, 5_000), () => this.#startSeat(seat.name, index));
       } else if (what < 0.85) seat.process.stop(this.#world.between(50, 20_000));
       else if (what < 0.92) seat.wallMs += this.#world.between(-300_000, 300_000);
-      else this.#etcd.awayUntilMs = nowMs + this.#world.between(50, 10_000);
+      else this.#etcd.elect(this.#world.between(50, 10_000));
     });
   }
 
