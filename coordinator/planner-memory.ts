@@ -9,6 +9,7 @@ import type { LatencyWindow } from './brain/latency-window.js';
 import { leadSecondsOf, newHistory, type PlanHistory } from './brain/sharding.js';
 import { NEW_STARTS, startAhead } from './brain/start-time.js';
 import { createLatencyWindow } from './intake.js';
+import { newRefusedResize, type RefusedResize } from './refused-resize.js';
 
 /**
  * What the planner remembers of each component between two seconds, by component key; changed in place, since there are
@@ -31,8 +32,7 @@ export interface ComponentMemory {
   latencies: LatencyWindow;
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
-  /** For so many ticks the instances have had less than the planned size. */
-  shortTicks: number;
+  refused: RefusedResize;
 }
 
 /** How the planner's clock goes. */
@@ -53,7 +53,7 @@ export function newMemory(seasonSeconds: number, { stepSeconds }: Pace): Compone
     demand: { ...NO_DEMAND },
     latencies: createLatencyWindow(stepSeconds),
     calledInVainMs: null,
-    shortTicks: 0,
+    refused: newRefusedResize(),
   };
 }
 

@@ -25,9 +25,12 @@ import {
 import { startAhead } from './brain/start-time.js';
 import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
+import { HostRooms } from './host-rooms.js';
+import type { InstanceRecord } from './instance-table.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
 import { type Observed, usableHosts } from './observed.js';
 import { type ComponentMemory, keepPace, newMemory, type Pace, type PlannerMemory } from './planner-memory.js';
+import { noteRefusal, refusedCpuOf } from './refused-resize.js';
 import { learnStarts } from './starts-seen.js';
 
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
@@ -35,9 +38,6 @@ const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
 export const PACE: Pace = { stepSeconds: STEP_SECONDS };
 /** Handing over the state shards of an instance is worth so many seconds of all of its CPU. */
 const HANDOVER_SECONDS = 30;
-/** Instances that have less than this share of the planned size for so many ticks will not get it soon. */
-const SHORT_SHARE = 0.95;
-const SHORT_TICKS = 5;
 const NOBODY: Ready = { count: 0, cpu: 0 };
 /** After a call in vain, demand counts as present for so long. */
 const IN_VAIN_MS = 10_000;
@@ -52,7 +52,18 @@ export function plan(
   pace: Partial<Pace> = {},
 ): ClusterState {
   const silent = silentComponents(observed, nowMs);
-  const tick: Tick = { state, observed, memory, nowMs, ...PACE, ...pace, capacity: capacityOf(observed), silent };
+  const rooms = new HostRooms((name) => state.instances.byHost.get(name) ?? [], observed);
+  const tick: Tick = {
+    state,
+    observed,
+    memory,
+    nowMs,
+    ...PACE,
+    ...pace,
+    capacity: capacityOf(observed),
+    silent,
+    rooms,
+  };
   const targets: { key: string; component: Component; target: Target }[] = [];
   let count = 0;
   for (const [app, { manifest }] of Object.entries(state.apps)) {
@@ -90,6 +101,7 @@ interface Tick extends Pace {
   nowMs: number;
   capacity: { cpu: number; instanceCpu: number; hosts: number } | null;
   silent: ReadonlySet<ComponentSums>;
+  rooms: HostRooms;
 }
 
 interface Decision {
@@ -188,7 +200,7 @@ function decide(
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
   const before = shapeBefore(state, app, node, { count: wanted, size: target.size }, memory);
-  const limitCpu = sizeReached(memory, before, seen.ready);
+  noteRefusal(memory.refused, seen.ready, instances, before.size.cpu, nowMs);
   if (memory.history.counts.length === 0) memory.history = holding(before, nowMs);
   const input: PlanInput = {
     component,
@@ -206,12 +218,12 @@ function decide(
   };
   if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
   if (capacity !== null) input.capacity = capacity;
-  if (limitCpu !== null) {
-    const cpu = capacity?.cpu ?? Number.POSITIVE_INFINITY;
-    input.capacity = { cpu, instanceCpu: Math.min(limitCpu, capacity?.instanceCpu ?? limitCpu) };
-  }
   if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
-  return { node, memory, plan: planComponent(input), input };
+  const roomy = planComponent(input);
+  const reachCpu = planModeOf(state, app, key, component) === 'act' ? reachFor(roomy, instances, memory, tick) : null;
+  if (reachCpu === null) return { node, memory, plan: roomy, input };
+  const held = { ...input, reachCpu };
+  return { node, memory, plan: planComponent(held), input: held };
 }
 
 function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Calling>): ReadonlyMap<string, number> {
@@ -242,14 +254,21 @@ function shapeBefore(
 }
 
 /**
- * A resize that a host could not do: after some ticks the plan goes on with the size that there really is, which is
- * answered. Null as long as there is nothing of the kind.
+ * Cores that each of the instances can have, where that holds the plan: the host has no room for the planned size, or
+ * could not do a resize. It follows from what is stored and seen, so that it lasts as long as its cause. Null: it holds nothing.
  */
-function sizeReached(memory: ComponentMemory, before: Target, ready: Ready): number | null {
-  const real = ready.count > 0 ? ready.cpu / ready.count : before.size.cpu;
-  const short = ready.count > 0 && real < before.size.cpu * SHORT_SHARE;
-  memory.shortTicks = short ? memory.shortTicks + 1 : 0;
-  return memory.shortTicks > SHORT_TICKS ? real : null;
+function reachFor(
+  { size: { cpu } }: Plan,
+  instances: readonly InstanceRecord[] | undefined,
+  { refused }: ComponentMemory,
+  { rooms, nowMs }: Tick,
+): number[] | null {
+  const refusedCpu = refusedCpuOf(refused, nowMs);
+  if (instances === undefined) return null;
+  if (refusedCpu >= cpu && instances.every((each) => each.size.cpu >= cpu)) return null;
+  const staying = instances.filter((each) => each.draining === undefined);
+  const reach = rooms.reachOf(staying).map((each) => Math.min(each, refusedCpu));
+  return reach.every((each) => each >= cpu) ? null : reach;
 }
 
 function calledFor(callers: readonly string[], calling: ReadonlyMap<string, Calling>, model: ComponentModel): number {

@@ -1,14 +1,7 @@
 import type { Size } from '../protocol/link.js';
 import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
-import {
-  admits,
-  CPU_OVERCOMMIT,
-  type PlaceGroup,
-  type PlaceHost,
-  type Placement,
-  type PlaceRequest,
-} from './brain/placement.js';
+import { admits, type PlaceGroup, type PlaceHost, type Placement, type PlaceRequest } from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
 import {
@@ -23,6 +16,7 @@ import {
   isDrained,
   own,
 } from './cluster.js';
+import { HostRooms } from './host-rooms.js';
 import { standingOf } from './host-standing.js';
 import { type Fate, type FateOf, fateOfSingleton, fateOnHost } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
@@ -447,44 +441,13 @@ function drain(
   }
 }
 
-/** What is left to allot on each host; worked out for those on which something grows. */
-class Rooms {
-  readonly #draft: InstanceDraft;
-  readonly #observed: Observed;
-  readonly #known = new Map<string, Size>();
-
-  constructor(draft: InstanceDraft, observed: Observed) {
-    this.#draft = draft;
-    this.#observed = observed;
-  }
-
-  /** Of a host that has not been seen nothing is known, so nothing on it grows. */
-  on(name: string): Size {
-    let room = this.#known.get(name);
-    if (room !== undefined) return room;
-    const info = this.#observed.hosts.get(name)?.info;
-    room = { cpu: (info?.cores ?? 0) * CPU_OVERCOMMIT, memory: info?.memoryBytes ?? 0 };
-    for (const { size } of this.#draft.onHost(name)) {
-      room.cpu -= size.cpu;
-      room.memory -= size.memory;
-    }
-    this.#known.set(name, room);
-    return room;
-  }
-
-  take(name: string, before: Size, after: Size): void {
-    const room = this.on(name);
-    room.cpu -= after.cpu - before.cpu;
-    room.memory -= after.memory - before.memory;
-  }
-}
-
 /** Less CPU growth than this is not worth a resize, in cores. */
 const GROWTH_MIN = 0.01;
 
 /** Brings those that stay to the sizes wanted. What shrinks makes room for what grows, the most urgent first. */
 function resizeAll(urgent: readonly Wish[], leaving: ReadonlySet<InstanceRecord>, context: Context): void {
-  const rooms = new Rooms(context.draft, context.observed);
+  const { draft, observed } = context;
+  const rooms = new HostRooms((name) => draft.onHost(name), observed);
   const plans = urgent.map((wish) => {
     const staying = [...wish.current, ...wish.old].filter((each) => !leaving.has(each));
     return { wish, staying, sizes: staying.map((each) => shrunk(each, wish.size, rooms)) };
@@ -495,7 +458,7 @@ function resizeAll(urgent: readonly Wish[], leaving: ReadonlySet<InstanceRecord>
   for (const { wish, staying, sizes } of plans) putSizes(wish, staying, sizes, context);
 }
 
-function shrunk({ host, size: present }: InstanceRecord, wanted: Size, rooms: Rooms): Size {
+function shrunk({ host, size: present }: InstanceRecord, wanted: Size, rooms: HostRooms): Size {
   if (wanted.cpu >= present.cpu && wanted.memory >= present.memory) return present;
   const size = { cpu: Math.min(present.cpu, wanted.cpu), memory: Math.min(present.memory, wanted.memory) };
   rooms.take(host, present, size);
@@ -503,7 +466,7 @@ function shrunk({ host, size: present }: InstanceRecord, wanted: Size, rooms: Ro
 }
 
 /** As far as the host has room. */
-function grown(host: string, present: Size, wanted: Size, rooms: Rooms): Size {
+function grown(host: string, present: Size, wanted: Size, rooms: HostRooms): Size {
   if (sameSize(present, wanted)) return wanted;
   const room = rooms.on(host);
   const most = Math.max(present.cpu, Math.min(wanted.cpu, present.cpu + room.cpu));

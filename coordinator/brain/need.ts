@@ -23,6 +23,8 @@ export interface Aim {
   utilisation: number;
   /** Latency aimed at; with a curve only. */
   boundMs?: number;
+  /** Cores that each of those that are there can have where it is, the one that goes last first. Absent: the largest size. */
+  reach?: readonly number[];
 }
 
 const QUEUE_UTILISATION = 0.8;
@@ -89,11 +91,42 @@ export function cpuFor(aim: Aim, load: Load, count: number): number {
   const { component, curve } = aim;
   const least = leastCpu(aim, load);
   if (curve === null) return least;
-  return Math.max(least, countFor(aim, load) * component.size.cpu.max);
+  return Math.max(least, roomyCountFor(aim, load) * component.size.cpu.max);
 }
 
 /** The fewest instances that carry the load, whatever the manifest allows. */
 export function countFor(aim: Aim, load: Load): number {
+  const roomy = roomyCountFor(aim, load);
+  const { reach, component } = aim;
+  if (reach === undefined) return roomy;
+  const { max } = component.size.cpu;
+  let count = roomy;
+  while (count < roomy + reach.length && reachedCpu(aim, max, count) < cpuFor(aim, load, count) - 1e-9) count += 1;
+  return count;
+}
+
+/** Cores that so many instances get of a size where some are held to what they can have. */
+export function reachedCpu({ reach }: Aim, cpu: number, count: number): number {
+  if (reach === undefined) return cpu * count;
+  const held = reach.slice(0, count);
+  return held.reduce((sum, most) => sum + Math.min(cpu, most), cpu * (count - held.length));
+}
+
+/** Cores that each of `count` instances has to be allowed so that all get `cpu`, where some are held to what they can have. */
+export function levelFor({ reach }: Aim, cpu: number, count: number): number {
+  if (reach === undefined || reach.length === 0) return cpu / count;
+  const held = reach.slice(0, count).sort((a, b) => a - b);
+  let left = cpu;
+  for (const [i, most] of held.entries()) {
+    const share = left / (count - i);
+    if (most >= share) return share;
+    left -= most;
+  }
+  return count > held.length ? left / (count - held.length) : (held.at(-1) as number);
+}
+
+/** The same were there room for the largest size everywhere. */
+function roomyCountFor(aim: Aim, load: Load): number {
   const { component, curve } = aim;
   const { max } = component.size.cpu;
   let count = Math.max(1, Math.ceil(leastCpu(aim, load) / max - 1e-9));

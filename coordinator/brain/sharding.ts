@@ -5,7 +5,18 @@ import type { Explanation, Note, Option } from './explanation.js';
 import { forget, type Held, highestHeld, hold } from './held.js';
 import { latencyAt, learnedCurve } from './latency-model.js';
 import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
-import { type Aim, aimFacts, aimOf, clamp, countFor, cpuFor, type Load, sizeFor } from './need.js';
+import {
+  type Aim,
+  aimFacts,
+  aimOf,
+  clamp,
+  countFor,
+  cpuFor,
+  type Load,
+  levelFor,
+  reachedCpu,
+  sizeFor,
+} from './need.js';
 import { marginShare, noteForecast } from './next-demand.js';
 import { coveredShare, finite, finiteBytes, type Seen, type Sensed } from './sense.js';
 import type { StartAhead } from './start-time.js';
@@ -38,6 +49,8 @@ export interface PlanInput {
   budgetCpu?: number;
   /** What the hosts can give: cores to the component in all, and cores to one instance. */
   capacity?: { cpu: number; instanceCpu: number };
+  /** Cores that each instance can have where it is, the one that goes last first; absent: as much as its size may be. */
+  reachCpu?: readonly number[];
   /** A new instance is slow to come (state is handed over): cores × seconds that it costs. */
   startCostCpu?: number;
 }
@@ -134,6 +147,7 @@ export function planComponent(input: PlanInput): Plan {
   const limits = limitsOf(input);
   const fitting = fittingSizes(component, limits.instanceCpu);
   const aim = aimOf(fitting, learnedCurve(model.latency, component.objective, costCpu), sensed.latencyMs);
+  if (input.reachCpu !== undefined) aim.reach = input.reachCpu;
   const outstanding = finite(seen.outstanding);
   const queueCount =
     component.objective.kind === 'queue' ? Math.max(1, Math.ceil(outstanding / component.objective.length)) : 1;
@@ -166,7 +180,7 @@ export function planComponent(input: PlanInput): Plan {
   // Whole steps, so that the budget holds after rounding too.
   const affordable = Math.floor(limits.cpu / Math.max(1, count) / CPU_STEP + 1e-6) * CPU_STEP;
   const most = clamp(Math.min(limits.instanceCpu, affordable), component.size.cpu.min, component.size.cpu.max);
-  const cpu = planCpu(heldCpu / serving, most, count, input);
+  const cpu = planCpu(levelFor(aim, heldCpu, serving), most, count, input);
   const memory = planMemory(input);
   const size = { cpu, memory };
 
@@ -179,8 +193,9 @@ export function planComponent(input: PlanInput): Plan {
   if (heldCpu > needCpu || wanted > neededCount) notes.push('calm');
   if (wanted > limits.countMax) notes.push(limits.countNote);
   else if (wanted < limits.countMin) notes.push('count-min');
-  if (count > 0 && heldCpu > serving * most + 1e-9) {
-    const note = affordable < limits.instanceCpu ? limits.cpuNote : fitting === component ? 'size-max' : 'capacity';
+  if (count > 0 && heldCpu > reachedCpu(aim, most, serving) + 1e-9) {
+    const byHosts = fitting !== component || reachedCpu(aim, most, serving) < serving * most;
+    const note = affordable < limits.instanceCpu ? limits.cpuNote : byHosts ? 'capacity' : 'size-max';
     if (!notes.includes(note)) notes.push(note);
   }
 
