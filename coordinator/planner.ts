@@ -30,7 +30,7 @@ import type { InstanceRecord } from './instance-table.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
 import { type Observed, usableHosts } from './observed.js';
 import { type ComponentMemory, keepPace, newMemory, type Pace, type PlannerMemory } from './planner-memory.js';
-import { noteRefusal, refusedCpuOf } from './refused-resize.js';
+import { noteRefusal, type RefusedResize, refusedCpuOf } from './refused-resize.js';
 import { learnStarts } from './starts-seen.js';
 
 const STEP_SECONDS = LIMITS.heartbeatMs / 1000;
@@ -199,7 +199,8 @@ function decide(
   learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
-  const before = shapeBefore(state, app, node, { count: wanted, size: target.size }, memory);
+  const isObserved = planModeOf(state, app, key, component) === 'observe';
+  const before = shapeBefore(isObserved, { count: wanted, size: target.size }, memory);
   noteRefusal(memory.refused, seen.ready, instances, before.size.cpu, nowMs);
   if (memory.history.counts.length === 0) memory.history = holding(before, nowMs);
   const input: PlanInput = {
@@ -220,7 +221,7 @@ function decide(
   if (capacity !== null) input.capacity = capacity;
   if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
   const roomy = planComponent(input);
-  const reachCpu = planModeOf(state, app, key, component) === 'act' ? reachFor(roomy, instances, memory, tick) : null;
+  const reachCpu = isObserved ? null : reachFor(roomy, input, instances, memory.refused, tick);
   if (reachCpu === null) return { node, memory, plan: roomy, input };
   const held = { ...input, reachCpu };
   return { node, memory, plan: planComponent(held), input: held };
@@ -240,17 +241,8 @@ function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Callin
  * By the plan, not by what runs: what is on its way up or down has been decided already. A component that is only
  * observed goes on from what its last plan would have made of it.
  */
-function shapeBefore(
-  state: ClusterState,
-  app: string,
-  { key, component }: Node,
-  wanted: Target,
-  memory: ComponentMemory,
-): Target {
-  if (planModeOf(state, app, key, component) === 'observe' && !Number.isNaN(atMsOf(memory.decision))) {
-    return shapeAfter(memory.decision);
-  }
-  return wanted;
+function shapeBefore(isObserved: boolean, wanted: Target, { decision }: ComponentMemory): Target {
+  return isObserved && !Number.isNaN(atMsOf(decision)) ? shapeAfter(decision) : wanted;
 }
 
 /**
@@ -259,13 +251,16 @@ function shapeBefore(
  */
 function reachFor(
   { size: { cpu } }: Plan,
+  { current, seen: { ready } }: PlanInput,
   instances: readonly InstanceRecord[] | undefined,
-  { refused }: ComponentMemory,
+  refused: RefusedResize,
   { rooms, nowMs }: Tick,
 ): number[] | null {
   const refusedCpu = refusedCpuOf(refused, nowMs);
   if (instances === undefined) return null;
-  if (refusedCpu >= cpu && instances.every((each) => each.size.cpu >= cpu)) return null;
+  // None has more than was planned, so that all have it where the mean is that: most components, and no instance is looked at.
+  const allAsPlanned = ready.count === instances.length && ready.cpu >= ready.count * current.size.cpu * (1 - 1e-6);
+  if (refusedCpu >= cpu && allAsPlanned && cpu <= current.size.cpu) return null;
   const staying = instances.filter((each) => each.draining === undefined);
   const reach = rooms.reachOf(staying).map((each) => Math.min(each, refusedCpu));
   return reach.every((each) => each >= cpu) ? null : reach;

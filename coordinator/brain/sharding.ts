@@ -93,6 +93,11 @@ const CPU_CALM_SECONDS = 5;
 /** A call that comes after so long without any may find the smallest size; the objective is judged by the minute. */
 const IDLE_CALM_SECONDS = 60;
 const NO_LOAD: Load = { cpu: 0, upperCpu: 0, floorCpu: 0 };
+/**
+ * A new instance serves dearer than the others for about so long: its code is not compiled yet, its caches are empty and it
+ * has no connections. Who comes and goes costs that each time, however fast it starts.
+ */
+const WARM_UP_SECONDS = 10;
 /** Instances are held at least and at most for so long; the last one at least for longer, since the next call would wait. */
 const COUNT_CALM_SECONDS = { min: 10, max: 600, zero: 30 };
 /** Memory shrinks far more slowly: a wrong guess kills. */
@@ -113,7 +118,7 @@ const CPU_STEP = 0.01;
 /** Fewer instances only if they then need at most this share of the largest size. */
 const CONSOLIDATE_AT = 0.9;
 /** A size this little below the present one is not worth a resize. */
-const CPU_DEAD_BAND = 0.05;
+const CPU_DEAD_BAND = 0.025;
 const MEMORY_DEAD_BAND = 0.1;
 export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, seen, sensed, current } = input;
@@ -156,7 +161,7 @@ export function planComponent(input: PlanInput): Plan {
   // Instances: up at once, down when holding has cost as much as making anew.
   const holdCpu =
     Math.max(IDLE_CPU / 2, idleCpu) + current.size.memory / BYTES_PER_CORE + wasteOf(input, aim, soon, neededCount);
-  const startCost = input.start.seconds * component.size.cpu.max + finite(input.startCostCpu ?? 0);
+  const startCost = (input.start.seconds + WARM_UP_SECONDS) * component.size.cpu.max + finite(input.startCostCpu ?? 0);
   const calmMin = neededCount === 0 ? COUNT_CALM_SECONDS.zero : COUNT_CALM_SECONDS.min;
   const calmSeconds = clamp(startCost / holdCpu, calmMin, COUNT_CALM_SECONDS.max);
   const heldCount = Math.max(neededCount, highestHeld(input.history.counts, nowMs - calmSeconds * 1000, nowMs));

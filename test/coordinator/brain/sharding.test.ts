@@ -170,20 +170,23 @@ t.test('from zero: a call that waits wakes it, at the largest size, for it has a
 });
 
 t.test('instances are held until that has cost what new ones would, sizes for some seconds only', async (t) => {
-  const fall = (startSeconds: number) => {
-    const bench = new PlanBench({ count: { min: 1, max: 10 } }, { count: 4, cpu: 1 });
+  const fall = (startSeconds: number, memory: number) => {
+    const size = { ...COMPONENT.size, memory: { min: memory, max: memory } };
+    const bench = new PlanBench({ count: { min: 1, max: 10 }, size }, { count: 4, cpu: 1 });
     const plans = bench.run(900, (second) => ({ startSeconds, usedCpu: second < 60 ? 2 : 0.45 }));
     t.ok(allotted(plans[68] ?? bench.current) < 1.6, 'sizes have fallen');
-    return plans.findIndex(({ count }) => count < 4);
+    return plans.findIndex(({ count }) => count < 4) - 60;
   };
-  const [quick, slow] = [fall(0.1), fall(10)];
-  t.ok(quick > 60 && quick < 75, `quick starters are let go after ${quick - 60} s`);
-  t.ok(slow > 260, `slow ones after ${slow - 60} s`);
+  const large = 4096 * MIB;
+  t.ok(Math.abs(fall(0.1, large) - 20) < 4, `dear to hold, quick to start: ${fall(0.1, large)} s`);
+  t.ok(Math.abs(fall(30, large) - 80) < 10, `dear to hold, slow to start: ${fall(30, large)} s`);
+  t.ok(fall(0.1, 64 * MIB) > 500, `cheap to hold: ${fall(0.1, 64 * MIB)} s`);
 });
 
 t.test('what the forecast wants back soon is not let go', async (t) => {
   const held = (later: number) => {
-    const bench = new PlanBench({ count: { min: 1, max: 10 } }, { count: 4, cpu: 1 });
+    const size = { ...COMPONENT.size, memory: { min: 4096 * MIB, max: 4096 * MIB } };
+    const bench = new PlanBench({ count: { min: 1, max: 10 }, size }, { count: 4, cpu: 1 });
     const demand = (second: number) => (second < 60 ? 2 : 0.45);
     const plans = bench.run(150, (second) => ({
       usedCpu: demand(second),
@@ -226,21 +229,23 @@ t.test('noise about a steady demand: no instance comes or goes, and sizes seldom
     const steady = underNoise(seed, level);
     t.equal(new Set(steady.map(({ count }) => count)).size, 1, `${level} cores`);
     const resizes = steady.filter((plan, i) => i > 0 && plan.size.cpu !== steady[i - 1]?.size.cpu).length;
-    t.ok(resizes <= 75, `${resizes} resizes in 25 minutes`);
+    t.ok(resizes <= 100, `${resizes} resizes in 25 minutes`);
   }
 });
 
-t.test('noise at the edge of a whole instance: one more comes now and then, and stays for a while', async (t) => {
-  // Seven instances carry 2.3 deviations more than 4.4 cores.
-  const counts = underNoise(3, 4.4).map(({ count }) => count);
-  t.strictSame([...new Set(counts)].sort(), [7, 8]);
-  const changes = counts.flatMap((count, i) => (i > 0 && count !== counts[i - 1] ? [i] : []));
-  for (const [i, at] of changes.entries()) {
-    const until = changes[i + 1];
-    if (counts[at] === 8 && until !== undefined) t.ok(until - at >= 40, `from ${at} s until ${until} s`);
-  }
-  t.ok(changes.length <= 20, `${changes.length} changes in 25 minutes`);
-});
+t.test(
+  'noise at the edge of a whole instance: one more comes, and stays for as long as noise wants it back',
+  async (t) => {
+    const changes = (level: number, seed: number) => {
+      const counts = underNoise(seed, level).map(({ count }) => count);
+      return counts.filter((count, i) => i > 0 && count !== counts[i - 1]).length;
+    };
+    // Seven instances carry 2.3 deviations more than 4.4 cores, and at 4.9 eight carry 2.8.
+    for (const level of [4.4, 4.9]) {
+      for (const seed of [1, 2, 3]) t.ok(changes(level, seed) <= 4, `${changes(level, seed)} changes in 25 minutes`);
+    }
+  },
+);
 
 t.test('lost metrics: nothing shrinks', async (t) => {
   const bench = new PlanBench({ count: { min: 1, max: 10 } }, { count: 4, cpu: 1 });
