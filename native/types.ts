@@ -211,7 +211,7 @@ export interface CpuProfilerHandle {
   watch(cgroupPath: string): void;
   unwatch(cgroupPath: string): void;
   read(): Map<string, CpuTimes>;
-  /** How often the BPF program ran and for how many seconds of CPU in all. */
+  /** How often the BPF program ran, and for how many seconds of CPU in all, since this was first asked. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }
@@ -260,7 +260,7 @@ export interface ActivityProfilerHandle {
   read(): Map<string, Activity>;
   /** By mapping, system call and peer, since the last drain. `lost`: things for which there was no place, since the start. */
   drain(): { lost: number; details: ActivityDetail[] };
-  /** How often the BPF programs ran and for how many seconds of CPU in all. */
+  /** How often the BPF programs ran, and for how many seconds of CPU in all, since this was first asked. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }
@@ -274,7 +274,7 @@ export interface StackProfilerHandle {
   unwatch(cgroupPath: string): void;
   /** What was sampled since the last drain, with names. One at a time. */
   drain(): Promise<DrainedStacks>;
-  /** How often the BPF programs ran and for how many seconds of CPU in all. */
+  /** How often the BPF programs ran, and for how many seconds of CPU in all, since this was first asked. */
   cost(): { runs: number; seconds: number };
   close(): void;
 }

@@ -17,7 +17,7 @@ import { benchFabricRack } from './lib/bench/fabric-rack.js';
 import { benchFactory } from './lib/bench/factory.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
-import { benchProfilerStacks } from './lib/bench/profiler-stacks.js';
+import { benchProfilerCost } from './lib/bench/profiler-cost.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
 
@@ -32,7 +32,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   factory: () => benchFactory(DIST),
   agent: () => benchAgent(DIST),
-  profiler: async () => [...(await benchProfiler()), ...(await benchProfilerStacks())],
+  profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
   cluster: () => benchCluster(DIST),
   failover: ({ count = 100 }) => benchFailover(count),

@@ -25,3 +25,16 @@ export async function retry<T>(what: string, ms: number, attempt: () => Promise<
     }
   }
 }
+
+/** What the promise answers. Throws after `ms`, naming what was waited for. */
+export async function within<T>(what: string, ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -76,6 +76,7 @@ t.test('what a program does is counted exactly, and nothing of others', async (t
   t.comment(missing);
   profiler.watch(cgroup);
   profiler.watch(other);
+  profiler.cost();
   const port = await serve(t);
   const child = runFed(cgroup, [program, await makeFile(t), String(port)]);
   t.teardown(() => end(child));

@@ -129,6 +129,7 @@ t.test('CPU time by BPF is exact: it equals what the scheduler itself accounted'
   t.throws(() => profiler.watch(cgroup), { message: /not started/ });
   profiler.start();
   profiler.watch(cgroup);
+  profiler.cost();
   t.throws(() => profiler.watch(join(cgroup, 'none')), { code: 'ENOENT' });
   const figures = async () => {
     const accounted = Number(/usage_usec (\d+)/.exec(await readFile(join(cgroup, 'cpu.stat'), 'utf8'))?.[1]) / 1e6;

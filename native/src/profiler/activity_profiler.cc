@@ -1,13 +1,13 @@
 #include "profiler/activity_profiler.h"
 
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "host/system_error.h"
+#include "profiler/bpf_figures.h"
 #include "profiler/libbpf_log.h"
 
 namespace shoal::profiler {
@@ -85,8 +85,6 @@ Napi::Value ActivityProfiler::start(const Napi::CallbackInfo& info) {
       return env.Undefined();
     }
     counter_ = std::move(counter);
-    // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
-    stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
   }
   const Napi::Object missing = Napi::Object::New(env);
   for (const auto& [what, why] : counter_->missing()) missing.Set(what, why);
@@ -205,6 +203,7 @@ Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
 Napi::Value ActivityProfiler::cost(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!isStarted(env)) return env.Undefined();
+  if (!stats_.valid()) stats_ = countRunTime();
   const auto [runs, nanoseconds] = counter_->cost();
   const Napi::Object cost = Napi::Object::New(env);
   cost.Set("runs", number(env, runs));

@@ -31,4 +31,6 @@ std::pair<uint64_t, uint64_t> runCost(const bpf_object* object) {
   return {runs, nanoseconds};
 }
 
+UniqueFd countRunTime() { return UniqueFd(bpf_enable_stats(BPF_STATS_RUN_TIME)); }
+
 }  // namespace shoal::profiler

@@ -9,6 +9,7 @@
 
 #include "cpu_time.skel.h"
 #include "host/system_error.h"
+#include "profiler/bpf_figures.h"
 #include "profiler/cpu_time_reader.h"
 #include "profiler/libbpf_log.h"
 
@@ -47,8 +48,6 @@ void CpuProfiler::start(const Napi::CallbackInfo& info) {
   if (problem == 0) problem = cpu_time_bpf__attach(program.get());
   if (problem != 0) return host::throwSystemError(info.Env(), -problem, "bpf", libbpfLog());
   program_ = std::move(program);
-  // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
-  stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
 }
 
 bool CpuProfiler::isStarted(Napi::Env env) const {
@@ -115,16 +114,11 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
 Napi::Value CpuProfiler::cost(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!isStarted(env)) return env.Undefined();
-  bpf_prog_info program = {};
-  uint32_t size = sizeof program;
-  const int result = bpf_obj_get_info_by_fd(bpf_program__fd(program_->progs.on_sched_switch), &program, &size);
-  if (result != 0) {
-    host::throwSystemError(env, -result, "bpf_obj_get_info_by_fd");
-    return env.Undefined();
-  }
+  if (!stats_.valid()) stats_ = countRunTime();
+  const auto [runs, nanoseconds] = runCost(program_->obj);
   const Napi::Object cost = Napi::Object::New(env);
-  cost.Set("runs", Napi::Number::New(env, static_cast<double>(program.run_cnt)));
-  cost.Set("seconds", Napi::Number::New(env, static_cast<double>(program.run_time_ns) / kNanoseconds));
+  cost.Set("runs", Napi::Number::New(env, static_cast<double>(runs)));
+  cost.Set("seconds", Napi::Number::New(env, static_cast<double>(nanoseconds) / kNanoseconds));
   return cost;
 }
 

@@ -59,8 +59,6 @@ Problem StackSampler::start(unsigned hertz, bool offCpu) {
     switches_.reset(bpf_program__attach(program_->progs.on_switch));
     if (!switches_) return {errno, "bpf_raw_tracepoint_open"};
   }
-  // The kernel then counts runs and time of BPF programs; refused to some, and only cost() needs it.
-  stats_.reset(bpf_enable_stats(BPF_STATS_RUN_TIME));
   return {};
 }
 
@@ -148,6 +146,9 @@ void StackSampler::drawLots() {
 
 uint64_t StackSampler::lost() const { return sumOfCounters(program_->maps.lost, SHOAL_LOST_REASONS, cpus_); }
 
-std::pair<uint64_t, uint64_t> StackSampler::cost() const { return runCost(program_->obj); }
+std::pair<uint64_t, uint64_t> StackSampler::cost() {
+  if (!stats_.valid()) stats_ = countRunTime();
+  return runCost(program_->obj);
+}
 
 }  // namespace shoal::profiler

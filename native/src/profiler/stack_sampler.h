@@ -31,8 +31,8 @@ class StackSampler {
   Problem drain(std::vector<Stack>& into);
   /** Samples for which there was no place, since the start. */
   uint64_t lost() const;
-  /** Of the BPF programs, as the kernel counts them: runs, and nanoseconds in all. */
-  std::pair<uint64_t, uint64_t> cost() const;
+  /** Of the BPF programs since it was first asked, as the kernel counts them: runs, and nanoseconds in all. */
+  std::pair<uint64_t, uint64_t> cost();
 
  private:
   struct Destroy {

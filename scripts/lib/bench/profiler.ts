@@ -1,11 +1,15 @@
 import { spawn } from 'node:child_process';
-import { mkdir, rmdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { native } from '../../../native/index.js';
+import { within } from '../until.js';
+import { end, makeCgroups, removeCgroup } from './cgroups.js';
 import { alone, compare, type Row } from './rows.js';
 
 const ROUNDS = 12;
 const ROUND_MS = 1_000;
+const ANSWER_MS_MAX = 30_000;
 
 /** Two processes that wake each other without end: as many switches of tasks a second as the machine can do. */
 const PING_PONG = `
@@ -20,8 +24,7 @@ process.stdin.on('end', () => other.kill());
 
 /** What the BPF profiler costs a load that does nothing but switch tasks, by turning it on and off in turns. */
 export async function benchProfiler(): Promise<Row[]> {
-  const cgroup = join('/sys/fs/cgroup', `shoal-bench-${process.pid}`);
-  await mkdir(cgroup);
+  const [cgroup = ''] = await makeCgroups(1);
   const load = spawn(process.execPath, ['-e', PING_PONG], { stdio: ['pipe', 'pipe', 'inherit'] });
   // Its own child follows into the cgroup only if it is born there; both are moved before anything is counted.
   await writeFile(join(cgroup, 'cgroup.procs'), String(load.pid));
@@ -43,11 +46,9 @@ export async function benchProfiler(): Promise<Row[]> {
       profiler.close();
     }
   } finally {
-    const exited = new Promise((resolve) => load.once('exit', resolve));
     load.stdin.end();
-    load.kill();
-    await exited;
-    await removeWhenEmpty(cgroup);
+    await end(load);
+    await removeCgroup(cgroup);
   }
   const seconds = (ROUNDS * ROUND_MS) / 1000;
   return [
@@ -62,26 +63,15 @@ export async function benchProfiler(): Promise<Row[]> {
 async function trips(load: ReturnType<typeof spawn>, ms = ROUND_MS): Promise<number> {
   await ask(load);
   const start = performance.now();
-  await new Promise((resolve) => setTimeout(resolve, ms));
+  await setTimeout(ms);
   const count = await ask(load);
   return (count * 1000) / (performance.now() - start);
 }
 
 function ask(load: ReturnType<typeof spawn>): Promise<number> {
-  return new Promise((resolve) => {
+  const answer = new Promise<number>((resolve) => {
     load.stdout?.once('data', (chunk: Buffer) => resolve(Number(chunk.toString())));
     load.stdin?.write('?');
   });
-}
-
-async function removeWhenEmpty(cgroup: string): Promise<void> {
-  for (;;) {
-    try {
-      await rmdir(cgroup);
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
+  return within('a count of round trips', ANSWER_MS_MAX, answer);
 }

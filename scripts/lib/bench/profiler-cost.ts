@@ -1,0 +1,316 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { native } from '../../../native/index.js';
+import { LIMITS } from '../../../protocol/limits.js';
+import { until, within } from '../until.js';
+import { end, makeCgroups, removeCgroup, spawnIn } from './cgroups.js';
+import { cpuSeconds, residentMebibytes } from './process-use.js';
+import { ProfilerLoad } from './profiler-load.js';
+import { alone, compare, type Row } from './rows.js';
+
+const ROUNDS = 8;
+const ROUND_MS = 700;
+const COUNT_MS = 4_000;
+const INSTANCES = 100;
+const TOOL_START_MS_MAX = 60_000;
+const CALL_ROUNDS = 4;
+const CALL_BYTES = 400_000;
+const CALLS_MS_MAX = 60_000;
+const HERTZ = LIMITS.profileHertzDefault;
+
+/** What a variant took while the load ran: of user space, in CPU-seconds a second of wall time, and in memory. */
+interface Use {
+  cpuShare: number;
+  mebibytes: number;
+}
+
+interface Running {
+  use(): Promise<{ cpuSeconds: number; mebibytes: number }>;
+  stop(): Promise<void>;
+}
+
+interface Variant {
+  name: string;
+  /** Another's tool, which may be missing here. */
+  isPeer: boolean;
+  start(): Promise<Running>;
+}
+
+/**
+ * The cost of the profiler with a hundred busy instances: by its effect on the work they get done, turned on and off in
+ * turns, beside perf and bcc's profile at the same rate; by the kernel's own count of the BPF programs' time; and of
+ * the counting of system calls what each call takes longer.
+ */
+export async function benchProfilerCost(): Promise<Row[]> {
+  const load = await ProfilerLoad.start(INSTANCES);
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'));
+  try {
+    const variants = [
+      ours('stacks', load.cgroups, { activity: false, systemCalls: false }),
+      ours('stacks and activity', load.cgroups, { activity: true, systemCalls: false }),
+      ours('stacks, activity and system calls', load.cgroups, { activity: true, systemCalls: true }),
+      perfRecord(join(folder, 'perf.data')),
+      bccProfile(),
+    ];
+    return [...(await effects(load, variants)), ...(await runTimes(load.cgroups)), ...(await callTimes())];
+  } finally {
+    await load.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Each time directly after a span without, since what others do on the machine changes from second to second. */
+async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promise<Row[]> {
+  const results = variants.map((variant) => ({
+    variant,
+    rates: [] as number[],
+    without: [] as number[],
+    uses: [] as Use[],
+  }));
+  const missing = new Set<Variant>();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const { variant, rates, without, uses } of results.filter((each) => !missing.has(each.variant))) {
+      try {
+        const before = await load.rate(ROUND_MS);
+        const { rate, use } = await measured(load, variant);
+        without.push(before);
+        rates.push(rate);
+        uses.push(use);
+      } catch (error) {
+        if (!variant.isPeer) throw error;
+        // Not installed or not allowed here: the others are compared.
+        missing.add(variant);
+        process.stderr.write(`${variant.name} is left out: ${(error as Error).message}\n`);
+      }
+    }
+  }
+  const found = results.filter(({ rates }) => rates.length > 0);
+  const work = found.map(({ variant, rates, without }) =>
+    compare(`work for each second of CPU, ${variant.name} at ${HERTZ} Hz`, '1/s', 0.5, rates, 'without', without),
+  );
+  return [...work, ...found.flatMap(({ variant, uses }) => useRows(variant.name, uses))];
+}
+
+async function measured(load: ProfilerLoad, variant: Variant): Promise<{ rate: number; use: Use }> {
+  const running = await variant.start();
+  try {
+    const before = await running.use();
+    const start = performance.now();
+    const rate = await load.rate(ROUND_MS);
+    const after = await running.use();
+    const seconds = (performance.now() - start) / 1000;
+    const cpuShare = (after.cpuSeconds - before.cpuSeconds) / seconds;
+    return { rate, use: { cpuShare, mebibytes: after.mebibytes } };
+  } finally {
+    await running.stop();
+  }
+}
+
+function useRows(name: string, uses: readonly Use[]): Row[] {
+  const mean = (of: keyof Use) => uses.reduce((sum, each) => sum + each[of], 0) / uses.length;
+  return [
+    alone(`user space, ${name}`, '% of all CPUs', (100 * mean('cpuShare')) / cpus().length),
+    alone(`memory, ${name}`, 'MiB', mean('mebibytes')),
+  ];
+}
+
+interface Parts {
+  activity: boolean;
+  systemCalls: boolean;
+}
+
+/** All as the agent runs it, in this process: its use is that of the benchmark too. */
+function ours(name: string, cgroups: readonly string[], parts: Parts): Variant {
+  return {
+    name,
+    isPeer: false,
+    async start() {
+      const profilers = new Profilers(cgroups, parts);
+      await profilers.begin();
+      return {
+        use: async () => {
+          const { user, system } = process.cpuUsage();
+          return { cpuSeconds: (user + system) / 1e6, mebibytes: await residentMebibytes(process.pid) };
+        },
+        stop: () => profilers.close(),
+      };
+    },
+  };
+}
+
+class Profilers {
+  readonly stacks = native.createStackProfiler();
+  readonly cpu = native.createProfiler();
+  readonly activity = native.createActivityProfiler();
+  samples = 0;
+  lost = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(
+    cgroups: readonly string[],
+    private readonly parts: Parts,
+  ) {
+    this.stacks.start(HERTZ, true);
+    this.cpu.start();
+    if (parts.activity) this.activity.start(parts.systemCalls);
+    for (const cgroup of cgroups) {
+      this.stacks.watch(cgroup);
+      this.cpu.watch(cgroup);
+      if (parts.activity) this.activity.watch(cgroup);
+    }
+  }
+
+  /** The first round reads the tables of the programs, which is paid once in the life of an agent. */
+  async begin(): Promise<void> {
+    await setTimeout(500);
+    await this.stacks.drain();
+    this.#timer = setInterval(() => {
+      this.#working = this.#working.then(() => this.#round());
+    }, LIMITS.profileDrainMs);
+  }
+
+  async #round(): Promise<void> {
+    const { stacks, lost } = await this.stacks.drain();
+    for (const { kind, count } of stacks) this.samples += kind === 'cpu' ? count : 0;
+    this.lost = lost;
+    this.cpu.read();
+    if (!this.parts.activity) return;
+    this.activity.read();
+    this.activity.drain();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#working;
+    for (const each of [this.stacks, this.cpu, this.activity]) each.close();
+  }
+}
+
+/** Counting them makes them dearer by two readings of a clock, so this is no part of the effects. */
+async function runTimes(cgroups: readonly string[]): Promise<Row[]> {
+  const profilers = new Profilers(cgroups, { activity: true, systemCalls: true });
+  const parts = [
+    ['stacks', profilers.stacks],
+    ['CPU time', profilers.cpu],
+    ['activity with system calls', profilers.activity],
+  ] as const;
+  try {
+    await profilers.begin();
+    const before = parts.map(([, each]) => each.cost());
+    const { samples } = profilers;
+    const start = performance.now();
+    await setTimeout(COUNT_MS);
+    const seconds = (performance.now() - start) / 1000;
+    const rows = parts.flatMap(([name, each], i) => {
+      const runs = each.cost().runs - (before[i]?.runs ?? 0);
+      const spent = each.cost().seconds - (before[i]?.seconds ?? 0);
+      return [
+        alone(
+          `BPF of ${name}, ${cgroups.length} busy instances`,
+          '% of all CPUs',
+          (100 * spent) / seconds / cpus().length,
+        ),
+        alone(`BPF of ${name}, each run`, 'ns', (1e9 * spent) / runs),
+        alone(`BPF of ${name}, runs`, '1/s', runs / seconds),
+      ];
+    });
+    const taken = alone('samples taken', '1/s', (profilers.samples - samples) / seconds);
+    return [...rows, taken, alone('samples lost', '1', profilers.lost)];
+  } finally {
+    await profilers.close();
+  }
+}
+
+/** Of reads and writes of one byte, which do nothing else: not counted, of others, and of a watched cgroup. */
+async function callTimes(): Promise<Row[]> {
+  const [inside = '', outside = ''] = await makeCgroups(2);
+  const figures = { without: [] as number[], others: [] as number[], watched: [] as number[] };
+  try {
+    for (let round = 0; round < CALL_ROUNDS; round += 1) {
+      figures.without.push(await callTime(inside));
+      const profiler = native.createActivityProfiler();
+      profiler.start(true);
+      profiler.watch(inside);
+      figures.watched.push(await callTime(inside));
+      figures.others.push(await callTime(outside));
+      profiler.close();
+    }
+    const { without, others, watched } = figures;
+    return [
+      compare('a system call of others, with system calls counted', 'ns', 0.5, others, 'not counted', without),
+      compare('a system call of an instance, with system calls counted', 'ns', 0.5, watched, 'not counted', without),
+    ];
+  } finally {
+    await Promise.all([inside, outside].map(removeCgroup));
+  }
+}
+
+/** CPU time of each, in ns. */
+async function callTime(cgroup: string): Promise<number> {
+  const copy = `TIMEFORMAT='%U %S'; time dd if=/dev/zero of=/dev/null bs=1 count=${CALL_BYTES} 2>/dev/null`;
+  const child = spawnIn(cgroup, ['bash', '-c', copy], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let text = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  try {
+    await within('dd to copy its bytes', CALLS_MS_MAX, closed);
+  } finally {
+    await end(child);
+  }
+  const [user = Number.NaN, system = Number.NaN] = text.trim().split(' ').map(Number);
+  return ((user + system) * 1e9) / (2 * CALL_BYTES);
+}
+
+function perfRecord(file: string): Variant {
+  return tool('perf record', 'perf', ['record', '-a', '-g', '-e', 'cpu-clock', '-F', String(HERTZ), '-o', file]);
+}
+
+function bccProfile(): Variant {
+  return tool('bcc profile', 'profile-bpfcc', ['-F', String(HERTZ)]);
+}
+
+function tool(name: string, program: string, words: readonly string[]): Variant {
+  return {
+    name,
+    isPeer: true,
+    async start() {
+      const child = spawn(program, words, { stdio: 'ignore' });
+      const spawned = new Promise((resolve, reject) => {
+        child.once('spawn', resolve);
+        child.once('error', reject);
+      });
+      await within(`the start of ${program}`, TOOL_START_MS_MAX, spawned);
+      try {
+        await until(async function theToolHasOpenedItsClocks() {
+          if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
+          return await hasClocks(child.pid ?? 0);
+        }, TOOL_START_MS_MAX);
+      } catch (error) {
+        await end(child);
+        throw error;
+      }
+      return {
+        use: async () => ({
+          cpuSeconds: await cpuSeconds(child.pid ?? 0),
+          mebibytes: await residentMebibytes(child.pid ?? 0),
+        }),
+        // What it makes of the samples is thrown away.
+        stop: () => end(child),
+      };
+    },
+  };
+}
+
+/** Whether the process holds perf events. */
+async function hasClocks(pid: number): Promise<boolean> {
+  const folder = `/proc/${pid}/fd`;
+  const names = await readdir(folder).catch(() => []);
+  const targets = await Promise.all(names.map((name) => readlink(join(folder, name)).catch(() => '')));
+  return targets.some((target) => target.includes('perf_event'));
+}
