@@ -41,13 +41,13 @@ export interface HostFeatures {
   devicesProblem: string | null;
   userNamespace: boolean;
   /** Why what instances do is not counted, by what is not. */
-  activityProblems: Record<string, string>;
+  profilerProblems: Record<string, string>;
 }
 
 /** What the coordinator is told of this host, degradations included. */
 export function describeHost(
   name: string,
-  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, activityProblems }: HostFeatures,
+  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, profilerProblems }: HostFeatures,
 ): HostInfo {
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
@@ -70,8 +70,8 @@ export function describeHost(
   }
   if (stacksProblem !== null)
     degraded.push({ what: `no profiles of functions: ${stacksProblem}`, remedy: STACKS_REMEDY });
-  for (const [what, why] of Object.entries(activityProblems))
-    degraded.push({ what: `not counted: ${what}: ${why}`, remedy: ACTIVITY_REMEDY });
+  for (const [what, why] of Object.entries(profilerProblems))
+    degraded.push({ what: `not measured: ${what}: ${why}`, remedy: ACTIVITY_REMEDY });
   return { name, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), degraded };
 }
 

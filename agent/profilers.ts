@@ -11,8 +11,8 @@ export interface Profilers {
   cpuProblem: string | null;
   /** Why there are no stacks; null when there are, or nobody wants them. */
   stacksProblem: string | null;
-  /** Why what instances do is not counted, by what is not: of all of it or of a part. */
-  activityProblems: Record<string, string>;
+  /** What of it is left out here, and why: counts of what instances do, and ways of taking stacks. */
+  profilerProblems: Record<string, string>;
 }
 
 export interface ProfilersInput {
@@ -31,7 +31,7 @@ export const STACKS_REMEDY =
   'run as root (CAP_BPF, CAP_PERFMON) on Linux 5.14 or newer with CONFIG_PERF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y';
 
 export const ACTIVITY_REMEDY =
-  'run as root (CAP_BPF, CAP_PERFMON) on Linux 6.3 or newer with CONFIG_DEBUG_INFO_BTF=y; page faults by mapping need 5.17';
+  'run as root (CAP_BPF, CAP_PERFMON) on Linux 6.3 or newer with CONFIG_DEBUG_INFO_BTF=y; page faults by mapping, and stacks of code without frame pointers, need 5.17';
 
 /** Without BPF the cgroup's own accounting, which is coarser in time, stands in for CPU time; for stacks nothing does. */
 export function startProfilers(input: ProfilersInput): Profilers {
@@ -39,25 +39,26 @@ export function startProfilers(input: ProfilersInput): Profilers {
   const cpuProblem = problemOf(() => cpu.start());
   if (cpuProblem !== null) cpu.close();
   const started = cpuProblem === null ? cpu : null;
-  const first = { cpu: started, cpuProblem, ...startActivity(input) };
-  if (input.hertz === 0) return { ...first, recorder: null, stacksProblem: null };
+  const { activity, profilerProblems: problems } = startActivity(input);
+  const first = { cpu: started, cpuProblem, activity };
+  if (input.hertz === 0) return { ...first, profilerProblems: problems, recorder: null, stacksProblem: null };
   const { native, hertz, systemCalls: _, ...rest } = input;
   const profiler = native.createStackProfiler();
-  const stacksProblem = problemOf(() => profiler.start(hertz, true));
-  if (stacksProblem !== null) return { ...first, recorder: null, stacksProblem };
-  return {
-    ...first,
-    recorder: new ProfileRecorder({ ...rest, profiler, activity: first.activity, hertz }),
-    stacksProblem,
-  };
+  let missing: Record<string, string> = {};
+  const stacksProblem = problemOf(() => {
+    missing = profiler.start(hertz, true);
+  });
+  if (stacksProblem !== null) return { ...first, profilerProblems: problems, recorder: null, stacksProblem };
+  const recorder = new ProfileRecorder({ ...rest, profiler, activity, hertz });
+  return { ...first, profilerProblems: { ...problems, ...missing }, recorder, stacksProblem };
 }
 
-function startActivity({ native, systemCalls }: ProfilersInput): Pick<Profilers, 'activity' | 'activityProblems'> {
+function startActivity({ native, systemCalls }: ProfilersInput): Pick<Profilers, 'activity' | 'profilerProblems'> {
   const activity = native.createActivityProfiler();
   try {
-    return { activity, activityProblems: activity.start(systemCalls) };
+    return { activity, profilerProblems: activity.start(systemCalls) };
   } catch (error) {
-    return { activity: null, activityProblems: { 'what instances do': (error as Error).message } };
+    return { activity: null, profilerProblems: { 'what instances do': (error as Error).message } };
   }
 }
 

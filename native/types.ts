@@ -251,8 +251,8 @@ export type ActivityDetail = { cgroup: string; count: number; seconds: number; n
 /** Counts of what cgroups do, by tracepoints of the kernel. */
 export interface ActivityProfilerHandle {
   /**
-   * Loads the programs; `systemCalls`: those too, which costs every system call of the host some ten nanoseconds. Answers
-   * what this kernel cannot count, and why. Throws where it can count nothing.
+   * Loads the programs; `systemCalls`: those too, which makes every system call of the host some 0.2 µs longer, of watched
+   * cgroups 0.4 µs. Answers what this kernel cannot count, and why. Throws where it can count nothing.
    */
   start(systemCalls: boolean): Record<string, string>;
   watch(cgroupPath: string): void;
@@ -267,8 +267,11 @@ export interface ActivityProfilerHandle {
 
 /** Where the watched cgroups' time goes: stacks by a clock on each CPU, and what they wait in. */
 export interface StackProfilerHandle {
-  /** Loads the programs and opens the clocks, of 1 to 1000 Hz; throws with the kernel's reason. `offCpu`: waits too. */
-  start(hertz: number, offCpu: boolean): void;
+  /**
+   * Loads the programs and opens the clocks, of 1 to 1000 Hz. `offCpu`: waits too. Answers what this kernel cannot do, and
+   * why. Throws with the kernel's reason where it can do nothing.
+   */
+  start(hertz: number, offCpu: boolean): Record<string, string>;
   watch(cgroupPath: string): void;
   /** What was sampled until now still comes with the next drain. */
   unwatch(cgroupPath: string): void;

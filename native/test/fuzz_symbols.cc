@@ -5,6 +5,7 @@
 
 #include "memory_source.h"
 #include "symbols/demangle.h"
+#include "symbols/eh_frame.h"
 #include "symbols/elf_symbols.h"
 #include "symbols/kernel_symbols.h"
 #include "symbols/limits.h"
@@ -15,6 +16,14 @@ using namespace shoal::symbols;
 
 namespace {
 
+void ehFrame(std::string_view bytes, uint64_t address, uint64_t base) {
+  const auto rows = compileUnwindRows(bytes, address, base);
+  if (rows.size() > kUnwindRowsMax) __builtin_trap();
+  for (size_t i = 1; i < rows.size(); i += 1) {
+    if (rows[i - 1].address >= rows[i].address) __builtin_trap();
+  }
+}
+
 void elf(std::string_view bytes) {
   const MemorySource source(bytes);
   const auto symbols = ElfSymbols::read(source);
@@ -23,6 +32,8 @@ void elf(std::string_view bytes) {
     if (symbols->find(each.address) == nullptr && each.bytes > 0) __builtin_trap();
     if (symbols->nameOf(source, each).size() > kSymbolNameBytesMax) __builtin_trap();
   }
+  const ElfSection& unwind = symbols->unwindSection();
+  if (unwind.offset < bytes.size()) ehFrame(bytes.substr(unwind.offset, unwind.bytes), unwind.address, 0);
   for (const ElfSegment& each : symbols->segments()) {
     if (each.bytes > 0 && !symbols->addressOf(each.offset)) __builtin_trap();
   }
@@ -41,7 +52,7 @@ void perfMap(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 6) {
     case 0:
       elf(bytes);
       break;
@@ -53,6 +64,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 3:
       KernelSymbols::parse(bytes).find(0x1000);
+      break;
+    case 4:
+      ehFrame(bytes, 0x1000, 0);
       break;
     default:
       demangle("_Z" + std::string(bytes.substr(0, kSymbolNameBytesMax)));

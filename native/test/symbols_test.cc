@@ -7,6 +7,7 @@
 #include "check.h"
 #include "memory_source.h"
 #include "symbols/demangle.h"
+#include "symbols/eh_frame.h"
 #include "symbols/elf_symbols.h"
 #include "symbols/kernel_symbols.h"
 #include "symbols/limits.h"
@@ -104,6 +105,71 @@ void ownFile() {
   CHECK(found);
 }
 
+std::string sectionOf(const ElfSymbols& symbols, const ByteSource& source) {
+  std::string bytes(symbols.unwindSection().bytes, '\0');
+  CHECK(source.read(symbols.unwindSection().offset, bytes.data(), bytes.size()));
+  return bytes;
+}
+
+/** At its first instruction a function's caller is eight bytes up, whatever it does later; past its end nobody knows.
+ */
+void unwindRowsOfOwnFile() {
+  const FileSource source(shoal::UniqueFd(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)));
+  const auto symbols = ElfSymbols::read(source);
+  const std::string section = sectionOf(*symbols, source);
+  const auto rows = compileUnwindRows(section, symbols->unwindSection().address, 0);
+  CHECK(symbols->isForThisMachine() && rows.size() > 1000);
+  const auto rowAt = [&](uint64_t address) {
+    size_t i = 0;
+    while (i + 1 < rows.size() && rows[i + 1].address <= address) i += 1;
+    return rows[i];
+  };
+  for (const ElfFunction& each : symbols->functions()) {
+    const std::string name = symbols->nameOf(source, each);
+    if (name == "knownFunction" || name == "main") {
+      CHECK(rowAt(each.address).rule == SHOAL_UNWIND_RSP && rowAt(each.address).cfa_offset == 1);
+      CHECK(rowAt(each.address).rbp_offset == 0);
+    }
+    if (name == "_start") CHECK(rowAt(each.address + 4).rule == SHOAL_UNWIND_OUTERMOST);
+  }
+  for (size_t i = 1; i < rows.size(); i += 1) CHECK(rows[i - 1].address < rows[i].address);
+  CHECK(compileUnwindRows(section, symbols->unwindSection().address, UINT64_MAX).empty());
+}
+
+/** A section of one CIE and one FDE, by hand. */
+std::string section(std::string_view instructions, uint32_t functionBytes) {
+  const auto word = [](uint32_t value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
+  // Version 1, "zR", align 1 and -8, register 16, pointers of 4 signed bytes; CFA = rsp + 8, return address at CFA - 8.
+  std::string cie = word(0) + std::string("\1zR\0\1\x78\x10\1\x0b\x0c\7\x08\x90\1", 14);
+  cie = word(static_cast<uint32_t>(cie.size())) + cie;
+  std::string fde = word(static_cast<uint32_t>(cie.size()) + 4) + word(0x1000) + word(functionBytes) +
+                    std::string(1, '\0') + std::string(instructions);
+  return cie + word(static_cast<uint32_t>(fde.size())) + fde + word(0);
+}
+
+void unwindRows() {
+  // push rbp; mov rbp, rsp; leave: as compilers write it.
+  const auto rows =
+      compileUnwindRows(section(std::string_view("\x41\x0e\x10\x86\2\x43\x0d\6\x4a\x0c\7\x08", 12), 0x20), 0, 0);
+  CHECK(rows.size() == 5);
+  CHECK(rows[0].address == 0x1000 && rows[0].rule == SHOAL_UNWIND_RSP && rows[0].cfa_offset == 1);
+  CHECK(rows[1].address == 0x1001 && rows[1].cfa_offset == 2 && rows[1].rbp_offset == -2);
+  CHECK(rows[2].address == 0x1004 && rows[2].rule == SHOAL_UNWIND_RBP && rows[2].cfa_offset == 2);
+  CHECK(rows[3].address == 0x100e && rows[3].rule == SHOAL_UNWIND_RSP && rows[3].cfa_offset == 1);
+  CHECK(rows[4].address == 0x1020 && rows[4].rule == SHOAL_UNWIND_FRAME_POINTER);
+  // rsp + 8 + ((rip & 15) >= 11) * 8, of a procedure linkage table.
+  const std::string_view plt("\x0f\x0b\x77\x08\x80\0\x3f\x1a\x3b\x2a\x33\x24\x22", 13);
+  const auto ofPlt = compileUnwindRows(section(plt, 0x20), 0, 0);
+  CHECK(ofPlt[0].rule == SHOAL_UNWIND_PLT && ofPlt[0].cfa_offset == 11);
+  // Nonsense is unknown from where it begins, and what no program remembers cannot be restored.
+  const auto broken = compileUnwindRows(section(std::string_view("\x42\x3f", 2), 0x20), 0, 0);
+  CHECK(broken[0].rule == SHOAL_UNWIND_RSP && broken[1].address == 0x1002 && broken[1].rule == SHOAL_UNWIND_UNKNOWN);
+  CHECK(compileUnwindRows(section("\x0b", 0x20), 0, 0)[0].rule == SHOAL_UNWIND_UNKNOWN);
+  // Locations that go on for ever stay within the function.
+  const auto far = compileUnwindRows(section(std::string_view("\4\xff\xff\xff\x7f\x0e\x20", 7), 0x20), 0, 0);
+  CHECK(far.size() == 2 && far[1].address == 0x1020);
+}
+
 /** The same as the profiler asks: an address of this very process. */
 void ownProcess() {
   const std::string text = readProcText(getpid(), "stat");
@@ -130,6 +196,16 @@ void damagedFiles() {
   CHECK(bytes.size() > 10'000);
   for (size_t length = 0; length < bytes.size(); length += bytes.size() / 50 + 1)
     ElfSymbols::read(MemorySource(std::string_view(bytes).substr(0, length)));
+  const MemorySource source(bytes);
+  const auto symbols = ElfSymbols::read(source);
+  std::string section = sectionOf(*symbols, source);
+  for (size_t at = 0; at < section.size(); at += section.size() / 200 + 1) {
+    const char kept = section[at];
+    section[at] = static_cast<char>(0xff);
+    compileUnwindRows(section, 0x1000, 0);
+    compileUnwindRows(std::string_view(section).substr(0, at), 0x1000, 0);
+    section[at] = kept;
+  }
   for (size_t at = 0; at < 64; at += 1) {
     const char kept = bytes[at];
     bytes[at] = static_cast<char>(0xff);
@@ -149,6 +225,8 @@ int main() {
   kernelSymbols();
   mangledNames();
   ownFile();
+  unwindRowsOfOwnFile();
+  unwindRows();
   ownProcess();
   damagedFiles();
   std::puts("symbols: names from ELF files, perf maps and the kernel, also of damaged ones");

@@ -36,7 +36,7 @@ t.test('a stored desired state that is damaged is as none, and the next one from
     const parts = { shim: '/no/shim', crun: '/no/crun', lease };
     const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, ...parts };
     await rootfs.open();
-    const nothing = { cpu: null, recorder: null, activity: null, activityProblems: {} };
+    const nothing = { cpu: null, recorder: null, activity: null, profilerProblems: {} };
     const agent = new Agent(tools, { ...nothing, cpuProblem: null, stacksProblem: null });
     await agent.open();
     t.equal(agent.applied, 0, damaged);

@@ -102,7 +102,9 @@ class FakeProfiler implements StackProfilerHandle {
   next: DrainedStacks['stacks'] = [];
   lost = 0;
   drains = 0;
-  start(): void {}
+  start() {
+    return {};
+  }
   watch(path: string): void {
     this.watched.add(path);
   }

@@ -39,6 +39,13 @@ function share(stacks: readonly NamedStack[], wanted: string) {
   return { all, share: count([wanted]) / all };
 }
 
+/** Whether these are among the names in this order. */
+function isInOrder(names: readonly string[], wanted: readonly string[]): boolean {
+  let found = 0;
+  for (const name of names) if (name.includes(wanted[found] ?? '\0')) found += 1;
+  return found === wanted.length;
+}
+
 function checkShares(t: Test, stacks: readonly NamedStack[]): void {
   for (const [name, expected] of Object.entries(SHARES)) {
     const { all, share: found } = share(stacks, name);
@@ -92,6 +99,39 @@ t.test('a program in C++ without frame pointers: the shares, with names as writt
   checkShares(t, stacks);
   t.ok(stacks.some(({ names }) => names[0] === 'sixty()'));
 });
+
+t.test(
+  'a program in C++ without frame pointers: whole chains of callers, also through glibc and a signal',
+  async (t) => {
+    const program = join(await makeFolder(t), 'chains');
+    compile('chains.cc', program, ['c++', '-O2', '-fomit-frame-pointer', '-fno-inline', '-rdynamic']);
+    const cgroup = await makeCgroup(t);
+    const profiler = native.createStackProfiler();
+    t.teardown(async () => profiler.close());
+    const missing = profiler.start(HERTZ, false);
+    if (Object.keys(missing).length > 0) return t.comment(missing);
+    profiler.watch(cgroup);
+    const child = runInside(cgroup, [program]);
+    t.teardown(() => end(child));
+    // Its tables are known once it has been seen.
+    await gather(profiler, 100);
+    await gather(profiler, 1);
+    const stacks = await gather(profiler, SAMPLES);
+    const bare = stacks.map((each) => ({ ...each, names: each.names.map((name) => name.split('(')[0] ?? '') }));
+    checkShares(t, bare);
+    const callers: Record<string, string[]> = {
+      sixty: ['compare', 'qsort', 'sorts', 'main'],
+      thirty: ['aligns', 'main'],
+      ten: ['handle', 'raise', 'signals', 'main'],
+    };
+    for (const [name, wanted] of Object.entries(callers)) {
+      const all = bare.filter(({ names }) => names.includes(name));
+      const whole = all.filter(({ names }) => isInOrder(names, [name, ...wanted]));
+      const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+      t.ok(sum(whole) / sum(all) > 0.99, `${name}: ${sum(whole)} of ${sum(all)} stacks are whole, as ${all[0]?.names}`);
+    }
+  },
+);
 
 t.test('a program in JavaScript: names from the map that V8 writes, interpreted ones too', async (t) => {
   const spend = (name: string, rounds: number) =>

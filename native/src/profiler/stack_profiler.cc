@@ -13,6 +13,7 @@ namespace shoal::profiler {
 namespace {
 
 constexpr uint32_t kHertzMax = 1000;
+constexpr char kUnwinding[] = "stacks of code without frame pointers";
 constexpr double kNanoseconds = 1e9;
 
 }  // namespace
@@ -35,13 +36,15 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     problem_ = core_->sampler.drain(raw_);
     lost_ = core_->sampler.lost();
     core_->symbolizer.beginRound();
+    core_->unwinder->beginRound();
     numbers_.reserve(raw_.size());
     for (const auto& [key, stack] : raw_) {
       std::vector<uint32_t> numbers;
       core_->symbolizer.resolveKernel(stack.frames, stack.kernel_frames, numbers);
       if (key.kind == SHOAL_STACK_OFF_CPU) dropOwnFrames(numbers);
-      core_->symbolizer.resolveUser({static_cast<int>(key.pid), key.start, key.image},
-                                    stack.frames + SHOAL_KERNEL_FRAMES_MAX, stack.user_frames, numbers);
+      const symbols::ProcessKey process = {static_cast<int>(key.pid), key.start, key.image};
+      core_->symbolizer.resolveUser(process, stack.frames + SHOAL_KERNEL_FRAMES_MAX, stack.user_frames, numbers);
+      core_->unwinder->see(process);
       numbers_.push_back(std::move(numbers));
     }
   }
@@ -142,19 +145,27 @@ Napi::Function StackProfiler::define(Napi::Env env) {
 
 StackProfiler::StackProfiler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackProfiler>(info) {}
 
-void StackProfiler::start(const Napi::CallbackInfo& info) {
-  if (core_) return;
+Napi::Value StackProfiler::start(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
   const double hertz = info[0].ToNumber().DoubleValue();
   if (!(hertz >= 1 && hertz <= kHertzMax)) {
     const std::string limit = std::to_string(kHertzMax);
-    Napi::RangeError::New(info.Env(), "the rate must be from 1 to " + limit + " Hz").ThrowAsJavaScriptException();
-    return;
+    Napi::RangeError::New(env, "the rate must be from 1 to " + limit + " Hz").ThrowAsJavaScriptException();
+    return env.Undefined();
   }
-  keepLibbpfLog();
-  auto core = std::make_shared<Core>();
-  if (const Problem problem = core->sampler.start(static_cast<unsigned>(hertz), info[1].ToBoolean()))
-    return host::throwSystemError(info.Env(), problem.number, problem.call, libbpfLog());
-  core_ = std::move(core);
+  if (!core_) {
+    keepLibbpfLog();
+    auto core = std::make_shared<Core>();
+    if (const Problem problem = core->sampler.start(static_cast<unsigned>(hertz), info[1].ToBoolean())) {
+      host::throwSystemError(env, problem.number, problem.call, libbpfLog());
+      return env.Undefined();
+    }
+    core->unwinder.emplace(core->sampler.unwindMaps(), core->symbolizer);
+    core_ = std::move(core);
+  }
+  const Napi::Object missing = Napi::Object::New(env);
+  if (!core_->sampler.unwindProblem().empty()) missing.Set(kUnwinding, core_->sampler.unwindProblem());
+  return missing;
 }
 
 bool StackProfiler::isStarted(Napi::Env env) const {

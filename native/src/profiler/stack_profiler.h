@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "profiler/stack_sampler.h"
+#include "profiler/unwinder.h"
 #include "symbols/symbolizer.h"
 
 namespace shoal::profiler {
@@ -25,13 +27,14 @@ class StackProfiler : public Napi::ObjectWrap<StackProfiler> {
   struct Core {
     StackSampler sampler;
     symbols::Symbolizer symbolizer;
+    std::optional<Unwinder> unwinder;
   };
   struct Watched {
     uint64_t cgroup = 0;
     std::string path;
   };
 
-  void start(const Napi::CallbackInfo& info);
+  Napi::Value start(const Napi::CallbackInfo& info);
   void watch(const Napi::CallbackInfo& info);
   void unwatch(const Napi::CallbackInfo& info);
   Napi::Value drain(const Napi::CallbackInfo& info);

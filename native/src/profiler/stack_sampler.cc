@@ -9,10 +9,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
 #include <random>
 
 #include "profiler/bpf_figures.h"
+#include "profiler/libbpf_log.h"
 #include "stacks.skel.h"
 
 namespace shoal::profiler {
@@ -47,9 +49,12 @@ Problem StackSampler::start(unsigned hertz, bool offCpu) {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) return {-cpus, "libbpf_num_possible_cpus"};
   cpus_ = static_cast<size_t>(cpus);
-  program_.reset(stacks_bpf__open());
-  const int loaded = program_ ? stacks_bpf__load(program_.get()) : -errno;
-  if (loaded != 0) return {-loaded, "bpf"};
+  if (const Problem problem = load(true)) {
+    const std::string why = std::strerror(problem.number) + (": " + libbpfLog());
+    keepLibbpfLog();
+    if (const Problem without = load(false)) return without;
+    unwindProblem_ = why;
+  }
   for (int cpu = 0; cpu < cpus; cpu += 1) {
     if (const Problem problem = openClock(cpu, hertz)) return problem;
   }
@@ -60,6 +65,20 @@ Problem StackSampler::start(unsigned hertz, bool offCpu) {
     if (!switches_) return {errno, "bpf_raw_tracepoint_open"};
   }
   return {};
+}
+
+Problem StackSampler::load(bool unwinds) {
+  program_.reset(stacks_bpf__open());
+  if (!program_) return {errno, "bpf_object__open"};
+  // What the programs cannot reach, the kernel does not look at.
+  program_->rodata->unwinds = unwinds;
+  const int loaded = stacks_bpf__load(program_.get());
+  return loaded == 0 ? Problem{} : Problem{-loaded, "bpf"};
+}
+
+UnwindMaps StackSampler::unwindMaps() const {
+  if (!unwindProblem_.empty()) return {};
+  return {bpf_map__fd(program_->maps.unwind_processes), bpf_map__fd(program_->maps.unwind_tables)};
 }
 
 Problem StackSampler::openClock(int cpu, unsigned hertz) {

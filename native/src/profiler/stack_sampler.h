@@ -9,6 +9,7 @@
 #include "common/unique_fd.h"
 #include "profiler/problem.h"
 #include "profiler/stacks.h"
+#include "profiler/unwinder.h"
 
 struct bpf_link;
 struct stacks_bpf;
@@ -25,6 +26,10 @@ class StackSampler {
   ~StackSampler();
   /** `offCpu`: also what the cgroups wait in. */
   Problem start(unsigned hertz, bool offCpu);
+  /** Why stacks are walked by frame pointers alone; empty where they are not. */
+  const std::string& unwindProblem() const { return unwindProblem_; }
+  /** For an Unwinder; it does nothing where the kernel has no such maps. */
+  UnwindMaps unwindMaps() const;
   Problem watch(uint64_t cgroup);
   void unwatch(uint64_t cgroup);
   /** Takes out what was gathered since the last time. */
@@ -39,6 +44,7 @@ class StackSampler {
     void operator()(stacks_bpf* program) const;
     void operator()(bpf_link* link) const;
   };
+  Problem load(bool unwinds);
   Problem openClock(int cpu, unsigned hertz);
   void runClocks(bool run);
   void drawLots();
@@ -49,6 +55,7 @@ class StackSampler {
   std::vector<int> clockFds_;
   std::unique_ptr<bpf_link, Destroy> switches_;
   UniqueFd stats_;
+  std::string unwindProblem_;
   size_t watching_ = 0;
   size_t cpus_ = 0;
   uint64_t waitsSeen_ = 0;

@@ -67,6 +67,8 @@ struct {
   __type(value, struct shoal_wait);
 } wait_scratch SEC(".maps");
 
+#include "unwind.bpf.h"
+
 /** One of so many waits is looked at; written by user space once it knows how many there are. */
 volatile unsigned int waits_one_in = 16;
 /** Waits of watched tasks, looked at or not. */
@@ -111,6 +113,15 @@ static __always_inline unsigned int frames_of(long bytes) {
   return bytes > 0 ? (unsigned int)bytes / sizeof(shoal_u64) : 0;
 }
 
+/** The stack of the current task. */
+static __always_inline void take_frames(void* context, struct shoal_stack* stack, unsigned int is_wait) {
+  stack->kernel_frames = frames_of(bpf_get_stack(context, stack->frames, KERNEL_BYTES, 0));
+  stack->user_frames = unwinds ? walk_by_tables(bpf_get_current_task_btf(), is_wait) : 0;
+  if (stack->user_frames > 0) return;
+  stack->user_frames =
+      frames_of(bpf_get_stack(context, &stack->frames[SHOAL_KERNEL_FRAMES_MAX], USER_BYTES, BPF_F_USER_STACK));
+}
+
 SEC("perf_event")
 int on_tick(struct bpf_perf_event_data* context) {
   const unsigned int zero = 0;
@@ -118,9 +129,7 @@ int on_tick(struct bpf_perf_event_data* context) {
   if (!bpf_map_lookup_elem(&watched, &cgroup)) return 0;
   struct shoal_stack* stack = bpf_map_lookup_elem(&scratch, &zero);
   if (!stack) return 0;
-  stack->kernel_frames = frames_of(bpf_get_stack(context, stack->frames, KERNEL_BYTES, 0));
-  stack->user_frames =
-      frames_of(bpf_get_stack(context, &stack->frames[SHOAL_KERNEL_FRAMES_MAX], USER_BYTES, BPF_F_USER_STACK));
+  take_frames(context, stack, 0);
   /* Each CPU has a period of its own: a sample stands for as long as that. */
   stack->count = 1;
   stack->nanoseconds = context->sample_period;
@@ -150,9 +159,7 @@ static __always_inline void falls_asleep(void* context, struct task_struct* task
   struct shoal_wait* wait = bpf_map_lookup_elem(&wait_scratch, &zero);
   if (!wait) return;
   struct shoal_stack* stack = &wait->stack;
-  stack->kernel_frames = frames_of(bpf_get_stack(context, stack->frames, KERNEL_BYTES, 0));
-  stack->user_frames =
-      frames_of(bpf_get_stack(context, &stack->frames[SHOAL_KERNEL_FRAMES_MAX], USER_BYTES, BPF_F_USER_STACK));
+  take_frames(context, stack, 1);
   stack->count = one_in;
   stack->nanoseconds = 0;
   struct task_struct* leader = task->group_leader;

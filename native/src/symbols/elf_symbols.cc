@@ -12,6 +12,11 @@ namespace {
 
 constexpr size_t kSymbolsAtOnce = 8192;
 constexpr char kGnu[] = "GNU";
+#if defined(__aarch64__)
+constexpr uint16_t kMachine = EM_AARCH64;
+#else
+constexpr uint16_t kMachine = EM_X86_64;
+#endif
 
 uint64_t aligned(uint64_t value) { return (value + 3) & ~uint64_t{3}; }
 
@@ -29,6 +34,7 @@ std::optional<ElfSymbols> ElfSymbols::read(const ByteSource& source) {
                      header.e_ident[EI_DATA] == ELFDATA2LSB;
   if (!known || header.e_phentsize != sizeof(Elf64_Phdr)) return std::nullopt;
   ElfSymbols symbols;
+  symbols.forThisMachine_ = header.e_machine == kMachine;
   if (!symbols.readSegments(source, header.e_phoff, header.e_phnum)) return std::nullopt;
   if (header.e_shentsize == sizeof(Elf64_Shdr))
     symbols.readSections(source, header.e_shoff, header.e_shnum, header.e_shstrndx);

@@ -49,6 +49,8 @@ class ElfSymbols {
 
   /** Bytes of the GNU build id; empty without one. */
   const std::string& buildId() const { return buildId_; }
+  /** Whether its code is for the kind of machine that this is built for. */
+  bool isForThisMachine() const { return forThisMachine_; }
   /** Whether the full table, .symtab, was there. */
   bool isComplete() const { return complete_; }
   const std::vector<ElfSegment>& segments() const { return segments_; }
@@ -71,6 +73,7 @@ class ElfSymbols {
   uint64_t namesBytes_ = 0;
   ElfSection unwind_;
   bool complete_ = false;
+  bool forThisMachine_ = false;
 };
 
 }  // namespace shoal::symbols

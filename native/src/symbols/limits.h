@@ -27,6 +27,15 @@ constexpr size_t kMappingsMax = 16'384;
 constexpr size_t kKernelSymbolsMax = 1'000'000;
 constexpr size_t kKernelSymbolsBytesMax = 64 * 1024 * 1024;
 
+/** Of one file. Node.js has 2.7 MB and 76,000 functions, the largest browsers five times as many. */
+constexpr uint64_t kUnwindSectionBytesMax = 32 * 1024 * 1024;
+constexpr size_t kUnwindFunctionsMax = 1'000'000;
+constexpr size_t kUnwindRowsMax = 1'000'000;
+/** A CIE is read again for each function that has another than the one before. */
+constexpr size_t kUnwindCieBytesMax = 1024;
+/** Remembered at once by the instructions of a function; compilers remember one. */
+constexpr size_t kUnwindStatesMax = 8;
+
 /** Kept at once. */
 constexpr size_t kProcessesMax = 2048;
 constexpr size_t kFilesMax = 256;

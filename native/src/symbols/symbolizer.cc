@@ -108,6 +108,19 @@ void Symbolizer::readMappings(const ProcessKey& key, Process& process) {
   if (!mappings.empty() && isProcess(key.pid, key.start)) process.mappings = std::move(mappings);
 }
 
+const std::vector<Mapping>& Symbolizer::mappings(const ProcessKey& key, bool again) {
+  Process& owner = process(key);
+  if (again && owner.mappingsRound != round_) readMappings(key, owner);
+  return owner.mappings;
+}
+
+std::optional<ElfFile> Symbolizer::elf(const ProcessKey& key, const Mapping& mapping) {
+  const File* found = file(key, mapping);
+  const auto known = found == nullptr ? files_.end() : files_.find(*found->used);
+  if (known == files_.end() || !found->symbols) return std::nullopt;
+  return ElfFile{known->first, *found->symbols, *found->source};
+}
+
 uint32_t Symbolizer::resolve(const ProcessKey& key, Process& process, uint64_t address) {
   const auto known = process.known.find(address);
   if (known != process.known.end()) return known->second;

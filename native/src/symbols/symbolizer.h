@@ -33,6 +33,16 @@ struct Function {
   auto operator<=>(const Function&) const = default;
 };
 
+/** A version of a file: device, inode, time of its last change in s and ns. */
+using FileKey = std::tuple<uint64_t, uint64_t, int64_t, int64_t>;
+
+/** Holds until the next question. */
+struct ElfFile {
+  FileKey key;
+  const ElfSymbols& symbols;
+  const ByteSource& source;
+};
+
 /**
  * Names for addresses of processes in containers. Not for two threads at once. What it keeps is bounded by limits.h:
  * processes and files that were not asked for longest go first; when there are too many functions all is begun anew.
@@ -45,10 +55,13 @@ class Symbolizer {
   void resolveUser(const ProcessKey& key, const unsigned long long* addresses, size_t count,
                    std::vector<uint32_t>& into);
   void resolveKernel(const unsigned long long* addresses, size_t count, std::vector<uint32_t>& into);
+  /** What is known of the process's executable memory; `again`: not from an earlier round. Empty when it has ended. */
+  const std::vector<Mapping>& mappings(const ProcessKey& key, bool again);
+  /** The file behind a mapping of the process; none where there is no file or it is no ELF. */
+  std::optional<ElfFile> elf(const ProcessKey& key, const Mapping& mapping);
   const Function& function(uint32_t number) const { return *functions_[number]; }
 
  private:
-  using FileKey = std::tuple<uint64_t, uint64_t, int64_t, int64_t>;
   struct File {
     std::unique_ptr<FileSource> source;
     std::optional<ElfSymbols> symbols;
