@@ -317,9 +317,9 @@ export class Instance {
     const usage = await this.#cgroup.usage();
     const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
     const { busyMs, heat, called } = this.#stats ?? {};
-    const { cpuSeconds } = profiled ?? usage;
+    const { cpuSeconds = usage.cpuSeconds, ...scheduled } = profiled ?? {};
     const counted = {
-      ...(profiled === undefined ? {} : { runDelaySeconds: profiled.runDelaySeconds }),
+      ...scheduled,
       ...activityFields(activity),
       ...(busyMs === undefined ? {} : { busyMs }),
       ...(heat === undefined || heat.length === 0 ? {} : { heat }),

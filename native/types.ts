@@ -202,6 +202,9 @@ export interface CpuTimes {
   cpuSeconds: number;
   /** In which its tasks could have run but had to wait for a CPU; of a run that lasts still, not yet. */
   runDelaySeconds: number;
+  /** Page faults served from memory, and those that had to wait for a disk; of a run that lasts still, not yet. */
+  faultsMinor: number;
+  faultsMajor: number;
 }
 
 /** CPU time by cgroup, from the scheduler in BPF. */
@@ -218,9 +221,6 @@ export interface CpuProfilerHandle {
 
 /** What a cgroup did besides running, since it was first watched. Absent: not counted here. */
 export interface Activity {
-  /** Page faults served from memory, and those that had to wait for a disk. */
-  faultsMinor?: number;
-  faultsMajor?: number;
   systemCalls?: number;
   /** In them, of those that have returned; waiting is part of it. */
   systemCallSeconds?: number;

@@ -18,8 +18,6 @@ export function activityFields(activity: Activity | undefined): Partial<Sample> 
 }
 
 const SAME_FIELDS = [
-  'faultsMinor',
-  'faultsMajor',
   'systemCalls',
   'systemCallSeconds',
   'sentBytes',

@@ -8,8 +8,6 @@
 
 /** Of one cgroup on one CPU, since it was watched. Times in nanoseconds. */
 struct shoal_activity {
-  shoal_u64 faults_minor;
-  shoal_u64 faults_major;
   shoal_u64 system_calls;
   shoal_u64 system_call_time;
   shoal_u64 io_reads;

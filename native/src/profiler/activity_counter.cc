@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/perf_event.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "activity.skel.h"
 #include "common/unique_fd.h"
@@ -20,6 +22,15 @@ namespace shoal::profiler {
 namespace {
 
 constexpr uint32_t kDetailsAtOnce = 256;
+/** On each CPU: at a microsecond or two each a tenth of a hundredth of it. */
+constexpr uint64_t kFaultsPerSecond = 500;
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+
+uint64_t monotonicNanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * kNanosecondsPerSecond + static_cast<uint64_t>(now.tv_nsec);
+}
 
 }  // namespace
 
@@ -27,14 +38,18 @@ constexpr uint32_t kDetailsAtOnce = 256;
 struct ActivityCounter::Group {
   const char* what;
   std::vector<const char*> programs;
+  /** In their place, where the kernel lacks what they are attached to. */
+  const Group* instead = nullptr;
 };
 
 const std::vector<ActivityCounter::Group>& ActivityCounter::groups() {
+  static const Group networkByFunction = {
+      kNetworkBytes, {"on_sent_ipv4", "on_sent_ipv6", "on_sent_page", "on_received_ipv4", "on_received_ipv6"}};
   static const std::vector<Group> all = {
       {kPageFaults, {"on_minor_fault", "on_major_fault"}},
       {kSystemCalls, {"on_call", "on_return"}},
       {kBlockIo, {"on_io", "on_bio_done", "on_request_done"}},
-      {kNetworkBytes, {"on_sent", "on_received"}},
+      {kNetworkBytes, {"on_sent", "on_received"}, &networkByFunction},
       {kRetransmits, {"on_retransmit"}},
       {kConnections, {"on_state"}},
   };
@@ -74,13 +89,8 @@ Problem ActivityCounter::start(bool systemCalls) {
   }
   Problem problem = load(wanted, programs_);
   if (problem) {
-    std::erase_if(wanted, [this](const Group* group) {
-      keepLibbpfLog();
-      Programs alone;
-      const Problem why = load({group}, alone);
-      if (why) missing_.push_back({group->what, std::strerror(why.number) + (": " + libbpfLog())});
-      return static_cast<bool>(why);
-    });
+    for (const Group*& group : wanted) group = loadable(group);
+    std::erase(wanted, nullptr);
     if (wanted.empty()) return problem;
     problem = load(wanted, programs_);
     if (problem) return problem;
@@ -90,6 +100,20 @@ Problem ActivityCounter::start(bool systemCalls) {
       missing_.push_back({group->what, why.call + ": " + std::strerror(why.number)});
   }
   return links_.empty() ? Problem{ENOTSUP, "bpf_link_create"} : Problem{};
+}
+
+/** The group, or what stands in for it; null where neither can be loaded. */
+const ActivityCounter::Group* ActivityCounter::loadable(const Group* group) {
+  std::string why;
+  for (const Group* each = group; each != nullptr; each = each->instead) {
+    keepLibbpfLog();
+    Programs alone;
+    const Problem problem = load({each}, alone);
+    if (!problem) return each;
+    if (why.empty()) why = std::strerror(problem.number) + (": " + libbpfLog());
+  }
+  missing_.push_back({group->what, why});
+  return nullptr;
 }
 
 Problem ActivityCounter::attach(const Group& group) {
@@ -126,10 +150,31 @@ Problem ActivityCounter::countFaults(bpf_program* program, uint64_t event) {
     bpf_link* link = bpf_program__attach_perf_event(program, fd.get());
     if (link == nullptr) return {errno, "bpf_link_create"};
     // The link owns the event from here on.
-    fd.release();
+    faultCounts_.push_back({fd.release()});
     links_.emplace_back(link);
   }
   return {};
+}
+
+/**
+ * The kernel counts every fault, which costs next to nothing; the program runs at one in so many, going by how many
+ * came since the last drain.
+ */
+void ActivityCounter::drawFaults() {
+  const uint64_t now = monotonicNanoseconds();
+  const uint64_t elapsed = std::max<uint64_t>(now - drainedNanoseconds_, 1);
+  const bool isFirst = drainedNanoseconds_ == 0;
+  drainedNanoseconds_ = now;
+  for (FaultCount& each : faultCounts_) {
+    uint64_t counted = 0;
+    if (::read(each.fd, &counted, sizeof counted) != sizeof counted) continue;
+    const double rate = static_cast<double>(counted - each.counted) * static_cast<double>(kNanosecondsPerSecond) /
+                        static_cast<double>(elapsed);
+    each.counted = counted;
+    if (isFirst) continue;
+    const auto period = static_cast<uint64_t>(std::max(rate / static_cast<double>(kFaultsPerSecond), 1.0));
+    if (period != each.period && ioctl(each.fd, PERF_EVENT_IOC_PERIOD, &period) == 0) each.period = period;
+  }
 }
 
 bool ActivityCounter::counts(const char* what) const {
@@ -167,6 +212,7 @@ bool ActivityCounter::read(uint64_t cgroup, shoal_activity& sums) const {
 }
 
 Problem ActivityCounter::drain(std::vector<Detail>& into) {
+  drawFaults();
   std::vector<shoal_detail_key> keys(kDetailsAtOnce);
   std::vector<shoal_detail> values(kDetailsAtOnce);
   const int map = bpf_map__fd(programs_->maps.details);

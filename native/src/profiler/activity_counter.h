@@ -17,7 +17,7 @@ struct bpf_program;
 namespace shoal::profiler {
 
 /** What can be counted, each of it or not. */
-inline constexpr const char* kPageFaults = "page faults";
+inline constexpr const char* kPageFaults = "page faults by mapping";
 inline constexpr const char* kSystemCalls = "system calls";
 inline constexpr const char* kBlockIo = "block I/O";
 inline constexpr const char* kNetworkBytes = "network bytes";
@@ -61,11 +61,21 @@ class ActivityCounter {
   using Programs = std::unique_ptr<activity_bpf, Destroy>;
   static const std::vector<Group>& groups();
   static Problem load(const std::vector<const Group*>& wanted, Programs& into);
+  const Group* loadable(const Group* group);
   Problem attach(const Group& group);
+  /** The kernel's count of one kind of page faults on one CPU. */
+  struct FaultCount {
+    int fd = -1;
+    uint64_t counted = 0;
+    uint64_t period = 1;
+  };
   Problem countFaults(bpf_program* program, uint64_t event);
+  void drawFaults();
 
   Programs programs_;
   std::vector<std::unique_ptr<bpf_link, Destroy>> links_;
+  std::vector<FaultCount> faultCounts_;
+  uint64_t drainedNanoseconds_ = 0;
   std::vector<Missing> missing_;
   bool systemCalls_ = false;
   size_t cpus_ = 0;

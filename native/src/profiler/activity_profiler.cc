@@ -114,10 +114,6 @@ void ActivityProfiler::unwatch(const Napi::CallbackInfo& info) {
 
 Napi::Object ActivityProfiler::numbers(Napi::Env env, const shoal_activity& sums) const {
   const Napi::Object each = Napi::Object::New(env);
-  if (counter_->counts(kPageFaults)) {
-    each.Set("faultsMinor", number(env, sums.faults_minor));
-    each.Set("faultsMajor", number(env, sums.faults_major));
-  }
   if (counter_->counts(kSystemCalls)) {
     each.Set("systemCalls", number(env, sums.system_calls));
     each.Set("systemCallSeconds", seconds(env, sums.system_call_time));

@@ -101,11 +101,17 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   for (const auto& [path, values] : finished) {
     Watched& watched = watched_[path];
     watched.nanoseconds = std::max(watched.nanoseconds, cpuNanoseconds(watched.cgroup, values, running, now));
-    uint64_t waited = 0;
-    for (const shoal_cpu_time& each : values) waited += each.waited;
+    shoal_cpu_time sum = {};
+    for (const shoal_cpu_time& each : values) {
+      sum.waited += each.waited;
+      sum.faults_minor += each.faults_minor;
+      sum.faults_major += each.faults_major;
+    }
     const Napi::Object times = Napi::Object::New(env);
     times.Set("cpuSeconds", Napi::Number::New(env, static_cast<double>(watched.nanoseconds) / kNanoseconds));
-    times.Set("runDelaySeconds", Napi::Number::New(env, static_cast<double>(waited) / kNanoseconds));
+    times.Set("runDelaySeconds", Napi::Number::New(env, static_cast<double>(sum.waited) / kNanoseconds));
+    times.Set("faultsMinor", Napi::Number::New(env, static_cast<double>(sum.faults_minor)));
+    times.Set("faultsMajor", Napi::Number::New(env, static_cast<double>(sum.faults_major)));
     seconds.Set(path, times);
   }
   return seconds;

@@ -1,7 +1,8 @@
 /**
  * Exact CPU time by cgroup v2: at every switch of tasks the time since the last one goes to the cgroup of the task that
- * ran, and what the kernel says that it had waited for the CPU before, as /proc/PID/schedstat does. Only watched
- * cgroups are counted; instances cannot make cgroups of their own, so the task's own one is enough.
+ * ran, with what the kernel itself counts of a task: how long it had waited for the CPU before, as in
+ * /proc/PID/schedstat, and its page faults, as in /proc/PID/stat. Only watched cgroups are counted; instances cannot
+ * make cgroups of their own, so the task's own one is enough.
  */
 /* The order matters: bpf_helpers.h uses the types of linux/bpf.h. */
 // clang-format off
@@ -52,11 +53,15 @@ int BPF_PROG(on_sched_switch, _Bool preempt, struct task_struct* before, struct 
       /* The wait before this run was added to the task's own when the run began, after we had looked. */
       const shoal_u64 waited = waited_of(before);
       if (waited > here->waited) total->waited += waited - here->waited;
+      total->faults_minor += before->min_flt - here->faults_minor;
+      total->faults_major += before->maj_flt - here->faults_major;
     }
   }
   here->cgroup = watched ? next : 0;
   here->since = now;
   here->waited = waited_of(after);
+  here->faults_minor = after->min_flt;
+  here->faults_major = after->maj_flt;
   return 0;
 }
 

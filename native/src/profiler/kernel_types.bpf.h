@@ -11,6 +11,8 @@ struct kernfs_node {
   shoal_u64 id;
 };
 struct cgroup_root;
+struct msghdr;
+struct page;
 struct request_queue;
 struct cgroup {
   struct kernfs_node* kn;
@@ -36,6 +38,8 @@ struct task_struct {
   shoal_u64 self_exec_id;
   struct task_struct* group_leader;
   struct sched_info sched_info;
+  unsigned long min_flt;
+  unsigned long maj_flt;
   struct css_set* cgroups;
   struct mm_struct* mm;
 };
@@ -91,6 +95,10 @@ struct sock_common {
 };
 struct sock_cgroup_data {
   struct cgroup* cgroup;
+};
+struct sock;
+struct socket {
+  struct sock* sk;
 };
 struct sock {
   struct sock_common __sk_common;
