@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
-import type { EventView, HostView, HotFunctionsView } from '../../protocol/http.js';
+import type { EventView, HostView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import { pause } from '../follow.js';
 import { printJson, printJsonLine, printLines } from '../io.js';
+import { activityBetween, type ComponentActivity } from '../render/activity.js';
 import { clean } from '../render/text.js';
 import { renderTop, type TopView } from '../render/top.js';
 import { Screen } from '../screen.js';
@@ -26,7 +27,7 @@ export function addTop(program: Command, open: OpenSession): void {
     .command('top')
     .summary('live view in the terminal')
     .description(
-      'Show hosts, components with demand (█), forecast (▒) and what is allotted (│), instances and the last events, and of a single component its hottest functions; once a second anew.',
+      'Show hosts, components with demand (█), forecast (▒) and what is allotted (│), instances and the last events; of one app what its components do besides running, and of a single component its hottest functions; once a second anew.',
     )
     .argument('[of]', 'only of this APP or APP/COMPONENT')
     .option('--once', 'print one frame and end')
@@ -43,7 +44,12 @@ export function addTop(program: Command, open: OpenSession): void {
       const session = await open(command);
       const source = new TopSource(session, parseScope(of));
       if (once) {
-        const view = await source.next();
+        let view = await source.next();
+        // What a component does each second is seen between two looks.
+        if (source.showsActivity) {
+          await pause(FRAME_MS, session.signal);
+          view = await source.next();
+        }
         if (session.json) printJson(session.io, view);
         else printLines(session.io, renderTop(view, session.io.size().width, { paint: session.io.paint }));
         return;
@@ -81,6 +87,7 @@ async function live(session: Session, source: TopSource): Promise<void> {
 /** Frames' data from the API. Events are asked for from the last one seen. */
 class TopSource {
   #events: EventView[] = [];
+  #before: { atMs: number; instances: InstanceView[] } | null = null;
 
   constructor(
     private readonly session: Session,
@@ -89,6 +96,11 @@ class TopSource {
 
   get address(): string {
     return this.session.client.address;
+  }
+
+  /** Of the components of one app there is room to show it. */
+  get showsActivity(): boolean {
+    return this.scope.app !== undefined;
   }
 
   async next(): Promise<TopView> {
@@ -113,7 +125,16 @@ class TopSource {
       instances,
       events: this.#events.filter(wanted),
       functions,
+      activity: this.#activity(instances),
     };
+  }
+
+  #activity(instances: InstanceView[]): ComponentActivity[] {
+    if (!this.showsActivity) return [];
+    const before = this.#before;
+    const atMs = performance.now();
+    this.#before = { atMs, instances };
+    return before === null ? [] : activityBetween(before.instances, instances, (atMs - before.atMs) / 1_000);
   }
 
   /** The hottest functions of the last seconds, when one component is looked at and its hosts can tell. */

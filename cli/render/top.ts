@@ -1,4 +1,5 @@
 import type { ComponentView, EventView, HostView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
+import { type ComponentActivity, renderActivity } from './activity.js';
 import { demandBar } from './bars.js';
 import { type Paint, PLAIN } from './paint.js';
 import { renderHotFunctions } from './profile.js';
@@ -19,6 +20,8 @@ export interface TopView {
   events: readonly EventView[];
   /** Of the one component that is shown; null or absent: more are shown, or it cannot be had. */
   functions?: HotFunctionsView | null;
+  /** Since the frame before; absent in the first one, or where several apps are shown. */
+  activity?: readonly ComponentActivity[];
 }
 
 export interface TopOptions {
@@ -47,6 +50,7 @@ export function renderTop(
     '',
     ...renderTable(view.components, componentColumns(view, width, paint), shape),
     '',
+    ...activityLines(view, shape),
     ...functionLines(view, shape),
   ];
   const events = view.events.slice(-EVENTS_SHOWN).map((event) => cut(eventLine(event), width));
@@ -54,6 +58,10 @@ export function renderTop(
   const instances = renderTable(view.instances, instanceColumns(paint), shape);
   const room = Math.max(2, height - top.length - tail.length);
   return [...top, ...shorten(instances, room, width), ...tail].slice(0, height);
+}
+
+function activityLines({ activity = [] }: TopView, { width, paint }: { width: number; paint: Paint }): string[] {
+  return activity.length === 0 ? [] : [...renderActivity(activity, width, paint), ''];
 }
 
 function functionLines({ functions = null }: TopView, shape: { width: number; paint: Paint }): string[] {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { activityBetween, renderActivity } from '../../cli/render/activity.js';
 import { bar, demandBar, sparkline } from '../../cli/render/bars.js';
 import { describeComponent, describeHost, describeInstance, ranges } from '../../cli/render/describe.js';
 import { renderDecision } from '../../cli/render/explain.js';
@@ -16,6 +17,18 @@ import { componentView, decisionView, eventView, hostView, instanceView } from '
 const HOSTILE = '\u001b[31mred\u001b[0m\u0007\u009b2J\u202eevil\r\n\u001b]0;title\u0007end';
 /** Anything a terminal could take as a command, line ends apart. */
 const CONTROL = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/u;
+
+const SAMPLE = {
+  cpuSeconds: 0,
+  memoryBytes: 0,
+  ioReadBytes: 0,
+  ioWriteBytes: 0,
+  arrived: 0,
+  finished: 0,
+  failed: 0,
+  outstanding: 0,
+  latencyBuckets: [],
+};
 
 const view = (more: Partial<TopView> = {}): TopView => ({
   title: 'http://127.0.0.1:7946',
@@ -106,6 +119,31 @@ t.test('the live frame shows hosts, components, demand, forecast, instances and 
   t.match(frame, /search-web-2 +rack1 +backoff/);
   t.match(frame, /instance-ready {2}search-web-1 {2}event number 1/);
 });
+
+t.test(
+  'what a component does each second is the difference of two looks, of instances that were there in both',
+  async (t) => {
+    const sample = (count: number) => ({
+      ...SAMPLE,
+      faultsMinor: count,
+      sentBytes: 1_000 * count,
+      runDelaySeconds: count,
+    });
+    const at = (counts: readonly number[]) =>
+      counts.map((count, i) => instanceView({ id: `i${i}`, sample: { ...sample(count), cpuSeconds: 3 * count } }));
+    const before = at([10, 100]);
+    const after = [...at([30, 140]), instanceView({ id: 'new', sample: sample(1_000) })];
+    const [activity] = activityBetween(before, after, 2);
+    t.equal(activity?.perSecond.faultsMinor, 30);
+    t.equal(activity?.perSecond.systemCalls, undefined, 'what is not counted is not told');
+    const lines = renderActivity(activity === undefined ? [] : [activity], 200);
+    t.match(lines[1], /search\/web +25% +30 +- +- +0 +0 +29Ki/);
+    t.notMatch(lines[0], /SYSTEM CALLS/);
+    const restarted = after.map((each) => ({ ...each, restarts: each.restarts + 1 }));
+    t.same(activityBetween(before, restarted, 2), [], 'counts of another process are not compared');
+    t.match(renderTop(view({ activity: activityBetween(before, after, 2) }), 160).join('\n'), /EACH SECOND/);
+  },
+);
 
 t.test('a frame keeps to its width and height, and says how much it left out', async (t) => {
   const instances = Array.from({ length: 300 }, (_, at) => instanceView({ id: `search-web-${at}` }));
