@@ -18,6 +18,7 @@ import { ChannelCounts } from './channel-counts.js';
 import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
+import type { InsideProcess } from './exec.js';
 import { Handover } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
 import type { SingletonLease } from './lease.js';
@@ -293,6 +294,13 @@ export class Agent {
     const { recorder, stacksProblem } = this.#profilers;
     if (recorder !== null) return recorder.read(request);
     throw new ShoalError('SHOAL_E_HOST', `no profiles: ${stacksProblem ?? 'the agent runs with --profile-hertz 0'}`);
+  }
+
+  /** Starts a command in an instance. Throws SHOAL_E_NOT_FOUND, or SHOAL_E_CONFLICT while none of its processes runs. */
+  async startCommand(id: string, command: readonly string[]): Promise<InsideProcess> {
+    const instance = this.#instances.get(id);
+    if (instance === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no ${id} on this host now`);
+    return instance.startCommand(command);
   }
 
   #changed(): void {

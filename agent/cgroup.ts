@@ -55,9 +55,14 @@ export class Cgroup {
     return { cpuSeconds: parseCpuStat(cpu), memoryBytes: bytes, ...parseIoStat(io) };
   }
 
+  /** Names of the cgroups right below. */
+  children(): Promise<string[]> {
+    return children(this.path);
+  }
+
   async pids(): Promise<number[]> {
     const found = parsePids(await readOrEmpty(join(this.path, 'cgroup.procs')));
-    for (const child of await children(this.path)) found.push(...(await new Cgroup(join(this.path, child)).pids()));
+    for (const child of await this.children()) found.push(...(await new Cgroup(join(this.path, child)).pids()));
     return found;
   }
 

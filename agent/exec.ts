@@ -1,10 +1,10 @@
-import { execFile } from 'node:child_process';
+import assert from 'node:assert/strict';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { ShoalError } from '../protocol/errors.js';
-import { isErrno } from './cgroup.js';
-import { readPid } from './launch.js';
+import { Cgroup } from './cgroup.js';
 import type { Paths } from './paths.js';
 
 export interface Ended {
@@ -14,56 +14,125 @@ export interface Ended {
   stderr: string;
 }
 
+/** A command that runs in an instance. What it says waits to be read, also when it has ended. */
+export interface InsideProcess {
+  stdin: Writable;
+  stdout: Readable;
+  stderr: Readable;
+  /** Resolves when it has ended and all that it said was taken. */
+  ended: Promise<{ code: number | null; signal: string | null }>;
+  /** Ends it and all that it has started, and waits until nothing of it is left. Safe to call again. */
+  end(): Promise<void>;
+}
+
+/** Begins the names of cgroups of commands. */
+const CGROUP_PREFIX = 'exec-';
 const OUTPUT_BYTES_MAX = 1024 * 1024;
-/** Into the instance's cgroup first, so that its limits hold and it ends with the instance. */
+/** Into the cgroup first, so that the instance's limits hold for crun's part too. */
 const ENTER = 'echo 0 > "$1" && shift && exec "$@"';
 
+export interface ExecTools {
+  paths: Paths;
+  crun: string;
+}
+
 /**
- * Runs a command in a running instance: in its namespaces, with its user, seccomp filter and limits. Output beyond 1 MiB ends
- * it. Throws SHOAL_E_HOST when it cannot be run at all.
+ * Starts a command in a running instance: in its namespaces, with its user, seccomp filter and limits. It gets a cgroup of its
+ * own below the instance's, so that it can be ended with all that it has started. Throws SHOAL_E_HOST.
+ */
+export async function startInside(
+  { paths, crun }: ExecTools,
+  body: string,
+  command: readonly string[],
+): Promise<InsideProcess> {
+  const cgroup = new Cgroup(join(paths.cgroup(body), `${CGROUP_PREFIX}${randomUUID()}`));
+  await cgroup.create();
+  const run = [crun, '--root', paths.crunRoot, '--cgroup-manager=disabled', 'exec', body, ...command];
+  const child = spawn('sh', ['-c', ENTER, 'sh', join(cgroup.path, 'cgroup.procs'), ...run], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  // It may end without having read all of its input.
+  child.stdin.on('error', () => undefined);
+  try {
+    await spawned(child);
+  } catch (error) {
+    await cgroup.remove();
+    throw new ShoalError('SHOAL_E_HOST', `cannot run ${command[0]} in ${body}: ${(error as Error).message}`);
+  }
+  return {
+    ...pipesOf(child),
+    async end() {
+      // The shell may not have entered the cgroup yet.
+      child.kill('SIGKILL');
+      await cgroup.remove();
+    },
+  };
+}
+
+/** Ends what commands of an earlier agent have left running in the instance's cgroup. */
+export async function endCommandsIn(cgroup: Cgroup): Promise<void> {
+  for (const name of await cgroup.children()) {
+    if (name.startsWith(CGROUP_PREFIX)) await new Cgroup(join(cgroup.path, name)).remove();
+  }
+}
+
+/**
+ * Runs a command in a running instance and answers what it said. Output beyond 1 MiB ends it. Throws SHOAL_E_HOST when it
+ * cannot be run at all, or said too much.
  */
 export async function execInside(
-  { paths, crun }: { paths: Paths; crun: string },
+  tools: ExecTools,
   body: string,
   command: readonly string[],
   timeoutMs: number,
 ): Promise<Ended> {
-  const pidFile = join(paths.instance(body).directory, `exec-${randomUUID()}.pid`);
-  const procs = join(paths.cgroup(body), 'cgroup.procs');
-  const run = [crun, '--root', paths.crunRoot, '--cgroup-manager=disabled', 'exec', '--pid-file', pidFile];
-  try {
-    return await new Promise<Ended>((resolve, reject) => {
-      let late = false;
-      const options = { maxBuffer: OUTPUT_BYTES_MAX, encoding: 'utf8' } as const;
-      const child = execFile(
-        'sh',
-        ['-c', ENTER, 'sh', procs, ...run, body, ...command],
-        options,
-        (error, stdout, stderr) => {
-          clearTimeout(timer);
-          const code = error === null ? 0 : error.code;
-          if (late) resolve({ code: null, stdout, stderr });
-          else if (typeof code === 'number') resolve({ code, stdout, stderr });
-          else reject(new ShoalError('SHOAL_E_HOST', `cannot run ${command[0]} in ${body}: ${String(error?.message)}`));
-        },
-      );
-      const timer = setTimeout(() => {
-        late = true;
-        void endExec(pidFile).finally(() => child.kill('SIGKILL'));
-      }, timeoutMs);
+  const inside = await startInside(tools, body, command);
+  inside.stdin.end();
+  const output = { stdout: '', stderr: '' };
+  let excess = false;
+  let late = false;
+  for (const name of ['stdout', 'stderr'] as const) {
+    inside[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+      if (output[name].length <= OUTPUT_BYTES_MAX) return;
+      excess = true;
+      output[name] = output[name].slice(0, OUTPUT_BYTES_MAX);
+      void inside.end();
     });
-  } finally {
-    await rm(pidFile, { force: true });
   }
+  const timer = setTimeout(() => {
+    late = true;
+    void inside.end();
+  }, timeoutMs);
+  const { code } = await inside.ended;
+  clearTimeout(timer);
+  await inside.end();
+  if (excess) throw new ShoalError('SHOAL_E_HOST', `${command[0]} in ${body} said more than ${OUTPUT_BYTES_MAX} bytes`);
+  if (late) return { code: null, ...output };
+  if (code === null) throw new ShoalError('SHOAL_E_HOST', `${command[0]} in ${body} was killed`);
+  return { code, ...output };
 }
 
-/** What crun has started goes on without crun. */
-async function endExec(pidFile: string): Promise<void> {
-  const pid = await readPid(pidFile);
-  if (pid === undefined) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (!isErrno(error, 'ESRCH')) throw error;
-  }
+function spawned(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('spawn', () => {
+      assert(child.pid !== undefined);
+      child.off('error', reject);
+      child.on('error', () => undefined);
+      resolve();
+    });
+  });
+}
+
+/** Node.js throws away what nobody has begun to read when a process ends: here it is read from the first. */
+export function pipesOf(
+  child: ChildProcessByStdio<Writable, Readable, Readable>,
+): Pick<InsideProcess, 'stdin' | 'stdout' | 'stderr' | 'ended'> {
+  const [stdout, stderr] = [child.stdout.pipe(new PassThrough()), child.stderr.pipe(new PassThrough())];
+  const closed = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal }));
+  });
+  const read = [stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.once('end', resolve)));
+  return { stdin: child.stdin, stdout, stderr, ended: Promise.all([closed, ...read]).then(([how]) => how) };
 }

@@ -14,7 +14,7 @@ import { Cgroup } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Control } from './control.js';
 import { reapInstance } from './crun.js';
-import { type Ended, execInside } from './exec.js';
+import { type Ended, endCommandsIn, execInside, type InsideProcess, startInside } from './exec.js';
 import {
   type Exit,
   type LaunchTools,
@@ -243,6 +243,7 @@ export class Instance {
     const shimPid = await readPid(here.shimPid);
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
+      await endCommandsIn(this.#cgroup);
       this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
       this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);
@@ -529,8 +530,18 @@ export class Instance {
 
   /** Runs a command inside. Throws SHOAL_E_CONFLICT while no process of it runs. */
   async exec(command: readonly string[], timeoutMs: number): Promise<Ended> {
-    if (this.#pid === undefined) throw new ShoalError('SHOAL_E_CONFLICT', `no process of ${this.id} runs now`);
+    this.#assertEnterable();
     return execInside(this.#tools, this.body, command, timeoutMs);
+  }
+
+  /** Starts a command inside, with which somebody then talks. Throws SHOAL_E_CONFLICT while no process of it runs. */
+  async startCommand(command: readonly string[]): Promise<InsideProcess> {
+    this.#assertEnterable();
+    return startInside(this.#tools, this.body, command);
+  }
+
+  #assertEnterable(): void {
+    if (this.#pid === undefined) throw new ShoalError('SHOAL_E_CONFLICT', `no process of ${this.id} runs now`);
   }
 
   /** Asks whether it is alive until its process ends. */

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { isCommand } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -16,7 +17,8 @@ import {
 } from '../protocol/link.js';
 import type { ProfileRequest } from '../protocol/profile.js';
 import type { Agent } from './agent.js';
-import { Coordinators, dial, jittered, parseAddress } from './coordinators.js';
+import { Commands } from './commands.js';
+import { type Address, Coordinators, dial, jittered, parseAddress } from './coordinators.js';
 import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
@@ -27,7 +29,7 @@ const REPORT_MS_MIN = 20;
 /** What the link needs of an agent. */
 export type LinkedAgent = Pick<
   Agent,
-  'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile' | 'leaseAsked' | 'prolongLease'
+  'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile' | 'startCommand' | 'leaseAsked' | 'prolongLease'
 >;
 
 export interface LinkOptions {
@@ -50,6 +52,9 @@ export class Link {
   readonly #agent: LinkedAgent;
   readonly #log: Logger;
   #socket: Socket | undefined;
+  /** That was dialled last. */
+  #address: Address | undefined;
+  readonly #commands: Commands;
   /** Of the present connection. */
   #news = new NewsWriter();
   /** The desired state as last said on it, which changes are made from; null before the first. */
@@ -74,6 +79,7 @@ export class Link {
     this.#host = host;
     this.#agent = agent;
     this.#log = log;
+    this.#commands = new Commands({ identity, log, start: (id, command) => agent.startCommand(id, command) });
     agent.onChange(() => this.#reportSoon());
   }
 
@@ -86,11 +92,13 @@ export class Link {
     this.#closed = true;
     for (const timer of [this.#redial, this.#heartbeat, this.#soon, this.#patience]) clearTimeout(timer);
     this.#socket?.destroy();
+    this.#commands.close();
   }
 
   #dial(): void {
     if (this.#closed) return;
-    const socket = dial(this.#coordinators.take(), this.#identity, () => {
+    this.#address = this.#coordinators.take();
+    const socket = dial(this.#address, this.#identity, () => {
       const { term } = this.#fence;
       const revision = this.#agent.applied;
       this.#send({ type: 'hello', version: this.#version, host: this.#host, revision, ...(term > 0 ? { term } : {}) });
@@ -139,6 +147,7 @@ export class Link {
     else if (message?.type === 'change') this.#obeyChange(message);
     else if (message?.type === 'heard') this.#heard(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
+    else if (message?.type === 'exec') this.#exec(message);
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
       this.#socket?.destroy();
@@ -240,6 +249,20 @@ export class Link {
     );
     // Another connection has not asked.
     if (this.#socket === socket && this.#welcome) this.#send(message);
+  }
+
+  #exec({ ticket, term, instance, command }: Extract<ToAgent, { type: 'exec' }>): void {
+    if (typeof ticket !== 'string' || typeof instance !== 'string' || !isCommand(command))
+      throw new ShoalError('SHOAL_E_FRAME', 'the coordinator asked for a command that is none');
+    const [socket, address] = [this.#socket, this.#address];
+    if (address === undefined) return;
+    this.#fence
+      .admit(readTerm(term))
+      .then(() => this.#commands.run(address, { ticket, instance, command }))
+      .catch((error: unknown) => {
+        const { code, message: why } = toShoalError(error);
+        if (this.#socket === socket && this.#welcome) this.#send({ type: 'no-exec', ticket, code, why });
+      });
   }
 
   #send(message: ToCoordinator): void {

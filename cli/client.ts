@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
+import type { Socket } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
 import { nameOf, refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
@@ -114,6 +115,32 @@ export class Client {
     }
   }
 
+  /** A connection that speaks another protocol from here on. Throws the server's own problem, or SHOAL_E_UNREACHABLE. */
+  upgrade(method: string, path: string, protocol: string, { signal }: { signal: AbortSignal }): Promise<Socket> {
+    const url = new URL(path, this.#base);
+    const headers = { ...this.#headers(), connection: 'Upgrade', upgrade: protocol };
+    const options = { method, headers, signal, agent: false, ...this.#tls };
+    return new Promise((resolve, reject) => {
+      const request = url.protocol === 'https:' ? httpsRequest(url, options) : httpRequest(url, options);
+      request.setTimeout(ANSWER_MS_MAX, () => request.destroy(new Error(`no answer within ${ANSWER_MS_MAX} ms`)));
+      request.once('upgrade', (_response, socket: Socket, head: Buffer) => {
+        socket.setTimeout(0);
+        if (head.length > 0) socket.unshift(head);
+        resolve(socket);
+      });
+      request.once('response', (response) => {
+        textOf(response).then(
+          (body) => reject(new ProblemError(readProblem(response.statusCode ?? 0, body, `${method} ${url.pathname}`))),
+          (cause: unknown) => reject(this.#unreachable(cause)),
+        );
+      });
+      request.on('error', (cause) =>
+        reject(signal.aborted ? new ShoalError('SHOAL_E_CANCELLED', 'interrupted') : this.#unreachable(cause)),
+      );
+      request.end();
+    });
+  }
+
   /** Resolves when the answer has begun. `body` is sent as JSON. */
   #open(path: string, options: TlsOptions, body?: unknown): Promise<IncomingMessage> {
     const url = new URL(path, this.#base);
@@ -150,6 +177,12 @@ export class Client {
       { cause },
     );
   }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
+  return text;
 }
 
 /** Path of the API from its parts, each escaped. */

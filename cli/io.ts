@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import { toShoalError } from '../protocol/errors.js';
 import type { Problem } from '../protocol/http.js';
 import { ProblemError, problemOfCode } from './problem-error.js';
@@ -14,6 +15,8 @@ export interface Io {
   paint: Paint;
   /** Columns and rows of the terminal, now. */
   size: () => { width: number; height: number };
+  /** For what passes bytes on. */
+  streams: { input: Readable; output: Writable; errors: Writable };
 }
 
 export function printLines(io: Io, lines: readonly string[]): void {

@@ -33,6 +33,14 @@ const io: Io = {
     terminal && process.stdout.columns > 0
       ? { width: process.stdout.columns, height: process.stdout.rows }
       : SIZE_WITHOUT_TERMINAL,
+  // Opened only when it is read.
+  streams: {
+    get input() {
+      return process.stdin;
+    },
+    output: process.stdout,
+    errors: process.stderr,
+  },
 };
 
 process.exitCode = await runCommand(process.argv.slice(2), io, {

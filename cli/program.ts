@@ -7,6 +7,7 @@ import { addDelete } from './commands/delete.js';
 import { addDescribe } from './commands/describe.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvents } from './commands/events.js';
+import { addExec } from './commands/exec.js';
 import { addExplain } from './commands/explain.js';
 import { addForecast } from './commands/forecast.js';
 import { addGet, addPs } from './commands/get.js';
@@ -87,6 +88,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addBuild,
     addBuilds,
     addLogs,
+    addExec,
     addEvents,
   ];
   addUp(program, io, signal);

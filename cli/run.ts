@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { EndedWith } from './ended-with.js';
 import { type Io, reportError } from './io.js';
 import { createProgram } from './program.js';
 
@@ -16,6 +17,7 @@ export async function runCommand(words: readonly string[], io: Io, interruption:
     await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
+    if (error instanceof EndedWith) return error.exitCode;
     const json = words.includes('--json');
     if (error instanceof CommanderError) {
       // Help and version come as errors too, with exit code 0.

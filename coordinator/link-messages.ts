@@ -1,11 +1,13 @@
 import { Ajv } from 'ajv';
-import { ShoalError } from '../protocol/errors.js';
+import { ERRORS, ShoalError } from '../protocol/errors.js';
 import { readSamples, type SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import {
   type AgentEvent,
+  type Attach,
   type Hello,
   LINK_VERSION,
+  type NoExec,
   type NoProfile,
   type ProfileAnswer,
   type Report,
@@ -171,6 +173,12 @@ const report = object(
 
 const resync = object({ type: { const: 'resync' }, revision: count });
 
+const ticket = { type: 'string', pattern: '^[0-9a-f]{32}$' } as const;
+
+const noExec = object({ type: { const: 'no-exec' }, ticket, code: { enum: Object.keys(ERRORS) }, why: text });
+
+const attach = object({ type: { const: 'attach' }, ticket });
+
 const noProfile = object({ type: { const: 'no-profile' }, request: count, why: text });
 
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.
@@ -178,13 +186,15 @@ const ajv = new Ajv({ removeAdditional: true, strictTypes: false });
 const validHello = ajv.compile<Hello>(hello);
 const validReport = ajv.compile<Report<unknown>>(report);
 const validResync = ajv.compile<Resync>(resync);
+const validNoExec = ajv.compile<NoExec>(noExec);
+const validAttach = ajv.compile<Attach>(attach);
 const validNoProfile = ajv.compile<NoProfile>(noProfile);
 
 /** The message of an agent that speaks this link version, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
 export function readAgentMessage(
   message: unknown,
   version: number = LINK_VERSION,
-): Hello | Report<SampleRows> | Resync | ProfileAnswer {
+): Hello | Report<SampleRows> | Resync | ProfileAnswer | NoExec | Attach {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
@@ -209,6 +219,14 @@ export function readAgentMessage(
   if (type === 'no-profile') {
     if (validNoProfile(message)) return message;
     throw broken('refusal', ajv.errorsText(validNoProfile.errors, { dataVar: 'no-profile' }));
+  }
+  if (type === 'no-exec') {
+    if (validNoExec(message)) return message;
+    throw broken('refusal', ajv.errorsText(validNoExec.errors, { dataVar: 'no-exec' }));
+  }
+  if (type === 'attach') {
+    if (validAttach(message)) return message;
+    throw broken('attachment', ajv.errorsText(validAttach.errors, { dataVar: 'attach' }));
   }
   throw new ShoalError('SHOAL_E_FRAME', `expected a hello or a report, found ${describeType(type)}`);
 }

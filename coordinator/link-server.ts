@@ -9,11 +9,14 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import {
+  type Attach,
   type Desired,
   type Hello,
   LINK_VERSION,
   LINK_VERSION_CHANGES,
+  LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
+  type NoExec,
   type ProfileAnswer,
   type Report,
   type Resync,
@@ -22,6 +25,7 @@ import {
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { isTold } from './elsewhere.js';
+import { type CommandWanted, type ExecSource, ExecTickets } from './exec-tickets.js';
 import { isVoid } from './joining.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
@@ -54,7 +58,7 @@ export interface Listen {
 /** Who the agents shall obey: this coordinator, or the one that they are sent to; null: not known, they wait. */
 export type Leader = Coordinator | { link: string | null } | null;
 
-export interface LinkServer extends ProfileSource {
+export interface LinkServer extends ProfileSource, ExecSource {
   /** Agents that obey somebody else are sent there. */
   follow(leader: Leader): void;
   close(): Promise<void>;
@@ -75,6 +79,7 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
     follow: (leader) => links.follow(leader),
     hosts: () => links.hosts(),
     ask: (host, of) => links.ask(host, of),
+    exec: (host, wanted) => links.exec(host, wanted),
     async close() {
       const closed = [server, network].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
       links.close();
@@ -130,6 +135,7 @@ class Links {
   readonly #options: LinkServerOptions;
   readonly #all = new Set<AgentLink>();
   readonly #byHost = new Map<string, AgentLink>();
+  readonly tickets = new ExecTickets();
   #leader: Leader = null;
   #stopListening: () => void = () => undefined;
 
@@ -164,6 +170,12 @@ class Links {
     return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
   }
 
+  exec(host: string, wanted: CommandWanted): Promise<Socket> {
+    const link = this.#byHost.get(host);
+    if (link !== undefined) return link.exec(wanted);
+    return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
+  }
+
   follow(leader: Leader): void {
     const before = this.#leader;
     this.#leader = leader;
@@ -186,6 +198,7 @@ class Links {
   close(): void {
     this.#stopListening();
     for (const link of [...this.#all]) link.end('the coordinator stops');
+    this.tickets.close();
   }
 
   /** Two agents of one name cannot both be right; the later one has taken over, as after a restart. */
@@ -199,10 +212,16 @@ class Links {
     for (const link of this.#byHost.values()) link.sendAddress(host);
   }
 
+  /** The connection was no agent's link but that of a command. */
+  released(link: AgentLink): void {
+    this.#all.delete(link);
+  }
+
   ended(link: AgentLink, why: string): void {
     this.#all.delete(link);
     const { host } = link;
     if (host === null || this.#byHost.get(host) !== link) return;
+    this.tickets.end(host, `host ${host}: ${why}`);
     this.#byHost.delete(host);
     link.coordinator?.disconnect(host, why);
   }
@@ -229,6 +248,7 @@ class AgentLink {
   readonly #links: Links;
   readonly #log: Logger;
   readonly #reader = new FrameReader();
+  readonly #takes = (chunk: Buffer) => this.#take(chunk);
   readonly #silence: NodeJS.Timeout;
   /** Reports that arrived before the coordinator knew the host. */
   readonly #early: ReadReport[] = [];
@@ -257,7 +277,7 @@ class AgentLink {
     this.#log = options.log;
     const silenceMsMax = options.silenceMsMax ?? LIMITS.peerSilenceMsMax;
     this.#silence = setTimeout(() => this.end(`nothing heard for ${silenceMsMax} ms`), silenceMsMax);
-    socket.on('data', (chunk) => this.#take(chunk));
+    socket.on('data', this.#takes);
     socket.on('drain', () => {
       if (this.#waiting) this.sendDesired();
     });
@@ -332,6 +352,34 @@ class AgentLink {
     return this.#questions.ask((request) => this.#send({ type: 'profile', request, of }));
   }
 
+  /** Has the agent run a command. */
+  exec({ instance, command }: CommandWanted): Promise<Socket> {
+    const host = this.#host;
+    const coordinator = this.#coordinator;
+    if (!this.#joined || this.#over || host === null || coordinator === null) {
+      return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
+    }
+    if ((this.#hello?.version ?? 0) < LINK_VERSION_EXEC) {
+      const remedy = 'install this version there too';
+      return Promise.reject(new ShoalError('SHOAL_E_HOST', `the agent of ${host} cannot run commands: ${remedy}`));
+    }
+    const { term } = coordinator;
+    return this.#links.tickets.ask(host, (ticket) => this.#send({ type: 'exec', ticket, term, instance, command }));
+  }
+
+  /** Hands the connection over to who has asked for the command; from here on it is not this link's. */
+  #attach({ ticket }: Attach): void {
+    if (this.#hello !== null) throw new ShoalError('SHOAL_E_FRAME', 'a command on the connection of a link');
+    this.#over = true;
+    clearTimeout(this.#silence);
+    this.#socket.off('data', this.#takes);
+    this.#links.released(this);
+    // Whoever asked reads it.
+    this.#socket.pause();
+    this.#send({ type: 'welcome', version: LINK_VERSION });
+    if (!this.#links.tickets.attach(ticket, this.proven?.host ?? null, this.#socket)) this.#socket.destroy();
+  }
+
   end(why: string): void {
     if (this.#over) return;
     this.#over = true;
@@ -355,7 +403,7 @@ class AgentLink {
     }
   }
 
-  #accept(message: Hello | ReadReport | Resync | ProfileAnswer): void {
+  #accept(message: Hello | ReadReport | Resync | ProfileAnswer | NoExec | Attach): void {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
@@ -379,6 +427,15 @@ class AgentLink {
     }
     if (message.type === 'resync') {
       this.#resend();
+      return;
+    }
+    if (message.type === 'attach') {
+      this.#attach(message);
+      return;
+    }
+    if (message.type === 'no-exec') {
+      if (this.#host === null) throw new ShoalError('SHOAL_E_FRAME', 'a refusal before the hello');
+      this.#links.tickets.refused(message.ticket, this.#host, message.code, message.why);
       return;
     }
     if (message.type !== 'report') {

@@ -115,6 +115,7 @@ export class Member implements Behind {
       const api = await createApi({
         ...this.#options,
         profiles: link,
+        exec: link,
         link: candidate.link,
         coordinator,
         cluster: () => this.view(),

@@ -70,6 +70,12 @@ export const LIMITS = {
   buildLookMs: 30_000,
   /** Of a step's name and of why a build has failed, as they are told. */
   buildTextLengthMax: 2_000,
+  /** Commands run by people in instances: of one its words and their bytes; of a host at once; and how long its agent may
+   * take to begin. */
+  execWordsMax: 256,
+  execCommandBytesMax: 8 * 1024,
+  execsPerHostMax: 32,
+  execStartMsMax: 10_000,
   eventsKeptMax: 2_000,
   /** Decisions kept in memory: of all components together, of one, of one that changed nothing; stored, of one. */
   decisionsKeptMax: 50_000,

@@ -1,4 +1,5 @@
 import type { CalleeChannels, ShardHeat } from './control.js';
+import type { ErrorCode } from './errors.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 import type { Profile, ProfileRequest } from './profile.js';
@@ -7,11 +8,16 @@ import type { Profile, ProfileRequest } from './profile.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 7;
-/** Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples. */
+export const LINK_VERSION = 8;
+/**
+ * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
+ * 8 commands run in instances.
+ */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
 export const LINK_VERSION_CHANGES = 6;
+/** From this version on an agent runs commands in its instances. */
+export const LINK_VERSION_EXEC = 8;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -264,7 +270,24 @@ export interface NoProfile {
 /** The answer to the request of this number. */
 export type ProfileAnswer = { type: 'profile'; request: number; profile: Profile } | NoProfile;
 
-export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer;
+/** The command that was asked for with this ticket cannot be run. */
+export interface NoExec {
+  type: 'no-exec';
+  ticket: string;
+  code: ErrorCode;
+  why: string;
+}
+
+/**
+ * The first message on a connection of its own, for the command that was asked for with this ticket; answered with a welcome.
+ * What follows is said between the agent and who asked for the command (exec.ts).
+ */
+export interface Attach {
+  type: 'attach';
+  ticket: string;
+}
+
+export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer | NoExec | Attach;
 
 /** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
 export type ToAgent =
@@ -278,4 +301,6 @@ export type ToAgent =
   | { type: 'heard'; term: number; lease?: number }
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
   | { type: 'elsewhere'; link: string | null }
-  | { type: 'profile'; request: number; of: ProfileRequest };
+  | { type: 'profile'; request: number; of: ProfileRequest }
+  /** Run a command in an instance, and attach it with this ticket. */
+  | { type: 'exec'; ticket: string; term: number; instance: string; command: string[] };

@@ -5,16 +5,19 @@ import {
   type IncomingMessage,
   type RequestOptions,
   type Server,
-  type ServerResponse,
+  ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer, request as httpsRequest, type Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Identity, refuseUnlessCoordinator } from '../../identity/identity.js';
 import { watchIdentity } from '../../identity/watch.js';
 import { ShoalError } from '../../protocol/errors.js';
+import { EXEC_PROTOCOL } from '../../protocol/exec.js';
 import type { ClusterView } from '../../protocol/http.js';
 import { type Access, assertAccess } from './access.js';
+import { becomeStream, join, wantsExec } from './exec.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
 import { wantsStream } from './stream.js';
@@ -75,6 +78,12 @@ export function createFront(options: FrontOptions): Server | TlsServer {
     });
   };
   const server = options.tls === undefined ? createServer(TIMEOUTS, take) : tlsServer(options.tls, log, take);
+  server.on('upgrade', (request, stream, head) => {
+    const socket = stream as Socket;
+    socket.on('error', () => socket.destroy());
+    if (head.length > 0) socket.unshift(head);
+    takeUpgrade(request, socket, take);
+  });
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
   });
@@ -96,6 +105,29 @@ function tlsServer(
     watchIdentity(tls, () => server.setSecureContext(tls.credentials()), log),
   );
   return server;
+}
+
+/**
+ * A connection that is to become that of a command is answered as every other request is, by a response on its socket; when
+ * another coordinator leads its answer is carried on.
+ */
+function takeUpgrade(
+  request: IncomingMessage,
+  socket: Socket,
+  take: (request: IncomingMessage, response: ServerResponse) => void,
+): void {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => socket.end());
+  if (wantsExec(request)) {
+    take(request, response);
+    return;
+  }
+  const problem = problemOf(
+    new ShoalError('SHOAL_E_USAGE', `of other protocols this API speaks ${EXEC_PROTOCOL} alone`),
+  );
+  sendJson(response, problem.status, problem, 'application/problem+json');
 }
 
 async function answer(options: FrontOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -138,6 +170,12 @@ function forward(
     onward.once('socket', (socket) => {
       if (!socket.connecting) clearTimeout(timer);
       else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => clearTimeout(timer));
+    });
+    onward.once('upgrade', (_answered, there: Socket, head: Buffer) => {
+      becomeStream(response, request.socket, EXEC_PROTOCOL);
+      if (head.length > 0) there.unshift(head);
+      join(request.socket, there);
+      resolve();
     });
     onward.once('response', (answered) => {
       response.writeHead(answered.statusCode ?? 502, answered.headers);

@@ -6,6 +6,7 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { ClusterView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
+import type { ExecSource } from '../exec-tickets.js';
 import type { Coordinator } from '../loop.js';
 import type { ProfileSource } from '../profile-questions.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
@@ -13,6 +14,7 @@ import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { buildRoutes } from './builds.js';
 import { decisionRoutes } from './decisions.js';
 import { eventRoutes } from './events.js';
+import { execRoutes } from './exec.js';
 import { hostRoutes } from './hosts.js';
 import { instanceRoutes } from './instances.js';
 import { type JoinOptions, joinRoutes } from './join.js';
@@ -27,6 +29,8 @@ export interface ApiOptions extends Access, JoinOptions {
   coordinator: Coordinator;
   /** The agents' profiles. */
   profiles: ProfileSource;
+  /** Runs commands in instances. */
+  exec: ExecSource;
   /** The agent's state folder on this host, for logs. */
   run: string;
   version: string;
@@ -68,14 +72,24 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   server.addHook('onResponse', async ({ raw, method, url }, reply) => {
     const caller = callers.get(raw);
     if (caller === undefined || roleFor(method, '') === 'read') return;
-    const { name: who, role } = caller;
     const { statusCode: status } = reply;
-    options.log.info({ audit: true, who, role, method, url, status }, 'a change was asked for');
-    if (caller === ANYBODY) return;
-    const message = `${who} (${role}): ${method} ${url}: ${status}`;
-    const nothing = { app: '', component: '', instance: '' };
-    coordinator.events.append({ atMs: coordinator.now(), ...nothing, kind: 'audit', message });
+    options.log.info(
+      { audit: true, who: caller.name, role: caller.role, method, url, status },
+      'a change was asked for',
+    );
+    if (caller !== ANYBODY) tellAudit(caller, `${method} ${url}: ${status}`);
   });
+  const tellAudit = ({ name, role }: Caller, what: string) => {
+    const nothing = { app: '', component: '', instance: '', kind: 'audit' };
+    coordinator.events.append({ atMs: coordinator.now(), ...nothing, message: `${name} (${role}): ${what}` });
+  };
+  /** For what lasts: told when it begins, also of whoever asks where no token is needed. */
+  const audit = (request: IncomingMessage, what: string) => {
+    const caller = callers.get(request);
+    if (caller === undefined) return;
+    options.log.info({ audit: true, who: caller.name, role: caller.role, what }, 'a command was asked for');
+    tellAudit(caller, what);
+  };
   server.setErrorHandler(async (error, request, reply) => {
     const status = (error as { status?: number }).status ?? 500;
     if (status >= 500) options.log.error({ err: error, url: request.url }, 'a request failed');
@@ -103,6 +117,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => knownEventRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
+      await v1.register((each) => execRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));

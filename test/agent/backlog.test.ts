@@ -80,6 +80,7 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
       return { instances: [], events: waiting.splice(0) };
     },
     profile: () => Promise.reject(new Error('nobody asks')),
+    startCommand: () => Promise.reject(new Error('nobody asks')),
     keep: (events) => {
       waiting = [...events, ...waiting];
     },

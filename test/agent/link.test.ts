@@ -84,6 +84,7 @@ async function agent(
       },
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),
+      startCommand: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
       onChange: () => undefined,
       leaseAsked: undefined,

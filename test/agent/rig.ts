@@ -38,6 +38,8 @@ export class AgentRig {
   applied = -1;
   /** To requests for profiles. */
   answers: Extract<ToCoordinator, { type: 'profile' | 'no-profile' }>[] = [];
+  /** Why commands could not be run. */
+  refusals: string[] = [];
   agent: ChildProcess | undefined;
   output = '';
   readonly #observed = startObserving(0);
@@ -180,9 +182,11 @@ export class AgentRig {
       this.#send();
     } else if (message.type === 'resync') {
       this.#send();
-    } else if (message.type !== 'report') {
+    } else if (message.type === 'no-exec') {
+      this.refusals.push(message.why);
+    } else if (message.type === 'profile' || message.type === 'no-profile') {
       this.answers.push(message);
-    } else {
+    } else if (message.type === 'report') {
       this.applied = message.revision;
       const { lease } = message;
       const answer = lease === undefined || !this.prolongsLeases ? {} : { lease };

@@ -6,15 +6,23 @@ import { findPackageRoot } from '../../cli/package-root.js';
 import { createProgram } from '../../cli/program.js';
 import { PLAIN } from '../../cli/render/paint.js';
 import { ERRORS } from '../../protocol/errors.js';
-import { runCli } from './run-cli.js';
+import { NO_STREAMS, runCli } from './run-cli.js';
 
 const COMMANDS =
-  'up apply get ps top describe explain profile scale mode calendar host build builds logs events forecast delete version doctor completion help simulate store init cert token join renew'.split(
+  'up apply get ps top describe explain profile scale mode calendar host build builds logs events exec forecast delete version doctor completion help simulate store init cert token join renew'.split(
     ' ',
   );
 
 const program = createProgram(
-  { out: () => {}, err: () => {}, env: {}, terminal: false, paint: PLAIN, size: () => ({ width: 120, height: 50 }) },
+  {
+    out: () => {},
+    err: () => {},
+    env: {},
+    terminal: false,
+    paint: PLAIN,
+    size: () => ({ width: 120, height: 50 }),
+    streams: NO_STREAMS,
+  },
   new AbortController().signal,
 );
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Io } from '../../cli/io.js';
 import { choosePaint } from '../../cli/render/paint.js';
@@ -22,6 +23,13 @@ export interface RunningCli {
   ended: Promise<Outcome>;
 }
 
+/** For commands that pass no bytes on. */
+export const NO_STREAMS: Io['streams'] = {
+  input: Readable.from([]),
+  output: collect(() => undefined),
+  errors: collect(() => undefined),
+};
+
 export interface CliOptions {
   env?: Record<string, string>;
   input?: string;
@@ -41,6 +49,8 @@ export function startCli(words: readonly string[], { env = {}, input, cwd }: Cli
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
   });
+  // It need not read all of it.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(input ?? '');
   const text = { out: '', err: '' };
   const waiting = new Set<() => void>();
@@ -67,6 +77,15 @@ export function startCli(words: readonly string[], { env = {}, input, cwd }: Cli
   return { child, out: () => text.out, err: () => text.err, printed, ended };
 }
 
+function collect(take: (text: string) => void): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      take(chunk.toString('utf8'));
+      done();
+    },
+  });
+}
+
 /**
  * Runs the command to its end: within this process, without what takes most of its time, the start of another one. Not
  * two at once. With an input it is a process of its own.
@@ -87,6 +106,15 @@ export async function runCli(words: readonly string[], options: CliOptions = {})
     terminal: false,
     paint: choosePaint(false, all),
     size: () => ({ width: 120, height: 50 }),
+    streams: {
+      input: Readable.from([]),
+      output: collect((more) => {
+        text.out += more;
+      }),
+      errors: collect((more) => {
+        text.err += more;
+      }),
+    },
   };
   const before = process.cwd();
   if (cwd !== undefined) process.chdir(cwd);

@@ -3,7 +3,7 @@ import t from 'tap';
 import { PLAIN } from '../../cli/render/paint.js';
 import { Screen } from '../../cli/screen.js';
 import { componentView, eventView, FakeCoordinator, hostView, instanceView } from './fake-coordinator.js';
-import { startCli } from './run-cli.js';
+import { NO_STREAMS, startCli } from './run-cli.js';
 
 const EVENT_STREAM = { 'content-type': 'text/event-stream' };
 const ESCAPE = String.fromCharCode(27);
@@ -168,6 +168,7 @@ t.test('the live screen fits the terminal and gives it back', async (t) => {
     terminal: true,
     paint: PLAIN,
     size: () => ({ width: 10, height: 2 }),
+    streams: NO_STREAMS,
   };
   const screen = new Screen(io);
   screen.draw(({ width }) => ['x'.repeat(width), 'b', 'beyond']);

@@ -7,6 +7,7 @@ import type { Io } from '../../cli/io.js';
 import { PLAIN } from '../../cli/render/paint.js';
 import { addressOf, parseListen } from '../../cli/up/listen.js';
 import { runUp, type UpOptions } from '../../cli/up/run.js';
+import { NO_STREAMS } from './run-cli.js';
 
 /** Answers as a coordinator does; the host is connected while its agent's file is there. */
 const COORDINATOR = `
@@ -70,6 +71,7 @@ async function prepare(
     terminal: false,
     paint: PLAIN,
     size: () => ({ width: 120, height: 50 }),
+    streams: NO_STREAMS,
   };
   const printed = (wanted: string, times = 1): Promise<void> =>
     new Promise((resolve) => {

@@ -31,6 +31,7 @@ async function fakeAgent(t: { teardown(action: () => Promise<void>): void }, coo
     },
     report: async () => ({ instances: [], events: [], ports: [] }),
     profile: () => Promise.reject(new Error('nobody asks')),
+    startCommand: () => Promise.reject(new Error('nobody asks')),
     keep: () => undefined,
     leaseAsked: undefined,
     prolongLease: async () => undefined,

@@ -83,6 +83,7 @@ async function agent(identity: string, name = 'h1') {
       apply: async () => undefined,
       report: async () => ({ instances: [], events: [], ports: [] }),
       profile: () => Promise.reject(new Error('nobody asks')),
+      startCommand: () => Promise.reject(new Error('nobody asks')),
       keep: () => undefined,
       leaseAsked: undefined,
       prolongLease: async () => undefined,

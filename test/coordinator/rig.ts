@@ -73,6 +73,7 @@ export class CoordinatorRig {
     this.api = await createApi({
       coordinator,
       profiles: this.profiles,
+      exec: { exec: () => Promise.reject(new Error('no agent is there')) },
       run: join(this.folder, 'run'),
       version: '0.0.0',
       token,

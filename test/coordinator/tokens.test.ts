@@ -32,6 +32,7 @@ t.test(
     const { coordinator } = rig;
     const api = await createApi({
       profiles: { hosts: () => [], ask: () => Promise.reject(new Error('nobody asks')) },
+      exec: { exec: () => Promise.reject(new Error('nobody asks')) },
       coordinator,
       run: folder,
       version: '0',

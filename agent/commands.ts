@@ -1,0 +1,104 @@
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import type { Identity } from '../identity/identity.js';
+import { ShoalError } from '../protocol/errors.js';
+import { encodeFrame, FrameReader } from '../protocol/frame.js';
+import { LIMITS } from '../protocol/limits.js';
+import { type Address, dial } from './coordinators.js';
+import type { InsideProcess } from './exec.js';
+import { serveCommand } from './exec-session.js';
+
+export interface CommandsOptions {
+  identity: Identity | null;
+  log: Logger;
+  start(instance: string, command: readonly string[]): Promise<InsideProcess>;
+}
+
+interface Asked {
+  ticket: string;
+  instance: string;
+  command: readonly string[];
+}
+
+/** Commands that people run in instances of this host, each over a connection of its own to the coordinator. */
+export class Commands {
+  readonly #options: CommandsOptions;
+  readonly #sockets = new Set<Socket>();
+  #running = 0;
+
+  constructor(options: CommandsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Starts a command and attaches it; resolves when it is attached, and rejects when that cannot be. Who ends the connection
+   * ends the command.
+   */
+  async run(address: Address, { ticket, instance, command }: Asked): Promise<void> {
+    if (this.#running >= LIMITS.execsPerHostMax) {
+      const many = `${LIMITS.execsPerHostMax} commands run in instances of this host`;
+      throw new ShoalError('SHOAL_E_OVERLOADED', `${many}; try again when one has ended`);
+    }
+    this.#running += 1;
+    let inside: InsideProcess | undefined;
+    try {
+      inside = await this.#options.start(instance, command);
+      const { socket, reader, early } = await this.#attach(address, ticket);
+      void this.#serve(socket, reader, early, inside);
+    } catch (error) {
+      this.#running -= 1;
+      await inside?.end();
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async #serve(socket: Socket, reader: FrameReader, early: unknown[], inside: InsideProcess): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await serveCommand(socket, reader, early, inside, log);
+    } catch (error) {
+      log.error({ err: error }, 'cannot clean up after a command that ran in an instance');
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  /** Resolves when the coordinator has welcomed the connection. */
+  #attach(address: Address, ticket: string): Promise<{ socket: Socket; reader: FrameReader; early: unknown[] }> {
+    return new Promise((resolve, reject) => {
+      const socket = dial(address, this.#options.identity, () => {
+        socket.write(encodeFrame({ type: 'attach', ticket }));
+      });
+      this.#sockets.add(socket);
+      const reader = new FrameReader();
+      const fail = (why: string) => {
+        socket.destroy();
+        reject(new ShoalError('SHOAL_E_UNREACHABLE', `a command could not be attached: ${why}`));
+      };
+      const timer = setTimeout(() => fail('the coordinator does not answer'), LIMITS.execStartMsMax);
+      const welcomed = (chunk: Buffer) => {
+        try {
+          const [first, ...early] = reader.push(chunk);
+          if (first === undefined) return;
+          if ((first as { type?: unknown })?.type !== 'welcome') return fail('the coordinator did not welcome it');
+          socket.off('data', welcomed);
+          clearTimeout(timer);
+          resolve({ socket, reader, early });
+        } catch (error) {
+          fail((error as Error).message);
+        }
+      };
+      socket.on('data', welcomed);
+      socket.on('error', (error) => fail(error.message));
+      socket.once('close', () => {
+        clearTimeout(timer);
+        this.#sockets.delete(socket);
+        fail('the coordinator closed the connection');
+      });
+    });
+  }
+}
