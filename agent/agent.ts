@@ -361,6 +361,7 @@ export class Agent {
     const instance = this.#instances.get(action.id);
     if (action.kind === 'resize') await instance?.resize(action.size);
     else if (action.kind === 'drain') instance?.drain();
+    else if (action.kind === 'pause') await instance?.pause(action.paused);
     else await instance?.terminate();
   }
 
@@ -399,7 +400,7 @@ export class Agent {
       instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, all));
     }
     this.#between?.serve(this.#desired, routables.map(servedHere));
-    const serving = up.filter((each) => !each.draining);
+    const serving = up.filter((each) => each.phase === 'ready' && !each.draining);
     await this.#ports.sync(wantedPorts(this.#desired.apps, serving, weightOf));
     this.#handOver(instances);
   }
@@ -508,8 +509,9 @@ function servedHere({ id, app, component, serving, shards, frozen, weight }: Rou
   return { id, app, component, serving, shards: [...shards], frozen: [...frozen], weight };
 }
 
+/** Whether it has been ready: calls that it has begun go on, whether or not it gets new ones. */
 function isUp({ phase }: Instance): boolean {
-  return phase === 'ready' || phase === 'draining';
+  return phase === 'ready' || phase === 'draining' || phase === 'unready' || phase === 'paused';
 }
 
 /** The agent's loop measures and reports this often. */

@@ -73,6 +73,15 @@ export class Cgroup {
     });
   }
 
+  /** Stops all processes of the subtree, or lets them go on (cgroup.freeze, Linux 5.2); false where the kernel cannot. */
+  freeze(frozen: boolean): Promise<boolean> {
+    return this.#writeIfPresent('cgroup.freeze', frozen ? '1' : '0');
+  }
+
+  async isFrozen(): Promise<boolean> {
+    return (await readOrEmpty(join(this.path, 'cgroup.freeze'))).trim() === '1';
+  }
+
   /** Kills every process of the subtree at once; false when the cgroup is gone. */
   async kill(): Promise<boolean> {
     if (await this.#writeIfPresent('cgroup.kill', '1')) return true;

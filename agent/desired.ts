@@ -25,11 +25,12 @@ export function parseDesired(value: unknown): Desired {
   if (!Number.isSafeInteger(desired.revision)) throw fail('has no revision');
   if (!isMap(desired.apps) || !isMap(desired.shards) || !Array.isArray(desired.instances))
     throw fail('has a wrong shape');
-  for (const { id, app, component, size, weight = 1 } of desired.instances) {
+  for (const { id, app, component, size, weight = 1, paused = false } of desired.instances) {
     if (typeof id !== 'string' || !ID.test(id) || !id.startsWith(`${app}-${component}-`))
       throw fail(`instance id ${id}`);
     if (!(size?.cpu > 0) || !(size.memory > 0)) throw fail(`size of ${id}`);
     if (typeof weight !== 'number' || !(weight > 0 && weight <= 1)) throw fail(`weight of ${id}`);
+    if (typeof paused !== 'boolean') throw fail(`pause of ${id}`);
   }
   if (desired.warm !== undefined && !Array.isArray(desired.warm)) throw fail('warm is no list');
   for (const { app, component, count, size } of desired.warm ?? []) {

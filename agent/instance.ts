@@ -8,7 +8,7 @@ import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/contro
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
-import type { Component } from '../protocol/manifest.js';
+import type { Component, Probe } from '../protocol/manifest.js';
 import { restartDelayMs, restartsInARow } from './backoff.js';
 import { Cgroup } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
@@ -55,6 +55,8 @@ export interface InstanceTools extends LaunchTools {
 const SIGTERM = 15;
 /** How often readiness is looked for in an instance that does not use the SDK. */
 const PROBE_MS = 25;
+/** How often one that serves is asked at most whether it still is ready. */
+const STILL_READY_MS_MIN = 1_000;
 /** How often it is looked whether a singleton may start. */
 const LEASE_LOOK_MS = 100;
 /** A process without SDK and ports counts as ready when it has run for so long. */
@@ -76,6 +78,10 @@ export class Instance {
   readonly #cgroup: Cgroup;
   #phase: InstancePhase = 'starting';
   #draining = false;
+  #isUnpausable = false;
+  #paused = false;
+  /** Why its own probe fails since it was ready; null while it does not. */
+  #unreadyFor: string | null = null;
   #watch: PidWatch | undefined;
   #shimPid: number | undefined;
   #pid: number | undefined;
@@ -161,6 +167,12 @@ export class Instance {
   }
   get draining(): boolean {
     return this.#draining;
+  }
+  get paused(): boolean {
+    return this.#paused;
+  }
+  get pausable(): boolean {
+    return this.#phase === 'ready' || this.#phase === 'unready';
   }
   get stopping(): boolean {
     return this.#phase === 'stopping';
@@ -248,8 +260,10 @@ export class Instance {
       this.#watchShim(shimPid);
       this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);
       if (this.#record.ready) {
-        this.#setPhase('ready');
+        this.#paused = await this.#cgroup.isFrozen();
+        this.#setPhase(this.#servingPhase);
         this.#keepAlive();
+        this.#keepReady();
       } else this.#awaitReady();
       return;
     }
@@ -274,8 +288,39 @@ export class Instance {
   /** No more calls and state shards come; it goes on until terminate(). */
   drain(): void {
     this.#draining = true;
-    if (this.#phase === 'ready') this.#setPhase('draining');
+    if (this.#hasBeenReady) this.#setPhase(this.#servingPhase);
     else this.#tools.changed();
+  }
+
+  /**
+   * Freezes all its processes, or lets them go on where they were. Frozen it gets no new calls, is asked no probe and is not
+   * ended for its silence; calls that it had begun wait.
+   */
+  async pause(paused: boolean): Promise<void> {
+    if (paused === this.#paused || (paused && !this.pausable)) return;
+    // Who calls it is told before it falls silent.
+    this.#paused = paused;
+    this.#heardMs = this.#tools.clock();
+    if (this.#hasBeenReady) this.#setPhase(this.#servingPhase);
+    if (await this.#cgroup.freeze(paused)) {
+      this.#tools.event(this, paused ? 'paused' : 'resumed', paused ? 'is frozen' : 'goes on');
+      return;
+    }
+    this.#paused = false;
+    if (this.#hasBeenReady) this.#setPhase(this.#servingPhase);
+    if (!this.#isUnpausable) this.#tools.event(this, 'pause-refused', 'this kernel cannot freeze: it needs Linux 5.2');
+    this.#isUnpausable = true;
+  }
+
+  get #hasBeenReady(): boolean {
+    return ['ready', 'unready', 'paused', 'draining'].includes(this.#phase);
+  }
+
+  /** Of one that has been ready. */
+  get #servingPhase(): InstancePhase {
+    if (this.#paused) return 'paused';
+    if (this.#draining) return 'draining';
+    return this.#unreadyFor === null ? 'ready' : 'unready';
   }
 
   /** Ends it: SIGTERM, and after a while SIGKILL to all that is left; then its folder goes. */
@@ -283,6 +328,8 @@ export class Instance {
     if (this.stopping) return;
     this.#setPhase('stopping');
     this.#clearTimers();
+    // What is frozen cannot end in good order.
+    if (this.#paused) await this.#cgroup.freeze(false);
     if (this.#launching) return;
     if (this.#shimPid === undefined) return this.#remove();
     this.#endProcess(this.#shimPid);
@@ -445,6 +492,8 @@ export class Instance {
     this.#sample = undefined;
     this.#waiting = false;
     this.#hasWaited = false;
+    this.#paused = false;
+    this.#unreadyFor = null;
     this.#control.forget();
     this.#tools.ended(this);
     if (this.stopping) {
@@ -541,6 +590,7 @@ export class Instance {
   }
 
   #assertEnterable(): void {
+    if (this.#paused) throw new ShoalError('SHOAL_E_CONFLICT', `${this.id} is paused: resume it first`);
     if (this.#pid === undefined) throw new ShoalError('SHOAL_E_CONFLICT', `no process of ${this.id} runs now`);
   }
 
@@ -551,21 +601,50 @@ export class Instance {
     this.#failures = 0;
     // From here on its silence counts.
     this.#heardMs = this.#tools.clock();
-    const startedMs = this.#startedMs;
-    const look = async () => {
-      if (!this.running || this.stopping || this.#startedMs !== startedMs) return;
-      const why = await ask(alive, this.#probed);
-      if (!this.running || this.stopping || this.#startedMs !== startedMs) return;
+    this.#askWhileRunning(alive, alive.everyMs, (why) => {
       this.#failures = why === null ? 0 : this.#failures + 1;
       if (this.#failures >= alive.failures) {
         this.#killedFor = `not alive: ${why}, ${this.#failures} times in a row`;
         this.#tools.event(this, 'not-alive', `${this.#killedFor}; is started anew`);
         this.#kill();
-        return;
+        return false;
       }
-      this.#later(alive.everyMs, () => void look().catch((error: unknown) => this.#tools.log.error({ err: error })));
+      return true;
+    });
+  }
+
+  /** Asks whether it is still ready until its process ends: one that is not gets no new calls until it is again. */
+  #keepReady(): void {
+    const { ready } = this.made;
+    if (ready === undefined) return;
+    let failures = 0;
+    this.#askWhileRunning(ready, Math.max(ready.everyMs, STILL_READY_MS_MIN), (why) => {
+      failures = why === null ? 0 : failures + 1;
+      const was = this.#unreadyFor;
+      if (why === null) this.#unreadyFor = null;
+      else if (failures >= ready.failures) this.#unreadyFor = why;
+      if ((was === null) === (this.#unreadyFor === null)) return true;
+      if (this.#hasBeenReady) this.#setPhase(this.#servingPhase);
+      if (why === null) this.#tools.event(this, 'ready-again', 'gets calls again');
+      else this.#tools.event(this, 'unready', `gets no new calls: ${why}, ${failures} times in a row`);
+      return true;
+    });
+  }
+
+  /** Asks again and again while the process that runs now does, except while it is paused, until an answer is not wanted. */
+  #askWhileRunning(probe: Probe, everyMs: number, take: (why: string | null) => boolean): void {
+    const startedMs = this.#startedMs;
+    const isOver = () => !this.running || this.stopping || this.#startedMs !== startedMs;
+    const look = async () => {
+      if (isOver()) return;
+      const why = this.#paused ? undefined : await ask(probe, this.#probed);
+      if (isOver()) return;
+      // An answer that a pause has come between says nothing.
+      if (why === undefined || this.#paused || take(why)) next();
     };
-    this.#later(alive.everyMs, () => void look().catch((error: unknown) => this.#tools.log.error({ err: error })));
+    const next = () =>
+      this.#later(everyMs, () => void look().catch((error: unknown) => this.#tools.log.error({ err: error })));
+    next();
   }
 
   async #whyNotReady(): Promise<string> {
@@ -598,9 +677,10 @@ export class Instance {
     void this.#limit(this.#record.size);
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };
-    this.#setPhase(this.#draining ? 'draining' : 'ready');
+    this.#setPhase(this.#servingPhase);
     this.#tools.event(this, 'ready', `after ${startMs} ms`);
     this.#keepAlive();
+    this.#keepReady();
     this.#save().catch((error: unknown) => this.#tools.log.error({ err: error }, 'cannot write the record'));
     if (this.#pid !== undefined) return;
     this.#findPid().catch((error: unknown) => this.#tools.log.warn({ err: error }, 'cannot read the pid'));

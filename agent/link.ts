@@ -9,8 +9,10 @@ import { LIMITS } from '../protocol/limits.js';
 import {
   type Desired,
   type HostInfo,
+  type InstanceStatus,
   LINK_VERSION,
   LINK_VERSION_CHANGES,
+  LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
   type ToAgent,
   type ToCoordinator,
@@ -229,7 +231,7 @@ export class Link {
     try {
       const { instances, events, ports = [], warm = [], builds = [], connections = [] } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
-      const news = toWire(this.#news.write(instances), this.#version);
+      const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
       const asks = lease === undefined ? {} : { lease };
@@ -239,6 +241,14 @@ export class Link {
     } finally {
       this.#reporting = false;
     }
+  }
+
+  /** Coordinators of before know neither paused nor unready: to them such an instance drains, and is as little counted on. */
+  #spoken(instances: InstanceStatus[]): InstanceStatus[] {
+    if (this.#version >= LINK_VERSION_EXEC) return instances;
+    return instances.map((each) =>
+      each.phase === 'paused' || each.phase === 'unready' ? { ...each, phase: 'draining' } : each,
+    );
   }
 
   async #answer(request: number, of: ProfileRequest): Promise<void> {

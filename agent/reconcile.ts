@@ -6,12 +6,16 @@ export type Action =
   | { kind: 'create'; instance: DesiredInstance; component: Component }
   | { kind: 'resize'; id: string; size: DesiredInstance['size'] }
   | { kind: 'drain'; id: string }
+  | { kind: 'pause'; id: string; paused: boolean }
   | { kind: 'terminate'; id: string };
 
 export interface Present {
   id: string;
   size: { cpu: number; memory: number };
   draining: boolean;
+  paused: boolean;
+  /** Whether it can be paused now: it serves. */
+  pausable: boolean;
   stopping: boolean;
 }
 
@@ -31,10 +35,11 @@ export function reconcile(desired: Desired, present: readonly Present[]): Action
       continue;
     }
     if (here.stopping) continue;
-    const { size } = instance;
+    const { size, paused = false } = instance;
     if (here.size.cpu !== size.cpu || here.size.memory !== size.memory) {
       actions.push({ kind: 'resize', id: here.id, size });
     }
+    if (paused !== here.paused && (here.paused || here.pausable)) actions.push({ kind: 'pause', id: here.id, paused });
     if (instance.draining && !here.draining) actions.push({ kind: 'drain', id: here.id });
   }
   return actions;

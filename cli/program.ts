@@ -17,6 +17,7 @@ import { addIdentity } from './commands/identity.js';
 import { addJoin } from './commands/join.js';
 import { addLogs } from './commands/logs.js';
 import { addMode } from './commands/mode.js';
+import { addPause, addResume } from './commands/pause.js';
 import { addProfile } from './commands/profile.js';
 import { addScale } from './commands/scale.js';
 import { addSimulate } from './commands/simulate.js';
@@ -83,6 +84,8 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addProfile,
     addScale,
     addMode,
+    addPause,
+    addResume,
     addCalendar,
     addHost,
     addBuild,

@@ -6,7 +6,14 @@ import { type Component, type Manifest, type PlanMode, shardCountOf } from '../p
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
 import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
-import { componentKey, type InstanceRecord, type InstanceTable, NO_INSTANCES } from './instance-table.js';
+import {
+  componentKey,
+  findInstance,
+  InstanceDraft,
+  type InstanceRecord,
+  type InstanceTable,
+  NO_INSTANCES,
+} from './instance-table.js';
 import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
 import type { Release } from './releases.js';
@@ -29,6 +36,8 @@ export interface ClusterState {
   overrides: Readonly<Record<string, number>>;
   /** By app or component key: what was set in place of the manifest's mode. */
   modes: Readonly<Record<string, PlanMode>>;
+  /** By component key: those that were paused by hand, all their instances with them. */
+  pauses: Readonly<Record<string, Pause>>;
   shards: Readonly<Record<string, ShardRecord>>;
   /** By component key, the earliest first. */
   knownEvents: Readonly<Record<string, readonly KnownEventRecord[]>>;
@@ -38,6 +47,10 @@ export interface ClusterState {
   joinTokens: Readonly<Record<string, JoinTokenRecord>>;
   /** By host name: those that joined by a token, and those whose certificates were made void. */
   joined: Readonly<Record<string, JoinedRecord>>;
+}
+
+export interface Pause {
+  sinceMs: number;
 }
 
 /** Where a mode was said: by hand for the component or for its app, or in the manifest. */
@@ -83,6 +96,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   targets: {},
   overrides: {},
   modes: {},
+  pauses: {},
   shards: {},
   knownEvents: {},
   cordons: {},
@@ -225,6 +239,7 @@ function withoutComponents(state: ClusterState, app: string, names: readonly str
     targets: { ...state.targets } as Record<string, Target>,
     overrides: { ...state.overrides } as Record<string, number>,
     modes: { ...state.modes } as Record<string, PlanMode>,
+    pauses: { ...state.pauses } as Record<string, Pause>,
     knownEvents: { ...state.knownEvents } as Record<string, readonly KnownEventRecord[]>,
   };
   for (const name of names) for (const each of Object.values(settings)) delete each[componentKey(app, name)];
@@ -271,6 +286,32 @@ export function setMode(
   return bump({ ...state, modes: mode === null ? modes : { ...modes, [key]: mode } });
 }
 
+/** Freezes all instances of a component by hand, and holds its plan. Null: they go on. */
+export function setPause(state: ClusterState, app: string, component: string, pause: Pause | null): ClusterState {
+  if (componentOf(state, app, component) === undefined) {
+    throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no component ${app}/${component}`);
+  }
+  const key = componentKey(app, component);
+  const { [key]: before, ...pauses } = state.pauses;
+  if ((before === undefined) === (pause === null)) return state;
+  return bump({ ...state, pauses: pause === null ? pauses : { ...pauses, [key]: pause } });
+}
+
+/** Freezes one instance by hand, or lets it go on. */
+export function pauseInstance(state: ClusterState, id: string, paused: boolean): ClusterState {
+  const instance = findInstance(state.instances, id);
+  if (instance === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no instance ${id}`);
+  const { app, component, paused: before = false, ...rest } = instance;
+  if (paused && componentOf(state, app, component)?.state === 'partitioned') {
+    const remedy = `its state shards could not be reached or moved; pause ${app}/${component} as a whole`;
+    throw new ShoalError('SHOAL_E_CONFLICT', `${id} cannot be paused alone: ${remedy}`);
+  }
+  if (before === paused) return state;
+  const draft = new InstanceDraft(state.instances);
+  draft.put({ app, component, ...rest, ...(paused ? { paused } : {}) });
+  return bump({ ...state, instances: draft.finish() });
+}
+
 /** Whether the plan of a component is acted on, and who said so. */
 export function modeOf(state: ClusterState, app: string, component: string): { mode: PlanMode; by: ModeSource } {
   const key = componentKey(app, component);
@@ -283,6 +324,8 @@ export function modeOf(state: ClusterState, app: string, component: string): { m
 
 /** The same for the loop, which knows the component's key and its manifest entry. */
 export function planModeOf(state: ClusterState, app: string, key: string, component: Component): PlanMode {
+  // What it is measured to need says nothing while it is frozen.
+  if (Object.hasOwn(state.pauses, key)) return 'observe';
   return own(state.modes, key) ?? own(state.modes, app) ?? component.mode ?? 'act';
 }
 
@@ -365,14 +408,18 @@ export function desiredFor(
     }
   }
   const staying = group.filter(({ ending }) => ending === undefined);
-  const instances = staying.map(({ id, app, component, size, draining, weight }) => ({
-    id,
-    app,
-    component,
-    size,
-    draining: draining !== undefined,
-    ...(weight === undefined ? {} : { weight }),
-  }));
+  const instances = staying.map((each) => {
+    const { id, app, component, size, draining, weight } = each;
+    return {
+      id,
+      app,
+      component,
+      size,
+      draining: draining !== undefined,
+      ...(weight === undefined ? {} : { weight }),
+      ...(isPaused(state, each) ? { paused: true } : {}),
+    };
+  });
   const elsewhere = elsewhereFor(state, host, addressOf);
   return {
     revision: state.revision,
@@ -382,6 +429,11 @@ export function desiredFor(
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
   };
+}
+
+/** One that drains goes on, so that it can finish what it has begun. */
+export function isPaused(state: ClusterState, { app, component, paused, draining }: InstanceRecord): boolean {
+  return draining === undefined && (paused === true || Object.hasOwn(state.pauses, componentKey(app, component)));
 }
 
 function countByComponent(instances: readonly { component: string }[]): Map<string, number> {
@@ -394,6 +446,10 @@ function countByComponent(instances: readonly { component: string }[]): Map<stri
 export function desiredDiffers(before: ClusterState, after: ClusterState, host: string): boolean {
   if (before.instances.byHost.get(host) !== after.instances.byHost.get(host)) return true;
   if (before.instances !== after.instances && elsewhereDiffers(before, after, host)) return true;
+  if (before.pauses !== after.pauses) {
+    const group = after.instances.byHost.get(host) ?? [];
+    if (group.some((each) => isPaused(before, each) !== isPaused(after, each))) return true;
+  }
   if (before.apps === after.apps && before.shards === after.shards) return false;
   const apps = appsOn(after, host);
   if (!isDeepStrictEqual(appsOn(before, host), apps)) return true;

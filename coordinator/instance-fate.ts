@@ -1,4 +1,5 @@
 import { LIMITS } from '../protocol/limits.js';
+import type { InstancePhase } from '../protocol/link.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
 import { HOST_LOST_MS, standingOf } from './host-standing.js';
 import { type HostState, isUsable, type Observed, type Seen, silentMs, usableHosts } from './observed.js';
@@ -69,9 +70,11 @@ function whyStuck(host: HostState, observed: Observed, nowMs: number): string | 
   return elsewhere ? `its host ${host.info.name} is wedged: ${why}` : null;
 }
 
+const COME_UP: ReadonlySet<InstancePhase> = new Set(['ready', 'unready', 'paused', 'draining', 'stopping']);
+
 function hasComeUp(seen: Seen | undefined): boolean {
   const phase = seen?.status.phase;
-  return phase === 'ready' || phase === 'draining' || phase === 'stopping';
+  return phase !== undefined && COME_UP.has(phase);
 }
 
 function whyLost(instance: InstanceRecord, host: HostState, nowMs: number): string | null {

@@ -12,6 +12,8 @@ export interface InstanceRecord {
   createdRevision: number;
   /** Share of calls that it gets beside one of weight 1; absent: 1. */
   weight?: number;
+  /** Frozen by hand. Absent: false. */
+  paused?: boolean;
   /** Present while draining. */
   draining?: { sinceMs: number; revision: number };
   /** Never beside another one of its component: it is replaced when it is known to have ended. Absent: false. */

@@ -91,7 +91,7 @@ const status = object(
     id: instanceId,
     app: name,
     component: name,
-    phase: { enum: ['starting', 'ready', 'draining', 'stopping', 'backoff', 'failed'] },
+    phase: { enum: ['starting', 'ready', 'unready', 'paused', 'draining', 'stopping', 'backoff', 'failed'] },
     size: object({ cpu: amount, memory: amount }),
     restarts: count,
     pid: count,

@@ -347,7 +347,7 @@ function hasStarted({ phase, restarts }: InstanceFacts): boolean {
 }
 
 function serves({ phase }: InstanceFacts): boolean {
-  return phase === 'ready' || phase === 'draining';
+  return phase === 'ready' || phase === 'unready' || phase === 'paused' || phase === 'draining';
 }
 
 /** What the host of an instance last said of it. */

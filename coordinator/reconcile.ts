@@ -498,10 +498,10 @@ function putSizes(wish: Wish, staying: readonly InstanceRecord[], sizes: readonl
   }
 }
 
-/** So many of them: those that serve nobody yet first, then the newest. */
+/** So many of them: those that serve nobody yet first, then the newest; last those that somebody has paused to look at. */
 function leavingFirst(instances: readonly InstanceRecord[], count: number, observed: Observed): InstanceRecord[] {
   if (count === 0) return [];
-  const rank = (each: InstanceRecord) => (isReady(each, observed) ? 1 : 0);
+  const rank = (each: InstanceRecord) => (each.paused === true ? 2 : isReady(each, observed) ? 1 : 0);
   return instances.toSorted((a, b) => rank(a) - rank(b) || numberOf(b) - numberOf(a)).slice(0, count);
 }
 

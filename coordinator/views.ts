@@ -50,7 +50,8 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
   const planned = override === undefined ? reasonOf(seen) : `count set by hand: ${override}`;
   const waits = known.waiting.get(key);
   const mode = modeOf(state, app, name);
-  const acted = mode.mode === 'act' && override === undefined;
+  const paused = Object.hasOwn(state.pauses, key);
+  const acted = paused || (mode.mode === 'act' && override === undefined);
   return {
     app,
     component: name,
@@ -63,6 +64,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     size: target?.size ?? { cpu: component.size.cpu.min, memory: component.size.memory.min },
     override: override === undefined ? null : { count: override },
     mode,
+    paused,
     wouldBe: acted ? null : (explanationOf(seen)?.after ?? null),
     demandCpu,
     requestsPerSecond: seen?.demand.requestsPerSecond ?? 0,

@@ -18,6 +18,8 @@ export interface ComponentView {
   override: { count: number } | null;
   /** Whether plans are acted on, and where that was said: by hand for it or for its app, or in the manifest. */
   mode: { mode: PlanMode; by: 'component' | 'app' | 'manifest' };
+  /** All its instances are frozen by hand, and its plan is held. */
+  paused: boolean;
   /** What the plan would make of it, where it is not acted on: in mode observe, and for a count set by hand. */
   wouldBe: { count: number; size: Size } | null;
   demandCpu: number;

@@ -36,6 +36,8 @@ export interface DesiredInstance {
   draining: boolean;
   /** Share of calls that it gets beside one of weight 1; absent: 1. */
   weight?: number;
+  /** Its processes are to be frozen. Absent: false. */
+  paused?: boolean;
 }
 
 /** Processes of a component that wait on a host, to become instances at once. */
@@ -96,7 +98,16 @@ export interface DesiredChange {
   elsewhere?: Elsewhere[];
 }
 
-export type InstancePhase = 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
+/** `unready`: was ready, and its own probe fails; `paused`: frozen. Of these two nothing is to be heard before LINK_VERSION_EXEC. */
+export type InstancePhase =
+  | 'starting'
+  | 'ready'
+  | 'unready'
+  | 'paused'
+  | 'draining'
+  | 'stopping'
+  | 'backoff'
+  | 'failed';
 
 /** Totals since the instance started; the coordinator takes differences. */
 export interface Sample {

@@ -97,7 +97,7 @@ const VALUE = { min: 1, max: LIMITS.stateValueBytesMax, what: 'memory from 1 byt
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
 const PROBE_TIME = { min: 10, max: 600_000, what: 'a time from 10ms to 600s' };
 /** Ready is asked often, since nobody is served meanwhile. */
-const READY_PROBE = { everyMs: 100, timeoutMs: 1_000, failures: 1 };
+const READY_PROBE = { everyMs: 100, timeoutMs: 1_000, failures: 3 };
 const ALIVE_PROBE = { everyMs: 5_000, timeoutMs: 1_000, failures: 3 };
 const LATENCY = { min: 0.1, max: LIMITS.callDeadlineMsMax, what: 'a latency from 0.1ms to 600s' };
 

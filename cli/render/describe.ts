@@ -33,6 +33,7 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
     ],
     ['size', sizeText(size)],
     ['mode', modeText(view)],
+    ...(view.paused ? [['paused', 'all its instances are frozen; `shoal resume` lets them go on'] as const] : []),
     ...(view.wouldBe === null ? [] : [['would be', wouldBeText(view)] as const]),
     ['demand', `${formatCores(view.demandCpu)} cores, ${formatRate(view.requestsPerSecond)} requests/s`],
     ['utilisation', formatPercent(view.utilisation)],

@@ -62,6 +62,7 @@ export const COMPONENT = object({
   count: object({ desired: number, ready: number, min: number, max: number }),
   size,
   override: { type: ['object', 'null'], additionalProperties: true },
+  paused: { type: 'boolean', description: 'all its instances are frozen by hand' },
   mode: object({
     mode: { ...MODE, description: 'observe: plans are shown and not acted on' },
     by: { type: 'string', enum: ['component', 'app', 'manifest'], description: 'where that was said' },

@@ -21,6 +21,7 @@ import { type JoinOptions, joinRoutes } from './join.js';
 import { knownEventRoutes } from './known-events.js';
 import { metricsText } from './metrics.js';
 import { modeRoutes } from './modes.js';
+import { pauseRoutes } from './pauses.js';
 import { sendProblem } from './problem.js';
 import { profileRoutes } from './profiles.js';
 import { type Caller, roleFor } from './tokens.js';
@@ -116,6 +117,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => decisionRoutes(each, coordinator));
       await v1.register((each) => knownEventRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
+      await v1.register((each) => pauseRoutes(each, coordinator, know));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => execRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));

@@ -36,6 +36,8 @@ export class AgentRig {
   builds: BuildStatus[] = [];
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
+  /** How many came, of all agents. */
+  reports = 0;
   /** To requests for profiles. */
   answers: Extract<ToCoordinator, { type: 'profile' | 'no-profile' }>[] = [];
   /** Why commands could not be run. */
@@ -108,9 +110,9 @@ export class AgentRig {
   }
 
   /** Waits until the condition holds, looking at each report. */
-  async until(what: string, condition: () => boolean, ms = 20_000): Promise<void> {
+  async until(what: string, condition: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
     const deadline = performance.now() + ms;
-    while (!condition()) {
+    while (!(await condition())) {
       if (performance.now() > deadline) {
         const seen = JSON.stringify({ statuses: this.statuses, events: this.events.slice(-10) }, null, 1);
         throw new Error(`waited in vain until ${what}\n${seen}\n${this.output.slice(-4000)}`);
@@ -187,6 +189,7 @@ export class AgentRig {
     } else if (message.type === 'profile' || message.type === 'no-profile') {
       this.answers.push(message);
     } else if (message.type === 'report') {
+      this.reports += 1;
       this.applied = message.revision;
       const { lease } = message;
       const answer = lease === undefined || !this.prolongsLeases ? {} : { lease };

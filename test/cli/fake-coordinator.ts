@@ -97,6 +97,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     size: { cpu: 0.25, memory: 64 * 2 ** 20 },
     override: null,
     mode: { mode: 'act', by: 'manifest' },
+    paused: false,
     wouldBe: null,
     demandCpu: 0.3,
     requestsPerSecond: 42,

@@ -326,7 +326,8 @@ class SingletonCluster {
   #act(host: Host): void {
     if (host.desired.revision === 0) return;
     const size = { cpu: 1, memory: 1 };
-    const present = [...host.instances].map(([id, { stopping }]) => ({ id, size, draining: false, stopping }));
+    const never = { draining: false, paused: false, pausable: false };
+    const present = [...host.instances].map(([id, { stopping }]) => ({ id, size, ...never, stopping }));
     for (const action of reconcile(host.desired, present)) {
       if (action.kind === 'create') {
         host.instances.set(action.instance.id, { runs: false, stopping: false });
