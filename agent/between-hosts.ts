@@ -15,6 +15,7 @@ import type { Routable } from './routes.js';
 
 /** The other agent has so long to answer; the SDK waits no longer for a channel. */
 const ANSWER_MS_MAX = 2_000;
+const FORGED = 'what came over the network was not what another host sent: the connection was dropped, another is made';
 
 export interface FabricOptions {
   /** Name of this host. */
@@ -25,7 +26,7 @@ export interface FabricOptions {
   port: number;
   /** Null: nothing is encrypted, and agents are believed who they say they are. */
   identity: Identity | null;
-  /** Only hosts of this cluster can reach the address: what cannot be encrypted may go there. */
+  /** Only hosts of this cluster can reach the address: what goes there need not be encrypted. */
   plain: boolean;
 }
 
@@ -88,7 +89,7 @@ export class BetweenHosts {
 
   constructor(options: FabricOptions, tools: BetweenTools, counts: ChannelCounts, local: LocalSide) {
     const { host, address, port, identity, plain } = options;
-    assertHostAddress(address, plain);
+    assertHostAddress(address, { identified: identity !== null, plain });
     this.#options = options;
     this.#tools = tools;
     this.#counts = counts;
@@ -113,11 +114,12 @@ export class BetweenHosts {
     const { host, address, port, plain } = this.#options;
     await this.#links.open();
     try {
-      const options = { host, address, rdma: plain, ...(port === 0 ? {} : { port: port + 1 }) };
+      const options = { host, address, plain, ...(port === 0 ? {} : { port: port + 1 }) };
       this.#relay = new Relay(this.#tools.native, options, {
         send: (other, message) => void this.#links.send(other, { type: 'relay', message }),
         channelEnded: (other, channel) => this.#ended(other, channel),
         changed: (other) => this.#noteCarrier(other),
+        forged: (other, detail) => this.#tools.log.warn({ host: other, detail }, FORGED),
       });
     } catch (cause) {
       const detail = `the relay cannot listen on ${address}, port ${port + 1}: ${toShoalError(cause).message}`;
@@ -204,9 +206,10 @@ export class BetweenHosts {
   connections(): HostConnection[] {
     return [...this.#hosts].sort().map((host) => {
       const problem = this.#links.problem(host);
-      const { carrier = 'none', reason = 'not connected yet', stats } = this.#relay?.state(host) ?? {};
+      const state = this.#relay?.state(host);
+      const { carrier = 'none', reason = 'not connected yet', encrypted = false, stats } = state ?? {};
       const why = problem === null ? reason : `its agent cannot be reached: ${problem}`;
-      return { host, carrier, reason: cut(why), channels: stats?.channels ?? 0 };
+      return { host, carrier, encrypted, reason: cut(why), channels: stats?.channels ?? 0 };
     });
   }
 

@@ -12,16 +12,11 @@ export interface CarrierChoice {
 }
 
 /**
- * The carrier of a pair of hosts: verbs where both can, over addresses of one family, unless it is switched off or has
- * just failed. `failed` says how, as long as it is not to be tried again.
+ * The carrier of a pair of hosts: verbs where both can and may, over addresses of one family, unless it has just failed.
+ * `failed` says how, as long as it is not to be tried again.
  */
-export function chooseCarrier(
-  ours: RdmaAbility,
-  theirs: RdmaAbility,
-  { rdma, failed }: { rdma: boolean; failed: string | null },
-): CarrierChoice {
+export function chooseCarrier(ours: RdmaAbility, theirs: RdmaAbility, failed: string | null): CarrierChoice {
   const tcp = (reason: string): CarrierChoice => ({ carrier: 'tcp', reason });
-  if (!rdma) return tcp('RDMA, which nothing here encrypts, is not allowed: --fabric-plain allows it');
   if (ours.address === null) return tcp(`this host: ${ours.reason}`);
   if (theirs.address === null) return tcp(`the other host: ${theirs.reason}`);
   if (isV6(ours.address) !== isV6(theirs.address)) return tcp('the RDMA addresses are of different families');

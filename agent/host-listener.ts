@@ -24,14 +24,17 @@ export interface HostListenerOptions {
 /** `proven`: the host in the certificate; null without encryption. */
 export type AcceptHost = (socket: Socket, proven: string | null) => void;
 
-/** Throws SHOAL_E_USAGE for an address that other agents cannot be told, or that would be open to a network. */
-export function assertHostAddress(address: string, plain: boolean): void {
+/** Throws SHOAL_E_USAGE for an address that other agents cannot be told, or that would be open to anybody on a network. */
+export function assertHostAddress(
+  address: string,
+  { identified, plain }: { identified: boolean; plain: boolean },
+): void {
   if (isIP(address) === 0 || address === '0.0.0.0' || address === '::') {
     const detail = `--fabric must be an IP address of this host that the other hosts reach, not ${address}`;
     throw new ShoalError('SHOAL_E_USAGE', detail);
   }
-  if (plain || isLocal({ host: address, port: 0 })) return;
-  const detail = `--fabric ${address} is open to a network, and calls between hosts are not encrypted: give --fabric-plain where only hosts of this cluster can reach it, or where IPsec or WireGuard protects it`;
+  if (identified || plain || isLocal({ host: address, port: 0 })) return;
+  const detail = `--fabric ${address} is open to a network, and without an identity agents neither know each other nor encrypt: give --identity (shoal cert agent), or --fabric-plain where only hosts of this cluster can reach it`;
   throw new ShoalError('SHOAL_E_USAGE', detail);
 }
 

@@ -5,7 +5,7 @@ import { LIMITS } from '../protocol/limits.js';
  * What the agents of two hosts tell each other, in frames as in protocol/frame.ts. Instances are named by their ids alone:
  * to which component they belong, and on which host they are, each agent knows from the coordinator.
  */
-export const HOST_LINK_VERSION = 1;
+export const HOST_LINK_VERSION = 2;
 
 /** An instance that can be called, as the agent of its host says. */
 export interface Served {

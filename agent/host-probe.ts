@@ -140,10 +140,17 @@ export async function probeHost(): Promise<Requirement[]> {
       probeOverlay(),
     ),
     requirement(
-      'rdma',
-      'RDMA (RoCE v2), for channels to other hosts',
+      'fabric-tcp',
+      'calls to other hosts over TCP, encrypted',
       false,
-      'a card with RoCE, its driver, and apt-get install rdma-core; without it such channels go over TCP',
+      'a Node.js with OpenSSL, as those of nodejs.org and Debian, or apt-get install libssl3; --fabric-plain goes without',
+      probeEncryption(),
+    ),
+    requirement(
+      'rdma',
+      'calls to other hosts by RDMA (RoCE v2), not encrypted: only with --fabric-plain on both',
+      false,
+      'a card with RoCE, its driver, and apt-get install rdma-core; without it such calls go over TCP',
       probeRdma(),
     ),
     requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
@@ -217,6 +224,11 @@ function probeRings(): Found {
   } catch (error) {
     return { met: false, found: toShoalError(error).message };
   }
+}
+
+function probeEncryption(): Found {
+  const problem = native.probeEncryption();
+  return { met: problem === null, found: problem ?? 'AES-256-GCM' };
 }
 
 function probeRdma(): Found {

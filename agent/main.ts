@@ -46,7 +46,8 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --system-calls    count system calls and their time too: on this host each then takes some 0.2 µs longer, of instances 0.4 µs
   --fabric ADDRESS:PORT  where agents of other hosts reach this one, for calls between hosts: an IP address of this host
                     and two ports, that one and the next (default 127.0.0.1:0, any: only from this machine)
-  --fabric-plain    only hosts of this cluster can reach that address: what is not encrypted may go there`;
+  --fabric-plain    only hosts of this cluster can reach that address: calls between this host and others that say the
+                    same are not encrypted, and may go by RDMA, which nothing here encrypts`;
 
 interface Options {
   coordinators: string[];
@@ -114,7 +115,7 @@ function readOptions(words: string[]): Options | null {
     const where = { coordinators, identity, run, name, labels, taints };
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
-    assertHostAddress(fabric.address, fabric.plain);
+    assertHostAddress(fabric.address, { identified: identity !== null, plain: fabric.plain });
     return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, systemCalls, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);

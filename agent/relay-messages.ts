@@ -13,9 +13,12 @@ export type RelayMessage =
   | { type: 'relay-wanted'; lost: boolean }
   /** To the leader: this has changed. */
   | { type: 'relay-rdma'; rdma: RdmaAbility }
-  /** From the leader. `resumes`: the session has been connected before. */
-  | { type: 'relay-ask'; session: string; attempt: number; resumes: boolean; rdma: RdmaAbility }
-  /** Where to dial within 10 s, what to show there and what will be shown: 32 random bytes each, in hexadecimal. */
+  /** From the leader. `resumes`: the session has been connected before. `plain`: nothing need be encrypted. */
+  | { type: 'relay-ask'; session: string; attempt: number; resumes: boolean; plain: boolean; rdma: RdmaAbility }
+  /**
+   * Where to dial within 10 s, what to show there and what will be shown: 32 random bytes each, in hexadecimal. So are the
+   * secrets by which the leader seals what it sends, and the other end; null: nothing is encrypted, which both want.
+   */
   | {
       type: 'relay-answer';
       session: string;
@@ -25,6 +28,7 @@ export type RelayMessage =
       port: number;
       show: string;
       shown: string;
+      secrets: { leaders: string; others: string } | null;
     }
   /** From the leader, then back: the queues that were prepared. */
   | { type: 'relay-verbs'; session: string; attempt: number; verbs: VerbsParameters }
@@ -49,7 +53,13 @@ export function parseRelayMessage(value: unknown): RelayMessage {
   const head = { session: from.matching('session', SESSION), attempt: from.integer('attempt', 1) };
   switch (type) {
     case 'relay-ask':
-      return { type, ...head, resumes: from.flag('resumes'), rdma: ability(from.inner('rdma')) };
+      return {
+        type,
+        ...head,
+        resumes: from.flag('resumes'),
+        plain: from.flag('plain'),
+        rdma: ability(from.inner('rdma')),
+      };
     case 'relay-answer':
       return {
         type,
@@ -59,6 +69,7 @@ export function parseRelayMessage(value: unknown): RelayMessage {
         port: from.integer('port', 1, 65_535),
         show: from.matching('show', HEX_64),
         shown: from.matching('shown', HEX_64),
+        secrets: from.isNull('secrets') ? null : secrets(from.inner('secrets')),
       };
     case 'relay-verbs':
       return { type, ...head, verbs: verbs(from.inner('verbs')) };
@@ -71,6 +82,10 @@ export function parseRelayMessage(value: unknown): RelayMessage {
 
 function ability(from: Fields): RdmaAbility {
   return { address: from.has('address') ? from.address('address') : null, reason: from.text('reason') };
+}
+
+function secrets(from: Fields): { leaders: string; others: string } {
+  return { leaders: from.matching('leaders', HEX_64), others: from.matching('others', HEX_64) };
 }
 
 function verbs(from: Fields): VerbsParameters {
@@ -102,6 +117,10 @@ class Fields {
 
   has(name: string): boolean {
     return Object.hasOwn(this.#map, name) && this.#map[name] !== null;
+  }
+
+  isNull(name: string): boolean {
+    return this.#map[name] === null;
   }
 
   text(name: string): string {

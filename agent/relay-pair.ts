@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { RelayEvent, RelayHandle } from '../native/index.js';
-import { toShoalError } from '../protocol/errors.js';
+import type { CarrierSecrets, RelayEvent, RelayHandle } from '../native/index.js';
+import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { type CarrierChoice, chooseCarrier, type RdmaAbility } from './choose-carrier.js';
 import type { RelayMessage } from './relay-messages.js';
 
@@ -16,9 +16,9 @@ export interface PairHost {
   /** Where the own relay listens. */
   address: string;
   port: number;
-  /** Whether verbs may be used at all. */
-  rdma: boolean;
-  /** Looked up afresh at each attempt. */
+  /** What goes to other hosts need not be encrypted. */
+  plain: boolean;
+  /** Looked up afresh at each attempt. There is none where all has to be encrypted. */
   ability(): RdmaAbility;
   /** Times of retries, in ms: the first, and the longest after doubling. */
   retryMs: { tcp: [number, number]; verbs: [number, number] };
@@ -32,6 +32,8 @@ export interface PairEvents {
   opened(connection: number): void;
   /** The carrier, or what is known of it, has changed. */
   changed(): void;
+  /** What came over the network was not what the other host sent. */
+  forged(detail: string): void;
 }
 
 /**
@@ -45,6 +47,8 @@ export class RelayPair {
   #session: string | undefined;
   #connection: number | undefined;
   #carrier: CarrierState = 'none';
+  /** Of the last connection by TCP. */
+  #sealed = false;
   /** Of the own RDMA, as the other end knows it. */
   #toldAddress: string | null = null;
   #choice: CarrierChoice = { carrier: 'tcp', reason: 'not connected yet' };
@@ -70,6 +74,10 @@ export class RelayPair {
   }
   get carrier(): CarrierState {
     return this.#carrier;
+  }
+  /** Whether what is carried now is encrypted. */
+  get encrypted(): boolean {
+    return this.#carrier === 'tcp' && this.#sealed;
   }
   /** What shall carry, and why. */
   get choice(): CarrierChoice {
@@ -130,6 +138,9 @@ export class RelayPair {
 
   /** Of the own connection. */
   onRelayEvent(event: RelayEvent): void {
+    if ((event.type === 'carrier-down' || event.type === 'dial-failed') && event.reason === 'forged') {
+      this.#events.forged(event.detail);
+    }
     switch (event.type) {
       case 'carrier-up':
         this.#up(event.carrier);
@@ -191,8 +202,7 @@ export class RelayPair {
   }
 
   #choose(): CarrierChoice {
-    const { rdma } = this.#host;
-    this.#choice = chooseCarrier(this.#host.ability(), this.#peerRdma, { rdma, failed: this.#verbsFailed });
+    this.#choice = chooseCarrier(this.#host.ability(), this.#peerRdma, this.#verbsFailed);
     this.#events.changed();
     return this.#choice;
   }
@@ -200,14 +210,21 @@ export class RelayPair {
   #ask(): void {
     if (this.#session === undefined) this.#open(randomBytes(SESSION_BYTES).toString('hex'));
     this.#try('tcp');
-    this.#events.send({ type: 'relay-ask', ...this.#head(), resumes: this.#resumes, rdma: this.#tellAbility() });
+    const { plain } = this.#host;
+    const [resumes, rdma] = [this.#resumes, this.#tellAbility()];
+    this.#events.send({ type: 'relay-ask', ...this.#head(), resumes, plain, rdma });
   }
 
-  #dial({ rdma, address, port, show, shown }: Extract<RelayMessage, { type: 'relay-answer' }>): void {
+  #dial({ rdma, address, port, show, shown, secrets }: Extract<RelayMessage, { type: 'relay-answer' }>): void {
     this.#peerRdma = rdma;
     this.#attemptTo('tcp', (connection) => {
+      if (secrets === null && !this.#host.plain) {
+        throw new ShoalError('SHOAL_E_FRAME', 'the other host does not encrypt, which --fabric-plain here would allow');
+      }
       const [ours, theirs] = [Buffer.from(show, 'hex'), Buffer.from(shown, 'hex')];
-      this.#host.relay.dial(connection, address, port, ours, theirs);
+      this.#seal(secrets, { out: 'leaders', in: 'others' }, (own) =>
+        this.#host.relay.dial(connection, address, port, ours, theirs, own),
+      );
     });
   }
 
@@ -267,7 +284,7 @@ export class RelayPair {
 
   // --- The other end
 
-  #answer({ session, attempt, resumes, rdma }: Extract<RelayMessage, { type: 'relay-ask' }>): void {
+  #answer({ session, attempt, resumes, plain, rdma }: Extract<RelayMessage, { type: 'relay-ask' }>): void {
     if (session !== this.#session) {
       this.#forget();
       if (resumes) {
@@ -280,12 +297,15 @@ export class RelayPair {
     this.#peerRdma = rdma;
     this.#choose();
     this.#orRefuse(session, attempt, (connection) => {
-      const [show, shown] = [randomBytes(TOKEN_BYTES), randomBytes(TOKEN_BYTES)];
-      this.#host.relay.expect(connection, show, shown);
+      const [show, shown] = [randomHex(), randomHex()];
+      const secrets = plain && this.#host.plain ? null : { leaders: randomHex(), others: randomHex() };
+      const [theirs, ours] = [Buffer.from(show, 'hex'), Buffer.from(shown, 'hex')];
+      this.#seal(secrets, { out: 'others', in: 'leaders' }, (own) =>
+        this.#host.relay.expect(connection, theirs, ours, own),
+      );
       const { address, port } = this.#host;
-      const tokens = { show: show.toString('hex'), shown: shown.toString('hex') };
       const own = this.#tellAbility();
-      this.#events.send({ type: 'relay-answer', session, attempt, rdma: own, address, port, ...tokens });
+      this.#events.send({ type: 'relay-answer', session, attempt, rdma: own, address, port, show, shown, secrets });
     });
   }
 
@@ -295,6 +315,8 @@ export class RelayPair {
       return;
     }
     this.#orRefuse(session, attempt, (connection) => {
+      // Also one that insists is not spoken with unencrypted, where that is not wanted.
+      if (!this.#host.plain) throw new ShoalError('SHOAL_E_FRAME', this.#host.ability().reason);
       const ours = this.#host.relay.prepareVerbs(connection, this.#rdmaAddress());
       this.#host.relay.connectVerbs(connection, verbs, false);
       this.#events.send({ type: 'relay-verbs', session, attempt, verbs: ours });
@@ -311,6 +333,21 @@ export class RelayPair {
   }
 
   // --- Both
+
+  #seal(
+    secrets: { leaders: string; others: string } | null,
+    names: { out: 'leaders' | 'others'; in: 'leaders' | 'others' },
+    use: (own: CarrierSecrets | null) => void,
+  ): void {
+    this.#sealed = secrets !== null;
+    if (secrets === null) {
+      use(null);
+      return;
+    }
+    const own = { out: Buffer.from(secrets[names.out], 'hex'), in: Buffer.from(secrets[names.in], 'hex') };
+    use(own);
+    for (const each of [own.out, own.in]) each.fill(0);
+  }
 
   #open(session: string): void {
     this.#session = session;
@@ -384,4 +421,9 @@ export class RelayPair {
       trying === this.#trying
     );
   }
+}
+
+/** A token or a secret. */
+function randomHex(): string {
+  return randomBytes(TOKEN_BYTES).toString('hex');
 }

@@ -16,8 +16,8 @@ export interface RelayOptions {
   port?: number;
   /** IP address of the RDMA port to use; absent: the same. */
   rdmaAddress?: string;
-  /** Whether RDMA may be used; its data is not encrypted. */
-  rdma?: boolean;
+  /** What goes to other hosts need not be encrypted: between two such hosts TCP is bare, and RDMA is used where it can be. */
+  plain?: boolean;
   streamBytes?: number;
   /** As long as the relay's thread may look for news before it sleeps; 0 on a host with a single CPU. */
   spinUs?: number;
@@ -34,12 +34,16 @@ export interface RelayEvents {
   channelEnded(host: string, channel: number, reason: ChannelEnd['reason'], byPeer: boolean): void;
   /** The carrier to a host has changed, or why it is what it is. */
   changed(host: string): void;
+  /** What came over the network was not what that host sent; the carrier was dropped, another is made. */
+  forged(host: string, detail: string): void;
 }
 
 export interface RelayState {
   carrier: CarrierState;
   /** Why this carrier. */
   reason: string;
+  /** Whether what is carried now is encrypted. */
+  encrypted: boolean;
   stats: RelayStats | undefined;
 }
 
@@ -47,6 +51,10 @@ const STREAM_BYTES = 4 * 1024 * 1024;
 const SPIN_US = 20;
 const RESUME_MS = 10_000;
 const REFRESH_MS = 5_000;
+const RDMA_NOT_ALLOWED: RdmaAbility = {
+  address: null,
+  reason: 'RDMA, which nothing here encrypts, is not allowed: --fabric-plain allows it',
+};
 const RETRY_MS: PairHost['retryMs'] = { tcp: [50, 2_000], verbs: [1_000, 30_000] };
 
 /**
@@ -66,7 +74,7 @@ export class Relay {
   constructor(native: NativeHost, options: RelayOptions, events: RelayEvents) {
     this.#options = options;
     this.#events = events;
-    const { streamBytes = STREAM_BYTES, spinUs = SPIN_US, resumeMs = RESUME_MS } = options;
+    const { streamBytes = STREAM_BYTES, spinUs = SPIN_US, resumeMs = RESUME_MS, plain = false } = options;
     this.#handle = native.startRelay({ streamBytes, spinUs, resumeMs }, (all) => {
       for (const event of all) this.#onEvent(event);
     });
@@ -74,8 +82,8 @@ export class Relay {
       relay: this.#handle,
       address: options.address,
       port: this.#handle.listen(options.address, options.port ?? 0),
-      rdma: options.rdma ?? true,
-      ability: () => rdmaAbility(native, options.rdmaAddress ?? options.address),
+      plain,
+      ability: () => (plain ? rdmaAbility(native, options.rdmaAddress ?? options.address) : RDMA_NOT_ALLOWED),
       retryMs: options.retryMs ?? RETRY_MS,
     };
     this.#refresh = setInterval(() => {
@@ -142,9 +150,9 @@ export class Relay {
   state(host: string): RelayState | undefined {
     const pair = this.#pairs.get(host);
     if (pair === undefined) return undefined;
-    const { connection, carrier, choice } = pair;
+    const { connection, carrier, choice, encrypted } = pair;
     const stats = connection === undefined ? undefined : this.#handle.stats(connection);
-    return { carrier, reason: choice.reason, stats };
+    return { carrier, reason: choice.reason, encrypted, stats };
   }
 
   stop(): void {
@@ -162,6 +170,7 @@ export class Relay {
       send: (message) => this.#events.send(host, message),
       opened: (connection) => this.#hosts.set(connection, host),
       changed: () => this.#events.changed(host),
+      forged: (detail) => this.#events.forged(host, detail),
     });
     this.#pairs.set(host, pair);
     return pair;

@@ -127,12 +127,16 @@ const port = object({
   host: { type: 'integer', minimum: 1, maximum: PORTS_MAX },
 });
 
-const connection = object({
-  host: { type: 'string', maxLength: 253 },
-  carrier: { enum: ['none', 'tcp', 'verbs'] },
-  reason: { type: 'string', maxLength: 1_000 },
-  channels: count,
-});
+const connection = object(
+  {
+    host: { type: 'string', maxLength: 253 },
+    carrier: { enum: ['none', 'tcp', 'verbs'] },
+    encrypted: { type: 'boolean' },
+    reason: { type: 'string', maxLength: 1_000 },
+    channels: count,
+  },
+  ['encrypted'],
+);
 
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 

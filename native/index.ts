@@ -16,6 +16,7 @@ export type {
   Activity,
   ActivityDetail,
   ActivityProfilerHandle,
+  CarrierSecrets,
   ChannelFds,
   ChannelHandle,
   CpuProfilerHandle,
@@ -91,6 +92,7 @@ export const native: NativeHost = {
   dialPackets: addon.dialPackets,
   openPackets: addon.openPackets,
   startRelay: addon.startRelay,
+  probeEncryption: addon.probeEncryption,
   probeRdma: addon.probeRdma,
   createProfiler() {
     const profiler = new addon.CpuProfiler();

@@ -58,6 +58,8 @@ export interface NativeHost {
     options: { streamBytes: number; spinUs: number; resumeMs: number },
     onEvents: (events: RelayEvent[]) => void,
   ): RelayHandle;
+  /** Null, or why what goes to other hosts cannot be encrypted here. */
+  probeEncryption(): string | null;
   /** What this host has of RDMA now. */
   probeRdma(): RdmaProbe;
   createProfiler(): CpuProfilerHandle;
@@ -122,9 +124,19 @@ export interface RelayHandle {
   /** Of a connection that has not ended. */
   stats(connection: number): RelayStats | undefined;
   /** Who dials within 10 s and shows `theirs` is this connection's peer, and is shown `ours`. Tokens have 32 bytes. */
-  expect(connection: number, theirs: Uint8Array, ours: Uint8Array): void;
-  /** Connects by TCP, showing `ours`: carrier-up or dial-failed follows. Throws when it cannot even begin. */
-  dial(connection: number, address: string, port: number, ours: Uint8Array, theirs: Uint8Array): void;
+  expect(connection: number, theirs: Uint8Array, ours: Uint8Array, secrets: CarrierSecrets | null): void;
+  /**
+   * Connects by TCP, showing `ours`: carrier-up or dial-failed follows. Throws when it cannot even begin. With secrets all
+   * is encrypted, by AES-256-GCM.
+   */
+  dial(
+    connection: number,
+    address: string,
+    port: number,
+    ours: Uint8Array,
+    theirs: Uint8Array,
+    secrets: CarrierSecrets | null,
+  ): void;
   /** First half of a carrier by verbs, on the port with this IP address. Throws why there is none. */
   prepareVerbs(connection: number, address: string): VerbsParameters;
   /**
@@ -148,12 +160,19 @@ export interface RelayHandle {
 
 export type RelayCarrier = 'tcp' | 'verbs';
 
+/** For one carrier alone: of 32 random bytes for each direction, the peer's being the other way round. */
+export interface CarrierSecrets {
+  out: Uint8Array;
+  in: Uint8Array;
+}
+
+/** A `reason` of a carrier: what came was not what the peer sent. */
 export type RelayEvent =
   | { type: 'carrier-up'; connection: number; carrier: RelayCarrier }
-  | { type: 'carrier-down'; connection: number; carrier: RelayCarrier; detail: string }
+  | { type: 'carrier-down'; connection: number; carrier: RelayCarrier; reason?: 'forged'; detail: string }
   /** There is none until another is up or has failed. */
   | { type: 'carrier-replaced'; connection: number; carrier: RelayCarrier; detail: string }
-  | { type: 'dial-failed'; connection: number; carrier: RelayCarrier; detail: string }
+  | { type: 'dial-failed'; connection: number; carrier: RelayCarrier; reason?: 'forged'; detail: string }
   | { type: 'channel-ended'; connection: number; channel: number; reason: RelayEndReason; byPeer: boolean }
   | { type: 'connection-ended'; connection: number; reason: RelayEndReason; detail: string };
 

@@ -228,6 +228,8 @@ export interface BuildStatus {
 export interface HostConnection {
   host: string;
   carrier: 'none' | 'tcp' | 'verbs';
+  /** Whether what is carried is encrypted. Absent: an agent of before, which never does. */
+  encrypted?: boolean;
   /** Why this carrier. */
   reason: string;
   /** Channels open between the two. */

@@ -188,8 +188,9 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     ['memory', formatBytes(view.memoryBytes)],
     ['kernel', view.kernel],
     ['instances', String(view.instances)],
-    ...(view.connections ?? []).map(({ host, carrier, reason, channels }): [string, string] => {
-      const what = carrier === 'none' ? 'nothing is carried' : `${channels} channels by ${carrier}`;
+    ...(view.connections ?? []).map(({ host, carrier, encrypted = false, reason, channels }): [string, string] => {
+      const how = `${carrier}, ${encrypted ? 'encrypted' : 'not encrypted'}`;
+      const what = carrier === 'none' ? 'nothing is carried' : `${channels} channels by ${how}`;
       return [`to ${host}`, `${what}: ${reason}`];
     }),
   ];

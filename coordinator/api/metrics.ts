@@ -111,10 +111,12 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const carriers = gauge(
     'host_connection_channels',
     'Open channels between two hosts, as the first one says, by what carries them',
-    ['host', 'other', 'carrier'],
+    ['host', 'other', 'carrier', 'encrypted'],
   );
   for (const { name: host, connections = [] } of hostViews(known)) {
-    for (const { host: other, carrier, channels: open } of connections) carriers.set({ host, other, carrier }, open);
+    for (const { host: other, carrier, encrypted = false, channels: open } of connections) {
+      carriers.set({ host, other, carrier, encrypted: encrypted ? 'yes' : 'no' }, open);
+    }
   }
   gauge('revision', 'Revision of the cluster state', []).set(known.state.revision);
   for (const metric of [figures.moves, figures.preemptions, figures.tickSeconds]) registry.registerMetric(metric);

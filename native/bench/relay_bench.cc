@@ -4,8 +4,9 @@
  *     relay-bench serve ADDRESS PORT            on one host; serves one run after another until killed
  *     relay-bench run ADDRESS PEER PORT CARRIER MODE SIZE COUNT SPIN_US      on the other
  *
- * CARRIER: tcp, verbs, or socket (no relay: send and recv). MODE: lat (half a round trip, microseconds) or bw (MB/s,
- * one direction). The last line of `run` is JSON. Both instances and both relays spin for SPIN_US before they sleep.
+ * CARRIER: tcp, sealed (TCP, encrypted), verbs, or socket (no relay: send and recv). MODE: lat (half a round trip,
+ * microseconds) or bw (MB/s, one direction). The last line of `run` is JSON. Both instances and both relays spin for
+ * SPIN_US before they sleep.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,7 +34,7 @@ constexpr uint32_t kRingBytes = 1u << 20;
 constexpr uint32_t kChannel = 1;
 constexpr uint32_t kWarmUp = 20;
 
-enum class Way : uint32_t { tcp, verbs, socket };
+enum class Way : uint32_t { tcp, sealed, verbs, socket };
 enum class Mode : uint32_t { latency, bandwidth };
 
 /** What the two programs tell each other before a run, in place of agents. */
@@ -83,6 +85,8 @@ class Host {
  public:
   Host(const std::string& address, const Setup& setup) : spin_(std::chrono::microseconds(setup.spinUs)) {
     std::string problem;
+    // A benchmark has nothing to hide: one secret for both directions, which a cluster never has.
+    if (setup.way == Way::sealed) secrets_ = CarrierSecrets{tokenOf(3), tokenOf(3)};
     RelayOptions options;
     options.spin = std::chrono::microseconds(setup.spinUs);
     relay_ = Relay::start(
@@ -99,12 +103,12 @@ class Host {
   void expect(const std::string& address) {
     std::string problem;
     ours.relayPort = relay_->listen(address, 0, problem);
-    if (ours.relayPort == 0 || !relay_->expect(connection_, tokenOf(1), tokenOf(2), problem)) die(problem);
+    if (ours.relayPort == 0 || !relay_->expect(connection_, tokenOf(1), tokenOf(2), secrets_, problem)) die(problem);
   }
   void dial(const std::string& peer, const Setup& theirs) {
     std::string problem;
     const auto port = static_cast<uint16_t>(theirs.relayPort);
-    if (!relay_->dial(connection_, peer, port, tokenOf(1), tokenOf(2), problem)) die(problem);
+    if (!relay_->dial(connection_, peer, port, tokenOf(1), tokenOf(2), secrets_, problem)) die(problem);
   }
   void connectVerbs(const Setup& theirs, bool first) {
     std::string problem;
@@ -151,6 +155,7 @@ class Host {
   }
 
   fabric::Spin spin_;
+  std::optional<CarrierSecrets> secrets_;
   std::unique_ptr<Relay> relay_;
   uint32_t connection_ = 0;
   std::optional<ChannelEnd> end_;
@@ -256,7 +261,7 @@ void serveOne(const std::string& address, int socket) {
     return;
   }
   Host host(address, theirs);
-  if (theirs.way == Way::tcp) host.expect(address);
+  if (theirs.way == Way::tcp || theirs.way == Way::sealed) host.expect(address);
   if (theirs.way == Way::verbs) host.connectVerbs(theirs, false);
   sendAll(socket, &host.ours, sizeof host.ours);
   serveChannel(host, theirs);
@@ -274,7 +279,7 @@ std::vector<double> runOne(const std::string& address, const std::string& peer, 
   sendAll(socket, &setup, sizeof setup);
   Setup theirs;
   receiveAll(socket, &theirs, sizeof theirs);
-  if (setup.way == Way::tcp) host.dial(peer, theirs);
+  if (setup.way == Way::tcp || setup.way == Way::sealed) host.dial(peer, theirs);
   if (setup.way == Way::verbs) host.connectVerbs(theirs, true);
   std::vector<double> samples = runChannel(host, setup);
   sendAll(socket, "", 1);
@@ -310,10 +315,12 @@ int serve(const std::string& address, const std::string& port) {
 int run(const std::vector<std::string>& words) {
   const std::string& way = words[5];
   const std::string& mode = words[6];
-  const bool known = (way == "tcp" || way == "verbs" || way == "socket") && (mode == "lat" || mode == "bw");
-  if (!known) die("CARRIER is tcp, verbs or socket; MODE is lat or bw");
+  const std::map<std::string, Way> ways = {
+      {"tcp", Way::tcp}, {"sealed", Way::sealed}, {"verbs", Way::verbs}, {"socket", Way::socket}};
+  const bool known = ways.contains(way) && (mode == "lat" || mode == "bw");
+  if (!known) die("CARRIER is tcp, sealed, verbs or socket; MODE is lat or bw");
   Setup setup = {};
-  setup.way = way == "tcp" ? Way::tcp : way == "verbs" ? Way::verbs : Way::socket;
+  setup.way = ways.at(way);
   setup.mode = mode == "lat" ? Mode::latency : Mode::bandwidth;
   setup.size = static_cast<uint32_t>(std::strtoul(words[7].c_str(), nullptr, 10));
   setup.count = static_cast<uint32_t>(std::strtoul(words[8].c_str(), nullptr, 10));
@@ -336,6 +343,6 @@ int main(int count, char** given) {
   if (count == 10 && words[1] == "run") return run(words);
   std::fprintf(stderr,
                "usage: relay-bench serve ADDRESS PORT\n"
-               "       relay-bench run ADDRESS PEER PORT tcp|verbs|socket lat|bw SIZE COUNT SPIN_US\n");
+               "       relay-bench run ADDRESS PEER PORT tcp|sealed|verbs|socket lat|bw SIZE COUNT SPIN_US\n");
   return 2;
 }

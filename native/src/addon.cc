@@ -38,6 +38,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("dialPackets", Napi::Function::New(env, fabric::dialPackets, "dialPackets"));
   exports.Set("openPackets", Napi::Function::New(env, fabric::openPackets, "openPackets"));
   exports.Set("startRelay", Napi::Function::New(env, relay::startRelay, "startRelay"));
+  exports.Set("probeEncryption", Napi::Function::New(env, relay::probeEncryption, "probeEncryption"));
   exports.Set("probeRdma", Napi::Function::New(env, relay::probeRdma, "probeRdma"));
   exports.Set("ActivityProfiler", profiler::ActivityProfiler::define(env));
   exports.Set("CpuProfiler", profiler::CpuProfiler::define(env));

@@ -6,7 +6,8 @@
 #include <csignal>
 #include <cstring>
 
-#include "relay/chunk_reader.h"
+#include "relay/plain_chunks.h"
+#include "relay/sealed_chunks.h"
 #include "relay_world.h"
 
 using namespace shoal::relay;
@@ -25,11 +26,11 @@ Stream makeStream() {
 }
 
 /** Puts the next bytes to where a carrier would; false when that already shows a hostile peer. */
-bool arrive(Stream& stream, ChunkReader& reader, bool asChunks, const uint8_t*& data, size_t& size, size_t count) {
+bool arrive(Stream& stream, ChunkReader* reader, const uint8_t*& data, size_t& size, size_t count) {
   count = std::min(count, size);
-  if (asChunks) {
+  if (reader != nullptr) {
     iovec places[2];
-    const int number = reader.places(stream, places);
+    const int number = reader->places(stream, places);
     size_t copied = 0;
     for (int i = 0; i < number; ++i) {
       const size_t here = std::min(count - copied, places[i].iov_len);
@@ -37,7 +38,7 @@ bool arrive(Stream& stream, ChunkReader& reader, bool asChunks, const uint8_t*& 
       copied += here;
     }
     count = copied;
-    if (!reader.took(stream, count)) return false;
+    if (reader->took(stream, count) != Took::sound) return false;
   } else {
     count = std::min<size_t>(count, stream.landingRoom());
     std::memcpy(stream.landing(), data, count);
@@ -48,23 +49,32 @@ bool arrive(Stream& stream, ChunkReader& reader, bool asChunks, const uint8_t*& 
   return true;
 }
 
+/** Nothing (as by verbs), chunks, or sealed ones, none of which the input can make. */
+std::unique_ptr<ChunkReader> makeReader(int kind) {
+  if (kind < 2) return nullptr;
+  if (kind == 2) return std::make_unique<PlainReader>();
+  std::string problem;
+  auto cipher = crypto::ChunkCipher::create(crypto::ChunkCipher::Way::opens, crypto::Secret{}, problem);
+  CHECK(cipher);
+  return std::make_unique<SealedReader>(std::move(cipher));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::signal(SIGPIPE, SIG_IGN);
   if (size == 0) return 0;
-  const bool asChunks = (*data & 1) != 0;
-  const size_t step = 1 + (*data >> 1);
+  const std::unique_ptr<ChunkReader> reader = makeReader(*data % 4);
+  const size_t step = 1 + (*data >> 2);
   data += 1;
   size -= 1;
   Session session(makeStream());
   TestChannel channel(kRingBytes);
   std::string problem;
   CHECK(session.attach(1, channel.openRelaySide(), kRingBytes, problem));
-  ChunkReader reader;
   shoal::test::ChannelEnd& instance = *channel.instance;
   while (size > 0) {
-    if (!arrive(session.stream(), reader, asChunks, data, size, step)) return 0;
+    if (!arrive(session.stream(), reader.get(), data, size, step)) return 0;
     if (session.process() == Turn::hostile) return 0;
     session.pump();
     shoal::fabric::Record record;

@@ -3,6 +3,8 @@
 #include <csignal>
 
 #include "descriptors.h"
+#include "relay/plain_chunks.h"
+#include "relay/sealed_chunks.h"
 #include "relay_world.h"
 
 using namespace shoal::relay;
@@ -207,12 +209,177 @@ void testChunksFromAHostilePeer() {
                         {{0, 0, 1}, false},         {{0, 0, UINT64_MAX}, false}};
   for (const Case& test : cases) {
     Stream stream = makeStream();
-    ChunkReader reader;
+    PlainReader reader;
     iovec places[2];
     CHECK(reader.places(stream, places) == 1);
     std::memcpy(places[0].iov_base, &test.header, sizeof test.header);
-    CHECK(reader.took(stream, sizeof test.header) == test.sound);
+    CHECK(reader.took(stream, sizeof test.header) == (test.sound ? Took::sound : Took::hostile));
   }
+}
+
+// --- Sealed chunks
+
+constexpr uint64_t kChunksPerTestKey = 3;
+
+std::unique_ptr<crypto::ChunkCipher> makeCipher(crypto::ChunkCipher::Way way, uint32_t secret) {
+  std::string problem;
+  std::unique_ptr<crypto::ChunkCipher> cipher =
+      crypto::ChunkCipher::create(way, makeToken(secret), problem, kChunksPerTestKey);
+  if (!cipher) std::fprintf(stderr, "%s\n", problem.c_str());
+  CHECK(cipher);
+  return cipher;
+}
+
+SealedWriter makeWriter(uint32_t secret) { return SealedWriter(makeCipher(crypto::ChunkCipher::Way::seals, secret)); }
+SealedReader makeReader(uint32_t secret) { return SealedReader(makeCipher(crypto::ChunkCipher::Way::opens, secret)); }
+
+void putRecord(Stream& stream, uint32_t number, uint32_t length) {
+  CHECK(stream.hasRoom(length));
+  fillPattern(stream.payload(), length, number);
+  stream.put({length, FrameKind::record, 0, 1, 0});
+}
+
+/** The bytes that the writer wants to send next. */
+std::vector<std::byte> takeSealed(SealedWriter& writer, Stream& stream, uint64_t processed) {
+  CHECK(writer.idle() && writer.begin(stream, processed));
+  iovec places[2];
+  CHECK(writer.places(stream, places) == 1);
+  const auto* from = static_cast<const std::byte*>(places[0].iov_base);
+  std::vector<std::byte> bytes(from, from + places[0].iov_len);
+  writer.sent(stream, bytes.size());
+  return bytes;
+}
+
+Took give(SealedReader& reader, Stream& stream, const std::vector<std::byte>& bytes, size_t stepMax = SIZE_MAX) {
+  for (size_t done = 0; done < bytes.size();) {
+    iovec places[2];
+    CHECK(reader.places(stream, places) == 1);
+    const size_t here = std::min({bytes.size() - done, places[0].iov_len, stepMax});
+    std::memcpy(places[0].iov_base, bytes.data() + done, here);
+    if (const Took took = reader.took(stream, here); took != Took::sound) return took;
+    done += here;
+  }
+  return Took::sound;
+}
+
+/** Any lengths, in any pieces, over many keys: what comes is what was sent, and none of it is to be seen in between. */
+void testSealedChunksCarryTheStream() {
+  for (unsigned seed = 0; seed < 5; ++seed) {
+    std::mt19937 random(seed);
+    Stream from = makeStream();
+    Stream to = makeStream();
+    SealedWriter writer = makeWriter(1);
+    SealedReader reader = makeReader(1);
+    Hello hello;
+    crypto::Tag tag;
+    CHECK(writer.sign(hello, tag) == crypto::kTagBytes && reader.proves(hello, tag));
+    for (uint32_t round = 0; round < 50; ++round) {
+      const uint32_t length = 32 + static_cast<uint32_t>(random() % 40'000);
+      const uint64_t began = from.written();
+      putRecord(from, round, length);
+      while (from.unsent() > 0) {
+        const std::vector<std::byte> bytes = takeSealed(writer, from, 0);
+        const std::byte* record = from.out().at(began) + sizeof(FrameHeader);
+        CHECK(std::search(bytes.begin(), bytes.end(), record, record + 32) == bytes.end());
+        CHECK(give(reader, to, bytes, 1 + random() % 9'000) == Took::sound);
+      }
+      CHECK(to.landed() == from.written());
+      CHECK(isPattern(to.in().at(began) + sizeof(FrameHeader), length, round));
+      to.process(to.landed() - to.processed());
+      CHECK(from.acknowledge(to.processed()));
+    }
+  }
+}
+
+/** Whatever is changed, left out, repeated, put in another order, or sealed by another is refused, and lands nowhere.
+ */
+void testForgedChunksAreRefused() {
+  Stream from = makeStream();
+  SealedWriter writer = makeWriter(1);
+  std::vector<std::vector<std::byte>> chunks;
+  for (uint32_t number = 0; number < 5; ++number) {
+    putRecord(from, number, 40);
+    chunks.push_back(takeSealed(writer, from, 0));
+  }
+  const auto takes = [&](const std::vector<std::vector<std::byte>>& all, Took last, uint32_t secret = 1) {
+    Stream to = makeStream();
+    SealedReader reader = makeReader(secret);
+    uint64_t landed = 0;
+    for (size_t i = 0; i < all.size(); ++i) {
+      const Took took = give(reader, to, all[i]);
+      CHECK(took == (i + 1 == all.size() ? last : Took::sound));
+      if (took == Took::sound) landed += frameBytes(40);
+      CHECK(to.landed() == landed);
+    }
+    // After a forgery nothing is taken any more, not even what is right.
+    if (last == Took::forged) CHECK(give(reader, to, all[0]) == Took::forged && to.landed() == landed);
+  };
+  takes(chunks, Took::sound);
+  for (size_t byte = 0; byte < chunks[0].size(); ++byte) {
+    std::vector<std::byte> changed = chunks[0];
+    changed[byte] ^= std::byte{1};
+    // A length that grew waits for more, which is not what was sealed.
+    if (byte < sizeof(ChunkHeader::length)) changed.resize(kSealedChunkBytesMax);
+    takes({changed}, Took::forged);
+  }
+  takes({chunks[0], chunks[0]}, Took::forged);
+  takes({chunks[1]}, Took::forged);
+  takes({chunks[0], chunks[2]}, Took::forged);
+  // As many keys later the numbers of chunks are the same again.
+  takes({chunks[0], chunks[1], chunks[2], chunks[0]}, Took::forged);
+  takes({chunks[kChunksPerTestKey]}, Took::forged);
+  takes({chunks[0]}, Took::forged, 2);
+
+  Hello hello;
+  crypto::Tag tag;
+  CHECK(makeWriter(1).sign(hello, tag) && makeReader(1).proves(hello, tag));
+  hello.processed += 8;
+  CHECK(!makeReader(1).proves(hello, tag));
+}
+
+/** What is right, and yet breaks the protocol, is its sender's fault. */
+void testSealedChunksFromAHostilePeer() {
+  Stream from = makeStream();
+  Stream to = makeStream();
+  SealedWriter writer = makeWriter(1);
+  SealedReader reader = makeReader(1);
+  CHECK(give(reader, to, takeSealed(writer, from, 1)) == Took::hostile);
+}
+
+/** A network that changes what it carries costs carriers, and no record. */
+void testTrafficOverForgeries() {
+  std::mt19937 random(7);
+  std::mutex mutex;
+  const auto budget = [&]() -> size_t {
+    const std::lock_guard lock(mutex);
+    return 1 + random() % 20'000;
+  };
+  TwoHosts hosts({.streamBytes = kStreamBytesMin, .spin = 0ns}, budget, true, Harm::changeABit);
+  TestChannel channel[2] = {TestChannel(kRingBytesMin), TestChannel(kRingBytesMin)};
+  for (int host = 0; host < 2; ++host) hosts.attach(host, 1, channel[host]);
+  const uint32_t lengthMax = channel[0].instance->out.lengthMax();
+  std::thread sender([&] { sendAll(*channel[0].instance, 0, 2000); });
+  receiveAll(*channel[1].instance, 0, 2000, lengthMax);
+  sender.join();
+  CHECK(hosts.forgeries() > 3);
+}
+
+/** One end encrypts and the other does not: they never meet. */
+void testSealedAndPlainDoNotMeet() {
+  std::string problem;
+  std::atomic<int> news = 0;
+  const RelayOptions options = {.streamBytes = kStreamBytesMin};
+  std::unique_ptr<Relay> sealed = Relay::start(
+      options, [&] { news = 1, news.notify_all(); }, problem);
+  std::unique_ptr<Relay> plain = Relay::start(
+      options, [] {}, problem);
+  const uint32_t connections[2] = {sealed->open(problem), plain->open(problem)};
+  const uint16_t port = sealed->listen("127.0.0.1", 0, problem);
+  CHECK(sealed->expect(connections[0], makeToken(1), makeToken(2), makeSecrets(1, 0), problem));
+  CHECK(plain->dial(connections[1], "127.0.0.1", port, makeToken(1), makeToken(2), std::nullopt, problem));
+  news.wait(0);
+  const std::vector<Event> events = sealed->takeEvents();
+  CHECK(events.size() == 1 && events[0].kind == Event::Kind::dialFailed);
 }
 
 /** A local instance that breaks its ring loses its channel, and no other. */
@@ -290,13 +457,16 @@ void testDetachBeforeAndAfterThePeerAttaches() {
 }
 
 /** Many channels, both directions at once, over a connection that is cut again and again. */
-void testTrafficOverCuts(unsigned seed, uint32_t channels, uint32_t records, size_t budgetMax) {
+void testTrafficOverCuts(unsigned seed, bool sealed, uint32_t channels, uint32_t records, size_t budgetMax) {
   std::mt19937 random(seed);
   std::mutex mutex;
-  TwoHosts hosts({.streamBytes = kStreamBytesMin, .spin = 0ns}, [&]() -> size_t {
-    const std::lock_guard lock(mutex);
-    return budgetMax == 0 ? SIZE_MAX : 1 + random() % budgetMax;
-  });
+  TwoHosts hosts(
+      {.streamBytes = kStreamBytesMin, .spin = 0ns},
+      [&]() -> size_t {
+        const std::lock_guard lock(mutex);
+        return budgetMax == 0 ? SIZE_MAX : 1 + random() % budgetMax;
+      },
+      sealed);
   std::vector<std::unique_ptr<TestChannel>> ends[2];
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < channels; ++i) {
@@ -322,13 +492,16 @@ void testTrafficOverCuts(unsigned seed, uint32_t channels, uint32_t records, siz
 }
 
 /** The carrier is cut after each single one of its first bytes: hello, chunk, frame. */
-void testCutAtEachByte() {
+void testCutAtEachByte(bool sealed) {
   size_t next = 1;
   std::mutex mutex;
-  TwoHosts hosts({.streamBytes = kStreamBytesMin, .spin = 0ns}, [&]() -> size_t {
-    const std::lock_guard lock(mutex);
-    return next < 300 ? next++ : SIZE_MAX;
-  });
+  TwoHosts hosts(
+      {.streamBytes = kStreamBytesMin, .spin = 0ns},
+      [&]() -> size_t {
+        const std::lock_guard lock(mutex);
+        return next < 300 ? next++ : SIZE_MAX;
+      },
+      sealed);
   TestChannel channel[2] = {TestChannel(kRingBytesMin), TestChannel(kRingBytesMin)};
   for (int host = 0; host < 2; ++host) hosts.attach(host, 1, channel[host]);
   std::thread sender([&] { sendAll(*channel[0].instance, 0, 100); });
@@ -343,7 +516,7 @@ void testStrangers() {
       {.streamBytes = kStreamBytesMin}, [] {}, problem);
   const uint32_t connection = relay->open(problem);
   const uint16_t port = relay->listen("127.0.0.1", 0, problem);
-  CHECK(relay->expect(connection, makeToken(1), makeToken(2), problem));
+  CHECK(relay->expect(connection, makeToken(1), makeToken(2), std::nullopt, problem));
   const auto address = SocketAddress::parse("127.0.0.1", port);
   const auto isRefused = [&](const void* bytes, size_t length) {
     const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -359,13 +532,13 @@ void testStrangers() {
   const Token other = makeToken(2);
   std::copy(other.begin(), other.end(), wrong.token);
   CHECK(isRefused(&wrong, sizeof wrong));
-  CHECK(!relay->expect(99, makeToken(1), makeToken(2), problem) && problem == "no connection 99");
-  CHECK(!relay->dial(connection, "localhost", 1, makeToken(1), makeToken(2), problem));
+  CHECK(!relay->expect(99, makeToken(1), makeToken(2), std::nullopt, problem) && problem == "no connection 99");
+  CHECK(!relay->dial(connection, "localhost", 1, makeToken(1), makeToken(2), std::nullopt, problem));
   // The token is still good for whom it is.
   std::unique_ptr<Relay> peer = Relay::start(
       {.streamBytes = kStreamBytesMin}, [] {}, problem);
   const uint32_t back = peer->open(problem);
-  CHECK(peer->dial(back, "127.0.0.1", port, makeToken(1), makeToken(2), problem));
+  CHECK(peer->dial(back, "127.0.0.1", port, makeToken(1), makeToken(2), std::nullopt, problem));
   ConnectionStats stats;
   while (relay->stats(connection, stats) && stats.carrier != CarrierKind::tcp) std::this_thread::yield();
 }
@@ -395,16 +568,23 @@ int main() {
   testHostileRelay();
   testChunksFromAHostilePeer();
   for (unsigned seed = 0; seed < 20; ++seed) testEachRecordOnceInOrder(seed);
+  testSealedChunksCarryTheStream();
+  testForgedChunksAreRefused();
+  testSealedChunksFromAHostilePeer();
   testStrangers();
   testCorruptRingClosesItsChannelOnly();
   testRecordTooLongForTheOtherSide();
   testInstanceEnds();
   testDetachBeforeAndAfterThePeerAttaches();
   testUnreachable();
-  testCutAtEachByte();
-  testTrafficOverCuts(1, 4, 2000, 0);
-  testTrafficOverCuts(2, 4, 2000, 20'000);
-  testTrafficOverCuts(3, 16, 500, 100'000);
+  for (const bool sealed : {false, true}) {
+    testCutAtEachByte(sealed);
+    testTrafficOverCuts(1, sealed, 4, 1000, 0);
+    testTrafficOverCuts(2, sealed, 4, 1000, 20'000);
+    testTrafficOverCuts(3, sealed, 16, 240, 100'000);
+  }
+  testTrafficOverForgeries();
+  testSealedAndPlainDoNotMeet();
   CHECK(openDescriptors() == descriptors);
   std::puts("relay_test: all passed");
 }

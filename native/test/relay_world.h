@@ -62,11 +62,21 @@ inline relay::Token makeToken(uint32_t number) {
   return token;
 }
 
-/** Forwards connections to a port of this machine, and ends each after so many bytes in all. */
+/** Secrets of a carrier as the end `side` has them. */
+inline relay::CarrierSecrets makeSecrets(uint32_t number, int side) {
+  const relay::Token secrets[2] = {makeToken(1'000'000 + 2 * number), makeToken(1'000'001 + 2 * number)};
+  return {secrets[side], secrets[1 - side]};
+}
+
+/** What a network does to a connection when its budget of bytes is used up. */
+enum class Harm { cut, changeABit };
+
+/** Forwards connections to a port of this machine, and harms each after so many bytes in all. */
 class CuttingProxy {
  public:
   /** `budget` says how many bytes the next connection may carry. */
-  CuttingProxy(uint16_t target, std::function<size_t()> budget) : target_(target), budget_(std::move(budget)) {
+  CuttingProxy(uint16_t target, std::function<size_t()> budget, Harm harm)
+      : target_(target), budget_(std::move(budget)), harm_(harm) {
     listener_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in any = loopback(0);
     socklen_t length = sizeof any;
@@ -120,6 +130,10 @@ class CuttingProxy {
         const ssize_t got = recv(ends[i], buffer.data(), std::min(buffer.size(), left), 0);
         if (got <= 0) return;
         left -= static_cast<size_t>(got);
+        if (left == 0 && harm_ == Harm::changeABit) {
+          buffer[static_cast<size_t>(got) - 1] ^= 0x10;
+          left = SIZE_MAX;
+        }
         for (ssize_t done = 0; done < got;) {
           const ssize_t sent = send(ends[1 - i], buffer.data() + done, static_cast<size_t>(got - done), MSG_NOSIGNAL);
           if (sent <= 0) return;
@@ -131,6 +145,7 @@ class CuttingProxy {
 
   uint16_t target_;
   std::function<size_t()> budget_;
+  Harm harm_;
   UniqueFd listener_;
   UniqueFd stop_;
   uint16_t port_ = 0;
@@ -140,7 +155,9 @@ class CuttingProxy {
 /** Two relays and what their agents do: whenever their carrier is down they make another. */
 class TwoHosts {
  public:
-  TwoHosts(const relay::RelayOptions& options, std::function<size_t()> budget = nullptr) {
+  TwoHosts(const relay::RelayOptions& options, std::function<size_t()> budget = nullptr, bool sealed = true,
+           Harm harm = Harm::cut)
+      : sealed_(sealed) {
     std::string problem;
     for (int host = 0; host < 2; ++host) {
       relays[host] = relay::Relay::start(
@@ -152,7 +169,7 @@ class TwoHosts {
     port_ = relays[1]->listen("127.0.0.1", 0, problem);
     CHECK(port_ != 0);
     if (budget) {
-      proxy_ = std::make_unique<CuttingProxy>(port_, std::move(budget));
+      proxy_ = std::make_unique<CuttingProxy>(port_, std::move(budget), harm);
       port_ = proxy_->port();
     }
     connect();
@@ -199,6 +216,14 @@ class TwoHosts {
     });
     return reason;
   }
+  /** How many carriers ended since what came was not what was sent. */
+  size_t forgeries() {
+    const std::lock_guard lock(mutex_);
+    size_t count = 0;
+    for (const auto& events : seen_)
+      for (const relay::Event& each : events) count += each.reason == relay::EndReason::forged;
+    return count;
+  }
   void stopReconnecting() {
     const std::lock_guard lock(mutex_);
     reconnects_ = false;
@@ -226,8 +251,10 @@ class TwoHosts {
     const relay::Token a = makeToken(tokens_++);
     const relay::Token b = makeToken(tokens_++);
     // Either may have ended meanwhile.
-    if (relays[1]->expect(connections[1], a, b, problem))
-      relays[0]->dial(connections[0], "127.0.0.1", port_, a, b, problem);
+    std::optional<relay::CarrierSecrets> secrets[2];
+    if (sealed_) secrets[0] = makeSecrets(tokens_, 0), secrets[1] = makeSecrets(tokens_, 1);
+    if (relays[1]->expect(connections[1], a, b, secrets[1], problem))
+      relays[0]->dial(connections[0], "127.0.0.1", port_, a, b, secrets[0], problem);
   }
 
   void runAgent() {
@@ -251,6 +278,7 @@ class TwoHosts {
     }
   }
 
+  bool sealed_;
   std::unique_ptr<CuttingProxy> proxy_;
   uint16_t port_ = 0;
   uint32_t tokens_ = 1;

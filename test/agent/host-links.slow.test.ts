@@ -117,11 +117,13 @@ t.test('by certificates each agent speaks for its own host alone, to who it is t
 
 t.test('an address that others cannot be told, or that is open to a network, is refused', async (t) => {
   for (const address of ['0.0.0.0', '::', 'host.example']) {
-    t.throws(() => assertHostAddress(address, true), { code: 'SHOAL_E_USAGE' });
+    t.throws(() => assertHostAddress(address, { identified: true, plain: true }), { code: 'SHOAL_E_USAGE' });
   }
-  t.throws(() => assertHostAddress('10.0.0.1', false), { code: 'SHOAL_E_USAGE', message: /--fabric-plain/ });
-  t.doesNotThrow(() => assertHostAddress('10.0.0.1', true));
-  t.doesNotThrow(() => assertHostAddress('127.0.0.1', false));
+  const open = { identified: false, plain: false };
+  t.throws(() => assertHostAddress('10.0.0.1', open), { code: 'SHOAL_E_USAGE', message: /--identity/ });
+  t.doesNotThrow(() => assertHostAddress('10.0.0.1', { ...open, identified: true }));
+  t.doesNotThrow(() => assertHostAddress('10.0.0.1', { ...open, plain: true }));
+  t.doesNotThrow(() => assertHostAddress('127.0.0.1', open));
 });
 
 t.test('only what is a message is taken from another agent', async (t) => {

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { chooseCarrier } from '../../agent/choose-carrier.js';
 import { Relay, rdmaAbility } from '../../agent/relay.js';
 import { parseRelayMessage, type RelayMessage } from '../../agent/relay-messages.js';
@@ -13,6 +15,8 @@ const RING_BYTES = 16 * 1024;
 interface Host {
   relay: Relay;
   ended: { channel: number; reason: string }[];
+  /** What was said of forgeries. */
+  forged: string[];
 }
 
 /** Hosts whose agents have a link, by which messages go as text and in order. */
@@ -21,13 +25,18 @@ class Hosts {
   /** What an agent has sent, for those who look for a message. */
   readonly messages: RelayMessage[] = [];
 
-  start(name: string): Host {
+  /** By what the relays' connections go, if not directly. */
+  network: Network | undefined;
+
+  start(name: string, plain = false): Host {
     const ended: Host['ended'] = [];
+    const forged: string[] = [];
     const relay = new Relay(
       native,
       {
         host: name,
         address: '127.0.0.1',
+        plain,
         streamBytes: 64 * 1024,
         resumeMs: 500,
         spinUs: 0,
@@ -37,16 +46,17 @@ class Hosts {
         send: (to, message) => void this.#deliver(name, to, message),
         channelEnded: (_, channel, reason) => ended.push({ channel, reason }),
         changed: () => {},
+        forged: (_, detail) => forged.push(detail),
       },
     );
-    const host = { relay, ended };
+    const host = { relay, ended, forged };
     this.#hosts.set(name, host);
     return host;
   }
 
   async #deliver(from: string, to: string, message: RelayMessage): Promise<void> {
     this.messages.push(message);
-    const text = JSON.stringify(message);
+    const text = JSON.stringify((await this.network?.lead(message)) ?? message);
     await turn();
     this.#hosts.get(to)?.relay.receive(from, JSON.parse(text));
   }
@@ -60,6 +70,43 @@ class Hosts {
 
   stop(): void {
     for (const name of [...this.#hosts.keys()]) this.kill(name);
+  }
+}
+
+/** A network that looks at what it carries, and may change it. */
+class Network {
+  /** All that was carried, in both directions. */
+  carried: Buffer[] = [];
+  /** Is given what comes, of either direction, and may change it in place. */
+  harm: (bytes: Buffer) => void = () => {};
+  readonly #servers: Server[] = [];
+
+  /** Where the message says to dial, the network answers. */
+  async lead(message: RelayMessage): Promise<RelayMessage> {
+    if (message.type !== 'relay-answer') return message;
+    const server = createServer((from) => {
+      const to = dial({ host: message.address, port: message.port });
+      for (const [one, other] of [
+        [from, to],
+        [to, from],
+      ] as const) {
+        one.on('data', (bytes: Buffer) => {
+          this.harm(bytes);
+          this.carried.push(bytes);
+          other.write(bytes);
+        });
+        one.on('error', () => other.destroy());
+        one.on('close', () => other.destroy());
+      }
+    });
+    this.#servers.push(server);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return { ...message, port: (server.address() as AddressInfo).port };
+  }
+
+  stop(): void {
+    for (const server of this.#servers) server.close();
   }
 }
 
@@ -102,6 +149,62 @@ t.test('channels between hosts go on through lost carriers, whichever side leads
   t.ok((stats?.carriers ?? 0) > 1, `${stats?.carriers} carriers`);
   t.same([a.ended, b.ended], [[], []]);
   for (const end of ends.flat()) end.close();
+});
+
+/** Two hosts over a network that looks. */
+async function watchedHosts(t: Test, plainA: boolean, plainB: boolean) {
+  const hosts = new Hosts();
+  const network = new Network();
+  hosts.network = network;
+  t.teardown(() => {
+    hosts.stop();
+    network.stop();
+  });
+  const a = hosts.start('a', plainA);
+  const b = hosts.start('b', plainB);
+  await connected([a, 'b'], [b, 'a']);
+  return { a, b, network };
+}
+
+t.test('records are encrypted between hosts unless both need it not', async (t) => {
+  const COUNT = 50;
+  for (const [plainA, plainB] of [
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ] as const) {
+    const { a, b, network } = await watchedHosts(t, plainA, plainB);
+    const encrypted = !(plainA && plainB);
+    t.equal(a.relay.state('b')?.encrypted, encrypted);
+    t.equal(b.relay.state('a')?.encrypted, encrypted);
+    const [first, second] = [attach(a, 'b', 1), attach(b, 'a', 1)];
+    for (const end of [first, second]) end.send(COUNT);
+    for (const end of [first, second]) await end.until(({ received }) => received === COUNT);
+    // Of record 1, whose bytes are all the same.
+    const secret = Buffer.alloc(64, 1);
+    t.equal(Buffer.concat(network.carried).includes(secret), !encrypted);
+    for (const end of [first, second]) end.close();
+  }
+});
+
+t.test('what a network changes is refused and said, and no record is lost', async (t) => {
+  const { a, b, network } = await watchedHosts(t, false, false);
+  const COUNT = 2_000;
+  const [first, second] = [attach(a, 'b', 1), attach(b, 'a', 1)];
+  let seen = 0;
+  network.harm = (bytes) => {
+    seen += bytes.length;
+    if (seen < 3_000) return;
+    seen = 0;
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+  };
+  for (const end of [first, second]) end.send(COUNT);
+  await until(() => a.forged.length + b.forged.length >= 3);
+  network.harm = () => {};
+  for (const end of [first, second]) await end.until(({ received }) => received === COUNT);
+  t.same([a.ended, b.ended], [[], []]);
+  for (const end of [first, second]) end.close();
 });
 
 t.test('an instance that ends, and a channel that its agent ends, are ends at the other host', async (t) => {
@@ -151,13 +254,11 @@ t.test('an agent that begins anew ends the channels of before, and is connected 
 t.test('verbs where both hosts have them over one family, else TCP, with the reason', async (t) => {
   const can = (address: string) => ({ address, reason: `rxe0 on ${address}` });
   const cannot = { address: null, reason: 'no RDMA device' };
-  const usual = { rdma: true, failed: null };
-  t.equal(chooseCarrier(can('10.0.0.1'), can('10.0.0.2'), usual).carrier, 'verbs');
-  t.same(chooseCarrier(cannot, can('10.0.0.2'), usual), { carrier: 'tcp', reason: 'this host: no RDMA device' });
-  t.same(chooseCarrier(can('10.0.0.1'), cannot, usual), { carrier: 'tcp', reason: 'the other host: no RDMA device' });
-  t.match(chooseCarrier(can('10.0.0.1'), can('fd00::2'), usual), { carrier: 'tcp', reason: /families/ });
-  t.match(chooseCarrier(can('10.0.0.1'), can('10.0.0.2'), { rdma: false, failed: null }), { carrier: 'tcp' });
-  t.match(chooseCarrier(can('10.0.0.1'), can('10.0.0.2'), { rdma: true, failed: 'port down' }), {
+  t.equal(chooseCarrier(can('10.0.0.1'), can('10.0.0.2'), null).carrier, 'verbs');
+  t.same(chooseCarrier(cannot, can('10.0.0.2'), null), { carrier: 'tcp', reason: 'this host: no RDMA device' });
+  t.same(chooseCarrier(can('10.0.0.1'), cannot, null), { carrier: 'tcp', reason: 'the other host: no RDMA device' });
+  t.match(chooseCarrier(can('10.0.0.1'), can('fd00::2'), null), { carrier: 'tcp', reason: /families/ });
+  t.match(chooseCarrier(can('10.0.0.1'), can('10.0.0.2'), 'port down'), {
     carrier: 'tcp',
     reason: /again later: port down/,
   });
@@ -187,11 +288,13 @@ t.test('only what is a message is taken from another agent', async (t) => {
   };
   const rdma = { address: null, reason: 'none' };
   const token = 'ab'.repeat(32);
+  const answer = { session, attempt: 1, rdma, address: '::1', port: 1, show: token, shown: token };
   const good: RelayMessage[] = [
     { type: 'relay-wanted', lost: true },
     { type: 'relay-rdma', rdma },
-    { type: 'relay-ask', session, attempt: 1, resumes: false, rdma },
-    { type: 'relay-answer', session, attempt: 1, rdma, address: '::1', port: 1, show: token, shown: token },
+    { type: 'relay-ask', session, attempt: 1, resumes: false, plain: false, rdma },
+    { type: 'relay-answer', ...answer, secrets: null },
+    { type: 'relay-answer', ...answer, secrets: { leaders: token, others: token } },
     { type: 'relay-verbs', session, attempt: 1, verbs },
     { type: 'relay-refused', session, attempt: 1, unknown: false, detail: 'no' },
   ];
@@ -202,10 +305,11 @@ t.test('only what is a message is taken from another agent', async (t) => {
     for (const field of Object.keys(message)) isRefused({ ...message, [field]: Symbol.iterator });
     for (const field of Object.keys(message)) isRefused({ ...message, [field]: undefined });
   }
-  for (const field of Object.keys(verbs)) isRefused({ ...good[4], verbs: { ...verbs, [field]: -1 } });
-  isRefused({ ...good[4], verbs: { ...verbs, address: '18446744073709551616' } });
+  for (const field of Object.keys(verbs)) isRefused({ ...good[5], verbs: { ...verbs, [field]: -1 } });
+  isRefused({ ...good[5], verbs: { ...verbs, address: '18446744073709551616' } });
   isRefused({ ...good[3], address: 'localhost' });
   isRefused({ ...good[3], port: 65_536 });
+  isRefused({ ...good[3], secrets: { leaders: token, others: token.slice(2) } });
   isRefused({ type: 'relay-else', session, attempt: 1 });
   fc.assert(
     fc.property(fc.anything(), (value) => {

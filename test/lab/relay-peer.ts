@@ -49,6 +49,7 @@ const relay = new Relay(
     host,
     address,
     rdmaAddress,
+    plain: true,
     spinUs: 0,
     resumeMs: 120_000,
     refreshMs: 1_000,
@@ -56,6 +57,7 @@ const relay = new Relay(
   },
   {
     send: (_, message) => void link?.write(`${JSON.stringify({ message })}\n`),
+    forged: (_, detail) => say({ forged: detail }),
     channelEnded: (_, channel, reason) => say({ channel, ended: reason }),
     changed: () => {
       const state = relay.state(peer);

@@ -40,6 +40,8 @@ class Carrier {
   virtual Clock::time_point deadline() const = 0;
   /** Why it failed. */
   virtual const std::string& problem() const = 0;
+  /** It failed since what came was not what the peer sent. */
+  virtual bool forged() const { return false; }
 };
 
 }  // namespace shoal::relay

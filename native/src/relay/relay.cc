@@ -79,6 +79,7 @@ struct Relay::Expected {
   uint32_t connection;
   Token theirs;
   Token ours;
+  std::optional<CarrierSecrets> secrets;
   Clock::time_point deadline;
 };
 
@@ -179,26 +180,29 @@ void Relay::close(uint32_t connection) {
   });
 }
 
-bool Relay::expect(uint32_t connection, const Token& theirs, const Token& ours, std::string& problem) {
+bool Relay::expect(uint32_t connection, const Token& theirs, const Token& ours,
+                   const std::optional<CarrierSecrets>& secrets, std::string& problem) {
+  // Who cannot encrypt says so now, rather than to who has dialled.
+  if (secrets && crypto::Library::load(problem) == nullptr) return false;
   bool known = false;
   call([&] {
     known = findOrSay(connection, problem) != nullptr;
     if (!known) return;
     // A new token makes those before it worthless.
     std::erase_if(expected_, [&](const Expected& each) { return each.connection == connection; });
-    expected_.push_back({connection, theirs, ours, Clock::now() + kTokenTime});
+    expected_.push_back({connection, theirs, ours, secrets, Clock::now() + kTokenTime});
   });
   return known;
 }
 
 bool Relay::dial(uint32_t connection, const std::string& address, uint16_t port, const Token& ours, const Token& theirs,
-                 std::string& problem) {
+                 const std::optional<CarrierSecrets>& secrets, std::string& problem) {
   const std::optional<SocketAddress> to = SocketAddress::parse(address, port);
   if (!to) {
     problem = "not an address in numbers: " + address;
     return false;
   }
-  std::unique_ptr<Carrier> carrier = TcpCarrier::dial(*to, ours, theirs, problem);
+  std::unique_ptr<Carrier> carrier = TcpCarrier::dial(*to, ours, theirs, secrets, problem);
   if (!carrier) return false;
   bool known = false;
   call([&] {
@@ -532,12 +536,13 @@ void Relay::loseCarrier(Connection& connection, const std::string& why, bool rep
   connection.up = false;
   connection.hot = true;
   std::string text = why;
+  const EndReason reason = connection.carrier->forged() ? EndReason::forged : EndReason::none;
   connection.carrier.reset();
   connection.session.stream().restart();
   const Event::Kind what = replaced ? Event::Kind::carrierReplaced
                            : wasUp  ? Event::Kind::carrierDown
                                     : Event::Kind::dialFailed;
-  report({what, connection.number, kind, 0, EndReason::none, false, std::move(text)});
+  report({what, connection.number, kind, 0, reason, false, std::move(text)});
 }
 
 void Relay::end(Connection& connection, EndReason reason, const std::string& why) {
@@ -599,7 +604,13 @@ void Relay::readStranger(uint32_t number) {
     Connection* connection = who == expected_.end() ? nullptr : find(who->connection);
     if (connection != nullptr) {
       epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stranger.socket.get(), nullptr);
-      makeCandidate(*connection, TcpCarrier::accepted(std::move(stranger.socket), stranger.hello, who->ours));
+      std::string problem;
+      std::unique_ptr<Carrier> carrier =
+          TcpCarrier::accepted(std::move(stranger.socket), stranger.hello, who->ours, who->secrets, problem);
+      if (carrier)
+        makeCandidate(*connection, std::move(carrier));
+      else
+        report({Event::Kind::dialFailed, connection->number, CarrierKind::tcp, 0, EndReason::none, false, problem});
       expected_.erase(who);
     }
   }

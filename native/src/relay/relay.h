@@ -20,7 +20,10 @@ namespace shoal::relay {
 
 /** What the agent is told. */
 struct Event {
-  /** After carrierReplaced there is none until the other is up, or has failed: carrierUp or dialFailed follows. */
+  /**
+   * A carrier's `reason` is `forged` or none. After carrierReplaced there is none until the other is up, or has failed:
+   * carrierUp or dialFailed follows.
+   */
   enum class Kind { carrierUp, carrierDown, carrierReplaced, dialFailed, channelEnded, connectionEnded };
   Kind kind;
   uint32_t connection;
@@ -71,10 +74,12 @@ class Relay {
   void close(uint32_t connection);
 
   /** Who dials and shows `theirs` within kTokenTime is this connection's peer, and is shown `ours`. */
-  bool expect(uint32_t connection, const Token& theirs, const Token& ours, std::string& problem);
-  /** Connects by TCP. The former carrier stays until the peer is reached. */
+  bool expect(uint32_t connection, const Token& theirs, const Token& ours, const std::optional<CarrierSecrets>& secrets,
+              std::string& problem);
+  /** Connects by TCP. The former carrier stays until the peer is reached. With secrets, both ends' own, all is sealed.
+   */
   bool dial(uint32_t connection, const std::string& address, uint16_t port, const Token& ours, const Token& theirs,
-            std::string& problem);
+            const std::optional<CarrierSecrets>& secrets, std::string& problem);
   /** First half of a carrier by verbs, on the port that has this address: what the peer's agent is to be told. */
   bool prepareVerbs(uint32_t connection, const std::string& address, verbs::Parameters& ours, std::string& problem);
   /**

@@ -19,9 +19,9 @@ namespace {
 constexpr const char* kCarriers[] = {"none", "tcp", "verbs"};
 constexpr const char* kEvents[] = {"carrier-up",  "carrier-down",  "carrier-replaced",
                                    "dial-failed", "channel-ended", "connection-ended"};
-constexpr const char* kReasons[] = {"none",     "ended",    "corrupt",     "too-long",
-                                    "detached", "protocol", "unreachable", "closed"};
-static_assert(std::size(kReasons) == kEndReasonMax + 1);
+constexpr const char* kReasons[] = {"none",     "ended",       "corrupt", "too-long", "detached",
+                                    "protocol", "unreachable", "closed",  "forged"};
+static_assert(std::size(kReasons) == static_cast<size_t>(EndReason::forged) + 1);
 
 const char* nameOf(CarrierKind kind) { return kCarriers[static_cast<size_t>(kind)]; }
 const char* nameOf(Event::Kind kind) { return kEvents[static_cast<size_t>(kind)]; }
@@ -94,6 +94,19 @@ std::optional<Token> tokenOf(const Napi::Value& value) {
   Token token;
   std::copy_n(bytes.Data(), kTokenBytes, token.begin());
   return token;
+}
+
+/** Absent or null: none. Anything that is not two secrets is a problem. */
+std::optional<CarrierSecrets> secretsOf(const Napi::Value& value, std::string& problem) {
+  if (value.IsUndefined() || value.IsNull()) return std::nullopt;
+  const auto take = [&](const char* name) {
+    return value.IsObject() ? tokenOf(value.As<Napi::Object>().Get(name)) : std::nullopt;
+  };
+  const std::optional<crypto::Secret> out = take("out");
+  const std::optional<crypto::Secret> in = take("in");
+  if (out && in) return CarrierSecrets{*out, *in};
+  problem = "secrets are two of 32 bytes, out and in";
+  return std::nullopt;
 }
 
 uint32_t numberOf(const Napi::Value& value) { return value.ToNumber().Uint32Value(); }
@@ -170,15 +183,17 @@ void defineCarriers(Napi::Object& handle, const Polled::Self& self) {
     const std::optional<Token> theirs = tokenOf(info[1]);
     const std::optional<Token> ours = tokenOf(info[2]);
     if (!theirs || !ours) problem = "a token has 32 bytes";
-    if (theirs && ours) relay.expect(numberOf(info[0]), *theirs, *ours, problem);
+    const std::optional<CarrierSecrets> secrets = secretsOf(info[3], problem);
+    if (problem.empty()) relay.expect(numberOf(info[0]), *theirs, *ours, secrets, problem);
     return info.Env().Undefined();
   });
   define(handle, self, "dial", [](Relay& relay, Info info, std::string& problem) -> Napi::Value {
     const std::optional<Token> ours = tokenOf(info[3]);
     const std::optional<Token> theirs = tokenOf(info[4]);
     if (!theirs || !ours) problem = "a token has 32 bytes";
+    const std::optional<CarrierSecrets> secrets = secretsOf(info[5], problem);
     const auto port = static_cast<uint16_t>(numberOf(info[2]));
-    if (theirs && ours) relay.dial(numberOf(info[0]), info[1].ToString(), port, *ours, *theirs, problem);
+    if (problem.empty()) relay.dial(numberOf(info[0]), info[1].ToString(), port, *ours, *theirs, secrets, problem);
     return info.Env().Undefined();
   });
   define(handle, self, "prepareVerbs", [](Relay& relay, Info info, std::string& problem) -> Napi::Value {
@@ -252,6 +267,12 @@ Napi::Value startRelay(Info info) {
                if (*self != nullptr) (*self)->close();
              }));
   return handle;
+}
+
+Napi::Value probeEncryption(Info info) {
+  std::string problem;
+  crypto::Library::load(problem);
+  return problem.empty() ? info.Env().Null() : Napi::Value(Napi::String::New(info.Env(), problem));
 }
 
 Napi::Value probeRdma(Info info) {

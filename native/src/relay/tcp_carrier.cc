@@ -9,11 +9,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "relay/plain_chunks.h"
+
 namespace shoal::relay {
 namespace {
 
-/** What goes between two looks at the other direction. */
-constexpr uint32_t kChunkBytesMax = 256u << 10;
+/** What is read between two looks at the other direction. */
 constexpr uint64_t kReceiveBytesMax = 512u << 10;
 
 bool isAgain(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
@@ -55,8 +56,23 @@ TcpCarrier::TcpCarrier(UniqueFd socket, const Token& ours, bool connected)
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
 
+bool TcpCarrier::makeLine(const std::optional<CarrierSecrets>& secrets, std::string& problem) {
+  if (!secrets) {
+    reader_ = std::make_unique<PlainReader>();
+    writer_ = std::make_unique<PlainWriter>();
+    return true;
+  }
+  using crypto::ChunkCipher;
+  std::unique_ptr<ChunkCipher> seals = ChunkCipher::create(ChunkCipher::Way::seals, secrets->out, problem);
+  std::unique_ptr<ChunkCipher> opens = ChunkCipher::create(ChunkCipher::Way::opens, secrets->in, problem);
+  if (!seals || !opens) return false;
+  reader_ = std::make_unique<SealedReader>(std::move(opens));
+  writer_ = std::make_unique<SealedWriter>(std::move(seals));
+  return true;
+}
+
 std::unique_ptr<TcpCarrier> TcpCarrier::dial(const SocketAddress& to, const Token& ours, const Token& theirs,
-                                             std::string& problem) {
+                                             const std::optional<CarrierSecrets>& secrets, std::string& problem) {
   UniqueFd socket(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int result =
       socket.valid() ? connect(socket.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.length) : -1;
@@ -66,14 +82,20 @@ std::unique_ptr<TcpCarrier> TcpCarrier::dial(const SocketAddress& to, const Toke
   }
   std::unique_ptr<TcpCarrier> carrier(new TcpCarrier(std::move(socket), ours, result == 0));
   carrier->theirs_ = theirs;
-  return carrier;
+  return carrier->makeLine(secrets, problem) ? std::move(carrier) : nullptr;
 }
 
-std::unique_ptr<TcpCarrier> TcpCarrier::accepted(UniqueFd socket, const Hello& heard, const Token& ours) {
+std::unique_ptr<TcpCarrier> TcpCarrier::accepted(UniqueFd socket, const Hello& heard, const Token& ours,
+                                                 const std::optional<CarrierSecrets>& secrets, std::string& problem) {
   std::unique_ptr<TcpCarrier> carrier(new TcpCarrier(std::move(socket), ours, true));
-  carrier->peerHello_ = heard;
+  carrier->peerHello_.hello = heard;
   carrier->peerHelloRead_ = sizeof heard;
-  return carrier;
+  return carrier->makeLine(secrets, problem) ? std::move(carrier) : nullptr;
+}
+
+Turn TcpCarrier::forge(std::string why) {
+  forged_ = true;
+  return fail(std::move(why));
 }
 
 Turn TcpCarrier::fail(std::string why) {
@@ -114,16 +136,18 @@ Turn TcpCarrier::acceptHello(Stream& stream, const Hello& hello) {
 }
 
 Turn TcpCarrier::receiveHello(Stream& stream) {
-  if (peerHelloRead_ < sizeof peerHello_) {
-    const ssize_t got = recv(socket_.get(), reinterpret_cast<char*>(&peerHello_) + peerHelloRead_,
-                             sizeof peerHello_ - peerHelloRead_, 0);
+  const size_t bytes = sizeof peerHello_.hello + reader_->helloTagBytes();
+  if (peerHelloRead_ < bytes) {
+    const ssize_t got =
+        recv(socket_.get(), reinterpret_cast<char*>(&peerHello_) + peerHelloRead_, bytes - peerHelloRead_, 0);
     if (got < 0 && isAgain(errno)) return Turn::idle;
     if (got < 0) return failed("recv", errno);
     if (got == 0) return fail("the peer refused the hello");
     peerHelloRead_ += static_cast<size_t>(got);
-    if (peerHelloRead_ < sizeof peerHello_) return Turn::progress;
+    if (peerHelloRead_ < bytes) return Turn::progress;
   }
-  return acceptHello(stream, peerHello_);
+  if (!reader_->proves(peerHello_.hello, peerHello_.tag)) return forge("the hello is not the peer's");
+  return acceptHello(stream, peerHello_.hello);
 }
 
 Turn TcpCarrier::receive(Stream& stream, Clock::time_point now) {
@@ -138,7 +162,7 @@ Turn TcpCarrier::receive(Stream& stream, Clock::time_point now) {
     iovec places[2];
     msghdr message = {};
     message.msg_iov = places;
-    message.msg_iovlen = static_cast<size_t>(reader_.places(stream, places));
+    message.msg_iovlen = static_cast<size_t>(reader_->places(stream, places));
     size_t room = 0;
     for (size_t i = 0; i < message.msg_iovlen; ++i) room += places[i].iov_len;
     const ssize_t got = recvmsg(socket_.get(), &message, 0);
@@ -148,7 +172,14 @@ Turn TcpCarrier::receive(Stream& stream, Clock::time_point now) {
       break;
     }
     taken += static_cast<uint64_t>(got);
-    if (!reader_.took(stream, static_cast<size_t>(got))) return Turn::hostile;
+    switch (reader_->took(stream, static_cast<size_t>(got))) {
+      case Took::sound:
+        break;
+      case Took::hostile:
+        return Turn::hostile;
+      case Took::forged:
+        return forge("what came was changed, repeated or made up on its way");
+    }
     if (static_cast<size_t>(got) < room) break;  // there is no more at the moment: spare the call that says so
   }
   if (taken > 0) {
@@ -159,13 +190,16 @@ Turn TcpCarrier::receive(Stream& stream, Clock::time_point now) {
 }
 
 Turn TcpCarrier::sendHello(Stream& stream) {
-  if (helloSent_ == 0) {
-    hello_.streamBytes = stream.bytes();
-    hello_.processed = told_ = stream.processed();
-    std::copy(ours_.begin(), ours_.end(), hello_.token);
+  if (helloBytes_ == 0) {
+    hello_.hello.streamBytes = stream.bytes();
+    hello_.hello.processed = told_ = stream.processed();
+    std::copy(ours_.begin(), ours_.end(), hello_.hello.token);
+    const std::optional<size_t> tagBytes = writer_->sign(hello_.hello, hello_.tag);
+    if (!tagBytes) return fail("libcrypto failed");
+    helloBytes_ = sizeof hello_.hello + *tagBytes;
   }
   const ssize_t sent = ::send(socket_.get(), reinterpret_cast<const char*>(&hello_) + helloSent_,
-                              sizeof hello_ - helloSent_, MSG_NOSIGNAL);
+                              helloBytes_ - helloSent_, MSG_NOSIGNAL);
   full_ = sent < 0 && isAgain(errno);
   if (full_) return Turn::idle;
   if (sent < 0) return failed("send", errno);
@@ -173,38 +207,35 @@ Turn TcpCarrier::sendHello(Stream& stream) {
   return Turn::progress;
 }
 
-bool TcpCarrier::beginChunk(Stream& stream, Clock::time_point now) {
-  const uint64_t there = stream.unsent();
+/** `idle`: there is nothing to be said. */
+Turn TcpCarrier::beginChunk(Stream& stream, Clock::time_point now) {
   const bool tell = stream.processed() - told_ >= stream.bytes() / kAcknowledgeShare || now >= lastSent_ + kPingTime;
-  if (there == 0 && !tell) return false;
+  if (stream.unsent() == 0 && !tell) return Turn::idle;
   told_ = stream.processed();
-  chunk_ = {static_cast<uint32_t>(std::min<uint64_t>(there, kChunkBytesMax)), 0, told_};
-  chunkSent_ = 0;
-  return true;
+  return writer_->begin(stream, told_) ? Turn::progress : fail("libcrypto failed");
 }
 
 Turn TcpCarrier::send(Stream& stream, Clock::time_point now) {
-  if (helloSent_ < sizeof hello_) return sendHello(stream);
+  if (helloBytes_ == 0 || helloSent_ < helloBytes_) return sendHello(stream);
   if (!heard_) return Turn::idle;
   Turn turn = Turn::idle;
-  while (chunkSent_ < sizeof chunk_ + chunk_.length || beginChunk(stream, now)) {
-    const size_t headerSent = std::min(chunkSent_, sizeof chunk_);
-    const size_t bytesSent = chunkSent_ - headerSent;
-    iovec places[2] = {{reinterpret_cast<char*>(&chunk_) + headerSent, sizeof chunk_ - headerSent},
-                       {stream.sending(), chunk_.length - bytesSent}};
+  for (;;) {
+    if (writer_->idle()) {
+      const Turn begun = beginChunk(stream, now);
+      if (begun != Turn::progress) return begun == Turn::idle ? turn : begun;
+    }
+    iovec places[2];
     msghdr message = {};
     message.msg_iov = places;
-    message.msg_iovlen = 2;
+    message.msg_iovlen = static_cast<size_t>(writer_->places(stream, places));
     const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     full_ = sent < 0 && isAgain(errno);
     if (full_) return turn;
     if (sent < 0) return failed("send", errno);
-    chunkSent_ += static_cast<size_t>(sent);
-    stream.send(static_cast<size_t>(sent) - std::min(static_cast<size_t>(sent), sizeof chunk_ - headerSent));
+    writer_->sent(stream, static_cast<size_t>(sent));
     lastSent_ = now;
     turn = Turn::progress;
   }
-  return turn;
 }
 
 }  // namespace shoal::relay

@@ -9,7 +9,7 @@
 
 #include "common/unique_fd.h"
 #include "relay/carrier.h"
-#include "relay/chunk_reader.h"
+#include "relay/sealed_chunks.h"
 
 namespace shoal::relay {
 
@@ -26,18 +26,22 @@ struct SocketAddress {
 /** Whether two tokens are the same, in a time that does not tell where they differ. */
 bool isSameToken(const uint8_t* a, const uint8_t* b);
 
-/** One TCP connection. The dialing side shows `ours` first, the other answers with its own. */
+/**
+ * One TCP connection. The dialing side shows `ours` first, the other answers with its own. With secrets, which both
+ * ends have from their agents, all is sealed that follows the token, and the hello cannot be changed.
+ */
 class TcpCarrier final : public Carrier {
  public:
   /** Begins to connect. */
   static std::unique_ptr<TcpCarrier> dial(const SocketAddress& to, const Token& ours, const Token& theirs,
-                                          std::string& problem);
+                                          const std::optional<CarrierSecrets>& secrets, std::string& problem);
   /** Goes on with a connection whose hello was read and its token found right. */
-  static std::unique_ptr<TcpCarrier> accepted(UniqueFd socket, const Hello& heard, const Token& ours);
+  static std::unique_ptr<TcpCarrier> accepted(UniqueFd socket, const Hello& heard, const Token& ours,
+                                              const std::optional<CarrierSecrets>& secrets, std::string& problem);
 
   CarrierKind kind() const override { return CarrierKind::tcp; }
   bool reached() override;
-  bool ready() const override { return heard_ && helloSent_ == sizeof(Hello); }
+  bool ready() const override { return heard_ && helloBytes_ > 0 && helloSent_ == helloBytes_; }
   Turn receive(Stream& stream, Clock::time_point now) override;
   Turn send(Stream& stream, Clock::time_point now) override;
   int waitFd() const override { return socket_.get(); }
@@ -45,36 +49,47 @@ class TcpCarrier final : public Carrier {
   bool announceSleep() override { return true; }
   Clock::time_point deadline() const override;
   const std::string& problem() const override { return problem_; }
+  bool forged() const override { return forged_; }
 
  private:
+  /** A hello and what proves it. */
+  struct SignedHello {
+    Hello hello;
+    crypto::Tag tag = {};
+  };
+  static_assert(sizeof(SignedHello) == sizeof(Hello) + crypto::kTagBytes);
+
   TcpCarrier(UniqueFd socket, const Token& ours, bool connected);
 
+  bool makeLine(const std::optional<CarrierSecrets>& secrets, std::string& problem);
+  Turn forge(std::string why);
   Turn fail(std::string why);
   Turn failed(const char* what, int error);
   Turn acceptHello(Stream& stream, const Hello& hello);
   Turn receiveHello(Stream& stream);
   Turn sendHello(Stream& stream);
-  bool beginChunk(Stream& stream, Clock::time_point now);
+  Turn beginChunk(Stream& stream, Clock::time_point now);
 
   UniqueFd socket_;
   Token ours_;
   /** What the peer has to show; nothing when it was looked at already. */
   std::optional<Token> theirs_;
   std::string problem_;
+  bool forged_ = false;
   bool connected_;
   /** The socket takes nothing at the moment. */
   bool full_ = false;
 
-  Hello hello_;
+  SignedHello hello_;
+  /** 0 until it is made. */
+  size_t helloBytes_ = 0;
   size_t helloSent_ = 0;
-  Hello peerHello_;
+  SignedHello peerHello_;
   size_t peerHelloRead_ = 0;
   bool heard_ = false;
 
-  ChunkReader reader_;
-  ChunkHeader chunk_ = {};
-  /** Of the chunk under way: how much of header and bytes was sent. */
-  size_t chunkSent_ = sizeof(ChunkHeader);
+  std::unique_ptr<ChunkReader> reader_;
+  std::unique_ptr<ChunkWriter> writer_;
   uint64_t told_ = 0;
   Clock::time_point lastHeard_;
   Clock::time_point lastSent_;

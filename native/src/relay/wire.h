@@ -80,7 +80,10 @@ enum class EndReason : uint32_t {
   unreachable = 6,
   /** The relay itself was closed. */
   closed = 7,
+  /** Of a carrier alone, and never sent: what came was not what the peer sent. Another carrier is made. */
+  forged = 8,
 };
+/** What may come over the wire. */
 inline constexpr uint32_t kEndReasonMax = 7;
 
 }  // namespace shoal::relay
