@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import { readToken } from '../client.js';
+import { addFabricOptions, type FabricOptions, fabricArguments } from '../fabric-options.js';
 import { type Io, printJson, printLines } from '../io.js';
 import { append, examples, type GlobalOptions } from '../session.js';
 
@@ -14,7 +15,7 @@ const SERVICE = 'shoal-agent.service';
 /** Exists where systemd is the first program (sd_booted(3)). */
 const SYSTEMD = '/run/systemd/system';
 
-interface Options extends GlobalOptions {
+interface Options extends GlobalOptions, FabricOptions {
   name: string;
   folder: string;
   coordinator: string[];
@@ -25,7 +26,7 @@ interface Options extends GlobalOptions {
 }
 
 export function addJoin(program: Command, io: Io, signal: AbortSignal): void {
-  program
+  const join = program
     .command('join')
     .summary('make this host a member of a cluster')
     .description(
@@ -37,8 +38,16 @@ export function addJoin(program: Command, io: Io, signal: AbortSignal): void {
     .option('--coordinator <host:port>', '--link of another coordinator; may be given again', append, [])
     .option('--label <key=value>', 'a label of this host; may be given again', append, [])
     .option('--taint <name>', 'a taint of this host; may be given again', append, [])
-    .option('--no-start', 'do not start the service')
-    .addHelpText('after', examples([['SHOAL_JOIN_TOKEN=… shoal join https://10.0.0.1:7946', 'on the new host']]))
+    .option('--no-start', 'do not start the service');
+  addFabricOptions(join);
+  join
+    .addHelpText(
+      'after',
+      examples([
+        ['SHOAL_JOIN_TOKEN=… shoal join https://10.0.0.1:7946', 'on the new host'],
+        ['shoal join https://10.0.0.1:7946 --fabric 10.0.0.2:7948', 'its components call those of other hosts, too'],
+      ]),
+    )
     .action(async (server: string, _options: unknown, command: Command) => {
       const options = command.optsWithGlobals<Options>();
       const { name, label, taint, json } = options;
@@ -52,7 +61,8 @@ export function addJoin(program: Command, io: Io, signal: AbortSignal): void {
       const { joinCluster } = await import('../join/join.js');
       const { MemberFiles } = await import('../join/member-files.js');
       const files = new MemberFiles(resolve(options.folder));
-      const agentOptions = [...label.map((each) => `--label=${each}`), ...taint.map((each) => `--taint=${each}`)];
+      const placing = [...label.map((each) => `--label=${each}`), ...taint.map((each) => `--taint=${each}`)];
+      const agentOptions = [...placing, ...fabricArguments(options)];
       const all = { server, token, host: name, coordinators: options.coordinator, agentOptions, files, signal };
       const { links } = await joinCluster(all);
       const started = options.start && existsSync(SYSTEMD) && (await startService());

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { etcdArguments, type StoreSettings } from '../../coordinator/store/flags.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { readCa } from '../client.js';
+import { addFabricOptions, type FabricOptions, fabricArguments } from '../fabric-options.js';
 import type { Io } from '../io.js';
 import { append, examples, type GlobalOptions, parseWhole } from '../session.js';
 import { etcdMember } from '../up/etcd-member.js';
@@ -12,7 +13,7 @@ import { parseListen } from '../up/listen.js';
 import { runUp } from '../up/run.js';
 import { addEtcdOptions } from './store.js';
 
-interface Options extends GlobalOptions, StoreSettings {
+interface Options extends GlobalOptions, StoreSettings, FabricOptions {
   link?: string;
   identity?: string;
   authority?: string;
@@ -55,6 +56,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
     .option('--cluster [name=url,...]', 'also run a member of etcd: the only one, or one of these, known by --name')
     .option('--cluster-port <port>', 'where it answers on loopback', '2379')
     .option('--down', 'stop the instances too when it ends');
+  addFabricOptions(up);
   addEtcdOptions(up);
   up.addHelpText(
     'after',
@@ -107,6 +109,7 @@ export function addUp(program: Command, io: Io, signal: AbortSignal): void {
       ...(ca === undefined ? {} : { ca }),
       coordinators: options.coordinator,
       ...(identity === undefined ? {} : { identity: join(identity, 'agent') }),
+      fabric: fabricArguments(options),
       labels: zone === undefined ? label : [...label, `zone=${zone}`],
       taints: taint,
       down,

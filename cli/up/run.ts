@@ -39,6 +39,8 @@ export interface UpOptions {
   ca?: string;
   /** Folder of the agent's certificate for them. */
   identity?: string;
+  /** The agent's words about calls between hosts. */
+  fabric?: readonly string[];
   /** End the instances with the agent. */
   down: boolean;
   /** Compiled entry points. */
@@ -48,7 +50,7 @@ export interface UpOptions {
 /** Runs coordinator and agent until `signal`, restarting what dies; throws when one of them can never run here. */
 export async function runUp(options: UpOptions): Promise<void> {
   const { io, signal, json, data, run, tokenFile, listen, name, labels = [], taints = [], down, scripts } = options;
-  const { cluster = [], coordinators = [], identity, ca } = options;
+  const { cluster = [], coordinators = [], fabric = [], identity, ca } = options;
   const at = parseListen(listen);
   const token = await readToken(tokenFile);
   const server = addressOf(at, ca === undefined ? 'http' : 'https');
@@ -73,7 +75,7 @@ export async function runUp(options: UpOptions): Promise<void> {
   if (cluster.length > 0) coordinatorArgs.push('--name', name, ...cluster);
   if (tokenFile !== undefined) coordinatorArgs.push('--token-file', tokenFile);
   const sockets = [socket, ...coordinators].flatMap((each) => ['--socket', each]);
-  const agentArgs = [...sockets, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : [])];
+  const agentArgs = [...sockets, '--run', run, '--name', name, ...(down ? ['--stop-instances'] : []), ...fabric];
   if (identity !== undefined) agentArgs.push('--identity', identity);
   // In one word each: what begins with a hyphen is a value too, which the agent then refuses by name.
   agentArgs.push(...labels.map((label) => `--label=${label}`), ...taints.map((taint) => `--taint=${taint}`));
