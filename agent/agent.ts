@@ -11,6 +11,8 @@ import type {
   WarmProcesses,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
+import type { CopyReport } from '../protocol/state-copies.js';
+import { keyOfName } from '../protocol/state-copies-parse.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
@@ -19,7 +21,7 @@ import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
 import { componentsOf, emptyDesired, parseDesired } from './desired.js';
 import type { InsideProcess } from './exec.js';
-import { Handover } from './handover.js';
+import { freeze, Handover, lose } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
 import type { SingletonLease } from './lease.js';
 import { Peers } from './peers.js';
@@ -29,6 +31,8 @@ import { type Action, reconcile } from './reconcile.js';
 import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
 import { Segments } from './segments.js';
+import { Copies, type CopyEnvelope } from './state/copies.js';
+import type { Server } from './state/held-copy.js';
 import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
@@ -38,6 +42,7 @@ type FromInstances =
   | 'cgroupGone'
   | 'gone'
   | 'wanted'
+  | 'shardWaits'
   | 'openChannel'
   | 'channelClosed'
   | 'ended';
@@ -50,6 +55,7 @@ export interface AgentReport {
   warm?: WarmProcesses[];
   builds?: BuildStatus[];
   connections?: HostConnection[];
+  copies?: Record<string, CopyReport>;
 }
 
 const EVENTS_MAX = 1_000;
@@ -68,9 +74,12 @@ export class Agent {
   /** Null: this host has nothing to do with others. */
   readonly #between: BetweenHosts | null;
   readonly #segments: Segments;
+  readonly #copies: Copies;
   readonly #pool: WarmPool;
   readonly #builds: Builds;
   readonly #handovers = new Map<string, Handover>();
+  /** Instance and state shard that is being taken from it. */
+  readonly #losing = new Set<string>();
   readonly #wantedMs = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
   #events: AgentEvent[] = [];
@@ -83,7 +92,7 @@ export class Agent {
   #closed = false;
 
   constructor(
-    tools: AgentTools & { lease: SingletonLease },
+    tools: AgentTools & { lease: SingletonLease; host?: { name: string; boot: string } },
     profilers: Profilers,
     fabric: FabricOptions | null = null,
   ) {
@@ -105,6 +114,7 @@ export class Agent {
       },
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
+      shardWaits: ({ app, component }, { shard, index }) => this.#copies.waits(`${app}/${component}`, shard, index),
       openChannel: (instance, request) => this.#openChannel(instance, request),
       channelClosed: (instance, channel) => this.#channels.closed(instance, channel),
       ended: (instance) => this.#channels.forget(instance.id),
@@ -115,7 +125,20 @@ export class Agent {
     const local = {
       granted: (app: string, caller: string, callee: string) => this.#granted(app, caller, callee),
       changed: () => this.#changed(),
+      copies: (host: string, messages: readonly CopyEnvelope[]) => this.#copies.receive(host, messages),
     };
+    const { name: host, boot } = tools.host ?? { name: '', boot: '' };
+    this.#copies = new Copies({
+      host,
+      boot,
+      log: tools.log,
+      path: (key, shard) => this.#segments.path(key, shard),
+      send: (to, messages) => this.#between?.sendCopies(to, messages) ?? false,
+      server: (key, shard) => this.#serverOf(key, shard),
+      changed: (key) => this.#shardsChanged(key),
+      tell: () => this.#tell(),
+      problem: (key, message) => this.#push(...partsOf(key), '', 'handover-failed', message),
+    });
     this.#between = fabric === null ? null : new BetweenHosts(fabric, tools, counts, local);
     this.#pool = new WarmPool(this.#tools);
     this.#builds = new Builds({
@@ -173,6 +196,7 @@ export class Agent {
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
     this.#desired = await this.#stored();
+    this.#copies.apply(this.#desired);
     for (const entry of await readdir(paths.instances, { withFileTypes: true })) {
       const body = entry.name;
       const record = await readRecord(paths.instance(body).record);
@@ -228,6 +252,7 @@ export class Agent {
     if (desired.revision < this.#desired.revision) return;
     await writeAtomic(this.#tools.paths.desired, JSON.stringify(desired));
     this.#desired = desired;
+    this.#copies.apply(desired);
     await this.#sync();
   }
 
@@ -252,6 +277,7 @@ export class Agent {
       warm: await this.#pool.cost(),
       builds: this.#builds.statuses(),
       connections: this.#between?.connections() ?? [],
+      copies: this.#copies.reports(),
     };
   }
 
@@ -280,6 +306,7 @@ export class Agent {
     this.#builds.close();
     this.#tools.rootfs.close();
     await this.#working;
+    this.#copies.close();
     for (const handover of this.#handovers.values()) handover.stop();
     for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
     this.#ports.close();
@@ -329,7 +356,9 @@ export class Agent {
     const desired = this.#desired;
     // Nothing is known of what shall be here: what runs goes on until the coordinator says otherwise.
     if (desired.revision === 0) return;
-    this.#segments.keepOnly(new Set(Object.keys(desired.shards)));
+    this.#segments.keepOnly(
+      new Set([...Object.keys(desired.shards), ...Object.keys(desired.copies ?? {}).map(keyOfName)]),
+    );
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
     this.#builds.sync(desired);
@@ -442,20 +471,58 @@ export class Agent {
       handover.stop();
       this.#handovers.delete(key);
     }
-    for (const [key, map] of Object.entries(this.#desired.shards)) {
-      let handover = this.#handovers.get(key);
-      if (handover === undefined) {
-        handover = new Handover(this.#tools.log, key, this.#segments, {
+    for (const key of Object.keys(this.#desired.shards)) {
+      if (!this.#handovers.has(key)) {
+        const handover = new Handover(this.#tools.log, key, this.#segments, {
           changed: () => this.#changed(),
           note: (instance, kind, message) => this.#event(instance, kind, message),
+          fileOf: (shard) => this.#copies.fileOf(key, shard),
         });
         this.#handovers.set(key, handover);
       }
-      handover.run(
-        map,
-        instances.filter((each) => `${each.app}/${each.component}` === key && !each.stopping),
-      );
+      this.#handOverOf(key, instances);
     }
+  }
+
+  #handOverOf(key: string, instances: Iterable<Instance>): void {
+    const map = this.#desired.shards[key];
+    if (map === undefined) return;
+    const ours = [...instances].filter((each) => isOf(each, key) && !each.stopping);
+    for (const instance of ours) {
+      for (const shard of this.#copies.strays(key, instance.control.shards ?? [])) this.#loseStray(instance, shard);
+    }
+    this.#handovers.get(key)?.run(map, this.#copies.owners(key, map), ours, this.#copies.waiting(key));
+  }
+
+  /** As after a time in which this agent was not there. */
+  #loseStray(instance: Instance, shard: number): void {
+    const name = `${instance.id} ${shard}`;
+    if (!instance.control.connected || this.#losing.has(name)) return;
+    this.#losing.add(name);
+    lose(instance, shard)
+      .catch((error: unknown) => this.#tools.log.warn({ err: error, shard }, 'a state shard could not be taken away'))
+      .finally(() => this.#losing.delete(name));
+  }
+
+  /** At once, and not with the next look at everything: calls wait for it. */
+  #shardsChanged(key: string): void {
+    if (this.#closed || !this.#opened) return;
+    this.#handOverOf(key, this.#instances.values());
+    this.#changed();
+  }
+
+  /** Who has the shard here and can be spoken with. */
+  #serverOf(key: string, shard: number): Server | undefined {
+    for (const instance of this.#instances.values()) {
+      const { control } = instance;
+      if (!isOf(instance, key) || !control.connected || control.shards?.includes(shard) !== true) continue;
+      return {
+        freeze: () => freeze(instance, shard),
+        drop: () => lose(instance, shard),
+        held: (index, untilMs) => control.sendHeld(shard, index, untilMs),
+      };
+    }
+    return undefined;
   }
 
   async #removeStrayCgroups(): Promise<void> {
@@ -507,6 +574,15 @@ export class Agent {
 
 function servedHere({ id, app, component, serving, shards, frozen, weight }: Routable): ServedHere {
   return { id, app, component, serving, shards: [...shards], frozen: [...frozen], weight };
+}
+
+function isOf({ app, component }: Instance, key: string): boolean {
+  return key === `${app}/${component}`;
+}
+
+function partsOf(key: string): [app: string, component: string] {
+  const cut = key.indexOf('/');
+  return [key.slice(0, cut), key.slice(cut + 1)];
 }
 
 /** Whether it has been ready: calls that it has begun go on, whether or not it gets new ones. */

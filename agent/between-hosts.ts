@@ -12,6 +12,7 @@ import { assertHostAddress } from './host-listener.js';
 import { cut, type HostMessage, type Served } from './host-messages.js';
 import { Relay } from './relay.js';
 import type { Routable } from './routes.js';
+import type { CopyEnvelope } from './state/copies.js';
 
 /** The other agent has so long to answer; the SDK waits no longer for a channel. */
 const ANSWER_MS_MAX = 2_000;
@@ -41,6 +42,8 @@ export interface LocalSide {
   granted(app: string, caller: string, id: string): ChannelParty;
   /** Routes may have changed. */
   changed(): void;
+  /** Another host speaks about copies of state shards. */
+  copies(host: string, messages: readonly CopyEnvelope[]): void;
 }
 
 /** An instance of another host. */
@@ -202,6 +205,11 @@ export class BetweenHosts {
     }
   }
 
+  /** False when the host cannot be reached now. */
+  sendCopies(host: string, messages: CopyEnvelope[]): boolean {
+    return this.#links.send(host, { type: 'copies', messages });
+  }
+
   /** How this host is connected with each that it has to do with. */
   connections(): HostConnection[] {
     return [...this.#hosts].sort().map((host) => {
@@ -259,6 +267,9 @@ export class BetweenHosts {
       case 'channel-refused':
         if (this.#pending.get(message.channel)?.host !== host) break;
         this.#refused(message.channel, message.code, message.detail);
+        break;
+      case 'copies':
+        this.#local.copies(host, message.messages);
         break;
       case 'relay':
         this.#relay?.receive(host, message.message);

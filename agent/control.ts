@@ -20,6 +20,8 @@ import { TokenBucket } from './token-bucket.js';
 export interface ControlEvents {
   hello(): void;
   ready(): void;
+  /** Asked for with Control.sendHeld. */
+  waits(message: ShardWaits): void;
   /** The process waits to be told which instance it is. */
   warm(): void;
   stats(stats: InstanceStats): void;
@@ -40,6 +42,9 @@ interface Pending {
 export type ShardCommand =
   | { type: 'shard-prepare' | 'shard-own'; shard: number; epoch: number }
   | { type: 'shard-freeze' | 'shard-drop'; shard: number };
+
+/** Of a shard: its calls wait until other copies hold its log up to this index. */
+export type ShardWaits = Extract<FromInstance, { type: 'shard-waits' }>;
 
 /** Routes to a full cluster and commands for every state shard are far below. */
 const QUEUED_BYTES_MAX = LIMITS.frameBytesMax;
@@ -108,6 +113,12 @@ export class Control {
   activate(id: string): void {
     this.#id = id;
     this.#write(encodeFrame({ type: 'activate', instance: id } satisfies ToInstance));
+  }
+
+  /** Answers shard-waits, which then counts as asked for. */
+  sendHeld(shard: number, index: number, untilMs: number): void {
+    this.#rate.give(1);
+    this.#write(encodeFrame({ type: 'shard-held', shard, index, untilMs } satisfies ToInstance));
   }
 
   sendDrain(): void {
@@ -229,6 +240,8 @@ export class Control {
       this.#events.warm();
     } else if (message.type === 'wanted') {
       this.#events.wanted(message.component);
+    } else if (message.type === 'shard-waits') {
+      this.#events.waits(message);
     } else if (message.type === 'stats') {
       this.#note(message.stats.shards, message.stats.frozen);
       this.#events.stats(message.stats);
@@ -272,6 +285,13 @@ export function parseFromInstance(value: unknown): FromInstance {
     case 'wanted': {
       if (!isText(value.component)) throw fail('wanted names no component');
       return { type: 'wanted', component: value.component };
+    }
+    case 'shard-waits': {
+      const { shard, index } = value;
+      if (!isCount(shard) || shard >= LIMITS.shardCountMax || !isCount(index)) {
+        throw fail('shard-waits has a wrong shape');
+      }
+      return { type: 'shard-waits', shard, index };
     }
     case 'stats': {
       if (!isStats(value.stats)) throw fail('stats have a wrong shape');

@@ -3,6 +3,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredChange } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
+import { isCopyName, isCopyRecord } from '../protocol/state-copies-parse.js';
 
 const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
 
@@ -61,6 +62,10 @@ export function parseDesired(value: unknown): Desired {
   for (const [key, map] of Object.entries(desired.shards)) {
     if (!Array.isArray(map.owners) || map.owners.length > LIMITS.shardCountMax) throw fail(`state shards of ${key}`);
   }
+  if (desired.copies !== undefined && !isMap(desired.copies)) throw fail('copies are no map');
+  for (const [name, record] of Object.entries(desired.copies ?? {})) {
+    if (!isCopyName(name) || !isCopyRecord(record)) throw fail(`the copies of state shard ${name}`);
+  }
   return desired;
 }
 
@@ -69,10 +74,21 @@ export function parseChanged(held: Desired, value: unknown): Desired | null {
   const change = value as DesiredChange;
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `change of the desired state: ${what}`);
   if (!isMap(value)) throw fail('is not a map');
-  const { from, revision, apps = {}, shards = {}, instances = [], removed = [], warm = [], elsewhere = [] } = change;
+  const {
+    from,
+    revision,
+    apps = {},
+    shards = {},
+    copies = {},
+    instances = [],
+    removed = [],
+    warm = [],
+    elsewhere = [],
+  } = change;
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(revision)) throw fail('has no revisions');
   const lists = [instances, removed, warm, elsewhere];
-  if (!isMap(apps) || !isMap(shards) || !lists.every((each) => Array.isArray(each))) throw fail('has a wrong shape');
+  if (!isMap(apps) || !isMap(shards) || !isMap(copies) || !lists.every((each) => Array.isArray(each)))
+    throw fail('has a wrong shape');
   const after = withChange(held, change);
   return after === null || after === held ? after : parseDesired(after);
 }

@@ -12,10 +12,22 @@ const OWNS_MAX = 32;
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 10_000;
 
+/** The segment of a shard, in the hands of a process that does not own it yet. */
+interface SentAhead {
+  id: string;
+  /** Of the instance: it is of one process. */
+  restarts: number;
+  /** Another number means another file. */
+  file: number;
+  epoch: number;
+}
+
 export interface HandoverEvents {
   /** The routes have to follow what the instances hold now. */
   changed(): void;
   note(instance: Instance, kind: string, message: string): void;
+  /** A number that changes when the shard's segment is another file than before. */
+  fileOf(shard: number): number;
 }
 
 /** Brings the state shards of one component to the instances that shall own them. */
@@ -26,6 +38,8 @@ export class Handover {
   readonly #key: string;
   readonly #segments: Segments;
   readonly #busy = new Map<number, HandoverStep>();
+  /** By shard: who has been sent it ahead of time. */
+  readonly #sent = new Map<number, SentAhead>();
   #retry: NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS_MIN;
 
@@ -36,13 +50,34 @@ export class Handover {
     this.#events = events;
   }
 
-  /** Starts the steps that are due; called again whenever something has changed. */
-  run(map: ShardMap, instances: readonly Instance[]): void {
+  /**
+   * Starts the steps that are due; called again whenever something has changed. `map`: who shall own what; `here`: the same for
+   * shards that may be served on this host now; `waiting`: copies that are here and may be so soon, by the file they are in.
+   */
+  run(map: ShardMap, here: ShardMap, instances: readonly Instance[], waiting: ReadonlyMap<number, number>): void {
     const byId = new Map(instances.map((each) => [each.id, each]));
-    for (const step of planHandover(map, instances.map(holderOf))) {
+    for (const step of planHandover(here, instances.map(holderOf))) {
       if (this.#busy.has(step.shard) || this.#isFull(step.kind)) continue;
       this.#busy.set(step.shard, step);
       void this.#take(step, byId);
+    }
+    for (const [shard, file] of waiting) {
+      const target = byId.get(map.owners[shard] ?? '');
+      if (target !== undefined && !this.#busy.has(shard)) this.#sendAhead(shard, file, target);
+    }
+  }
+
+  /** Who will own the shard reads it meanwhile. */
+  #sendAhead(shard: number, file: number, target: Instance): void {
+    const sent = this.#sent.get(shard);
+    const { id, restarts } = target.status();
+    if (sent?.id === id && sent.file === file && sent.restarts === restarts) return;
+    if (!target.control.connected || !target.channels.connected) return;
+    try {
+      this.#sent.set(shard, { id, restarts, file, epoch: this.#send(shard, target) });
+    } catch (error) {
+      // It is sent once more when it is to be owned.
+      this.#log.debug({ shard, err: error }, 'a state shard could not be sent ahead');
     }
   }
 
@@ -79,7 +114,7 @@ export class Handover {
 
   async #own(shard: number, target: Instance | undefined): Promise<void> {
     if (target === undefined) return;
-    await own(target, shard, this.#send(shard, target));
+    await own(target, shard, this.#sentAhead(shard, target) ?? this.#send(shard, target));
   }
 
   /**
@@ -90,12 +125,20 @@ export class Handover {
     if (source === undefined || target === undefined) return;
     const epoch = this.#send(shard, target);
     await target.control.command({ type: 'shard-prepare', shard, epoch });
-    await source.control.command({ type: 'shard-freeze', shard });
-    source.control.frozen = [...new Set([...source.control.frozen, shard])];
+    await freeze(source, shard);
     await own(target, shard, epoch);
     // Callers learn of the new owner before the old one forgets; whoever asks the old one meanwhile is told to ask again.
     this.#events.changed();
     await lose(source, shard);
+  }
+
+  /** The epoch with which the process has been sent the shard's segment, as it is now; null when it has not. */
+  #sentAhead(shard: number, target: Instance): number | null {
+    const sent = this.#sent.get(shard);
+    this.#sent.delete(shard);
+    const { id, restarts } = target.status();
+    const isSame = sent?.id === id && sent.restarts === restarts && sent.file === this.#events.fileOf(shard);
+    return isSame && sent.epoch === this.#segments.nextEpoch(this.#key, shard) ? sent.epoch : null;
   }
 
   /** Hands the shard's segment to its next owner; the epoch that it is to own it with. */
@@ -113,7 +156,14 @@ async function own(target: Instance, shard: number, epoch: number): Promise<void
   target.control.frozen = target.control.frozen.filter((each) => each !== shard);
 }
 
-async function lose(source: Instance | undefined, shard: number): Promise<void> {
+/** Waits until the calls at work on the shard have ended. Rejects when they do not. */
+export async function freeze({ control }: Instance, shard: number): Promise<void> {
+  await control.command({ type: 'shard-freeze', shard });
+  control.frozen = [...new Set([...control.frozen, shard])];
+}
+
+/** Takes the shard from the instance. */
+export async function lose(source: Instance | undefined, shard: number): Promise<void> {
   if (source === undefined) return;
   await source.control.command({ type: 'shard-drop', shard });
   source.control.shards = (source.control.shards ?? []).filter((each) => each !== shard);

@@ -1,5 +1,7 @@
 import { type ErrorCode, isErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import { isCopyName, parseCopyMessage } from '../protocol/state-copies-parse.js';
+import type { CopyEnvelope } from './state/copies.js';
 
 /**
  * What the agents of two hosts tell each other, in frames as in protocol/frame.ts. Instances are named by their ids alone:
@@ -31,6 +33,8 @@ export type HostMessage =
   | { type: 'channel-open'; channel: number; caller: string; callee: string }
   | { type: 'channel-opened'; channel: number }
   | { type: 'channel-refused'; channel: number; code: ErrorCode; detail: string }
+  /** About copies of state shards that the coordinator's records have on both hosts; may be lost with the connection. */
+  | { type: 'copies'; messages: CopyEnvelope[] }
   /** relay-messages.ts */
   | { type: 'relay'; message: unknown };
 
@@ -43,7 +47,7 @@ const UINT32_MAX = 0xffffffff;
 /** Throws SHOAL_E_FRAME when it is none. */
 export function parseHostMessage(value: unknown): HostMessage {
   if (!isMap(value)) throw wrong('is not a map');
-  const { type, version, host, why, instances, channel, caller, callee, code, detail, message } = value;
+  const { type, version, host, why, instances, channel, caller, callee, code, detail, message, messages } = value;
   switch (type) {
     case 'hello':
       if (isCount(version) && isText(host, HOST_LENGTH_MAX)) return { type, version, host };
@@ -71,10 +75,18 @@ export function parseHostMessage(value: unknown): HostMessage {
         return { type, channel, code, detail };
       }
       break;
+    case 'copies':
+      if (Array.isArray(messages)) return { type, messages: messages.map(parseEnvelope) };
+      break;
     case 'relay':
       return { type, message };
   }
   throw wrong(`${typeof type === 'string' ? type.slice(0, 40) : 'no type'}: unknown, or of a wrong shape`);
+}
+
+function parseEnvelope(value: unknown): CopyEnvelope {
+  if (!Array.isArray(value) || value.length !== 2 || !isCopyName(value[0])) throw wrong('copies of no state shard');
+  return [value[0], parseCopyMessage(value[1])];
 }
 
 /** A text as it fits into a message. */

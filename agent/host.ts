@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
@@ -28,6 +29,11 @@ export async function allowsUserNamespace(): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** Tells this boot of the host from others (random(4)). */
+export async function bootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
 }
 
 export interface HostFeatures {

@@ -12,7 +12,7 @@ import type { Component, Probe } from '../protocol/manifest.js';
 import { restartDelayMs, restartsInARow } from './backoff.js';
 import { Cgroup } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
-import { Control } from './control.js';
+import { Control, type ShardWaits } from './control.js';
 import { reapInstance } from './crun.js';
 import { type Ended, endCommandsIn, execInside, type InsideProcess, startInside } from './exec.js';
 import {
@@ -45,6 +45,8 @@ export interface InstanceTools extends LaunchTools {
   /** An instance is gone from the host and its folder removed. */
   gone(instance: Instance): void;
   wanted(instance: Instance, component: string): void;
+  /** Calls on a state shard wait for its other copies. */
+  shardWaits(instance: Instance, message: ShardWaits): void;
   /** The instance asks for a channel to another. */
   openChannel(instance: Instance, request: Extract<ChannelRequest, { type: 'open' }>): void;
   channelClosed(instance: Instance, channel: number): void;
@@ -122,6 +124,7 @@ export class Instance {
       warm: () => this.#becomeWarm(),
       stats: (stats) => this.#takeStats(stats),
       wanted: (component) => tools.wanted(this, component),
+      waits: (message) => tools.shardWaits(this, message),
       flooded: () => this.#flooded(),
       closed: () => tools.changed(),
     });

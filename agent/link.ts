@@ -24,6 +24,7 @@ import { type Address, Coordinators, dial, jittered, parseAddress } from './coor
 import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
+import { CopyNews } from './state/copy-news.js';
 
 /** Reports that follow a change are sent at most so often. */
 const REPORT_MS_MIN = 20;
@@ -59,6 +60,7 @@ export class Link {
   readonly #commands: Commands;
   /** Of the present connection. */
   #news = new NewsWriter();
+  #copies = new CopyNews();
   /** The desired state as last said on it, which changes are made from; null before the first. */
   #said: Desired | null = null;
   /** It could not be applied, as when the disk is full: tried again with each heartbeat. */
@@ -108,6 +110,7 @@ export class Link {
     const reader = new FrameReader();
     this.#socket = socket;
     this.#news = new NewsWriter();
+    this.#copies = new CopyNews();
     this.#said = null;
     this.#welcome = false;
     this.#await(LIMITS.welcomeMsMax, 'no welcome');
@@ -229,13 +232,34 @@ export class Link {
     // Before all that takes time: the lease counts from here.
     const lease = this.#version >= LINK_VERSION_CHANGES ? this.#agent.leaseAsked : undefined;
     try {
-      const { instances, events, ports = [], warm = [], builds = [], connections = [] } = await this.#agent.report();
+      const {
+        instances,
+        events,
+        ports = [],
+        warm = [],
+        builds = [],
+        connections = [],
+        copies = {},
+      } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
+      const newCopies = this.#copies.news(copies);
       const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
       const asks = lease === undefined ? {} : { lease };
-      this.#send({ type: 'report', atMs, revision, ...news, events, ports, warm, builds, connections, ...asks });
+      this.#send({
+        type: 'report',
+        atMs,
+        revision,
+        ...news,
+        events,
+        ports,
+        warm,
+        builds,
+        connections,
+        ...newCopies,
+        ...asks,
+      });
     } catch (error) {
       this.#log.error({ err: error }, 'cannot report');
     } finally {

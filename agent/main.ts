@@ -14,7 +14,7 @@ import { Agent } from './agent.js';
 import { Cgroup, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
-import { allowsUserNamespace, describeHost, findCrun } from './host.js';
+import { allowsUserNamespace, bootId, describeHost, findCrun } from './host.js';
 import { assertHostAddress } from './host-listener.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { SingletonLease } from './lease.js';
@@ -185,7 +185,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const { profileHertz: hertz, profiles: folder, systemCalls } = options;
   const profilers = startProfilers({ native, hertz, systemCalls, folder, clock, log });
   const features = { ...profilers, controllers, devicesProblem, userNamespace };
-  const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints };
+  const boot = await bootId();
+  const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints, boot };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
   const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native };
@@ -204,7 +205,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   await rootfs.open();
   const perfMap = profilers.recorder !== null;
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
-  const parts = { shim: native.shimPath(), crun: findCrun(), lease };
+  const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
   const fabric = { ...options.fabric, host: options.name, identity: options.identity };
   const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers, fabric);
   await agent.open();

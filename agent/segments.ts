@@ -1,29 +1,8 @@
-import {
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
-import { LIMITS } from '../protocol/limits.js';
-import {
-  HEADER_WORDS,
-  newSegmentHeader,
-  problemOfSegment,
-  SEGMENT_WORD,
-  segmentBytesFor,
-  UNIT_BYTES,
-} from '../protocol/state-segment.js';
-
-/** Of one size, of which only what is written takes memory, so that a limit in the manifest can change at any time. */
-const SEGMENT_BYTES = segmentBytesFor(LIMITS.stateShardBytesMax);
+import { HEADER_WORDS, problemOfSegment, SEGMENT_WORD, UNIT_BYTES } from '../protocol/state-segment.js';
+import { makeSegment } from './state/segment-store.js';
 
 /** What a segment holds, as its owner last said: nothing is decided by it. */
 export interface SegmentSize {
@@ -51,7 +30,7 @@ export class Segments {
 
   /** A descriptor of the shard's segment, which is made when it is not there, and the epoch of its next owner. */
   grant(key: string, shard: number): { fd: number; epoch: number } {
-    const path = this.#path(key, shard);
+    const path = this.path(key, shard);
     const fd = this.#open(path);
     try {
       const { words, bytes } = readHeader(fd);
@@ -62,6 +41,16 @@ export class Segments {
     } catch (error) {
       closeSync(fd);
       throw error;
+    }
+  }
+
+  /** The epoch of the next owner. */
+  nextEpoch(key: string, shard: number): number {
+    const fd = this.#open(this.path(key, shard));
+    try {
+      return wordOf(readHeader(fd).words, SEGMENT_WORD.epoch) + 1;
+    } finally {
+      closeSync(fd);
     }
   }
 
@@ -91,23 +80,11 @@ export class Segments {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
-    const fd = openSync(path, 'w+', 0o600);
-    try {
-      // The header last: what a kill in between leaves is no segment of this size, and is begun anew.
-      ftruncateSync(fd, SEGMENT_BYTES);
-      writeSync(fd, newSegmentHeader(LIMITS.stateShardBytesMax), 0, undefined, 0);
-      return fd;
-    } catch (cause) {
-      closeSync(fd);
-      rmSync(path, { force: true });
-      const { message } = cause as Error;
-      throw new ShoalError('SHOAL_E_HOST', `no shared memory for state: ${message}; see \`shoal doctor\``, { cause });
-    }
+    return makeSegment(path);
   }
 
   #size(key: string, shard: number): SegmentSize | null {
-    const path = this.#path(key, shard);
+    const path = this.path(key, shard);
     let fd: number;
     try {
       fd = openSync(path, 'r');
@@ -128,7 +105,8 @@ export class Segments {
     }
   }
 
-  #path(key: string, shard: number): string {
+  /** Where the segment of a shard is, whether there is one or not. */
+  path(key: string, shard: number): string {
     return join(this.#folder, ...folderOf(key), String(shard));
   }
 }

@@ -3,8 +3,10 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
 import { type Component, type Manifest, type PlanMode, shardCountOf } from '../protocol/manifest.js';
+import type { CopyRecord } from '../protocol/state-copies.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
+import { copiesDiffer, copiesOn } from './copies-on.js';
 import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
 import {
   componentKey,
@@ -39,6 +41,8 @@ export interface ClusterState {
   /** By component key: those that were paused by hand, all their instances with them. */
   pauses: Readonly<Record<string, Pause>>;
   shards: Readonly<Record<string, ShardRecord>>;
+  /** By `<app>/<component>/<shard>`: where the copies of a state shard are. */
+  copies: Readonly<Record<string, CopyRecord>>;
   /** By component key, the earliest first. */
   knownEvents: Readonly<Record<string, readonly KnownEventRecord[]>>;
   /** By host name: those that get no new instances. */
@@ -98,6 +102,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   modes: {},
   pauses: {},
   shards: {},
+  copies: {},
   knownEvents: {},
   cordons: {},
   joinTokens: {},
@@ -421,6 +426,7 @@ export function desiredFor(
     };
   });
   const elsewhere = elsewhereFor(state, host, addressOf);
+  const copies = copiesOn(state, host);
   return {
     revision: state.revision,
     apps,
@@ -428,6 +434,7 @@ export function desiredFor(
     shards,
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
+    ...(Object.keys(copies).length === 0 ? {} : { copies }),
   };
 }
 
@@ -445,7 +452,9 @@ function countByComponent(instances: readonly { component: string }[]): Map<stri
 /** Whether the host shall be anything else than before, its revision aside. Cheap where nothing of it was touched. */
 export function desiredDiffers(before: ClusterState, after: ClusterState, host: string): boolean {
   if (before.instances.byHost.get(host) !== after.instances.byHost.get(host)) return true;
-  if (before.instances !== after.instances && elsewhereDiffers(before, after, host)) return true;
+  const related = before.instances !== after.instances || before.copies !== after.copies;
+  if (related && elsewhereDiffers(before, after, host)) return true;
+  if (before.copies !== after.copies && copiesDiffer(before, after, host)) return true;
   if (before.pauses !== after.pauses) {
     const group = after.instances.byHost.get(host) ?? [];
     if (group.some((each) => isPaused(before, each) !== isPaused(after, each))) return true;
@@ -510,7 +519,8 @@ function needsReplacement(before: Component, after: Component): boolean {
     each.command,
     each.env,
     each.state,
-    each.partition,
+    // More or fewer copies of its state are no matter of its processes.
+    each.partition === undefined ? undefined : { ...each.partition, replicas: 0 },
     each.ports,
     each.singleton,
     each.ready,

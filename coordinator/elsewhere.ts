@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Elsewhere } from '../protocol/link.js';
 import type { AppRecord, ClusterState } from './cluster.js';
+import { hostsBeside } from './copies-on.js';
 import { componentKey } from './instance-table.js';
 
 /** Manifest → component → those that it calls and that call it. Asked for each host, changes only with a manifest. */
@@ -55,6 +56,9 @@ export function elsewhereFor(
       entry.instances.push({ id, app, component });
     }
   }
+  for (const there of hostsBeside(state, host)) {
+    if (!found.has(there)) found.set(there, { host: there, address: addressOf(there), instances: [] });
+  }
   return [...found.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
@@ -64,13 +68,14 @@ export function elsewhereDiffers(before: ClusterState, after: ClusterState, host
   const touched = [...keys].some(
     (key) => before.instances.byComponent.get(key) !== after.instances.byComponent.get(key),
   );
-  if (!touched) return false;
+  if (!touched && before.copies === after.copies) return false;
   const of = (state: ClusterState) => elsewhereFor(state, host, () => null);
   return !isDeepStrictEqual(of(before), of(after));
 }
 
 /** Whether the agent of `host` is told of `other`. */
 export function isTold(state: ClusterState, host: string, other: string): boolean {
+  if (hostsBeside(state, host).has(other)) return true;
   const keys = relatedKeys(state, host);
   return (state.instances.byHost.get(other) ?? []).some(({ app, component }) => keys.has(componentKey(app, component)));
 }

@@ -19,6 +19,7 @@ import { readProfile } from '../protocol/profile.js';
 /** What an agent's messages may hold. A message outside these bounds ends its connection and touches nothing else. */
 const INSTANCES_MAX = 10_000;
 const HOSTS_MAX = 10_000;
+const COPIES_MAX = 1_000_000;
 const EVENTS_MAX = LIMITS.eventsKeptMax;
 const PORTS_MAX = 65_535;
 /** Longer texts of events and exits are refused; shown ones are cut to EVENT_TEXT_MAX. */
@@ -62,8 +63,9 @@ const hello = object(
         labels: { type: 'object', maxProperties: LIMITS.labelsMax, propertyNames: label, additionalProperties: label },
         taints: list(label, LIMITS.labelsMax),
         fabric: { type: 'string', maxLength: 300 },
+        boot: { type: 'string', maxLength: 100 },
       },
-      ['labels', 'taints', 'fabric'],
+      ['labels', 'taints', 'fabric', 'boot'],
     ),
   },
   ['term'],
@@ -138,6 +140,15 @@ const connection = object(
   ['encrypted'],
 );
 
+const hostName = { type: 'string', maxLength: 253 } as const;
+const copy = object({
+  epoch: count,
+  role: { enum: ['none', 'filling', 'replica', 'owner'] },
+  last: count,
+  synced: list(object({ host: hostName, since: count }), HOSTS_MAX),
+  failing: list(hostName, HOSTS_MAX),
+});
+
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 
 const build = object(
@@ -170,9 +181,15 @@ const report = object(
     warm: list(warm, INSTANCES_MAX),
     builds: list(build, INSTANCES_MAX),
     connections: list(connection, HOSTS_MAX),
+    copies: {
+      type: 'object',
+      maxProperties: COPIES_MAX,
+      propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 6 },
+      additionalProperties: { ...copy, nullable: true },
+    },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -15,6 +15,7 @@ import type {
   ListeningPort,
   WarmProcesses,
 } from '../protocol/link.js';
+import type { CopyReport } from '../protocol/state-copies.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
@@ -49,6 +50,8 @@ export interface HostState {
   builds: readonly BuildStatus[];
   /** With other hosts. */
   connections: readonly HostConnection[];
+  /** What it has said of its copies of state shards on this connection, by `<app>/<component>/<shard>`. */
+  copies: Map<string, CopyReport>;
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -88,6 +91,8 @@ export interface HeardReport extends InstanceNews {
   builds?: readonly BuildStatus[];
   /** Absent: none. */
   connections?: readonly HostConnection[];
+  /** Of those of which something is new; null: gone. */
+  copies?: Readonly<Record<string, CopyReport | null>>;
 }
 
 /** What a report brought. */
@@ -120,6 +125,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     warm: [],
     builds: [],
     connections: [],
+    copies: new Map(),
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -212,6 +218,11 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   host.warm = report.warm ?? [];
   host.builds = report.builds ?? [];
   host.connections = report.connections ?? [];
+  for (const [name, copy] of Object.entries(report.copies ?? {})) {
+    heard.isDue = true;
+    if (copy === null) host.copies.delete(name);
+    else host.copies.set(name, copy);
+  }
   return heard;
 }
 

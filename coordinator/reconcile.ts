@@ -23,6 +23,7 @@ import { InstanceDraft } from './instance-table.js';
 import { isUsable, type Observed, seenOf, usableHosts } from './observed.js';
 import type { SettledComponents } from './settled.js';
 import { type AssignShards, assignAllShards } from './shard-maps.js';
+import { type LostShards, placeCopies } from './state/place-copies.js';
 import { type Measured, NOTHING_MEASURED } from './traffic.js';
 
 /** What reconcile needs of the brain. */
@@ -47,6 +48,7 @@ export interface Step {
     | 'gave-way'
     | 'unplaced'
     | 'shards-assigned'
+    | 'state-lost'
     | 'weight-shifted';
   message: string;
   /** Instances that took it together, and `instance` is empty; absent: one. */
@@ -91,7 +93,9 @@ export function reconcile(
     instances === state.instances ? state : bump({ ...state, instances, counters: { ...state.counters, ...counters } });
   const assigned = assignAllShards(next, observed, brain.assignShards, nowMs, measured);
   if (assigned !== next) noteShards(next, assigned, context.steps);
-  return { state: assigned, steps: context.steps };
+  const placed = placeCopies(assigned, observed, nowMs, measured);
+  for (const each of placed.lost) noteLost(each, context.steps);
+  return { state: placed.state, steps: context.steps };
 }
 
 /** How much those that it may call draw a component to their hosts before anything has been measured; near: 1. */
@@ -523,6 +527,11 @@ function describeSize({ cpu, memory }: Size): string {
 
 function stepOf({ app, component, id }: InstanceRecord, kind: Step['kind'], message: string): Step {
   return { app, component, instance: id, kind, message };
+}
+
+function noteLost({ app, component, shards }: LostShards, steps: Step[]): void {
+  const message = `no copy is left of state shards ${shards.join(', ')}: they begin empty`;
+  steps.push({ app, component, instance: '', kind: 'state-lost', message, count: shards.length });
 }
 
 function noteShards(before: ClusterState, after: ClusterState, steps: Step[]): void {

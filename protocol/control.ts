@@ -40,7 +40,12 @@ export type ToInstance =
   | { type: 'shard-own'; shard: number; epoch: number; requestId: number }
   /** Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. */
   | { type: 'shard-freeze'; shard: number; requestId: number }
-  | { type: 'shard-drop'; shard: number; requestId: number };
+  | { type: 'shard-drop'; shard: number; requestId: number }
+  /**
+   * Answers shard-waits: other copies hold the shard's log up to this index, and until then, in ms of CLOCK_MONOTONIC of the
+   * host, nobody else serves it.
+   */
+  | { type: 'shard-held'; shard: number; index: number; untilMs: number };
 
 export type FromInstance =
   /** `frozen`: those of `shards` that are held but no longer served. */
@@ -50,6 +55,8 @@ export type FromInstance =
   | { type: 'warm' }
   /** A caller waits for an instance of the component; sent at most once a second. */
   | { type: 'wanted'; component: string }
+  /** Calls on the shard wait until other copies hold its log up to this index; said again only after shard-held. */
+  | { type: 'shard-waits'; shard: number; index: number }
   | { type: 'stats'; stats: InstanceStats }
   | { type: 'shard-done'; requestId: number; shard: number; error?: string };
 

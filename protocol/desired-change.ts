@@ -15,6 +15,8 @@ export function changeOf(before: Desired, after: Desired): DesiredChange {
   if (known.size > 0) change.removed = [...known.keys()];
   if (!isDeepStrictEqual(before.warm ?? [], after.warm ?? [])) change.warm = after.warm ?? [];
   if (!isDeepStrictEqual(before.elsewhere ?? [], after.elsewhere ?? [])) change.elsewhere = after.elsewhere ?? [];
+  const copies = entriesChanged(before.copies ?? {}, after.copies ?? {});
+  if (copies !== null) change.copies = copies;
   return change;
 }
 
@@ -32,6 +34,7 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
   const added = [...changed.values()].filter(({ id }) => !present.has(id));
   const { warm: warmBefore = [], elsewhere: elsewhereBefore = [] } = desired;
   const { warm = warmBefore, elsewhere = elsewhereBefore } = change;
+  const copies = withEntries(desired.copies ?? {}, change.copies);
   return {
     revision: change.revision,
     apps: withEntries(desired.apps, change.apps),
@@ -39,6 +42,7 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
     shards: withEntries(desired.shards, change.shards),
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
+    ...(Object.keys(copies).length === 0 ? {} : { copies }),
   };
 }
 

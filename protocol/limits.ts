@@ -20,6 +20,14 @@ export const LIMITS = {
   stateShardBytesDefault: 16 * 1024 * 1024,
   stateShardBytesMin: 64 * 1024,
   stateShardBytesMax: 256 * 1024 * 1024,
+  /** What a host sends of state shards to hosts that get a copy, each second and in a burst; writes go beside that. */
+  stateFillBytesPerSecond: 128 * 1024 * 1024,
+  stateFillBurstBytes: 8 * 1024 * 1024,
+  /** State shards that are on their way between hosts: at once, and from or to one host. */
+  stateMovesMax: 32,
+  stateMovesPerHostMax: 16,
+  /** Of R: hosts beside the owner's that hold each write. */
+  stateReplicasMax: 4,
   /** Of each of the two rings of a channel between two instances. */
   ringBytes: 64 * 1024,
   /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */

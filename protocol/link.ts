@@ -3,6 +3,7 @@ import type { ErrorCode } from './errors.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 import type { Profile, ProfileRequest } from './profile.js';
+import type { CopyRecord, CopyReport } from './state-copies.js';
 
 /**
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
@@ -77,6 +78,11 @@ export interface Desired {
   shards: Record<string, ShardMap>;
   /** Absent: no other host has to do with this one. */
   elsewhere?: Elsewhere[];
+  /**
+   * `<app>/<component>/<shard>` → where its copies are, of components of which something is on this host. Absent: of none;
+   * such a component's shards are where their owners are.
+   */
+  copies?: Record<string, CopyRecord>;
 }
 
 /** How the desired state of a host differs from that of an earlier revision. What is absent is as it was. */
@@ -96,6 +102,8 @@ export interface DesiredChange {
   shards?: Record<string, ShardMap | null>;
   /** All of them. */
   elsewhere?: Elsewhere[];
+  /** Null: gone. */
+  copies?: Record<string, CopyRecord | null>;
 }
 
 /** `unready`: was ready, and its own probe fails; `paused`: frozen. Of these two nothing is to be heard before LINK_VERSION_EXEC. */
@@ -178,6 +186,8 @@ export interface HostInfo {
   taints?: string[];
   /** Where its agent takes those of other hosts, HOST:PORT. Absent: from an agent that takes none. */
   fabric?: string;
+  /** Tells this boot of the host from others: what is in its memory is gone with it. Absent: from an agent that holds no copies. */
+  boot?: string;
   /** What this host lacks, each with its remedy. */
   degraded: { what: string; remedy: string }[];
 }
@@ -259,6 +269,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   builds?: BuildStatus[];
   /** Absent: none. */
   connections?: HostConnection[];
+  /** Of the copies of state shards here, those of which something is new since it was last said on this connection; null: gone. */
+  copies?: Record<string, CopyReport | null>;
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

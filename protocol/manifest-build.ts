@@ -71,6 +71,7 @@ interface UserState {
   shards?: number;
   shardMemory?: number | string;
   value?: number | string;
+  replicas?: number;
 }
 
 /** What a component gets that does not say otherwise. Documented in docs/manifest.md. */
@@ -313,13 +314,18 @@ function userStateOf({ state = 'none' }: UserComponent): UserState {
 }
 
 function buildPartition(
-  { mode, shards, shardMemory, value }: UserState,
+  { mode, shards, shardMemory, value, replicas = 0 }: UserState,
   at: string,
   report: Report,
   within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
 ): Partition | undefined {
   if (mode !== 'partitioned') {
-    for (const [name, given] of Object.entries({ shards, shardMemory, value })) {
+    for (const [name, given] of Object.entries({
+      shards,
+      shardMemory,
+      value,
+      replicas: replicas === 0 ? undefined : replicas,
+    })) {
       if (given !== undefined) report(`${at}/${name}`, `expected no ${name}, since state ${mode} has no state shards`);
     }
     return undefined;
@@ -330,6 +336,7 @@ function buildPartition(
     shards: shards ?? PARTITION_DEFAULT.shards,
     shardBytesMax: bytes(shardMemory, PARTITION_DEFAULT.shardBytesMax, SHARD_MEMORY, 'shardMemory'),
     valueBytesMax: bytes(value, PARTITION_DEFAULT.valueBytesMax, VALUE, 'value'),
+    ...(replicas === 0 ? {} : { replicas }),
   };
 }
 

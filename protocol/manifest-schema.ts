@@ -247,6 +247,12 @@ const component = {
         },
         shardMemory: memoryOne,
         value: memoryOne,
+        replicas: {
+          type: 'integer',
+          minimum: 0,
+          maximum: LIMITS.stateReplicasMax,
+          description: `a whole number from 0 to ${LIMITS.stateReplicasMax}`,
+        },
       },
     },
     season: {

@@ -106,6 +106,8 @@ export interface Partition {
   /** Of the entries of one state shard. */
   shardBytesMax: number;
   valueBytesMax: number;
+  /** Hosts beside the owner's that hold each write before it is acknowledged. Absent: none. */
+  replicas?: number;
 }
 
 export type StateMode = 'none' | 'replicated' | 'partitioned' | 'cache';

@@ -24,13 +24,22 @@ export const SEGMENT_WORD = {
   entries: 8,
   /** Changes whenever the other half becomes active. */
   generation: 9,
+  /** Of each half, a float64 in two words: the index of the write before its first record. Each record is one write. */
+  base: 10,
+  /** Of the active half: units and records that were in it when it became active. */
+  switchedUnits: 14,
+  switchedRecords: 15,
+  /** By the agent: not 0 while somebody else is to hold what is written before a call on the shard is answered. */
+  watched: 16,
+  /** By the agent: units of the active half that it has read. While watched, no half becomes active before it has all. */
+  followed: 17,
 } as const;
 
 /** Of the header, words that mean something. */
-export const HEADER_WORDS = 16;
+export const HEADER_WORDS = 18;
 
 const MAGIC = 0x54534853;
-const VERSION = 1;
+const VERSION = 2;
 
 /** A half holds so many times the entries that a shard may have: what is written while garbage is taken out needs room. */
 const HALF_FACTOR = 3;

@@ -12,7 +12,7 @@ const ROUTE_INSTANCES_MAX = 2 * LIMITS.instancesPerComponentMax;
 /** The agent's message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
 export function parseToInstance(value: unknown): ToInstance {
   if (!isRecord(value)) throw fail('is not a map');
-  const { type, shard, epoch, requestId, revision, routes } = value;
+  const { type, shard, epoch, requestId, revision, routes, index, untilMs } = value;
   switch (type) {
     case 'routes':
       if (!isCount(revision) || !isRecord(routes)) throw fail('routes have a wrong shape');
@@ -30,6 +30,9 @@ export function parseToInstance(value: unknown): ToInstance {
     case 'shard-own':
       if (!isShard(shard) || !isCount(epoch) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
       return { type, shard, epoch, requestId };
+    case 'shard-held':
+      if (!isShard(shard) || !isCount(index) || typeof untilMs !== 'number') throw fail(`${type} has a wrong shape`);
+      return { type, shard, index, untilMs };
     default:
       throw fail('has an unknown type');
   }

@@ -35,6 +35,7 @@ export class AgentConnection {
     this.#store = store;
     this.#stats = stats;
     this.#events = events;
+    store.onWait((shard, index) => this.#send({ type: 'shard-waits', shard, index }));
   }
 
   start(): void {
@@ -72,6 +73,7 @@ export class AgentConnection {
       this.#send({ type: 'hello', instance: this.#instance, shards, frozen });
       if (this.#ready) this.#send({ type: 'ready' });
       this.#sendStats();
+      this.#store.askAgain();
     });
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -102,6 +104,9 @@ export class AgentConnection {
         break;
       case 'drain':
         this.#events.drain();
+        break;
+      case 'shard-held':
+        this.#store.isHeld(message.shard, message.index, message.untilMs);
         break;
       case 'activate':
         // For who waits; this process is its instance already.

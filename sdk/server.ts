@@ -156,6 +156,12 @@ export class CallServer {
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
+    try {
+      const settled = call.shards === undefined ? undefined : this.#store.settled(call.shards);
+      if (settled !== undefined) await settled;
+    } catch (error) {
+      outcome = { type: 'error', ...describe(error) };
+    }
     mine.end();
     begun.leave();
     running.delete(id);

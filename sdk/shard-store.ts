@@ -13,6 +13,12 @@ interface Shard {
   /** Another may write to it: what would change here now would be lost. */
   frozen: boolean;
   idle: (() => void)[];
+  /** What is known of the other copies: they hold the log up to `index`, and nobody else serves the shard until then. */
+  held: { index: number; untilMs: number };
+  /** Calls whose answer waits for other copies. */
+  waits: { index: number; settled(): void; failed(error: ShoalError): void }[];
+  /** The agent has been asked, and has not answered yet. */
+  asked: boolean;
 }
 
 /** A segment that the agent has sent; or why it cannot be read. */
@@ -27,6 +33,12 @@ export type ShardHook = (shard: number) => unknown;
 const FREEZE_MS_MAX = LIMITS.handoverMsMax - 1_000;
 /** The segment was sent before the command that needs it, on another socket. */
 const SEGMENT_MS_MAX = 2_000;
+const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
+
+/** CLOCK_MONOTONIC, which all processes of a host share. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
 
 /**
  * The state shards that this instance holds. What is in them lies in segments of the agent, so that a shard changes hands
@@ -40,6 +52,7 @@ export class ShardStore {
   readonly #freezeMsMax: number;
   readonly #arrive: ShardHook[] = [];
   readonly #leave: ShardHook[] = [];
+  #ask: (shard: number, index: number) => void = () => undefined;
 
   constructor(settings: StateSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
     this.settings = settings;
@@ -98,7 +111,18 @@ export class ShardStore {
     log.own(epoch);
     this.#offered.delete(shard);
     before?.log.close();
-    const here: Shard = { log, epoch, users: 0, closing: true, frozen: false, idle: [] };
+    if (before !== undefined) abandon(before, shard);
+    const here: Shard = {
+      log,
+      epoch,
+      users: 0,
+      closing: true,
+      frozen: false,
+      idle: [],
+      held: NOTHING_HELD,
+      waits: [],
+      asked: false,
+    };
     this.#shards.set(shard, here);
     try {
       for (const hook of this.#arrive) await hook(shard);
@@ -131,8 +155,62 @@ export class ShardStore {
 
   drop(shard: number): void {
     this.#withdraw(shard);
-    this.#shards.get(shard)?.log.close();
+    const here = this.#shards.get(shard);
+    if (here === undefined) return;
     this.#shards.delete(shard);
+    abandon(here, shard);
+    here.log.close();
+  }
+
+  /** `ask`: has the agent say up to where other copies hold the shard's log, once they hold it up to this index. */
+  onWait(ask: (shard: number, index: number) => void): void {
+    this.#ask = ask;
+  }
+
+  /** What was asked of an agent that is gone. */
+  askAgain(): void {
+    for (const [shard, here] of this.#shards) {
+      here.asked = false;
+      this.#askFor(shard, here);
+    }
+  }
+
+  /** Other copies hold the log up to this index, and nobody else serves the shard until then. */
+  isHeld(shard: number, index: number, untilMs: number): void {
+    const here = this.#shards.get(shard);
+    if (here === undefined) return;
+    here.held = { index, untilMs };
+    here.asked = false;
+    const settled = here.waits.filter((each) => isSettled(here, each.index));
+    here.waits = here.waits.filter((each) => !settled.includes(each));
+    for (const each of settled) each.settled();
+    this.#askFor(shard, here);
+  }
+
+  /**
+   * To be awaited before a call on the shards is answered: resolves when all that it has written or seen is held by as many
+   * copies as the component asks for; undefined when it is so already. Rejects with SHOAL_E_PEER_DIED when it cannot be known
+   * whether what it wrote will last.
+   */
+  settled(shards: readonly number[]): Promise<unknown> | undefined {
+    let waits: Promise<void>[] | undefined;
+    for (const shard of shards) {
+      const here = this.#shards.get(shard);
+      if (here === undefined || !here.log.watched) continue;
+      const { index } = here.log;
+      if (isSettled(here, index)) continue;
+      waits ??= [];
+      waits.push(new Promise((settled, failed) => here.waits.push({ index, settled, failed })));
+      this.#askFor(shard, here);
+    }
+    return waits === undefined ? undefined : Promise.all(waits);
+  }
+
+  #askFor(shard: number, here: Shard): void {
+    const first = here.waits[0];
+    if (here.asked || first === undefined) return;
+    here.asked = true;
+    this.#ask(shard, first.index);
   }
 
   /** A call begins to work on the shards; the function that is answered ends it. Throws SHOAL_E_SHARD_MOVED. */
@@ -210,6 +288,16 @@ export class ShardStore {
       this.#waiting.add(wake);
     });
   }
+}
+
+function isSettled({ held }: Shard, index: number): boolean {
+  return held.index >= index && held.untilMs > monotonicMs();
+}
+
+/** Whatever comes next of the shard, nobody can tell here whether the writes of these calls will be in it. */
+function abandon(here: Shard, shard: number): void {
+  const detail = `state shard ${shard} has gone to another owner before all copies held what the call wrote`;
+  for (const each of here.waits.splice(0)) each.failed(new ShoalError('SHOAL_E_PEER_DIED', detail));
 }
 
 /** Whether the calls at work on the shard ended in time. */

@@ -31,6 +31,8 @@ interface Options<Call> {
   nowMs: number;
   /** Whether so many bytes of fills may be sent now; they are taken when they may. */
   mayFill(bytes: number): boolean;
+  /** Whether nobody works on the shard but by `submit`; absent: nobody does. */
+  isQuiet?(): boolean;
   out(effect: CopyEffect<Call>): void;
 }
 
@@ -50,6 +52,7 @@ export class ShardCopy<Call> {
   readonly #memory: CopyMemory;
   readonly #timing: CopyTiming;
   readonly #mayFill: (bytes: number) => boolean;
+  readonly #isQuiet: () => boolean;
   readonly #out: (effect: CopyEffect<Call>) => void;
   readonly #followers = new Map<string, Follower>();
   readonly #fills = new Map<string, OutgoingFill>();
@@ -65,12 +68,13 @@ export class ShardCopy<Call> {
   #owner: string | null = null;
   #promisedUntilMs: number;
 
-  constructor({ host, boot, memory, timing, nowMs, mayFill, out }: Options<Call>) {
+  constructor({ host, boot, memory, timing, nowMs, mayFill, isQuiet = () => true, out }: Options<Call>) {
     this.#host = host;
     this.#boot = boot;
     this.#memory = memory;
     this.#timing = timing;
     this.#mayFill = mayFill;
+    this.#isQuiet = isQuiet;
     this.#out = out;
     const { role, unbound } = memory.note;
     // What a former agent promised is not known any more.
@@ -81,6 +85,42 @@ export class ShardCopy<Call> {
   /** Whether all that the owner requires hold everything: nothing would be lost if it stopped now. */
   get settled(): boolean {
     return this.#held() >= this.#memory.store.last;
+  }
+
+  /** Of an owner: up to where all that it requires hold the log. */
+  get held(): number {
+    return this.#held();
+  }
+
+  /** Of an owner: until then nobody else serves the shard. */
+  leasedUntilMs(nowMs: number): number {
+    const { leaseMs, clockDriftMax } = this.#timing;
+    // Without any follower: who becomes one now promises at least this.
+    const own = nowMs + leaseMs * (1 - clockDriftMax);
+    return Math.min(own, ...[...this.#followers.values()].map(({ leaseUntilMs }) => leaseUntilMs));
+  }
+
+  /** Whether this host may serve calls on the shard. */
+  serves(nowMs: number): boolean {
+    return this.#memory.note.role === 'owner' && this.#passTo === null && nowMs >= this.#promisedUntilMs;
+  }
+
+  /** Whether this owner is to pass the shard on, and takes no more calls. */
+  get isPassing(): boolean {
+    return this.#memory.note.role === 'owner' && this.#passTo !== null;
+  }
+
+  /** Whether something is under way that asks for a tick before long. */
+  get isBusy(): boolean {
+    const { note } = this.#memory;
+    if (note.passed !== null) return true;
+    if (note.role !== 'owner') return false;
+    return this.#joining.some(({ host }) => !named(note.requires, host)) || this.#passTo !== null || !this.settled;
+  }
+
+  /** Whether somebody is being filled, or asked whether it holds all. */
+  get isWatched(): boolean {
+    return this.#joining.length > 0 || this.#memory.note.requires.length > 0;
   }
 
   report(nowMs: number): CopyReport {
@@ -315,6 +355,7 @@ export class ShardCopy<Call> {
     const { note, store } = this.#memory;
     const to = this.#passTo;
     if (to === null || !this.settled || this.#running.length > 0 || nowMs < this.#promisedUntilMs) return;
+    if (!this.#isQuiet()) return;
     assert(named(note.requires, to), `state shard: ${to} is to own it and is not in sync`);
     const requires = note.requires.filter(({ host }) => host !== to);
     requires.push({ host: this.#host, since: 0 });

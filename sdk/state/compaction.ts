@@ -1,7 +1,8 @@
+import { RECORD, recordUnits } from '../../protocol/state-record.js';
 import { Expiries } from './expiries.js';
 import { KeyBytes } from './key-bytes.js';
 import { KeyIndex } from './key-index.js';
-import { HalfMatcher, type LogHalf, RECORD, recordUnits } from './log-half.js';
+import { HalfMatcher, type LogHalf } from './log-half.js';
 
 const NOTHING = new Uint8Array(0);
 
@@ -36,8 +37,9 @@ export class Contents {
  */
 export class Compaction {
   readonly contents = new Contents();
-  /** Units of records in the target. */
+  /** Units of records in the target, and how many they are. */
   used = 0;
+  records = 0;
   readonly #source: LogHalf;
   readonly #target: LogHalf;
   readonly #sourceIndex: KeyIndex;
@@ -77,6 +79,7 @@ export class Compaction {
       if (before >= 0) this.contents.dropped(this.#target, before);
       this.contents.added(this.#target, this.used, units);
       this.used += units;
+      this.records += 1;
     }
     return units;
   }
@@ -91,5 +94,6 @@ export class Compaction {
     this.#reserve(this.used + units);
     this.#target.write(this.used, this.#key, NOTHING, flags, 0);
     this.used += units;
+    this.records += 1;
   }
 }

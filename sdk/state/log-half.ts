@@ -1,21 +1,11 @@
 import { ShoalError } from '../../protocol/errors.js';
-import { LIMITS } from '../../protocol/limits.js';
+import { isRecordHead, RECORD, recordUnits } from '../../protocol/state-record.js';
 import { UNIT_BYTES } from '../../protocol/state-segment.js';
 import type { KeyBytes } from './key-bytes.js';
 import type { KeyMatcher } from './key-index.js';
 
-/**
- * A record: two words (length of the value; length of name and key, length of the name, flags), then the time it expires
- * when it has one, name and key, value, and padding to the next unit. Positions count units from the start of the half.
- */
-export const RECORD = { present: 1, tombstone: 2, raw: 4, expires: 8 } as const;
-const ALL_FLAGS = RECORD.present | RECORD.tombstone | RECORD.raw | RECORD.expires;
 /** Up to so many bytes a loop copies faster than the runtime's own function. */
 const LOOP_BYTES_MAX = 48;
-
-export function recordUnits(keyLength: number, valueLength: number, flags: number): number {
-  return 1 + ((flags & RECORD.expires) === 0 ? 0 : 1) + Math.ceil((keyLength + valueLength) / UNIT_BYTES);
-}
 
 /**
  * Memory with records, read as if a stranger had written them: an owner before may have been one. As much of it as is in
@@ -45,24 +35,10 @@ export class LogHalf {
   /** Throws SHOAL_E_STATE_DAMAGED unless a record begins here and ends at `end` or before; answers its units. */
   check(position: number, end: number): number {
     const word = this.#words[2 * position + 1] as number;
-    const flags = word >>> 24;
-    const keyLength = word & 0xffff;
-    const nameLength = (word >>> 16) & 0xff;
-    const valueLength = this.valueLength(position);
-    const fits =
-      (flags & ~ALL_FLAGS) === 0 &&
-      (flags & RECORD.present) !== 0 &&
-      nameLength > 0 &&
-      nameLength <= LIMITS.nameLengthMax &&
-      keyLength >= nameLength &&
-      keyLength - nameLength <= LIMITS.stateKeyBytesMax &&
-      valueLength <= LIMITS.stateValueBytesMax &&
-      ((flags & RECORD.tombstone) === 0 || valueLength === 0);
-    const units = recordUnits(keyLength, valueLength, flags);
-    if (!fits || units > end - position) {
+    if (!isRecordHead(this.valueLength(position), word, end - position)) {
       throw new ShoalError('SHOAL_E_STATE_DAMAGED', `what is at unit ${position} of ${end} is no record`);
     }
-    return units;
+    return this.unitsOf(position);
   }
 
   flags(position: number): number {

@@ -1,8 +1,9 @@
 import { ShoalError } from '../../protocol/errors.js';
+import { RECORD, recordUnits } from '../../protocol/state-record.js';
 import { problemOfSegment, SEGMENT_HEADER_BYTES, SEGMENT_WORD, UNIT_BYTES } from '../../protocol/state-segment.js';
 import { Compaction, Contents } from './compaction.js';
 import { KeyBytes, type StateName } from './key-bytes.js';
-import { HalfMatcher, LogHalf, RECORD, recordUnits } from './log-half.js';
+import { HalfMatcher, LogHalf } from './log-half.js';
 
 /** The memory of a segment. */
 export interface SegmentMemory {
@@ -65,6 +66,8 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 export class ShardLog {
   readonly #memory: SegmentMemory;
   readonly #words: Int32Array;
+  /** The same, as float64. */
+  readonly #doubles: Float64Array;
   readonly #header: MappedPart;
   readonly #halves: [Half, Half];
   /** Of each half, mapped or not. */
@@ -78,6 +81,8 @@ export class ShardLog {
   #active: 0 | 1;
   #generation: number;
   #committed = 0;
+  /** In what is committed. */
+  #records = 0;
   #epoch = -1;
   #compaction: Compaction | undefined;
   readonly #leases = new Set<Lease>();
@@ -93,6 +98,7 @@ export class ShardLog {
     if (memory.bytes <= SEGMENT_HEADER_BYTES) throw this.#damaged('has no room for a header');
     this.#header = memory.map(0, SEGMENT_HEADER_BYTES);
     this.#words = new Int32Array(this.#header.buffer);
+    this.#doubles = new Float64Array(this.#header.buffer);
     const problem = problemOfSegment(this.#words, memory.bytes);
     if (problem !== null) throw this.#damaged(problem);
     this.#halfBytes = (memory.bytes - SEGMENT_HEADER_BYTES) / 2;
@@ -126,6 +132,16 @@ export class ShardLog {
   /** Whether this process may write still. */
   get mine(): boolean {
     return this.#word('epoch') === this.#epoch;
+  }
+
+  /** Of the last write: it rises by one with each. */
+  get index(): number {
+    return this.#base(this.#active) + this.#records;
+  }
+
+  /** Whether calls are answered only when other copies hold what they wrote. */
+  get watched(): boolean {
+    return this.#word('watched') !== 0;
   }
 
   /** From here on this process writes, and nobody with a lower epoch. Throws SHOAL_E_SHARD_MOVED for one that is too low. */
@@ -224,6 +240,10 @@ export class ShardLog {
     return Atomics.load(this.#words, SEGMENT_WORD[name]) >>> 0;
   }
 
+  #base(half: 0 | 1): number {
+    return this.#doubles[SEGMENT_WORD.base / 2 + half] as number;
+  }
+
   #find(): number {
     const position = this.#contents.index.find(this.#key.hash, this.#matcher);
     if (position < 0 || this.#half.expiresAtMs(position) > this.#clock()) return position;
@@ -268,6 +288,7 @@ export class ShardLog {
 
   #commit(units: number): void {
     this.#committed = units;
+    this.#records += 1;
     Atomics.store(this.#words, SEGMENT_WORD.committed + this.#active, units);
   }
 
@@ -330,7 +351,9 @@ export class ShardLog {
       this.#reserve(target, end),
     );
     try {
-      if (this.#compaction.step(this.#committed, units, this.#clock())) this.#switchTo(target, this.#compaction);
+      const copied = this.#compaction.step(this.#committed, units, this.#clock());
+      if (copied && (this.#isFollowed() || units === Number.POSITIVE_INFINITY))
+        this.#switchTo(target, this.#compaction);
     } catch (error) {
       if (!(error instanceof ShoalError) || error.code !== 'SHOAL_E_STATE_FULL') throw error;
       // No memory for a second copy: the log goes on as it is, and another try comes later.
@@ -340,20 +363,29 @@ export class ShardLog {
     }
   }
 
+  /** Whether who sends the log on has read all of it. One that is too slow has to begin anew once the half is full. */
+  #isFollowed(): boolean {
+    return !this.watched || this.#word('followed') === this.#committed;
+  }
+
   #compactNow(): void {
     this.#compactAfter = 0;
     this.#compact(Number.POSITIVE_INFINITY);
   }
 
   /** The one store that lets the copy count in place of the log. */
-  #switchTo(target: 0 | 1, { used, contents }: Compaction): void {
+  #switchTo(target: 0 | 1, { used, records, contents }: Compaction): void {
     const source = this.#active;
+    this.#doubles[SEGMENT_WORD.base / 2 + target] = this.index - records;
+    this.#words[SEGMENT_WORD.switchedUnits] = used;
+    this.#words[SEGMENT_WORD.switchedRecords] = records;
     Atomics.store(this.#words, SEGMENT_WORD.committed + target, used);
     Atomics.store(this.#words, SEGMENT_WORD.active, target);
     this.#generation = Atomics.add(this.#words, SEGMENT_WORD.generation, 1) + 1;
     this.#detachLeases();
     this.#active = target;
     this.#committed = used;
+    this.#records = records;
     this.#contents = contents;
     this.#matcher.half = this.#half;
     this.#compaction = undefined;
@@ -385,6 +417,7 @@ export class ShardLog {
       this.#generation = this.#word('generation');
       this.#contents = new Contents();
       this.#committed = 0;
+      this.#records = 0;
       this.#matcher.half = this.#half;
     }
     this.#read();
@@ -411,6 +444,7 @@ export class ShardLog {
       if (before >= 0) this.#contents.dropped(half, before);
       if (!gone) this.#contents.added(half, position, units);
       this.#committed = position + units;
+      this.#records += 1;
     }
     this.#halves[this.#active].reserved = Math.floor((end * UNIT_BYTES) / RESERVE_BYTES) * RESERVE_BYTES;
   }

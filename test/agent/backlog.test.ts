@@ -25,6 +25,7 @@ t.test('a process that does not read what the agent tells it is cut off', async 
   const folder = await folderOf(t);
   let closed: string | undefined;
   const control = new Control('a-b-0', {
+    waits() {},
     hello() {},
     warm() {},
     ready() {},

@@ -54,6 +54,7 @@ async function listen(t: Test, id: string): Promise<Heard> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-flood-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const control = new Control(id, {
+    waits() {},
     hello() {},
     warm() {},
     ready: () => {

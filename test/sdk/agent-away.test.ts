@@ -12,6 +12,7 @@ async function newAgent(id: string, folder: string): Promise<Control> {
     both = resolve;
   });
   const control = new Control(id, {
+    waits() {},
     hello() {},
     warm() {},
     ready: () => both(),

@@ -26,6 +26,7 @@ async function startChild(rig: Rig, id: string): Promise<Child> {
     ready = resolve;
   });
   const control = new Control(id, {
+    waits() {},
     hello() {},
     warm() {},
     ready: () => ready(),

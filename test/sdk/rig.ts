@@ -105,6 +105,7 @@ export class Rig {
       becameReady = resolve;
     });
     const control = new Control(id, {
+      waits() {},
       hello() {},
       warm() {},
       ready: () => becameReady(),

@@ -1,0 +1,262 @@
+import type { Logger } from 'pino';
+import { toShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import type { Desired, ShardMap } from '../../protocol/link.js';
+import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
+import { copyName, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
+import { TokenBucket } from '../token-bucket.js';
+import { HeldCopy, type Server } from './held-copy.js';
+
+/** Copies with something under way, and those that only keep their leases, are looked at this often. */
+const BUSY_TICK_MS = 20;
+const IDLE_TICK_MS = 250;
+/** A copy that cannot go on, as without memory, is tried again after this. */
+const RETRY_MS = 1_000;
+/** Messages to a host within this time go together, while there are many. */
+const GATHER_MS = 1;
+const GATHERED_BYTES_MAX = 1024 * 1024;
+
+export type CopyEnvelope = [name: string, message: CopyMessage];
+
+export interface CopiesTools {
+  host: string;
+  /** Of this boot of the host. */
+  boot: string;
+  log: Logger;
+  /** Where the segment of a shard is. */
+  path(key: string, shard: number): string;
+  /** False when the other host cannot be reached now. */
+  send(host: string, messages: CopyEnvelope[]): boolean;
+  /** Who has the shard on this host and speaks with the agent. */
+  server(key: string, shard: number): Server | undefined;
+  /** Whether shards of the component may be served here has changed. */
+  changed(key: string): void;
+  /** There is something new to report. */
+  tell(): void;
+  problem(key: string, message: string): void;
+}
+
+/** CLOCK_MONOTONIC, which instances of this host have as well. */
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** All copies of state shards on this host, as the coordinator's records say. */
+export class Copies {
+  readonly #tools: CopiesTools;
+  readonly #held = new Map<string, HeldCopy>();
+  #records: Readonly<Record<string, CopyRecord>> = {};
+  /** Components whose shards follow records. */
+  #keys: ReadonlySet<string> = new Set();
+  readonly #fills = new TokenBucket(LIMITS.stateFillBytesPerSecond, LIMITS.stateFillBurstBytes);
+  readonly #gathered = new Map<string, { messages: CopyEnvelope[]; bytes: number }>();
+  #gather: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  #gatheredMs = 0;
+  #busyTick: NodeJS.Timeout | undefined;
+  readonly #idleTick: NodeJS.Timeout;
+  readonly #retries = new Map<string, NodeJS.Timeout>();
+  #closed = false;
+
+  constructor(tools: CopiesTools) {
+    this.#tools = tools;
+    this.#idleTick = setInterval(() => this.#tick((each) => each.isActive), IDLE_TICK_MS);
+    this.#idleTick.unref();
+  }
+
+  /** What the coordinator has decided, as far as it has to do with this host. */
+  apply({ copies = {} }: Desired): void {
+    const before = this.#records;
+    this.#records = copies;
+    this.#keys = new Set(Object.keys(copies).map(keyOfName));
+    for (const name of this.#held.keys()) if (!Object.hasOwn(copies, name)) this.#remove(name);
+    for (const [name, record] of Object.entries(copies)) if (before[name] !== record) this.#configure(name, record);
+  }
+
+  /** Who is to own the shards of the component here: nobody those that may not be served on this host now. */
+  owners(key: string, map: ShardMap): ShardMap {
+    if (!this.#keys.has(key)) return map;
+    const owners = map.owners.map((owner, shard) => (this.serves(key, shard) ? owner : null));
+    return { ...map, owners };
+  }
+
+  /** Whether an instance of this host may serve the shard: it may where no records are kept. */
+  serves(key: string, shard: number): boolean {
+    return !this.#keys.has(key) || this.#held.get(copyName(key, shard))?.serves === true;
+  }
+
+  /** Of the shards that an instance of this host has, those that it shall not have: others own them. */
+  strays(key: string, shards: readonly number[]): number[] {
+    return shards.filter((shard) => this.#held.get(copyName(key, shard))?.isElsewhere === true);
+  }
+
+  /** Shards of which there is a whole copy that is not served here, each with the number of the file that it is in. */
+  waiting(key: string): Map<number, number> {
+    const waiting = new Map<number, number>();
+    for (const [name, copy] of this.#held) {
+      if (keyOfName(name) === key && copy.isWhole && !copy.serves) waiting.set(shardOfName(name), copy.file);
+    }
+    return waiting;
+  }
+
+  /** A number that changes when the shard's segment is another file than before. */
+  fileOf(key: string, shard: number): number {
+    return this.#held.get(copyName(key, shard))?.file ?? 0;
+  }
+
+  receive(from: string, messages: readonly CopyEnvelope[]): void {
+    for (const [name, message] of messages) {
+      const record = this.#held.get(name)?.record;
+      // Said again until this host has heard of its sender, too.
+      if (record === null || record === undefined || !isNamed(record, from)) continue;
+      this.#do(name, (copy) => copy.receive(from, message));
+    }
+  }
+
+  waits(key: string, shard: number, index: number): void {
+    this.#do(copyName(key, shard), (copy) => copy.waits(index));
+  }
+
+  reports(): Record<string, CopyReport> {
+    return Object.fromEntries([...this.#held].map(([name, copy]) => [name, copy.report()]));
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#idleTick);
+    clearTimeout(this.#busyTick);
+    for (const timer of this.#retries.values()) clearTimeout(timer);
+    for (const copy of this.#held.values()) copy.close();
+  }
+
+  #configure(name: string, record: CopyRecord): void {
+    if (!this.#held.has(name) && !this.#open(name)) return;
+    this.#do(name, (copy) => copy.configure(record));
+    this.#tools.tell();
+  }
+
+  #open(name: string): boolean {
+    const [key, shard] = [keyOfName(name), shardOfName(name)];
+    const { host, boot, path, server, changed, tell } = this.#tools;
+    try {
+      const copy = new HeldCopy({
+        host,
+        boot,
+        path: path(key, shard),
+        now: monotonicMs,
+        mayFill: (bytes) => this.#mayFill(bytes),
+        send: (to, message) => this.#send(to, name, message),
+        server: () => server(key, shard),
+        changed: () => {
+          changed(key);
+          tell();
+        },
+        failed: (error) => this.#problem(name, error),
+      });
+      this.#held.set(name, copy);
+      return true;
+    } catch (error) {
+      this.#failed(name, error);
+      return false;
+    }
+  }
+
+  /** A step that fails leaves what was written before it: the copy goes on from there. */
+  #do(name: string, act: (copy: HeldCopy) => void): void {
+    const copy = this.#held.get(name);
+    if (copy === undefined || this.#closed) return;
+    try {
+      act(copy);
+      if (copy.isBusy) this.#tickSoon();
+    } catch (error) {
+      copy.close();
+      this.#held.delete(name);
+      this.#failed(name, error);
+      this.#tools.changed(keyOfName(name));
+    }
+  }
+
+  #failed(name: string, error: unknown): void {
+    this.#problem(name, error);
+    clearTimeout(this.#retries.get(name));
+    const again = () => {
+      this.#retries.delete(name);
+      const record = this.#records[name];
+      if (record !== undefined && !this.#closed) this.#configure(name, record);
+    };
+    this.#retries.set(name, setTimeout(again, RETRY_MS));
+  }
+
+  #problem(name: string, error: unknown): void {
+    const { message } = toShoalError(error);
+    this.#tools.log.warn({ err: error, copy: name }, 'a copy of a state shard cannot go on; trying again');
+    this.#tools.problem(keyOfName(name), `state shard ${shardOfName(name)}: ${message}`);
+  }
+
+  /** No record in the store names this host: nobody will ask it for the shard. */
+  #remove(name: string): void {
+    this.#do(name, (copy) => copy.remove());
+    this.#held.delete(name);
+    this.#tools.tell();
+  }
+
+  #mayFill(bytes: number): boolean {
+    if (this.#fills.debtMs() > 0) return false;
+    this.#fills.take(bytes);
+    return true;
+  }
+
+  #send(host: string, name: string, message: CopyMessage): void {
+    let gathered = this.#gathered.get(host);
+    if (gathered === undefined) {
+      gathered = { messages: [], bytes: 0 };
+      this.#gathered.set(host, gathered);
+    }
+    gathered.messages.push([name, message]);
+    gathered.bytes += sizeOf(message);
+    if (gathered.bytes > GATHERED_BYTES_MAX) {
+      this.#gathered.delete(host);
+      this.#tools.send(host, gathered.messages);
+      return;
+    }
+    if (this.#gather !== undefined) return;
+    const flush = () => this.#flush();
+    const recent = monotonicMs() - this.#gatheredMs < GATHER_MS;
+    this.#gather = recent ? setTimeout(flush, GATHER_MS) : setImmediate(flush);
+  }
+
+  #flush(): void {
+    this.#gather = undefined;
+    this.#gatheredMs = monotonicMs();
+    const gathered = [...this.#gathered];
+    this.#gathered.clear();
+    for (const [host, { messages }] of gathered) this.#tools.send(host, messages);
+  }
+
+  #tickSoon(): void {
+    this.#busyTick ??= setTimeout(() => {
+      this.#busyTick = undefined;
+      this.#tick((each) => each.isBusy);
+    }, BUSY_TICK_MS);
+  }
+
+  #tick(isDue: (copy: HeldCopy) => boolean): void {
+    for (const [name, copy] of [...this.#held]) if (isDue(copy)) this.#do(name, (each) => each.tick());
+  }
+}
+
+function isNamed({ owner, passTo, inSync, joining }: CopyRecord, host: string): boolean {
+  const seats = owner?.host === host || passTo?.host === host;
+  return seats || inSync.includes(host) || joining.some((each) => each.host === host);
+}
+
+/** About. */
+function sizeOf(message: CopyMessage): number {
+  if (message.type !== 'append' && message.type !== 'fill') return 100;
+  const records = message.records.flatMap(({ changes }) => changes);
+  const entries = message.type === 'fill' ? message.entries : [];
+  return [...records, ...entries].reduce((sum, [, value]) => sum + lengthOf(value), 100);
+}
+
+function lengthOf(value: unknown): number {
+  return value instanceof Uint8Array ? value.length : 0;
+}

@@ -1,0 +1,232 @@
+import { rmSync } from 'node:fs';
+import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
+import { type CopyMemory, emptyNote } from './copy-memory.js';
+import { COPY_TIMING } from './copy-timing.js';
+import { NoteFile } from './note-file.js';
+import { SegmentStore } from './segment-store.js';
+import { ShardCopy } from './shard-copy.js';
+
+/** The instance that serves the shard here, as far as its copy is concerned. */
+export interface Server {
+  /** Waits for calls at work and refuses others; rejects when they do not end. */
+  freeze(): Promise<void>;
+  /** It has the shard no longer, whatever works on it. */
+  drop(): Promise<void>;
+  /** What its calls wait for: all copies hold the log up to this index, and nobody else serves until then. */
+  held(index: number, untilMs: number): void;
+}
+
+export interface HeldCopyTools {
+  host: string;
+  boot: string;
+  /** Of the segment. */
+  path: string;
+  /** CLOCK_MONOTONIC, in ms. */
+  now(): number;
+  mayFill(bytes: number): boolean;
+  send(host: string, message: CopyMessage): void;
+  /** Who has the shard here and speaks with the agent; undefined: nobody. */
+  server(): Server | undefined;
+  /** Whether it may be served here has changed, or what there is to report. */
+  changed(): void;
+  failed(error: unknown): void;
+}
+
+/**
+ * The copy of one state shard on this host: the state machine over its segment and its note. Calls are run by an instance,
+ * which writes into the segment by itself and answers when it is told what other copies hold. Whatever a step of the machine
+ * says to others is said after all that it remembers is written.
+ */
+export class HeldCopy {
+  readonly #tools: HeldCopyTools;
+  readonly #file: NoteFile;
+  readonly #store: SegmentStore;
+  readonly #memory: CopyMemory;
+  readonly #copy: ShardCopy<never>;
+  #record: CopyRecord | null = null;
+  #outgoing: [host: string, message: CopyMessage][] = [];
+  /** Nobody works on the shard: it may be passed. */
+  #quiet = false;
+  #releasing = false;
+  /** The index that calls wait for. */
+  #waits: number | null = null;
+  #served = false;
+
+  /** Throws SHOAL_E_STATE_DAMAGED. */
+  constructor(tools: HeldCopyTools) {
+    this.#tools = tools;
+    this.#file = new NoteFile(`${tools.path}.note`);
+    this.#store = new SegmentStore(tools.path);
+    const note = this.#file.read() ?? emptyNote();
+    // From before there were notes: whoever is to own it has it.
+    if (note.epoch === 0 && note.role === 'none' && this.#store.exists) note.role = 'replica';
+    this.#store.refresh();
+    this.#memory = { note, store: this.#store };
+    this.#copy = new ShardCopy<never>({
+      host: tools.host,
+      boot: tools.boot,
+      memory: this.#memory,
+      timing: COPY_TIMING,
+      nowMs: tools.now(),
+      mayFill: tools.mayFill,
+      isQuiet: () => this.#quiet,
+      out: (effect) => {
+        if (effect.type === 'send') this.#outgoing.push([effect.to, effect.message]);
+      },
+    });
+  }
+
+  get record(): CopyRecord | null {
+    return this.#record;
+  }
+
+  /** Rises when what instances have mapped of the segment is of no use any more. */
+  get file(): number {
+    return this.#store.file;
+  }
+
+  /** Whether an instance of this host may serve the shard. */
+  get serves(): boolean {
+    return !this.#releasing && this.#copy.serves(this.#tools.now());
+  }
+
+  /** Whether nobody here may serve the shard, or is about to be asked to stop. */
+  get isElsewhere(): boolean {
+    return !this.#releasing && this.#memory.note.role !== 'owner';
+  }
+
+  /** Whether it may be here next: who would serve it can read it already. */
+  get isWhole(): boolean {
+    const { role } = this.#memory.note;
+    return role === 'replica' || role === 'owner';
+  }
+
+  get isBusy(): boolean {
+    return this.#copy.isBusy || this.#waits !== null || (this.#memory.note.role === 'owner' && !this.serves);
+  }
+
+  /** An owner with others to ask, or one that has passed the shard on. */
+  get isActive(): boolean {
+    return this.isBusy || this.#copy.isWatched;
+  }
+
+  report(): CopyReport {
+    return this.#copy.report(this.#tools.now());
+  }
+
+  configure(record: CopyRecord): void {
+    if (this.#record !== null && record.epoch <= this.#record.epoch) return;
+    this.#record = record;
+    const { note } = this.#memory;
+    const stays = record.owner?.host === this.#tools.host && record.phase !== 'fencing';
+    if (note.role === 'owner' && record.epoch > note.epoch && !stays) this.#yieldNow();
+    this.#step((nowMs) => this.#copy.configure(record, nowMs));
+    if (this.#copy.isPassing) void this.#release();
+  }
+
+  receive(from: string, message: CopyMessage): void {
+    const { note } = this.#memory;
+    const isOwners = message.type === 'append' || message.type === 'fill' || message.type === 'pass';
+    if (note.role === 'owner' && message.epoch > note.epoch && isOwners) this.#yieldNow();
+    this.#step((nowMs) => this.#copy.receive(from, message, nowMs));
+  }
+
+  tick(): void {
+    this.#step((nowMs) => this.#copy.tick(nowMs));
+    if (this.#copy.isPassing) void this.#release();
+  }
+
+  /** Calls on the shard wait until other copies hold its log up to this index. */
+  waits(index: number): void {
+    this.#waits = index;
+    this.tick();
+  }
+
+  /** Nothing is left of it here. */
+  remove(): void {
+    this.#store.close();
+    for (const end of ['', '.note', '.note.new', '.new']) rmSync(this.#tools.path + end, { force: true });
+  }
+
+  close(): void {
+    this.#store.close();
+  }
+
+  /** Another host owns the shard: whoever serves it here may write no more, ready or not. */
+  #yieldNow(): void {
+    this.#store.depose(this.#quiet);
+    this.#quiet = false;
+    const server = this.#tools.server();
+    if (server !== undefined) server.drop().catch((error: unknown) => this.#tools.failed(error));
+  }
+
+  /** The shard is to be passed on: its last calls here end. */
+  async #release(): Promise<void> {
+    if (this.#releasing || this.#quiet) return;
+    this.#releasing = true;
+    const { epoch } = this.#memory.note;
+    try {
+      const server = this.#tools.server();
+      this.#tools.changed();
+      await server?.freeze();
+      const { note } = this.#memory;
+      if (note.role !== 'owner' || note.epoch !== epoch) return;
+      // Who has never said anything since this agent began may write still, and is stopped by the epoch alone.
+      this.#store.depose(server !== undefined);
+      this.#quiet = true;
+      this.#step((nowMs) => this.#copy.tick(nowMs));
+      await server?.drop();
+    } catch (error) {
+      this.#tools.failed(error);
+    } finally {
+      this.#releasing = false;
+    }
+  }
+
+  #step(act: (nowMs: number) => void): void {
+    const { note } = this.#memory;
+    const nowMs = this.#tools.now();
+    const before = this.#news(nowMs);
+    if (note.role === 'owner') this.#store.refresh();
+    act(nowMs);
+    this.#remember();
+    for (const [host, message] of this.#outgoing.splice(0)) this.#tools.send(host, message);
+    if (note.role !== 'owner') this.#quiet = false;
+    this.#answer(nowMs);
+    const { serves } = this;
+    if (serves === this.#served && before === this.#news(nowMs)) return;
+    this.#served = serves;
+    this.#tools.changed();
+  }
+
+  /** What the coordinator waits for. */
+  #news(nowMs: number): string {
+    const { epoch, role, synced, failing } = this.#copy.report(nowMs);
+    return `${epoch} ${role} ${synced.length} ${failing.length}`;
+  }
+
+  /** First that there is no whole copy, then what comes in its place; else first what there is, then that it is there. */
+  #remember(): void {
+    const { note } = this.#memory;
+    if (this.#store.isBegun) {
+      this.#file.write({ ...emptyNote(), epoch: Math.min(this.#file.epoch, note.epoch), attempts: note.attempts });
+    }
+    this.#store.flush();
+    if (note.role === 'owner') this.#store.watch(this.#copy.isWatched);
+    this.#file.write(note);
+  }
+
+  #answer(nowMs: number): void {
+    if (this.#memory.note.role !== 'owner') {
+      this.#waits = null;
+      return;
+    }
+    const { held } = this.#copy;
+    if (!this.#copy.isWatched) this.#store.forget(held);
+    if (this.#waits === null || held < this.#waits) return;
+    const untilMs = this.#copy.leasedUntilMs(nowMs);
+    if (untilMs <= nowMs) return;
+    this.#waits = null;
+    this.#tools.server()?.held(held, untilMs);
+  }
+}

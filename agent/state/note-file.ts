@@ -1,0 +1,46 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { ShoalError } from '../../protocol/errors.js';
+import type { CopyNote } from './copy-memory.js';
+
+/** The note of a copy beside its segment, in memory of the host: there after a SIGKILL, gone after a restart of the host. */
+export class NoteFile {
+  readonly #path: string;
+  #stored: CopyNote | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Null without one. Throws SHOAL_E_STATE_DAMAGED. */
+  read(): CopyNote | null {
+    let text: string;
+    try {
+      text = readFileSync(this.#path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
+    try {
+      this.#stored = JSON.parse(text) as CopyNote;
+    } catch (cause) {
+      throw new ShoalError('SHOAL_E_STATE_DAMAGED', `${this.#path} is no note of a copy`, { cause });
+    }
+    return structuredClone(this.#stored);
+  }
+
+  /** As last written or read. */
+  get epoch(): number {
+    return this.#stored?.epoch ?? 0;
+  }
+
+  write(note: CopyNote): void {
+    if (isDeepStrictEqual(note, this.#stored)) return;
+    const path = `${this.#path}.new`;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, JSON.stringify(note), { mode: 0o600 });
+    renameSync(path, this.#path);
+    this.#stored = structuredClone(note);
+  }
+}

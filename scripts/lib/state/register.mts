@@ -1,0 +1,24 @@
+import { connect } from 'shoal/sdk';
+
+/** Numbers by key: what the tests, soaks and benches of moving state ask of a component with state. */
+const app = await connect();
+const values = app.state<number>('values');
+
+app.handle('get', async (_body, { key = '' }) => (await values.get(key)) ?? null);
+app.handle('set', async (value, { key = '' }) => {
+  const before = await values.get(key);
+  await values.set(key, value as number);
+  return before ?? null;
+});
+app.handle('add', (value, { key = '' }) => values.update(key, (before = 0) => before + (value as number)));
+
+/** For benches: bytes of any length. */
+const blobs = app.state<Uint8Array>('blobs', { raw: true });
+app.handle('put', (value, { key = '' }) => blobs.set(key, value as Uint8Array));
+app.handle('read', (_body, { key = '' }) => blobs.get(key));
+app.handle('size', async (_body, { shards }) => {
+  let entries = 0;
+  for (const shard of shards) for await (const _ of blobs.scan(shard)) entries += 1;
+  return entries;
+});
+await app.ready();

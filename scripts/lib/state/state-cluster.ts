@@ -1,0 +1,282 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { Agent as HttpAgent, request } from 'node:http';
+import { join } from 'node:path';
+import { Paths } from '../../../agent/paths.js';
+import type { InstanceView } from '../../../protocol/http.js';
+import type { AgentEvent } from '../../../protocol/link.js';
+import { freePort } from '../demo/cluster.js';
+
+const UP_MS_MAX = 60_000;
+const END_MS_MAX = 20_000;
+const LOOK_MS = 50;
+
+export interface StateClusterOptions {
+  /** Folder of compiled code. */
+  dist: string;
+  /** Hosts that may have state; one more has the caller. */
+  hosts: number;
+  shards: number;
+  /** Hosts beside the owner's that hold each write. */
+  replicas?: number;
+  /** Instances of the component with state, at first. */
+  count: number;
+  countMax: number;
+  shardMemory?: string;
+  /** In place of the one that asks over HTTP: a file of the folder `components`, which the tests bring along. */
+  caller?: { directory: string; command: string[]; env: Record<string, string> };
+}
+
+export interface Reply {
+  answer?: unknown;
+  code?: string;
+  message?: string;
+}
+
+/** A coordinator with an embedded store and agents on one machine, each with a name of its own as if it were a host. */
+export class StateCluster {
+  readonly #options: StateClusterOptions;
+  readonly #folder: string;
+  readonly #api: string;
+  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 64 });
+  readonly #children = new Map<string, ChildProcess>();
+  output = '';
+
+  private constructor(options: StateClusterOptions, folder: string, api: string) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#api = api;
+  }
+
+  static async start(options: StateClusterOptions): Promise<StateCluster> {
+    const folder = await mkdtemp('/run/shoal-state-');
+    await chmod(folder, 0o711);
+    const cluster = new StateCluster(options, folder, `127.0.0.1:${await freePort()}`);
+    try {
+      await cluster.#begin();
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get hosts(): string[] {
+    return Array.from({ length: this.#options.hosts }, (_, i) => `h${i}`);
+  }
+
+  async #begin(): Promise<void> {
+    this.startCoordinator();
+    await this.until('the coordinator answers', async () => (await this.get('/v1/hosts')) !== null);
+    for (const host of ['caller', ...this.hosts]) this.startAgent(host);
+    await this.until('all hosts are there', async () => {
+      const hosts = await this.get<{ connected: boolean }[]>('/v1/hosts');
+      return hosts.filter(({ connected }) => connected).length === this.#options.hosts + 1;
+    });
+    await this.#ask('PUT', '/v1/apps/t', 'application/json', JSON.stringify(this.#manifest()));
+    await this.setCount(this.#options.count);
+    await this.settled();
+    if (this.#options.caller === undefined) {
+      await this.until('a call is answered', async () => (await this.call('get', 'first')).code === undefined);
+    }
+  }
+
+  #manifest(): unknown {
+    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', caller } = this.#options;
+    const directory = join(dist, 'scripts/lib/state');
+    const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
+    return {
+      app: 't',
+      components: {
+        store: {
+          rootfs: 'host',
+          directory,
+          command: ['node', '/app/register.mjs'],
+          state: { mode: 'partitioned', shards, shardMemory, replicas },
+          count: { min: 1, max: countMax },
+          size,
+          place: { require: { state: 'yes' } },
+        },
+        caller: {
+          rootfs: 'host',
+          directory,
+          command: ['node', '/app/ask.mjs'],
+          calls: ['store'],
+          count: { min: 1, max: 1 },
+          size,
+          place: { require: { state: 'no' } },
+          ...caller,
+        },
+      },
+    };
+  }
+
+  startCoordinator(): void {
+    const words = ['--data', join(this.#folder, 'data'), '--socket', this.#socket, '--listen', this.#api];
+    this.#start('coordinator', 'coordinator/main.js', [...words, '--run', join(this.#folder, 'none')]);
+  }
+
+  startAgent(host: string): void {
+    const words = ['--socket', this.#socket, '--run', join(this.#folder, host), '--name', host];
+    const label = ['--label', `state=${host === 'caller' ? 'no' : 'yes'}`];
+    this.#start(host, 'agent/main.js', [...words, ...label, '--profile-hertz', '0', '--stop-instances']);
+  }
+
+  /** SIGKILL: of the agent proper and who waits for it; its instances go on. */
+  async kill(name: string): Promise<void> {
+    const child = this.#children.get(name);
+    if (child?.pid === undefined) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    for (const pid of await childrenOf(child.pid)) killPid(pid);
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  killInstance({ pid }: InstanceView): void {
+    if (pid !== undefined && pid !== null) killPid(pid);
+  }
+
+  async setCount(count: number): Promise<void> {
+    await this.#ask('PUT', '/v1/apps/t/components/store/scale', 'application/json', JSON.stringify({ count }));
+  }
+
+  async instances(): Promise<InstanceView[]> {
+    const all = await this.get<InstanceView[]>('/v1/instances');
+    return all.filter(({ component }) => component === 'store');
+  }
+
+  /** All instances that are wanted are there, and every shard is owned by the one that shall own it. */
+  async settled(ms = UP_MS_MAX): Promise<void> {
+    let seen: unknown;
+    const isSettled = async () => {
+      const { count } = await this.get<{ count: { desired: number } }>('/v1/apps/t/components/store');
+      const instances = await this.instances();
+      seen = {
+        count,
+        instances: instances.map(({ id, host, phase, shards }) => ({ id, host, phase, shards: shards.length })),
+      };
+      const shards = instances.flatMap((each) => each.shards);
+      const ready = instances.every(({ phase }) => phase === 'ready');
+      const each = Math.floor(this.#options.shards / instances.length);
+      const isEven = instances.every((one) => one.shards.length >= Math.max(1, each - 1));
+      const isWhole = shards.length === this.#options.shards && new Set(shards).size === shards.length;
+      return ready && isWhole && isEven && instances.length === count.desired;
+    };
+    await this.until('the state shards are with their owners', isSettled, ms).catch((error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(seen)}`);
+    });
+  }
+
+  async events(): Promise<AgentEvent[]> {
+    return this.get<AgentEvent[]>('/v1/events');
+  }
+
+  /** Calls a handler of the component with state. Rejects when nobody takes the question. */
+  call(handler: string, key: string, value = 0, ms = 5_000): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const path = `/${handler}?key=${encodeURIComponent(key)}&value=${value}&ms=${ms}`;
+      // By the socket that a port would lead to: all hosts of this machine would listen on the same one.
+      const socketPath = join(new Paths(join(this.#folder, 'caller')).instance('t-caller-0').socket, 'http.sock');
+      const options = { socketPath, path, agent: this.#http, timeout: ms + 5_000 };
+      const asked = request(options, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('error', reject);
+        response.on('end', () => resolve(JSON.parse(text) as Reply));
+      });
+      asked.on('timeout', () => asked.destroy(new Error(`no answer to ${path}`)));
+      asked.on('error', reject);
+      asked.end();
+    });
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return this.#ask<T>('GET', path);
+  }
+
+  /** Waits for a condition; what fails meanwhile counts as not yet. Throws naming what was waited for. */
+  async until(what: string, condition: () => Promise<boolean>, ms = UP_MS_MAX): Promise<void> {
+    const deadline = performance.now() + ms;
+    let last = '';
+    for (;;) {
+      const met = await condition().catch((error: Error) => {
+        last = error.message;
+        return false;
+      });
+      if (met) return;
+      if (performance.now() > deadline)
+        throw new Error(`waited ${ms} ms in vain until ${what}. ${last}\n${this.output}`);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+
+  /** Ends agents with their instances, then the coordinator, and removes all files. */
+  async close(): Promise<void> {
+    this.#http.destroy();
+    for (const host of ['caller', ...this.hosts]) {
+      const child = this.#children.get(host);
+      // An agent that was killed has left instances behind.
+      if (child !== undefined && !isRunning(child)) this.startAgent(host);
+    }
+    const agents = [...this.#children].filter(([name]) => name !== 'coordinator');
+    await Promise.all(agents.map(([, child]) => end(child, 'SIGTERM')));
+    const coordinator = this.#children.get('coordinator');
+    if (coordinator !== undefined) await end(coordinator, 'SIGKILL');
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  get #socket(): string {
+    return join(this.#folder, 'c.sock');
+  }
+
+  #start(name: string, main: string, words: string[]): void {
+    const env = { ...process.env, SHOAL_LOG: process.env.SHOAL_LOG ?? 'error' };
+    const child = spawn(process.execPath, [join(this.#options.dist, main), ...words], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env,
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.output = `${this.output}${name}: ${text}`.slice(-20_000);
+    });
+    this.#children.set(name, child);
+  }
+
+  async #ask<T>(method: string, path: string, type?: string, body?: string): Promise<T> {
+    const headers = type === undefined ? {} : { headers: { 'content-type': type } };
+    const signal = AbortSignal.timeout(5_000);
+    const sent = body === undefined ? {} : { body };
+    const response = await fetch(`http://${this.#api}${path}`, { method, signal, ...headers, ...sent });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return JSON.parse(text) as T;
+  }
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
+function killPid(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It ended between the look and the shot.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (!isRunning(child)) return;
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX);
+  await exited;
+  clearTimeout(timer);
+}
