@@ -91,7 +91,7 @@ export class StateCluster {
         store: {
           rootfs: 'host',
           directory,
-          command: ['node', '/app/register.mjs'],
+          command: ['node', '/app/numbers.mjs'],
           state: { mode: 'partitioned', shards, shardMemory, replicas },
           count: { min: 1, max: countMax },
           size,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { isLinearizable, type RecordedCall } from './linearizable.js';
-import { apply, type KeyAnswer, type KeyCall, REGISTER } from './register.js';
+import { apply, type KeyAnswer, type KeyCall, REGISTER } from '../../../../scripts/lib/state/key-calls.js';
+import { isLinearizable, type RecordedCall } from '../../../../scripts/lib/state/linearizable.js';
 
 type Recorded = RecordedCall<KeyCall, KeyAnswer>;
 

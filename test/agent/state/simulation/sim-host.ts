@@ -3,9 +3,9 @@ import type { CopyTiming } from '../../../../agent/state/copy-timing.js';
 import { once } from '../../../../agent/state/once.js';
 import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
 import type { CopyMessage, CopyRecord, CopyReport } from '../../../../protocol/state-copies.js';
+import { apply, type KeyAnswer, type KeyCall } from '../../../../scripts/lib/state/key-calls.js';
 import type { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
-import { apply, type KeyAnswer, type KeyCall } from './register.js';
 
 export const TIMING: CopyTiming = {
   leaseMs: 200,

@@ -6,9 +6,12 @@ const values = app.state<number>('values');
 
 app.handle('get', async (_body, { key = '' }) => (await values.get(key)) ?? null);
 app.handle('set', async (value, { key = '' }) => {
-  const before = await values.get(key);
-  await values.set(key, value as number);
-  return before ?? null;
+  let before: number | null = null;
+  await values.update(key, (present) => {
+    before = present ?? null;
+    return value as number;
+  });
+  return before;
 });
 app.handle('add', (value, { key = '' }) => values.update(key, (before = 0) => before + (value as number)));
 

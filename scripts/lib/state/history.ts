@@ -1,0 +1,103 @@
+import type { Random } from '../../../protocol/balancer.js';
+import { type KeyAnswer, type KeyCall, REGISTER } from './key-calls.js';
+import { isLinearizable, type RecordedCall } from './linearizable.js';
+import type { Reply, StateCluster } from './state-cluster.js';
+
+type Recorded = RecordedCall<KeyCall, KeyAnswer>;
+
+const CLIENTS = 6;
+const CALL_MS_MAX = 4_000;
+/** Between two calls of a client. */
+const THINK_MS = 4;
+
+/**
+ * Clients that read and write all the time, and a record of what they asked and were answered. A call that failed may have been
+ * done, or be done yet, since nobody knows better.
+ */
+export class History {
+  readonly #cluster: StateCluster;
+  readonly #random: Random;
+  readonly #calls = new Map<string, Recorded[]>();
+  #keys: readonly string[] = [];
+  #running = false;
+  #clients: Promise<void>[] = [];
+  #value = 0;
+  answered = 0;
+  failed = 0;
+  /** Of all calls that were answered. */
+  longestMs = 0;
+
+  constructor(cluster: StateCluster, random: Random) {
+    this.#cluster = cluster;
+    this.#random = random;
+  }
+
+  /** From now on calls are on these keys. */
+  use(keys: readonly string[]): void {
+    this.#keys = keys;
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#clients = Array.from({ length: CLIENTS }, () => this.#client());
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    await Promise.all(this.#clients);
+  }
+
+  /** Reads each key that was ever used, which has to be answered now. */
+  async readAll(): Promise<void> {
+    for (const key of this.#calls.keys()) {
+      await this.#cluster.until(`${key} can be read`, async () => (await this.#call(key, { do: 'get' })) !== null);
+    }
+  }
+
+  /** Keys whose calls no single copy could have answered so. */
+  broken(): string[] {
+    return [...this.#calls].filter(([, calls]) => !isLinearizable(calls, REGISTER)).map(([key]) => key);
+  }
+
+  /** What was asked of a key and answered, for people. */
+  of(key: string): string {
+    const calls = [...(this.#calls.get(key) ?? [])].sort((a, b) => a.beganAt - b.beganAt);
+    return calls.map((each) => JSON.stringify(each)).join('\n');
+  }
+
+  async #client(): Promise<void> {
+    while (this.#running) {
+      const key = this.#keys[Math.floor(this.#random() * this.#keys.length)];
+      if (key !== undefined) await this.#call(key, this.#next());
+      await new Promise((resolve) => setTimeout(resolve, THINK_MS));
+    }
+  }
+
+  #next(): KeyCall {
+    this.#value += 1;
+    const chance = this.#random();
+    if (chance < 0.4) return { do: 'get' };
+    return chance < 0.7 ? { do: 'set', value: this.#value } : { do: 'add', value: this.#value };
+  }
+
+  /** Null when it has failed. */
+  async #call(key: string, call: KeyCall): Promise<Reply | null> {
+    const beganAt = performance.now();
+    const value = 'value' in call ? call.value : 0;
+    const reply = await this.#cluster.call(call.do, key, value, CALL_MS_MAX).catch((error: Error): Reply => {
+      return { code: 'no answer', message: error.message };
+    });
+    const isAnswered = reply.code === undefined;
+    const endedAt = isAnswered ? performance.now() : Number.POSITIVE_INFINITY;
+    // What was not read says nothing.
+    if (isAnswered || call.do !== 'get') {
+      const calls = this.#calls.get(key) ?? [];
+      calls.push({ beganAt, endedAt, input: call, output: (reply.answer ?? null) as KeyAnswer });
+      this.#calls.set(key, calls);
+    }
+    if (isAnswered) this.longestMs = Math.max(this.longestMs, endedAt - beganAt);
+    if (isAnswered) this.answered += 1;
+    else this.failed += 1;
+    return isAnswered ? reply : null;
+  }
+}

@@ -1,0 +1,109 @@
+import type { Random } from '../../../protocol/balancer.js';
+import { History } from './history.js';
+import { StateCluster } from './state-cluster.js';
+
+export const FAULTS = ['none', 'instance', 'agent', 'coordinator', 'agent and instance'] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export interface StateSoakOptions {
+  dist: string;
+  hosts: number;
+  replicas: number;
+  shards: number;
+  countMax: number;
+  /** Ends when so many state shards have changed their owner. */
+  handovers: number;
+  random: Random;
+  said(line: string): void;
+  /** In place of chance: one for each round, then the end. */
+  faults?: readonly Fault[];
+}
+
+export interface StateSoaked {
+  rounds: number;
+  handovers: number;
+  answered: number;
+  failed: number;
+  longestMs: number;
+}
+
+const KEYS_PER_ROUND = 12;
+/** From a change of the count to the fault, at most. */
+const FAULT_AFTER_MS = 1_500;
+const AWAY_MS_MAX = 1_000;
+const SETTLE_MS_MAX = 90_000;
+
+/**
+ * Changes the count again and again under calls, kills processes in the middle, and then looks whether what was answered could
+ * have come from one copy. Throws when it could not, or when something does not come to rest.
+ */
+export async function soakState(options: StateSoakOptions): Promise<StateSoaked> {
+  const { dist, hosts, replicas, shards, countMax, random, said, faults } = options;
+  const cluster = await StateCluster.start({ dist, hosts, replicas, shards, count: 1, countMax });
+  try {
+    const history = new History(cluster, random);
+    history.use(keysOf(0));
+    history.start();
+    let [rounds, handovers, count] = [0, 0, 1];
+    let owners = await ownersOf(cluster);
+    while (faults === undefined ? handovers < options.handovers : rounds < faults.length) {
+      history.use(keysOf(rounds));
+      count = otherCount(count, countMax, random);
+      const fault = faults?.[rounds] ?? (FAULTS[Math.floor(random() * FAULTS.length)] as Fault);
+      await cluster.setCount(count);
+      await pause(random() * FAULT_AFTER_MS);
+      await inflict(cluster, fault, random);
+      await cluster.settled(SETTLE_MS_MAX);
+      const after = await ownersOf(cluster);
+      const moved = [...after].filter(([shard, owner]) => owners.get(shard) !== owner).length;
+      owners = after;
+      rounds += 1;
+      handovers += moved;
+      said(`round ${rounds}: count ${count}, ${moved} state shards moved, killed: ${fault}`);
+    }
+    await history.stop();
+    await history.readAll();
+    const broken = history.broken();
+    for (const key of broken) said(`calls on ${key}:\n${history.of(key)}`);
+    if (broken.length > 0) throw new Error(`no single copy could have answered so: ${broken.join(', ')}`);
+    const lost = (await cluster.events()).filter(({ kind }) => kind === 'state-lost');
+    if (lost.length > 0) throw new Error(`state was lost: ${JSON.stringify(lost)}`);
+    const { answered, failed, longestMs } = history;
+    return { rounds, handovers, answered, failed, longestMs };
+  } finally {
+    await cluster.close();
+  }
+}
+
+function keysOf(round: number): string[] {
+  return Array.from({ length: KEYS_PER_ROUND }, (_, i) => `r${round}k${i}`);
+}
+
+function otherCount(count: number, countMax: number, random: Random): number {
+  const next = 1 + Math.floor(random() * (countMax - 1));
+  return next >= count ? next + 1 : next;
+}
+
+async function ownersOf(cluster: StateCluster): Promise<Map<number, string>> {
+  const instances = await cluster.instances();
+  return new Map(instances.flatMap(({ id, shards }) => shards.map((shard): [number, string] => [shard, id])));
+}
+
+async function inflict(cluster: StateCluster, fault: Fault, random: Random): Promise<void> {
+  const host = cluster.hosts[Math.floor(random() * cluster.hosts.length)] as string;
+  if (fault.includes('instance')) {
+    const instances = await cluster.instances();
+    const here = fault === 'instance' ? instances : instances.filter((each) => each.host === host);
+    const victims = fault === 'instance' ? [here[Math.floor(random() * here.length)]] : here;
+    if (fault.includes('agent')) await cluster.kill(host);
+    for (const victim of victims) if (victim !== undefined) cluster.killInstance(victim);
+  } else if (fault === 'agent') await cluster.kill(host);
+  if (fault === 'coordinator') await cluster.kill('coordinator');
+  await pause(random() * AWAY_MS_MAX);
+  if (fault.includes('agent')) cluster.startAgent(host);
+  if (fault === 'coordinator') cluster.startCoordinator();
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
