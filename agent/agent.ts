@@ -491,7 +491,8 @@ export class Agent {
     for (const instance of ours) {
       for (const shard of this.#copies.strays(key, instance.control.shards ?? [])) this.#loseStray(instance, shard);
     }
-    this.#handovers.get(key)?.run(map, this.#copies.owners(key, map), ours, this.#copies.waiting(key));
+    const here = this.#copies.owners(key, map, new Set(ours.map(({ id }) => id)));
+    this.#handovers.get(key)?.run(map, here, ours, this.#copies.waiting(key));
   }
 
   /** As after a time in which this agent was not there. */

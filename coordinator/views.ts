@@ -1,5 +1,15 @@
-import type { AppView, ComponentView, DecisionView, HostView, InstanceView, ShardView } from '../protocol/http.js';
+import type {
+  AppView,
+  ComponentView,
+  CopiesView,
+  DecisionView,
+  HostView,
+  InstanceView,
+  ShardView,
+} from '../protocol/http.js';
 import type { WarmProcesses } from '../protocol/link.js';
+import type { CopyRecord } from '../protocol/state-copies.js';
+import { copyName } from '../protocol/state-copies-parse.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
 import { latencyOf } from './brain/latency.js';
@@ -126,7 +136,14 @@ function shardViews({ state, measured }: Knowledge, key: string): ShardView[] | 
     owner,
     cpu: view?.heat[shard] ?? 0,
     callsPerSecond: view?.calls[shard] ?? 0,
+    copies: copiesView(own(state.copies, copyName(key, shard))),
   }));
+}
+
+function copiesView(record: CopyRecord | undefined): CopiesView | null {
+  if (record === undefined) return null;
+  const { epoch, phase, owner, inSync, joining } = record;
+  return { epoch, phase, owner: owner?.host ?? null, inSync, joining: joining.map(({ host }) => host) };
 }
 
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */

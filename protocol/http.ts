@@ -59,6 +59,19 @@ export interface ShardView {
   /** Cores that calls on it use, and calls/s; 0 while not measured. */
   cpu: number;
   callsPerSecond: number;
+  /** Null for hosts of an earlier version, which keep no copies. */
+  copies: CopiesView | null;
+}
+/** Where the copies of a state shard are. */
+export interface CopiesView {
+  epoch: number;
+  /** As in docs/state-protocol.md. */
+  phase: 'serving' | 'passing' | 'fencing' | 'lost';
+  /** The host that serves it, null while none does. */
+  owner: string | null;
+  /** Hosts whose copy has every acknowledged write, and those that are being filled. */
+  inSync: string[];
+  joining: string[];
 }
 export interface ForecastView {
   horizonSeconds: number;

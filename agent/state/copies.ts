@@ -72,11 +72,23 @@ export class Copies {
     for (const [name, record] of Object.entries(copies)) if (before[name] !== record) this.#configure(name, record);
   }
 
-  /** Who is to own the shards of the component here: nobody those that may not be served on this host now. */
-  owners(key: string, map: ShardMap): ShardMap {
+  /**
+   * Who of this host's instances is to own which shards of the component: nobody those that may not be served here now. Those
+   * whose owner by the map is elsewhere, as when its host is lost, are owned by whom the record names.
+   */
+  owners(key: string, map: ShardMap, ids: ReadonlySet<string>): ShardMap {
     if (!this.#keys.has(key)) return map;
-    const owners = map.owners.map((owner, shard) => (this.serves(key, shard) ? owner : null));
+    const owners = map.owners.map((owner, shard) => {
+      if (!this.serves(key, shard)) return null;
+      return owner !== null && ids.has(owner) ? owner : this.#seatOf(key, shard);
+    });
     return { ...map, owners };
+  }
+
+  #seatOf(key: string, shard: number): string | null {
+    const { owner = null, passTo = null } = this.#records[copyName(key, shard)] ?? {};
+    const seat = passTo?.host === this.#tools.host ? passTo : owner;
+    return seat?.host === this.#tools.host ? seat.instance : null;
   }
 
   /** Whether an instance of this host may serve the shard: it may where no records are kept. */

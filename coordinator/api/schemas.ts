@@ -91,9 +91,27 @@ export const COMPONENT = object({
     description: 'processes that wait to become instances, and the memory that they take',
   },
   shards: {
-    ...list(object({ shard: number, owner: { type: ['string', 'null'] }, cpu: number, callsPerSecond: number })),
+    ...list(
+      object({
+        shard: number,
+        owner: { type: ['string', 'null'] },
+        cpu: number,
+        callsPerSecond: number,
+        copies: {
+          ...object({
+            epoch: number,
+            phase: { type: 'string', enum: ['serving', 'passing', 'fencing', 'lost'] },
+            owner: { type: ['string', 'null'] },
+            inSync: list(text),
+            joining: list(text),
+          }),
+          type: ['object', 'null'],
+        },
+      }),
+    ),
     type: ['array', 'null'],
-    description: 'state shards with their owners and what calls on them use, in the order of their numbers',
+    description:
+      'state shards with their owners, what calls on them use and the hosts of their copies, in the order of their numbers',
   },
 });
 const accuracy = object({

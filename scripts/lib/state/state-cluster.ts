@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Agent as HttpAgent, request } from 'node:http';
 import { join } from 'node:path';
 import { Paths } from '../../../agent/paths.js';
-import type { InstanceView } from '../../../protocol/http.js';
+import type { ComponentView, InstanceView } from '../../../protocol/http.js';
 import type { AgentEvent } from '../../../protocol/link.js';
 import { freePort } from '../demo/cluster.js';
 
@@ -136,6 +136,14 @@ export class StateCluster {
     if (pid !== undefined && pid !== null) killPid(pid);
   }
 
+  /** As if the host had burnt: its processes and its memory are gone. */
+  async lose(host: string): Promise<void> {
+    const instances = (await this.instances()).filter((each) => each.host === host);
+    await this.kill(host);
+    for (const each of instances) this.killInstance(each);
+    await rm(new Paths(join(this.#folder, host)).shared, { recursive: true, force: true });
+  }
+
   async setCount(count: number): Promise<void> {
     await this.#ask('PUT', '/v1/apps/t/components/store/scale', 'application/json', JSON.stringify({ count }));
   }
@@ -149,7 +157,7 @@ export class StateCluster {
   async settled(ms = UP_MS_MAX): Promise<void> {
     let seen: unknown;
     const isSettled = async () => {
-      const { count } = await this.get<{ count: { desired: number } }>('/v1/apps/t/components/store');
+      const { count } = await this.get<ComponentView>('/v1/apps/t/components/store');
       const instances = await this.instances();
       seen = {
         count,
@@ -163,6 +171,24 @@ export class StateCluster {
       return ready && isWhole && isEven && instances.length === count.desired;
     };
     await this.until('the state shards are with their owners', isSettled, ms).catch((error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(seen)}`);
+    });
+  }
+
+  /** Every write is held by as many hosts as asked for, and nothing is under way. */
+  async replicated(ms = UP_MS_MAX): Promise<void> {
+    const { replicas = 0 } = this.#options;
+    let seen: unknown;
+    const isReplicated = async () => {
+      const { shards } = await this.get<ComponentView>('/v1/apps/t/components/store');
+      const lacking = (shards ?? []).filter(({ copies }) => {
+        const isCalm = copies?.phase === 'serving' && copies.joining.length === 0;
+        return !isCalm || copies.inSync.length !== replicas + 1;
+      });
+      seen = lacking.slice(0, 3);
+      return lacking.length === 0;
+    };
+    await this.until('all copies are in sync', isReplicated, ms).catch((error: Error) => {
       throw new Error(`${error.message}\n${JSON.stringify(seen)}`);
     });
   }

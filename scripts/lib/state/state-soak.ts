@@ -2,7 +2,7 @@ import type { Random } from '../../../protocol/balancer.js';
 import { History } from './history.js';
 import { StateCluster } from './state-cluster.js';
 
-export const FAULTS = ['none', 'instance', 'agent', 'coordinator', 'agent and instance'] as const;
+export const FAULTS = ['none', 'instance', 'agent', 'coordinator', 'agent and instance', 'host'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export interface StateSoakOptions {
@@ -32,6 +32,8 @@ const KEYS_PER_ROUND = 12;
 const FAULT_AFTER_MS = 1_500;
 const AWAY_MS_MAX = 1_000;
 const SETTLE_MS_MAX = 90_000;
+/** A host that burns comes back empty after this: others have taken over by then. */
+const BURNT_MS = 10_000;
 
 /**
  * Changes the count again and again under calls, kills processes in the middle, and then looks whether what was answered could
@@ -49,11 +51,12 @@ export async function soakState(options: StateSoakOptions): Promise<StateSoaked>
     while (faults === undefined ? handovers < options.handovers : rounds < faults.length) {
       history.use(keysOf(rounds));
       count = otherCount(count, countMax, random);
-      const fault = faults?.[rounds] ?? (FAULTS[Math.floor(random() * FAULTS.length)] as Fault);
+      const fault = faults?.[rounds] ?? anyFault(replicas, random);
       await cluster.setCount(count);
       await pause(random() * FAULT_AFTER_MS);
       await inflict(cluster, fault, random);
       await cluster.settled(SETTLE_MS_MAX);
+      await cluster.replicated(SETTLE_MS_MAX);
       const after = await ownersOf(cluster);
       const moved = [...after].filter(([shard, owner]) => owners.get(shard) !== owner).length;
       owners = after;
@@ -79,6 +82,12 @@ function keysOf(round: number): string[] {
   return Array.from({ length: KEYS_PER_ROUND }, (_, i) => `r${round}k${i}`);
 }
 
+/** Without a replica no host may burn. */
+function anyFault(replicas: number, random: Random): Fault {
+  const faults = FAULTS.filter((each) => each !== 'host' || replicas > 0);
+  return faults[Math.floor(random() * faults.length)] as Fault;
+}
+
 function otherCount(count: number, countMax: number, random: Random): number {
   const next = 1 + Math.floor(random() * (countMax - 1));
   return next >= count ? next + 1 : next;
@@ -91,6 +100,12 @@ async function ownersOf(cluster: StateCluster): Promise<Map<number, string>> {
 
 async function inflict(cluster: StateCluster, fault: Fault, random: Random): Promise<void> {
   const host = cluster.hosts[Math.floor(random() * cluster.hosts.length)] as string;
+  if (fault === 'host') {
+    await cluster.lose(host);
+    await pause(BURNT_MS);
+    cluster.startAgent(host);
+    return;
+  }
   if (fault.includes('instance')) {
     const instances = await cluster.instances();
     const here = fault === 'instance' ? instances : instances.filter((each) => each.host === host);
