@@ -39,5 +39,7 @@ t.test('clocks that run further apart than leases allow for are found out', asyn
 });
 
 t.test('a deposed leader that answers from memory what changes nothing is found out', async (t) => {
-  t.match(await firstBroken({ unconfirmed: true }, SEEDS_PLANTED), { broken: /was acknowledged and never so/ });
+  // Or, sooner, by what a leader reads that does not ask at the end whether it still leads.
+  const found = /was acknowledged and never so|holds data but no revision/;
+  t.match(await firstBroken({ unconfirmed: true }, SEEDS_PLANTED), { broken: found });
 });
