@@ -20,6 +20,7 @@ import { benchProfiler } from './lib/bench/profiler.js';
 import { benchProfilerCost } from './lib/bench/profiler-cost.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
+import { benchStateHandover } from './lib/bench/state-handover.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
 interface Options {
@@ -43,6 +44,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
   'brain-scaling': (options) => benchBrainScaling(options),
+  'state-handover': () => benchStateHandover(DIST),
 };
 /** `scripts/bench brain` runs all of these. */
 const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
@@ -52,7 +54,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --count N       failover: how often the leader is killed (default: 100)
---quick         brain-scaling: less of it`;
+--quick         brain-scaling, state-handover: less of it`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);

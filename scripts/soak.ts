@@ -6,24 +6,31 @@ import { rackProblem, runInOwnNetwork } from './lib/cluster/net-rack.js';
 import { quantile } from './lib/demo/recorder.js';
 import { soakCluster } from './lib/soak/cluster-soak.js';
 import { soak, VICTIMS } from './lib/soak/soak.js';
+import { soakState } from './lib/state/state-soak.js';
 
 const USAGE = `usage: scripts/soak [--kills N] [--seed N]
        scripts/soak --hosts N [--hours N | --minutes N] [--seed N]
+       scripts/soak state [--handovers N] [--replicas R] [--hosts N] [--seed N]
 Kills agent, coordinator, instances, their shims and crun by SIGKILL in the middle of reshaping, and checks after each
 kill that within 10 s the host is exactly what was asked for. Exit code 0: it always was.
 With --hosts: three members of etcd, three coordinators and N agents in network namespaces, which are killed, stopped, cut
 off one-way and both, slowed down, made to lose packets and to run out of disk, several at once; all the time and at each
-calm it is checked that nothing is double, lost or left over. The same seed gives the same faults.`;
+calm it is checked that nothing is double, lost or left over. The same seed gives the same faults.
+state: the count of a component with state changes under calls while owners, agents, the coordinator and, with replicas, whole
+hosts are killed; what was answered is searched for what no single copy could have answered. R is 1 unless told.`;
 /** Set within the network namespace of the soak's own switch. */
 const IN_NETWORK = 'SHOAL_SOAK_NETWORK';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     kills: { type: 'string', default: '50' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     hosts: { type: 'string' },
     hours: { type: 'string' },
     minutes: { type: 'string', default: '2' },
+    handovers: { type: 'string', default: '1000' },
+    replicas: { type: 'string', default: '1' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -31,6 +38,8 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 
 if (values.help) {
   say(USAGE);
+} else if (positionals[0] === 'state') {
+  await soakStates();
 } else if (values.hosts !== undefined) {
   process.exitCode = await soakHosts(Number(values.hosts));
 } else {
@@ -74,4 +83,23 @@ async function soakHosts(hosts: number): Promise<number> {
   );
   say(`soak: as wanted after p50 ${quantile(done.convergedMs, 0.5).toFixed(0)} ms, max ${worst.toFixed(0)} ms`);
   return 0;
+}
+
+async function soakStates(): Promise<void> {
+  const [handovers, replicas, seed] = [values.handovers, values.replicas, values.seed].map(Number) as [
+    number,
+    number,
+    number,
+  ];
+  const hosts = Number(values.hosts ?? replicas + 2);
+  const counts = [handovers, replicas, seed, hosts];
+  if (!counts.every(Number.isInteger) || handovers < 1 || replicas < 0 || hosts <= replicas) throw new Error(USAGE);
+  say(`soak: ${handovers} hand-overs of state shards, R = ${replicas}, ${hosts} hosts, seed ${seed}`);
+  const dist = resolve(fileURLToPath(import.meta.url), '../..');
+  const random = randomFrom(seed);
+  const options = { dist, hosts, replicas, shards: 16, countMax: 2 * hosts, handovers, random, said: say };
+  const { rounds, answered, failed, longestMs, ...done } = await soakState(options);
+  const longest = `the longest answer took ${longestMs.toFixed(0)} ms`;
+  say(`soak: ${done.handovers} hand-overs in ${rounds} rounds, ${answered} calls answered, ${failed} not, ${longest}`);
+  say('soak: every answer could have come from one copy');
 }

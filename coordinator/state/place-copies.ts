@@ -1,7 +1,9 @@
 import { LIMITS } from '../../protocol/limits.js';
 import { partitionOf, shardCountOf } from '../../protocol/manifest.js';
+import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
 import type { CopyRecord } from '../../protocol/state-copies.js';
 import { copyName, keyOfName } from '../../protocol/state-copies-parse.js';
+import { admits } from '../brain/placement.js';
 import { replicaHosts } from '../brain/replica-hosts.js';
 import {
   bump,
@@ -147,9 +149,16 @@ class Placing {
   #replicas(records: readonly (CopyRecord | null)[], owners: readonly (string | null)[]): string[][] {
     const { replicas = 0 } = partitionOf(this.#entry.component) ?? {};
     if (replicas === 0) return records.map(() => []);
+    const { place: rules = PLACE_DEFAULT } = this.#entry.component;
     const hosts = usableHosts(this.#observed)
-      .filter(({ info }) => this.#holds(info.name) && info.fabric !== undefined && !isDrained(this.#state, info.name))
-      .map(({ info }) => ({ name: info.name, ...(info.labels?.zone === undefined ? {} : { zone: info.labels.zone }) }));
+      .filter(({ info: { name, fabric, labels = {}, taints = [] } }) => {
+        const isOpen = this.#holds(name) && fabric !== undefined && !isDrained(this.#state, name);
+        return isOpen && admits({ labels, taints }, rules);
+      })
+      .map(({ info: { name, labels = {} } }) => ({
+        name,
+        ...(labels.zone === undefined ? {} : { zone: labels.zone }),
+      }));
     const copies = records.map((record) => [
       ...(record?.inSync ?? []),
       ...(record?.joining.map(({ host }) => host) ?? []),

@@ -47,7 +47,8 @@ export class Compaction {
   readonly #reserve: (end: number) => void;
   readonly #key = new KeyBytes();
   readonly #matcher: HalfMatcher;
-  #position = 0;
+  /** In the source: all before it has been copied. */
+  position = 0;
 
   constructor(source: LogHalf, target: LogHalf, sourceIndex: KeyIndex, reserve: (end: number) => void) {
     this.#source = source;
@@ -59,9 +60,9 @@ export class Compaction {
 
   /** Goes on for about so many units; whether all that is committed has been copied. */
   step(committed: number, units: number, nowMs: number): boolean {
-    const end = Math.min(committed, this.#position + units);
-    while (this.#position < end) this.#position += this.#copy(this.#position, committed, nowMs);
-    return this.#position === committed;
+    const end = Math.min(committed, this.position + units);
+    while (this.position < end) this.position += this.#copy(this.position, committed, nowMs);
+    return this.position === committed;
   }
 
   #copy(position: number, committed: number, nowMs: number): number {

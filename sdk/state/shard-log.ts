@@ -274,6 +274,7 @@ export class ShardLog {
   /** Writes a record for `#key` behind the others and lets it count. */
   #append(units: number, value: Uint8Array, flags: number, expiresAtMs: number): number {
     if (!this.mine) throw this.#deposed();
+    if (this.#compaction !== undefined && this.watched) this.#switchWhenFollowed();
     const isFull = () => (this.#committed + units) * UNIT_BYTES > this.#halfBytes;
     if (isFull()) this.#compactNow();
     if (isFull()) {
@@ -351,9 +352,9 @@ export class ShardLog {
       this.#reserve(target, end),
     );
     try {
-      const copied = this.#compaction.step(this.#committed, units, this.#clock());
-      if (copied && (this.#isFollowed() || units === Number.POSITIVE_INFINITY))
-        this.#switchTo(target, this.#compaction);
+      const isCopied = this.#compaction.step(this.#committed, units, this.#clock());
+      const isNow = !this.watched || units === Number.POSITIVE_INFINITY;
+      if (isCopied && isNow) this.#switchTo(target, this.#compaction);
     } catch (error) {
       if (!(error instanceof ShoalError) || error.code !== 'SHOAL_E_STATE_FULL') throw error;
       // No memory for a second copy: the log goes on as it is, and another try comes later.
@@ -363,9 +364,14 @@ export class ShardLog {
     }
   }
 
-  /** Whether who sends the log on has read all of it. One that is too slow has to begin anew once the half is full. */
-  #isFollowed(): boolean {
-    return !this.watched || this.#word('followed') === this.#committed;
+  /**
+   * While watched, before a write: once the copy is whole and who sends the log on has read all of it. One that is too slow has
+   * to begin anew when the half is full.
+   */
+  #switchWhenFollowed(): void {
+    const compaction = this.#compaction;
+    if (compaction?.position !== this.#committed || this.#word('followed') !== this.#committed) return;
+    this.#switchTo(other(this.#active), compaction);
   }
 
   #compactNow(): void {

@@ -24,4 +24,15 @@ app.handle('size', async (_body, { shards }) => {
   for (const shard of shards) for await (const _ of blobs.scan(shard)) entries += 1;
   return entries;
 });
+
+// To whom measures hand-overs: when a shard's last call here has ended, and when its first may begin.
+const told = process.env.TELLS;
+for (const kind of told === undefined ? [] : (['arrive', 'leave'] as const)) {
+  const hook = (shard: number) => {
+    const change = [shard, kind, Number(process.hrtime.bigint()) / 1e6];
+    app.call(told as string, 'changed', change).catch((error: Error) => console.error('nobody heard:', error.message));
+  };
+  if (kind === 'arrive') app.onShardArrive(hook);
+  else app.onShardLeave(hook);
+}
 await app.ready();

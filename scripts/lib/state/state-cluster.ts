@@ -23,8 +23,8 @@ export interface StateClusterOptions {
   count: number;
   countMax: number;
   shardMemory?: string;
-  /** In place of the one that asks over HTTP: a file of the folder `components`, which the tests bring along. */
-  caller?: { directory: string; command: string[]; env: Record<string, string> };
+  /** The caller makes a load by itself (load.mts), and is told of shards that change hands; else it asks what it is asked. */
+  load?: boolean;
 }
 
 export interface Reply {
@@ -40,6 +40,8 @@ export class StateCluster {
   readonly #api: string;
   readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 64 });
   readonly #children = new Map<string, ChildProcess>();
+  /** Where agents take others, when the load is measured. */
+  readonly linkPorts = new Map<string, number>();
   output = '';
 
   private constructor(options: StateClusterOptions, folder: string, api: string) {
@@ -68,7 +70,10 @@ export class StateCluster {
   async #begin(): Promise<void> {
     this.startCoordinator();
     await this.until('the coordinator answers', async () => (await this.get('/v1/hosts')) !== null);
-    for (const host of ['caller', ...this.hosts]) this.startAgent(host);
+    for (const host of ['caller', ...this.hosts]) {
+      if (this.#options.load === true) this.linkPorts.set(host, await freePort());
+      this.startAgent(host);
+    }
     await this.until('all hosts are there', async () => {
       const hosts = await this.get<{ connected: boolean }[]>('/v1/hosts');
       return hosts.filter(({ connected }) => connected).length === this.#options.hosts + 1;
@@ -76,13 +81,11 @@ export class StateCluster {
     await this.#ask('PUT', '/v1/apps/t', 'application/json', JSON.stringify(this.#manifest()));
     await this.setCount(this.#options.count);
     await this.settled();
-    if (this.#options.caller === undefined) {
-      await this.until('a call is answered', async () => (await this.call('get', 'first')).code === undefined);
-    }
+    await this.until('a call is answered', async () => (await this.call('get', 'first')).code === undefined);
   }
 
   #manifest(): unknown {
-    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', caller } = this.#options;
+    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', load = false } = this.#options;
     const directory = join(dist, 'scripts/lib/state');
     const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
     return {
@@ -92,6 +95,7 @@ export class StateCluster {
           rootfs: 'host',
           directory,
           command: ['node', '/app/numbers.mjs'],
+          ...(load ? { env: { TELLS: 'caller' }, calls: ['caller'] } : {}),
           state: { mode: 'partitioned', shards, shardMemory, replicas },
           count: { min: 1, max: countMax },
           size,
@@ -100,12 +104,12 @@ export class StateCluster {
         caller: {
           rootfs: 'host',
           directory,
-          command: ['node', '/app/ask.mjs'],
+          command: ['node', load ? '/app/load.mjs' : '/app/ask.mjs'],
+          env: { SHARDS: String(shards) },
           calls: ['store'],
           count: { min: 1, max: 1 },
           size,
           place: { require: { state: 'no' } },
-          ...caller,
         },
       },
     };
@@ -119,7 +123,9 @@ export class StateCluster {
   startAgent(host: string): void {
     const words = ['--socket', this.#socket, '--run', join(this.#folder, host), '--name', host];
     const label = ['--label', `state=${host === 'caller' ? 'no' : 'yes'}`];
-    this.#start(host, 'agent/main.js', [...words, ...label, '--profile-hertz', '0', '--stop-instances']);
+    const port = this.linkPorts.get(host);
+    const fabric = port === undefined ? [] : ['--fabric', `127.0.0.1:${port}`];
+    this.#start(host, 'agent/main.js', [...words, ...label, ...fabric, '--profile-hertz', '0', '--stop-instances']);
   }
 
   /** SIGKILL: of the agent proper and who waits for it; its instances go on. */
@@ -157,21 +163,22 @@ export class StateCluster {
   async settled(ms = UP_MS_MAX): Promise<void> {
     let seen: unknown;
     const isSettled = async () => {
-      const { count } = await this.get<ComponentView>('/v1/apps/t/components/store');
+      const { count, shards } = await this.get<ComponentView>('/v1/apps/t/components/store');
       const instances = await this.instances();
       seen = {
         count,
-        instances: instances.map(({ id, host, phase, shards }) => ({ id, host, phase, shards: shards.length })),
+        instances: instances.map(({ id, host, phase, shards: held }) => ({ id, host, phase, held: String(held) })),
+        owners: shards?.map(({ owner }) => owner),
       };
-      const shards = instances.flatMap((each) => each.shards);
-      const ready = instances.every(({ phase }) => phase === 'ready');
-      const each = Math.floor(this.#options.shards / instances.length);
-      const isEven = instances.every((one) => one.shards.length >= Math.max(1, each - 1));
-      const isWhole = shards.length === this.#options.shards && new Set(shards).size === shards.length;
-      return ready && isWhole && isEven && instances.length === count.desired;
+      const held = new Map(instances.map((each) => [each.id, each.shards]));
+      const isRight = shards?.every(({ shard, owner }) => held.get(owner ?? '')?.includes(shard) === true) === true;
+      // Whoever has come gets a share, which need not be an even one.
+      const isShared = instances.every((each) => each.phase === 'ready' && each.shards.length > 0);
+      const total = instances.reduce((sum, each) => sum + each.shards.length, 0);
+      return isRight && isShared && total === this.#options.shards && instances.length === count.desired;
     };
-    await this.until('the state shards are with their owners', isSettled, ms).catch((error: Error) => {
-      throw new Error(`${error.message}\n${JSON.stringify(seen)}`);
+    await this.until('the state shards are with their owners', isSettled, ms).catch(async (error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${await this.#told()}`);
     });
   }
 
@@ -188,9 +195,20 @@ export class StateCluster {
       seen = lacking.slice(0, 3);
       return lacking.length === 0;
     };
-    await this.until('all copies are in sync', isReplicated, ms).catch((error: Error) => {
-      throw new Error(`${error.message}\n${JSON.stringify(seen)}`);
+    await this.until('all copies are in sync', isReplicated, ms).catch(async (error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${await this.#told()}`);
     });
+  }
+
+  /** The last events, for people. */
+  async #told(): Promise<string> {
+    const events = await this.events().catch((error: Error) => [
+      { instance: '', kind: 'no events', message: error.message },
+    ]);
+    return events
+      .slice(-40)
+      .map(({ instance, kind, message }) => `${instance} ${kind}: ${message}`)
+      .join('\n');
   }
 
   async events(): Promise<AgentEvent[]> {
@@ -199,20 +217,23 @@ export class StateCluster {
 
   /** Calls a handler of the component with state. Rejects when nobody takes the question. */
   call(handler: string, key: string, value = 0, ms = 5_000): Promise<Reply> {
+    return this.askCaller<Reply>(`/${handler}?key=${encodeURIComponent(key)}&value=${value}&ms=${ms}`, ms + 5_000);
+  }
+
+  /** Asks the component that calls the one with state. */
+  askCaller<T>(path: string, ms: number): Promise<T> {
     return new Promise((resolve, reject) => {
-      const path = `/${handler}?key=${encodeURIComponent(key)}&value=${value}&ms=${ms}`;
       // By the socket that a port would lead to: all hosts of this machine would listen on the same one.
       const socketPath = join(new Paths(join(this.#folder, 'caller')).instance('t-caller-0').socket, 'http.sock');
-      const options = { socketPath, path, agent: this.#http, timeout: ms + 5_000 };
-      const asked = request(options, (response) => {
+      const asked = request({ socketPath, path, agent: this.#http, timeout: ms }, (response) => {
         let text = '';
         response.setEncoding('utf8').on('data', (chunk: string) => {
           text += chunk;
         });
         response.on('error', reject);
-        response.on('end', () => resolve(JSON.parse(text) as Reply));
+        response.on('end', () => resolve(JSON.parse(text) as T));
       });
-      asked.on('timeout', () => asked.destroy(new Error(`no answer to ${path}`)));
+      asked.on('timeout', () => asked.destroy(new Error(`no answer to ${path} within ${ms} ms`)));
       asked.on('error', reject);
       asked.end();
     });

@@ -1,0 +1,191 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { quantile } from '../demo/recorder.js';
+import { StateCluster } from '../state/state-cluster.js';
+import { alone, type Row } from './rows.js';
+
+const run = promisify(execFile);
+
+const isQuick = process.env.SHOAL_BENCH_QUICK === '1';
+const SHARDS = isQuick ? 64 : 256;
+const VALUE_BYTES = 1_024;
+const KEYS = (isQuick ? 8 : 64) * 1_024;
+const COUNTS = isQuick ? [2, 4, 1] : [2, 8, 3, 16, 1];
+const HOSTS = 3;
+/** Calls each second. */
+const RATE = Number(process.env.SHOAL_BENCH_RATE ?? 500);
+const STEADY_MS = 10_000;
+const SETTLE_MS_MAX = 600_000;
+const FILL_MS_MAX = 600_000;
+const WINDOW_MS = 250;
+const LOOK_MS = 500;
+
+interface Measured {
+  calls: [startMs: number, ms: number, shard: number, failed: number][];
+  changes: [shard: number, kind: 'arrive' | 'leave', atMs: number][];
+}
+
+/**
+ * State in shards on several hosts of one machine, whose owners' count changes under a steady load. A shard is not available
+ * from when its last call at one owner has ended until its first may begin at the next one.
+ */
+export async function benchStateHandover(dist: string): Promise<Row[]> {
+  const [first = 1, ...counts] = COUNTS;
+  const options = { dist, hosts: HOSTS, shards: SHARDS, count: first, countMax: Math.max(...COUNTS), load: true };
+  const cluster = await StateCluster.start(options);
+  const traffic = new LinkBytes(cluster);
+  try {
+    const load = `keys=${KEYS}&bytes=${VALUE_BYTES}`;
+    await cluster.askCaller(`/fill?${load}`, FILL_MS_MAX);
+    await cluster.askCaller('/stop', SETTLE_MS_MAX);
+    await cluster.askCaller(`/start?${load}&rate=${RATE}`, SETTLE_MS_MAX);
+    await pause(STEADY_MS);
+    const steadyUntilMs = monotonicMs();
+    await traffic.start();
+    let hosts = await hostsOf(cluster);
+    let moved = 0;
+    for (const count of counts) {
+      await cluster.setCount(count);
+      await cluster.settled(SETTLE_MS_MAX);
+      await cluster.replicated(SETTLE_MS_MAX);
+      const after = await hostsOf(cluster);
+      moved += [...after].filter(([shard, host]) => hosts.get(shard) !== host).length;
+      hosts = after;
+    }
+    const bytes = await traffic.stop();
+    const measured = await cluster.askCaller<Measured>('/stop', SETTLE_MS_MAX);
+    return rowsOf(measured, steadyUntilMs, bytes, moved);
+  } finally {
+    traffic.end();
+    await cluster.close();
+  }
+}
+
+function rowsOf({ calls, changes }: Measured, steadyUntilMs: number, bytes: number, moved: number): Row[] {
+  const name = `count ${COUNTS.join(' → ')}, ${Math.round((KEYS * VALUE_BYTES) / 2 ** 20)} MiB in ${SHARDS} state shards`;
+  const outages = outagesOf(changes);
+  const steady = calls.filter(([startMs, ms]) => startMs + ms < steadyUntilMs).map(([, ms]) => ms);
+  const during = calls.filter(([startMs, ms]) => startMs + ms >= steadyUntilMs);
+  const touched = during.filter(([startMs, ms, shard]) =>
+    (outages.get(shard) ?? []).some(({ fromMs, toMs }) => startMs < toMs && startMs + ms > fromMs),
+  );
+  const gaps = [...outages.values()].flat().map(({ fromMs, toMs }) => toMs - fromMs);
+  const usual = quantile(steady, 0.5);
+  const waits = touched.map(([, ms]) => Math.max(0, ms - usual));
+  const rates = ratesOf(during);
+  const least = (moved * KEYS * VALUE_BYTES) / SHARDS;
+  return [
+    ...[0.5, 0.99, 1].map((q) => alone(`${name}: a state shard is not served, ${labelOf(q)}`, 'ms', quantile(gaps, q))),
+    ...[0.5, 0.99, 1].map((q) => alone(`a call that comes then waits, ${labelOf(q)}`, 'ms', quantile(waits, q))),
+    alone('calls before, p50', 'ms', usual),
+    alone('calls before, p99', 'ms', quantile(steady, 0.99)),
+    alone(
+      'calls all the while, p99',
+      'ms',
+      quantile(
+        during.map(([, ms]) => ms),
+        0.99,
+      ),
+    ),
+    alone('calls that failed', 'calls', calls.filter(([, , , failed]) => failed > 0).length),
+    alone('hand-overs', 'state shards', gaps.length),
+    {
+      ...alone('answered each second, p1 of windows of 250 ms', 'calls/s', quantile(rates, 0.01)),
+      ...peer('asked', RATE, quantile(rates, 0.01)),
+    },
+    {
+      ...alone('bytes between hosts', 'MiB', bytes / 2 ** 20),
+      ...peer('entries of the shards that changed host', least / 2 ** 20, bytes / 2 ** 20),
+    },
+  ];
+}
+
+function peer(name: string, peerValue: number, value: number): Pick<Row, 'peer' | 'peerValue' | 'ratio'> {
+  return { peer: name, peerValue, ratio: value / peerValue };
+}
+
+function labelOf(q: number): string {
+  return q === 1 ? 'max' : `p${q * 100}`;
+}
+
+/** By shard: from leaving one owner to arriving at the next. */
+function outagesOf(changes: Measured['changes']): Map<number, { fromMs: number; toMs: number }[]> {
+  const outages = new Map<number, { fromMs: number; toMs: number }[]>();
+  const left = new Map<number, number>();
+  for (const [shard, kind, atMs] of changes.toSorted((a, b) => a[2] - b[2])) {
+    const fromMs = left.get(shard);
+    if (kind === 'leave') left.set(shard, atMs);
+    else if (fromMs !== undefined) {
+      left.delete(shard);
+      outages.set(shard, [...(outages.get(shard) ?? []), { fromMs, toMs: atMs }]);
+    }
+  }
+  return outages;
+}
+
+/** Answers each second, by windows. */
+function ratesOf(calls: Measured['calls']): number[] {
+  const ends = calls.filter(([, , , failed]) => failed === 0).map(([startMs, ms]) => startMs + ms);
+  const [from, to] = [Math.min(...ends), Math.max(...ends)];
+  const windows = Array.from({ length: Math.max(1, Math.floor((to - from) / WINDOW_MS)) }, () => 0);
+  for (const end of ends) {
+    const window = Math.floor((end - from) / WINDOW_MS);
+    if (window < windows.length) windows[window] = (windows[window] ?? 0) + 1000 / WINDOW_MS;
+  }
+  return windows;
+}
+
+async function hostsOf(cluster: StateCluster): Promise<Map<number, string>> {
+  const instances = await cluster.instances();
+  return new Map(instances.flatMap(({ host, shards }) => shards.map((shard): [number, string] => [shard, host])));
+}
+
+/** What agents have sent each other over their links, as the kernel counts it for each connection (ss(8)). */
+class LinkBytes {
+  readonly #cluster: StateCluster;
+  readonly #sent = new Map<string, number>();
+  readonly #before = new Map<string, number>();
+  #ports = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(cluster: StateCluster) {
+    this.#cluster = cluster;
+  }
+
+  async start(): Promise<void> {
+    this.#ports = new Set([...this.#cluster.linkPorts.values()].map((port) => `:${port}`));
+    await this.#look();
+    for (const [connection, bytes] of this.#sent) this.#before.set(connection, bytes);
+    this.#timer = setInterval(() => {
+      this.#look().catch((error: Error) => console.error('bytes are not counted:', error.message));
+    }, LOOK_MS);
+  }
+
+  async stop(): Promise<number> {
+    this.end();
+    await this.#look();
+    return [...this.#sent].reduce((sum, [connection, bytes]) => sum + bytes - (this.#before.get(connection) ?? 0), 0);
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    const { stdout } = await run('ss', ['-HtinO', 'state', 'established']);
+    for (const line of stdout.split('\n')) {
+      const [, , local = '', remote = ''] = line.split(/\s+/);
+      const bytes = /bytes_acked:(\d+)/.exec(line)?.[1];
+      const isLink = [local, remote].some((end) => this.#ports.has(end.slice(end.lastIndexOf(':'))));
+      if (isLink && bytes !== undefined) this.#sent.set(`${local} ${remote}`, Number(bytes));
+    }
+  }
+}
+
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,89 @@
+import { createServer } from 'node:http';
+import { connect } from 'shoal/sdk';
+
+/**
+ * A steady load on the component `store`, for benches. `GET /fill?keys=N&bytes=N` writes all values once; `/start?rate=N&keys=N&
+ * bytes=N` begins to read and write at that rate, whatever comes back; `/stop` ends it and answers what was measured. All
+ * times are ms of CLOCK_MONOTONIC.
+ */
+const SHARDS = Number(process.env.SHARDS);
+const WRITE_SHARE = 0.2;
+const TICK_MS = 4;
+const FILLS_AT_ONCE = 32;
+const CALL_MS_MAX = 30_000;
+
+const app = await connect();
+const calls: [startMs: number, ms: number, shard: number, failed: number][] = [];
+const changes: [shard: number, kind: string, atMs: number][] = [];
+let timer: NodeJS.Timeout | undefined;
+
+/** As protocol/shard.ts has it, which is not in this component's folder. */
+function shardOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(key, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0) % SHARDS;
+}
+
+function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+app.handle('changed', (change) => {
+  changes.push(change as (typeof changes)[number]);
+});
+
+async function put(index: number, bytes: number): Promise<void> {
+  const value = Buffer.alloc(bytes, index % 256);
+  await app.call('store', 'put', value, { key: `k${index}`, deadlineMs: CALL_MS_MAX });
+}
+
+async function fill(keys: number, bytes: number): Promise<void> {
+  let next = 0;
+  const one = async () => {
+    while (next < keys) {
+      next += 1;
+      await put(next - 1, bytes);
+    }
+  };
+  await Promise.all(Array.from({ length: FILLS_AT_ONCE }, one));
+}
+
+async function callOne(keys: number, bytes: number): Promise<void> {
+  const index = Math.floor(Math.random() * keys);
+  const key = `k${index}`;
+  const startMs = nowMs();
+  let failed = 0;
+  try {
+    if (Math.random() < WRITE_SHARE) await put(index, bytes);
+    else await app.call('store', 'read', null, { key, deadlineMs: CALL_MS_MAX });
+  } catch {
+    failed = 1;
+  }
+  calls.push([startMs, nowMs() - startMs, shardOf(key), failed]);
+}
+
+function start(rate: number, keys: number, bytes: number): void {
+  let sent = 0;
+  const beganMs = nowMs();
+  timer = setInterval(() => {
+    const due = ((nowMs() - beganMs) * rate) / 1_000;
+    for (; sent < due; sent += 1) void callOne(keys, bytes);
+  }, TICK_MS);
+}
+
+async function answer({ pathname, searchParams }: URL): Promise<unknown> {
+  const [keys, bytes, rate] = ['keys', 'bytes', 'rate'].map((name) => Number(searchParams.get(name)));
+  if (pathname === '/fill') await fill(keys as number, bytes as number);
+  else if (pathname === '/start') start(rate as number, keys as number, bytes as number);
+  else if (pathname === '/stop') {
+    clearInterval(timer);
+    return { calls: calls.splice(0), changes: changes.splice(0) };
+  }
+  return {};
+}
+
+const server = createServer((request, response) => {
+  void answer(new URL(request.url ?? '/', 'http://inside')).then((result) => response.end(JSON.stringify(result)));
+});
+await app.listen('http', server);
+await app.ready();
