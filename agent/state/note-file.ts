@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../../protocol/errors.js';
+import type { CopyRole } from '../../protocol/state-copies.js';
 import type { CopyNote } from './copy-memory.js';
 
 /** The note of a copy beside its segment, in memory of the host: there after a SIGKILL, gone after a restart of the host. */
@@ -22,11 +23,7 @@ export class NoteFile {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
       throw error;
     }
-    try {
-      this.#stored = JSON.parse(text) as CopyNote;
-    } catch (cause) {
-      throw new ShoalError('SHOAL_E_STATE_DAMAGED', `${this.#path} is no note of a copy`, { cause });
-    }
+    this.#stored = parseNote(text, this.#path);
     return structuredClone(this.#stored);
   }
 
@@ -43,4 +40,22 @@ export class NoteFile {
     renameSync(path, this.#path);
     this.#stored = structuredClone(note);
   }
+}
+
+const ROLES: readonly string[] = ['none', 'filling', 'replica', 'owner'] satisfies CopyRole[];
+
+function parseNote(text: string, path: string): CopyNote {
+  const fail = (cause?: unknown) => {
+    const remedy = 'remove it and the segment beside it: the shard is then filled anew, or lost if it is nowhere else';
+    return new ShoalError('SHOAL_E_STATE_DAMAGED', `${path} is no note of a copy; ${remedy}`, { cause });
+  };
+  let note: CopyNote | null;
+  try {
+    note = JSON.parse(text) as CopyNote | null;
+  } catch (cause) {
+    throw fail(cause);
+  }
+  const counts = [note?.epoch, note?.attempts].every(Number.isSafeInteger);
+  if (note === null || !counts || !ROLES.includes(note.role) || !Array.isArray(note.requires)) throw fail();
+  return note;
 }

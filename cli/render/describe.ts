@@ -49,6 +49,7 @@ export function describeComponent(view: ComponentView, instances: readonly Insta
     ...(view.warm.waiting === 0 ? [] : [['warm', warmText(view)] as const]),
     ['why', view.reason],
     ...(view.shards === null ? [] : [['state shards', heatText(view.shards)] as const]),
+    ...copiesFacts(view.shards ?? []),
     ...channelFacts(instances),
   ];
   return [...facts(list, paint), '', ...renderTable(instances, instanceColumns(paint), { paint })];
@@ -73,6 +74,22 @@ function heatText(shards: readonly ShardView[]): string {
     return `${shard} on ${owner ?? 'nobody'} ${formatCores(cpu)} cores ${formatRate(callsPerSecond)} calls/s`;
   });
   return `${shards.length}, the hottest: ${each.join('; ')}`;
+}
+
+/** On how many hosts state is, and what that means. */
+export function copiesFacts(shards: readonly ShardView[]): (readonly [string, string])[] {
+  const copies = shards.flatMap((each) => each.copies ?? []);
+  if (copies.length === 0) return [];
+  const fewest = Math.min(...copies.map(({ inSync }) => inSync.length));
+  const alone = copies.filter(({ inSync }) => inSync.length < 2).length;
+  const many = fewest < 2 ? `${alone} on one host alone, gone with it` : `each on ${fewest} hosts or more`;
+  const filled = copies.filter(({ joining }) => joining.length > 0).length;
+  const idle = copies.filter(({ phase }) => phase !== 'serving').length;
+  const more = [
+    ...(filled === 0 ? [] : [`${filled} are being copied`]),
+    ...(idle === 0 ? [] : [`${idle} change hands or wait for a host`]),
+  ];
+  return [['copies', [many, ...more].join('; ')]];
 }
 
 const STARTS = { warm: 'warm starts', cold: 'starts on a host new to it' };

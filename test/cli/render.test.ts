@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { activityBetween, renderActivity } from '../../cli/render/activity.js';
 import { bar, demandBar, sparkline } from '../../cli/render/bars.js';
-import { describeComponent, describeHost, describeInstance, ranges } from '../../cli/render/describe.js';
+import { copiesFacts, describeComponent, describeHost, describeInstance, ranges } from '../../cli/render/describe.js';
 import { renderDecision } from '../../cli/render/explain.js';
 import { renderForecast, thin } from '../../cli/render/forecast.js';
 import { renderLogLine } from '../../cli/render/log-line.js';
@@ -11,7 +11,7 @@ import { renderTable } from '../../cli/render/table.js';
 import { clean, columns, cut, safeJson } from '../../cli/render/text.js';
 import { renderTop, type TopView } from '../../cli/render/top.js';
 import { formatBytes, formatCores, formatMs, formatRate } from '../../cli/render/units.js';
-import type { InstanceView } from '../../protocol/http.js';
+import type { CopiesView, InstanceView, ShardView } from '../../protocol/http.js';
 import { componentView, decisionView, eventView, hostView, instanceView } from './fake-coordinator.js';
 
 const HOSTILE = '\u001b[31mred\u001b[0m\u0007\u009b2J\u202eevil\r\n\u001b]0;title\u0007end';
@@ -192,6 +192,17 @@ t.test('colours only for a terminal that wants them', async (t) => {
   const sequence = String.fromCharCode(27);
   t.ok(renderTop(view(), 160, { paint: COLOURS }).join('').includes(sequence));
   t.notOk(renderTop(view(), 160).join('').includes(sequence));
+});
+
+t.test('on how many hosts state is, and what is gone with one', async (t) => {
+  const of = (inSync: string[], joining: string[] = [], phase: CopiesView['phase'] = 'serving'): ShardView => {
+    const copies = { epoch: 1, phase, owner: inSync[0] ?? null, inSync, joining };
+    return { shard: 0, owner: 'a-b-0', cpu: 0, callsPerSecond: 0, copies };
+  };
+  t.same(copiesFacts([of(['h1', 'h2']), of(['h1', 'h2', 'h3'])]), [['copies', 'each on 2 hosts or more']]);
+  const text = '1 on one host alone, gone with it; 1 are being copied; 1 change hands or wait for a host';
+  t.same(copiesFacts([of(['h1'], ['h2']), of(['h1', 'h2'], [], 'passing')]), [['copies', text]]);
+  t.same(copiesFacts([{ ...of(['h1']), copies: null }]), []);
 });
 
 t.test('shards as ranges, points thinned with the last one kept', async (t) => {
