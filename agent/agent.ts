@@ -19,7 +19,7 @@ import { Builds } from './builds/builds.js';
 import { ChannelCounts } from './channel-counts.js';
 import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
-import { componentsOf, emptyDesired, parseDesired } from './desired.js';
+import { componentsOf, emptyDesired, parseDesired, secretOf } from './desired.js';
 import type { InsideProcess } from './exec.js';
 import { freeze, Handover, lose } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
@@ -30,6 +30,7 @@ import type { Profilers } from './profilers.js';
 import { type Action, reconcile } from './reconcile.js';
 import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
+import { SecretFiles } from './secret-files.js';
 import { Segments } from './segments.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
 import type { Server } from './state/held-copy.js';
@@ -45,6 +46,7 @@ type FromInstances =
   | 'shardWaits'
   | 'openChannel'
   | 'channelClosed'
+  | 'secrets'
   | 'ended';
 export type AgentTools = Omit<InstanceTools, FromInstances>;
 
@@ -100,6 +102,7 @@ export class Agent {
     this.#lease = tools.lease;
     this.#tools = {
       ...tools,
+      secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),
       event: (instance, kind, message) => this.#event(instance, kind, message),
       cgroupMade: (path, owner) => {

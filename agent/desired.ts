@@ -5,6 +5,8 @@ import type { Desired, DesiredChange } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
 import { isCopyName, isCopyRecord } from '../protocol/state-copies-parse.js';
 
+/** It becomes the name of a file. */
+const SECRET = /^[a-z]([a-z0-9-]{0,62}[a-z0-9])?$/;
 const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
 
 export function emptyDesired(): Desired {
@@ -13,6 +15,12 @@ export function emptyDesired(): Desired {
 
 export function componentsOf(desired: Desired, app: string): Readonly<Record<string, Component>> {
   return Object.hasOwn(desired.apps, app) ? (desired.apps[app] ?? {}) : {};
+}
+
+/** In base64; undefined: it was not set. */
+export function secretOf({ secrets = {} }: Desired, app: string, name: string): string | undefined {
+  const values = Object.hasOwn(secrets, app) ? secrets[app] : undefined;
+  return values !== undefined && Object.hasOwn(values, name) ? values[name] : undefined;
 }
 
 /**
@@ -59,6 +67,13 @@ export function parseDesired(value: unknown): Desired {
       if (!complete) throw fail(`component ${app}/${name}`);
     }
   }
+  if (desired.secrets !== undefined && !isMap(desired.secrets)) throw fail('secrets are no map');
+  for (const [app, values] of Object.entries(desired.secrets ?? {})) {
+    if (!isMap(values)) throw fail(`secrets of ${app}`);
+    for (const [name, value] of Object.entries(values)) {
+      if (!SECRET.test(name) || typeof value !== 'string') throw fail(`a secret of ${app}`);
+    }
+  }
   for (const [key, map] of Object.entries(desired.shards)) {
     if (!Array.isArray(map.owners) || map.owners.length > LIMITS.shardCountMax) throw fail(`state shards of ${key}`);
   }
@@ -74,21 +89,12 @@ export function parseChanged(held: Desired, value: unknown): Desired | null {
   const change = value as DesiredChange;
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `change of the desired state: ${what}`);
   if (!isMap(value)) throw fail('is not a map');
-  const {
-    from,
-    revision,
-    apps = {},
-    shards = {},
-    copies = {},
-    instances = [],
-    removed = [],
-    warm = [],
-    elsewhere = [],
-  } = change;
+  const { from, revision, apps = {}, shards = {}, copies = {}, secrets = {} } = change;
+  const { instances = [], removed = [], warm = [], elsewhere = [] } = change;
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(revision)) throw fail('has no revisions');
   const lists = [instances, removed, warm, elsewhere];
-  if (!isMap(apps) || !isMap(shards) || !isMap(copies) || !lists.every((each) => Array.isArray(each)))
-    throw fail('has a wrong shape');
+  const maps = [apps, shards, copies, secrets];
+  if (!maps.every(isMap) || !lists.every((each) => Array.isArray(each))) throw fail('has a wrong shape');
   const after = withChange(held, change);
   return after === null || after === held ? after : parseDesired(after);
 }

@@ -713,6 +713,7 @@ export class Instance {
       await this.#cgroup.remove();
       if (this.body !== this.id) await rm(this.#tools.paths.instance(this.id).directory, { force: true });
       await rm(here.directory, { recursive: true, force: true });
+      await this.#tools.secrets.remove(this.body);
       this.#tools.rootfs.release(this.body);
       this.#tools.gone(this);
     } catch (error) {

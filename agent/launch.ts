@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { FABRIC_SOCKET, STATE_VARIABLE, type StateSettings } from '../protocol/control.js';
+import { FABRIC_SOCKET, SECRETS_FOLDER, STATE_VARIABLE, type StateSettings } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
@@ -13,10 +13,12 @@ import type { InstancePaths, Paths } from './paths.js';
 import { withPerfMap } from './perf-map.js';
 import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
 import type { RootfsMaker } from './rootfs.js';
+import type { SecretFiles } from './secret-files.js';
 
 export interface LaunchTools {
   paths: Paths;
   rootfs: RootfsMaker;
+  secrets: Pick<SecretFiles, 'make' | 'remove'>;
   shim: string;
   crun: string;
   /** Whether this host allows user namespaces. */
@@ -42,8 +44,9 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const ids = idsOfSlot(paths.run, record.slot);
   const peersFolder = paths.peers(record.app, record.component);
   // File operations of no order among themselves: one after the other they are a good part of a start.
-  const [rootfs, limits] = await Promise.all([
+  const [rootfs, secrets, limits] = await Promise.all([
     tools.rootfs.make(record.made, body),
+    tools.secrets.make(body, { app: record.app, secrets: record.made.secrets, owner: ids.base }),
     readFile('/proc/self/limits', 'utf8'),
     mkdir(peersFolder, { recursive: true, mode: 0o755 }),
     mkdir(here.bundle, { recursive: true, mode: 0o711 }),
@@ -67,7 +70,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     socketFolder: here.socket,
     peersFolder,
     rootfs: rootfs.path,
-    binds: rootfs.binds,
+    binds: secrets === null ? rootfs.binds : [...rootfs.binds, { source: secrets, target: SECRETS_FOLDER }],
     userNamespace: tools.userNamespace,
     openFiles: openFilesMax(limits),
     workingFolder: rootfs.workingFolder,

@@ -38,6 +38,10 @@ export class Paths {
   get apps(): string {
     return join(this.run, 'apps');
   }
+  /** A tmpfs of the agent's own. */
+  get secrets(): string {
+    return join(this.run, 'secrets');
+  }
   /** Root file systems that instances share, read-only. */
   get rootfs(): string {
     return join(this.run, 'rootfs');

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { CONTROL_SOCKET, PEERS_FOLDER, SECRETS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { BuildSource, Component } from '../protocol/manifest.js';
 import { Builder, type BuilderOptions, type HostBase } from './builds/builder.js';
@@ -25,7 +25,7 @@ export interface Rootfs {
 }
 
 /** Folders that the bundle mounts something on; they must be there, since an instance's root is read-only. */
-const MOUNT_POINTS = ['proc', 'dev', 'tmp', 'app', dirname(CONTROL_SOCKET), PEERS_FOLDER];
+const MOUNT_POINTS = ['proc', 'dev', 'tmp', 'app', dirname(CONTROL_SOCKET), PEERS_FOLDER, SECRETS_FOLDER];
 /** Of the host's system folders these go into `rootfs: host`; those that are links there become links here. */
 const SYSTEM_FOLDERS = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'usr'];
 /** Of the host's /etc: what programs need to run and to make TLS connections, and nothing that is this host's own. */

@@ -24,6 +24,8 @@ export interface ClientOptions {
 export interface RequestOptions {
   /** Sent as JSON. */
   body?: unknown;
+  /** Sent as they are, in place of a body. */
+  bytes?: Buffer;
   headers?: Record<string, string>;
   signal?: AbortSignal;
   timeoutMs?: number;
@@ -78,7 +80,7 @@ export class Client {
     const chunks: Buffer[] = [];
     let status: number;
     try {
-      const response = await this.#open(path, { method, headers, signal }, options.body);
+      const response = await this.#open(path, { method, headers, signal }, options);
       status = response.statusCode ?? 0;
       for await (const chunk of response) chunks.push(chunk as Buffer);
     } catch (cause) {
@@ -142,11 +144,20 @@ export class Client {
   }
 
   /** Resolves when the answer has begun. `body` is sent as JSON. */
-  #open(path: string, options: TlsOptions, body?: unknown): Promise<IncomingMessage> {
+  #open(
+    path: string,
+    options: TlsOptions,
+    { body, bytes }: Pick<RequestOptions, 'body' | 'bytes'> = {},
+  ): Promise<IncomingMessage> {
     const url = new URL(path, this.#base);
-    const text = body === undefined ? undefined : JSON.stringify(body);
+    const text = bytes ?? (body === undefined ? undefined : JSON.stringify(body));
     const typed =
-      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+      text === undefined
+        ? {}
+        : {
+            'content-type': bytes === undefined ? 'application/json' : 'application/octet-stream',
+            'content-length': Buffer.byteLength(text),
+          };
     const all = { ...options, headers: { ...typed, ...options.headers } };
     return new Promise((resolve, reject) => {
       const request = url.protocol === 'https:' ? httpsRequest(url, { ...all, ...this.#tls }) : httpRequest(url, all);

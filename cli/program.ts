@@ -20,6 +20,7 @@ import { addMode } from './commands/mode.js';
 import { addPause, addResume } from './commands/pause.js';
 import { addProfile } from './commands/profile.js';
 import { addScale } from './commands/scale.js';
+import { addSecret } from './commands/secret.js';
 import { addSimulate } from './commands/simulate.js';
 import { addStore } from './commands/store.js';
 import { addToken } from './commands/token.js';
@@ -95,6 +96,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addEvents,
   ];
   addUp(program, io, signal);
+  addSecret(program, open);
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addSimulate(program, io);
   addStore(program, io);

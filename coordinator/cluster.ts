@@ -19,6 +19,7 @@ import {
 import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
 import type { Release } from './releases.js';
+import { type SecretRecord, secretKey, versionsFor } from './secrets.js';
 
 export { componentKey, type InstanceRecord } from './instance-table.js';
 
@@ -40,6 +41,8 @@ export interface ClusterState {
   modes: Readonly<Record<string, PlanMode>>;
   /** By component key: those that were paused by hand, all their instances with them. */
   pauses: Readonly<Record<string, Pause>>;
+  /** By app and name: values, sealed. */
+  secrets: Readonly<Record<string, SecretRecord>>;
   shards: Readonly<Record<string, ShardRecord>>;
   /** By `<app>/<component>/<shard>`: where the copies of a state shard are. */
   copies: Readonly<Record<string, CopyRecord>>;
@@ -76,6 +79,8 @@ export interface AppRecord {
   releases?: Readonly<Record<string, Release>>;
   /** Component → how often somebody asked for a build. */
   looks?: Readonly<Record<string, number>>;
+  /** Of the secrets that components have as files, by name; 0: not set. Absent: none has any. */
+  secretVersions?: Readonly<Record<string, number>>;
 }
 
 /** What the plan wants of a component, before a manual override. */
@@ -101,6 +106,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   overrides: {},
   modes: {},
   pauses: {},
+  secrets: {},
   shards: {},
   copies: {},
   knownEvents: {},
@@ -118,11 +124,12 @@ const describedKnown = new WeakMap<AppRecord, Readonly<Record<string, Component>
 
 /** The components of the manifest, those that are built from code with the revision that is to run. */
 export function described(record: AppRecord): Readonly<Record<string, Component>> {
-  const { manifest, releases, looks } = record;
-  if (releases === undefined && looks === undefined) return manifest.components;
+  const { manifest, releases, looks, secretVersions } = record;
+  if (releases === undefined && looks === undefined && secretVersions === undefined) return manifest.components;
   let components = describedKnown.get(record);
   if (components === undefined) {
-    const entries = Object.entries(manifest.components).map(([name, component]): [string, Component] => {
+    const entries = Object.entries(manifest.components).map(([name, given]): [string, Component] => {
+      const component = withVersions(given, secretVersions);
       if (component.source.kind !== 'build') return [name, component];
       const release = own(releases ?? {}, name);
       const asked = own(looks ?? {}, name);
@@ -137,6 +144,12 @@ export function described(record: AppRecord): Readonly<Record<string, Component>
     describedKnown.set(record, components);
   }
   return components;
+}
+
+function withVersions(component: Component, versions: Readonly<Record<string, number>> | undefined): Component {
+  const { secrets } = component;
+  if (secrets === undefined || versions === undefined) return component;
+  return { ...component, secretVersions: secrets.map((name) => own(versions, name) ?? 0) };
 }
 
 /** Whether nothing of the component can run yet: it is built from code, and no revision has been built. */
@@ -203,7 +216,9 @@ export function applyManifest(state: ClusterState, manifest: Manifest): ClusterS
     const override = own(state.overrides, key);
     if (override !== undefined) overrides[key] = Math.min(override, component.count.max);
   }
-  const record = { revision, manifest, generations, ...keptReleases(before, manifest, generations) };
+  const versions = versionsFor(state, manifest);
+  const secretVersions = Object.keys(versions).length === 0 ? {} : { secretVersions: versions };
+  const record = { revision, manifest, generations, ...keptReleases(before, manifest, generations), ...secretVersions };
   return bump({ ...state, apps: { ...state.apps, [manifest.app]: record }, ...settings });
 }
 
@@ -388,6 +403,10 @@ export function noteSeenIds(state: ClusterState, ids: readonly string[]): Cluste
 
 const NO_ADDRESS = () => null;
 
+/** The value of a sealed secret in base64; undefined when it cannot be had. */
+export type ValueOf = (key: string, record: SecretRecord) => string | undefined;
+const NO_VALUE: ValueOf = () => undefined;
+
 /**
  * All that one host shall be: its instances, and of the apps and of other hosts those that it has to do with. `addressOf`:
  * where the agent of a host takes others.
@@ -396,6 +415,7 @@ export function desiredFor(
   state: ClusterState,
   host: string,
   addressOf: (host: string) => string | null = NO_ADDRESS,
+  findValue: ValueOf = NO_VALUE,
 ): Desired {
   const group = state.instances.byHost.get(host) ?? [];
   const apps: Desired['apps'] = {};
@@ -427,6 +447,7 @@ export function desiredFor(
   });
   const elsewhere = elsewhereFor(state, host, addressOf);
   const copies = copiesOn(state, host);
+  const secrets = secretsFor(state, new Set(staying.map(({ app }) => app)), findValue);
   return {
     revision: state.revision,
     apps,
@@ -435,7 +456,27 @@ export function desiredFor(
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
     ...(Object.keys(copies).length === 0 ? {} : { copies }),
+    ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
   };
+}
+
+/** Only of apps that run on the host, and only what their components have as files. */
+function secretsFor(
+  state: ClusterState,
+  apps: ReadonlySet<string>,
+  findValue: ValueOf,
+): NonNullable<Desired['secrets']> {
+  const secrets: NonNullable<Desired['secrets']> = {};
+  for (const app of apps) {
+    for (const name of Object.keys(own(state.apps, app)?.secretVersions ?? {})) {
+      const key = secretKey(app, name);
+      const record = own(state.secrets, key);
+      const value = record === undefined ? undefined : findValue(key, record);
+      if (value === undefined) continue;
+      secrets[app] = { ...secrets[app], [name]: value };
+    }
+  }
+  return secrets;
 }
 
 /** One that drains goes on, so that it can finish what it has begun. */
@@ -523,6 +564,7 @@ function needsReplacement(before: Component, after: Component): boolean {
     each.partition === undefined ? undefined : { ...each.partition, replicas: 0 },
     each.ports,
     each.singleton,
+    each.secrets,
     each.ready,
     each.alive,
   ];

@@ -30,6 +30,8 @@ import { isVoid } from './joining.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
 import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
+import type { SecretBox } from './secret-box.js';
+import type { SecretRecord } from './secrets.js';
 import { listenPrivately } from './socket-file.js';
 
 /** More agents than this at once is not a cluster but a mistake. */
@@ -45,6 +47,8 @@ export interface LinkServerOptions {
   /** Where agents of other hosts dial as well; without an identity anybody who reaches it is believed to be an agent. */
   network?: Listen;
   identity?: Identity;
+  /** Absent: no instance gets a secret. */
+  secrets?: SecretBox;
   log: Logger;
   /** A connection that carried nothing from its agent for so long is ended, in ms. */
   silenceMsMax?: number;
@@ -326,11 +330,21 @@ class AgentLink {
     const before = this.#sent?.desired;
     const { hosts } = this.#coordinator.observed;
     const addressOf = (host: string) => hosts.get(host)?.info.fabric ?? null;
-    const desired = desiredFor(state, this.#host, addressOf);
+    const desired = desiredFor(state, this.#host, addressOf, (key, sealed) => this.#valueOf(key, sealed));
     this.#sent = { state, desired };
     this.#coordinator.ordered(this.#host, desired.revision);
     if (before === undefined || !this.#takesChanges) this.#send({ type: 'desired', term, desired });
     else this.#send({ type: 'change', term, change: changeOf(before, desired) });
+  }
+
+  /** A secret that cannot be unsealed is as one that was not set: what needs it says so, and all else goes on. */
+  #valueOf(key: string, { sealed }: SecretRecord): string | undefined {
+    try {
+      return this.#links.options.secrets?.unseal(key, sealed).toString('base64');
+    } catch (error) {
+      this.#log.error({ secret: key, code: toShoalError(error).code }, toShoalError(error).message);
+      return undefined;
+    }
   }
 
   /** Sends the whole once more, with the new address of another host, when it has to do with that one. */

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { Authority } from '../identity/authority.js';
@@ -12,6 +13,7 @@ import { Tokens } from './api/tokens.js';
 import { createEventLog } from './events.js';
 import { type Listen, startLinkServer } from './link-server.js';
 import { Member } from './member.js';
+import { SecretBox } from './secret-box.js';
 import { ServiceManager } from './service-manager.js';
 import { ETCD_FLAGS, etcdSettings, type StoreSettings } from './store/flags.js';
 import { openStore } from './store/open.js';
@@ -26,6 +28,8 @@ const USAGE = `usage: shoal-coordinator [--data DIR] [--socket PATH] [--listen H
   --tls               speak TLS with the certificate of --identity also on loopback; elsewhere it always is
   --token-file FILE   bearer token that every request must carry; needed unless it listens on loopback
   --tokens FILE       tokens with roles, by \`shoal token create\`; instead of --token-file or beside it
+  --secret-key FILE   32 bytes that seal secrets in the store (default secret.key in --data, made when it is needed; with
+                      --etcd there is no default, and every coordinator needs the same)
   --run DIR           state folder of the agent on this host, for logs (default /run/shoal)
 With coordinators on several hosts:
   --name NAME         of this coordinator (default the hostname)
@@ -38,6 +42,7 @@ ${ETCD_FLAGS.map(([name, value, what]) => `  ${`--${name} ${value}`.padEnd(26)} 
 
 interface Options {
   store: StoreSettings;
+  secrets: SecretBox;
   socket: string;
   run: string;
   listen: Listen;
@@ -61,6 +66,7 @@ function readOptions(words: string[]): Options | null {
         socket: { type: 'string', default: '/run/shoal/coordinator.sock' },
         listen: { type: 'string', default: '127.0.0.1:7946' },
         'token-file': { type: 'string' },
+        'secret-key': { type: 'string' },
         tokens: { type: 'string' },
         tls: { type: 'boolean', default: false },
         run: { type: 'string', default: '/run/shoal' },
@@ -104,6 +110,7 @@ function readOptions(words: string[]): Options | null {
   const linkAddress = values['advertise-link'] ?? values.link;
   return {
     store: { data: String(values.data), ...etcd },
+    secrets: secretBox(values['secret-key'], String(values.data), etcd.etcd !== undefined),
     socket: String(values.socket),
     run: String(values.run),
     listen,
@@ -122,6 +129,12 @@ function readListen(option: string, text: string, usage: (detail: string) => Sho
   return { host, port: Number(port) };
 }
 
+/** Coordinators of one store need one key; where there is only one of them it makes its own, beside the store. */
+function secretBox(given: unknown, data: string, isShared: boolean): SecretBox {
+  if (typeof given === 'string') return new SecretBox(given, false);
+  return isShared ? new SecretBox(null, false) : new SecretBox(join(data, 'secret.key'), true);
+}
+
 function isUnspecified(host: string): boolean {
   return host === '0.0.0.0' || host === '[::]';
 }
@@ -138,9 +151,16 @@ async function run(options: Options, log: Logger): Promise<void> {
   const store = openStore(options.store);
   const network = options.link === null ? {} : { network: options.link };
   const identity = options.identity === null ? {} : { identity: options.identity };
-  const link = await startLinkServer({ socket: options.socket, log, ...network, ...identity });
+  const link = await startLinkServer({
+    socket: options.socket,
+    secrets: options.secrets,
+    log,
+    ...network,
+    ...identity,
+  });
   const member = new Member({
     ...access,
+    secrets: options.secrets,
     ...(options.authority === null ? {} : { authority: options.authority }),
     store,
     candidate,

@@ -10,6 +10,7 @@ import type { EventLog } from './events.js';
 import { LeaderWatch } from './leader-watch.js';
 import type { LinkServer } from './link-server.js';
 import { Coordinator } from './loop.js';
+import type { SecretBox } from './secret-box.js';
 import type { Candidate, Store } from './store/store.js';
 
 export interface MemberOptions extends Access {
@@ -21,6 +22,7 @@ export interface MemberOptions extends Access {
   events: EventLog;
   /** Ms since the epoch. */
   clock: () => number;
+  secrets: SecretBox;
   /** The agent's state folder on this host, for logs. */
   run: string;
   version: string;

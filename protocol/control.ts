@@ -6,6 +6,8 @@ export const CONTROL_SOCKET = '/run/shoal/agent.sock';
 /** The instance listens here for calls; the agent links the socket into the folders of granted callers. */
 export const FABRIC_SOCKET = '/run/shoal/fabric.sock';
 /** Granted callees: PEERS_FOLDER/<component>/<instance>.sock. */
+/** Where an instance has the secrets that its manifest names, a file each. */
+export const SECRETS_FOLDER = '/run/secrets';
 export const PEERS_FOLDER = '/run/shoal-peers';
 /** Folder of Unix sockets that the agent forwards host ports to: PORTS_FOLDER/<port name>.sock. */
 export const PORTS_FOLDER = '/run/shoal';

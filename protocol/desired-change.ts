@@ -8,6 +8,8 @@ export function changeOf(before: Desired, after: Desired): DesiredChange {
   if (apps !== null) change.apps = apps;
   const shards = entriesChanged(before.shards, after.shards);
   if (shards !== null) change.shards = shards;
+  const secrets = entriesChanged(before.secrets ?? {}, after.secrets ?? {});
+  if (secrets !== null) change.secrets = secrets;
   const known = new Map(before.instances.map((each) => [each.id, each]));
   const instances = after.instances.filter((each) => !isDeepStrictEqual(known.get(each.id), each));
   if (instances.length > 0) change.instances = instances;
@@ -35,6 +37,7 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
   const { warm: warmBefore = [], elsewhere: elsewhereBefore = [] } = desired;
   const { warm = warmBefore, elsewhere = elsewhereBefore } = change;
   const copies = withEntries(desired.copies ?? {}, change.copies);
+  const secrets = withEntries(desired.secrets ?? {}, change.secrets);
   return {
     revision: change.revision,
     apps: withEntries(desired.apps, change.apps),
@@ -43,6 +46,7 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
     ...(Object.keys(copies).length === 0 ? {} : { copies }),
+    ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
   };
 }
 

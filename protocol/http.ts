@@ -149,6 +149,16 @@ export interface HostStanding {
   /** Empty for those that are well. */
   why: string;
 }
+/** A secret of an app, without its value. */
+export interface SecretView {
+  app: string;
+  name: string;
+  /** Rises with every value that is set; 0: there is none. */
+  version: number;
+  changedAtMs: number;
+  /** Components that have it as a file. */
+  usedBy: string[];
+}
 /** A build, and the host that has made it. */
 export interface BuildView extends BuildStatus {
   host: string;

@@ -78,6 +78,9 @@ export const LIMITS = {
   buildLookMs: 30_000,
   /** Of a step's name and of why a build has failed, as they are told. */
   buildTextLengthMax: 2_000,
+  /** Of one secret, and how many an app may have. */
+  secretBytesMax: 64 * 1024,
+  secretsPerAppMax: 100,
   /** Commands run by people in instances: of one its words and their bytes; of a host at once; and how long its agent may
    * take to begin. */
   execWordsMax: 256,

@@ -83,6 +83,8 @@ export interface Desired {
    * such a component's shards are where their owners are.
    */
   copies?: Record<string, CopyRecord>;
+  /** app → name → value in base64, of the apps that have an instance here. Absent: none. */
+  secrets?: Record<string, Record<string, string>>;
 }
 
 /** How the desired state of a host differs from that of an earlier revision. What is absent is as it was. */
@@ -104,6 +106,8 @@ export interface DesiredChange {
   elsewhere?: Elsewhere[];
   /** Null: gone. */
   copies?: Record<string, CopyRecord | null>;
+  /** Null: gone. */
+  secrets?: Record<string, Record<string, string> | null>;
 }
 
 /** `unready`: was ready, and its own probe fails; `paused`: frozen. Of these two nothing is to be heard before LINK_VERSION_EXEC. */

@@ -61,6 +61,7 @@ export interface UserComponent {
   place?: Partial<PlaceRules>;
   warm?: number;
   singleton?: boolean;
+  secrets?: string[];
   ready?: UserProbe;
   alive?: UserProbe;
   ports?: { name: string; host: number }[];
@@ -196,6 +197,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   if (given.priority !== undefined) component.priority = given.priority;
   if (given.warm !== undefined) component.warm = given.warm;
   if (given.singleton === true) component.singleton = true;
+  if (given.secrets !== undefined && given.secrets.length > 0) component.secrets = given.secrets;
   if (given.ready !== undefined) component.ready = buildProbe(given.ready, READY_PROBE, given, `${at}/ready`, report);
   if (given.alive !== undefined) component.alive = buildProbe(given.alive, ALIVE_PROBE, given, `${at}/alive`, report);
   if (given.place !== undefined) component.place = { ...PLACE_DEFAULT, ...given.place };

@@ -24,6 +24,7 @@ export function toUserForm(manifest: Manifest): UserManifest {
     if (component.place !== undefined) user.place = component.place;
     if (component.warm !== undefined) user.warm = component.warm;
     if (component.singleton !== undefined) user.singleton = component.singleton;
+    if (component.secrets !== undefined) user.secrets = component.secrets;
     if (component.ready !== undefined) user.ready = probeForm(component.ready);
     if (component.alive !== undefined) user.alive = probeForm(component.alive);
     if (component.command.length > 0) user.command = component.command;

@@ -278,6 +278,13 @@ const component = {
       description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
     },
     singleton: { type: 'boolean', description: 'true or false' },
+    secrets: {
+      type: 'array',
+      uniqueItems: true,
+      maxItems: LIMITS.secretsPerAppMax,
+      items: name,
+      description: 'a list of names of secrets, none twice',
+    },
     ready: probe,
     alive: probe,
     ports: {

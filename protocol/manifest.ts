@@ -65,6 +65,10 @@ export interface Component {
   ready?: Probe;
   /** What has to go on succeeding while it serves, else its process is started anew. Absent: nothing. */
   alive?: Probe;
+  /** Secrets of the app that it has as files, /run/secrets/NAME; absent: none. */
+  secrets?: string[];
+  /** Their versions, in the same order, 0 where none was set; set by the coordinator, never by a manifest. */
+  secretVersions?: number[];
   /** TCP ports on the host's loopback that are forwarded into the first instances. */
   ports: Port[];
 }

@@ -9,6 +9,7 @@ import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { ExecSource } from '../exec-tickets.js';
 import type { Coordinator } from '../loop.js';
 import type { ProfileSource } from '../profile-questions.js';
+import type { SecretBox } from '../secret-box.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { buildRoutes } from './builds.js';
@@ -24,12 +25,14 @@ import { modeRoutes } from './modes.js';
 import { pauseRoutes } from './pauses.js';
 import { sendProblem } from './problem.js';
 import { profileRoutes } from './profiles.js';
+import { secretRoutes } from './secrets.js';
 import { type Caller, roleFor } from './tokens.js';
 
 export interface ApiOptions extends Access, JoinOptions {
   coordinator: Coordinator;
   /** The agents' profiles. */
   profiles: ProfileSource;
+  secrets: SecretBox;
   /** Runs commands in instances. */
   exec: ExecSource;
   /** The agent's state folder on this host, for logs. */
@@ -118,6 +121,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => knownEventRoutes(each, coordinator));
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => pauseRoutes(each, coordinator, know));
+      await v1.register((each) => secretRoutes(each, coordinator, options.secrets));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => execRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));

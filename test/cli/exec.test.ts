@@ -12,6 +12,7 @@ import { createFront } from '../../coordinator/api/front.js';
 import { createApi } from '../../coordinator/api/server.js';
 import { Tokens, tokenLine } from '../../coordinator/api/tokens.js';
 import { startLinkServer } from '../../coordinator/link-server.js';
+import { SecretBox } from '../../coordinator/secret-box.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { EXEC_PROTOCOL, readFromCommand } from '../../protocol/exec.js';
 import { FrameReader } from '../../protocol/frame.js';
@@ -76,7 +77,16 @@ const link = new Link({
 });
 const access = { token: null, tokens: new Tokens(join(folder, 'tokens')), loopback: true };
 const { coordinator } = rig;
-const options = { ...access, coordinator, profiles: links, exec: links, run: rig.folder, version: '0', log };
+const options = {
+  ...access,
+  coordinator,
+  profiles: links,
+  exec: links,
+  secrets: new SecretBox(null, false),
+  run: rig.folder,
+  version: '0',
+  log,
+};
 const api = await createApi(options);
 const view = () => ({}) as ClusterView;
 const behind = { api, leads: true, leaderApi: null, onLeaderChange: () => undefined, view };

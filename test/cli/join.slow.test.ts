@@ -9,6 +9,7 @@ import { createFront } from '../../coordinator/api/front.js';
 import { createApi } from '../../coordinator/api/server.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
 import { startLinkServer } from '../../coordinator/link-server.js';
+import { SecretBox } from '../../coordinator/secret-box.js';
 import { Authority } from '../../identity/authority.js';
 import { Identity } from '../../identity/identity.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
@@ -41,6 +42,7 @@ const api = await createApi({
   coordinator: rig.coordinator,
   profiles: rig.profiles,
   exec: { exec: () => Promise.reject(new Error('nobody asks')) },
+  secrets: new SecretBox(null, false),
   run: folder,
   version: '0',
   authority,

@@ -8,6 +8,7 @@ import { componentKey, desiredFor } from '../../coordinator/cluster.js';
 import { createEventLog } from '../../coordinator/events.js';
 import { Coordinator } from '../../coordinator/loop.js';
 import type { ProfileSource } from '../../coordinator/profile-questions.js';
+import { SecretBox } from '../../coordinator/secret-box.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
@@ -74,6 +75,7 @@ export class CoordinatorRig {
       coordinator,
       profiles: this.profiles,
       exec: { exec: () => Promise.reject(new Error('no agent is there')) },
+      secrets: new SecretBox(join(this.folder, 'secret.key'), true),
       run: join(this.folder, 'run'),
       version: '0.0.0',
       token,

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { createApi } from '../../coordinator/api/server.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
+import { SecretBox } from '../../coordinator/secret-box.js';
 import type { EventView } from '../../protocol/http.js';
 import { runCli } from '../cli/run-cli.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
@@ -33,6 +34,7 @@ t.test(
     const api = await createApi({
       profiles: { hosts: () => [], ask: () => Promise.reject(new Error('nobody asks')) },
       exec: { exec: () => Promise.reject(new Error('nobody asks')) },
+      secrets: new SecretBox(null, false),
       coordinator,
       run: folder,
       version: '0',
