@@ -1,12 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Cgroup } from '../../../agent/cgroup.js';
-import { resizeInPlace } from '../../../agent/resize.js';
 import type { ComponentView } from '../../../protocol/http.js';
 import { LIMITS } from '../../../protocol/limits.js';
 import { SoakHost } from '../soak/host.js';
 import { retry } from '../until.js';
+import { benchResizeUnderLoad } from './resize-load.js';
 import { alone, compare, type Row } from './rows.js';
 import { START_MS_MAX, scaleTo, startsInTurns } from './start.js';
 
@@ -14,7 +11,6 @@ const QUICK = process.env.SHOAL_BENCH_QUICK === '1';
 const STARTS = QUICK ? 10 : 40;
 /** As many as one component may have that wait. */
 const TOGETHER = QUICK ? 10 : LIMITS.warmPerComponentMax;
-const RESIZES = 10_000;
 const MIB = 2 ** 20;
 
 /**
@@ -23,7 +19,7 @@ const MIB = 2 ** 20;
  */
 export async function benchFactory(dist: string): Promise<Row[]> {
   const rows = [...(await benchOrigin(dist, 'from a warm process', 2)), ...(await benchOrigin(dist, 'cold', 0))];
-  return [...rows, ...(await benchTogether(dist)), ...(await benchResize())];
+  return [...rows, ...(await benchTogether(dist)), ...(await benchResizeUnderLoad(dist))];
 }
 
 async function benchOrigin(dist: string, name: string, warm: number): Promise<Row[]> {
@@ -78,25 +74,4 @@ function untilWaiting(host: SoakHost, count: number): Promise<void> {
     const { warm } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
     if (warm.waiting < count) throw new Error(`${warm.waiting} wait`);
   });
-}
-
-/** A change of size, over and over, of a cgroup with what this host has of controllers. */
-async function benchResize(): Promise<Row[]> {
-  const cgroup = new Cgroup(join('/sys/fs/cgroup', `shoal-bench-${randomUUID()}`));
-  await mkdir(cgroup.path);
-  try {
-    const taken: number[] = [];
-    let present = { cpu: 0.5, memory: 64 * MIB };
-    for (let i = 0; i < RESIZES; i += 1) {
-      const wanted = { cpu: 0.5 + (i % 2), memory: (64 + (i % 3)) * MIB };
-      const start = performance.now();
-      present = (await resizeInPlace(cgroup, present, wanted)).size;
-      taken.push(performance.now() - start);
-    }
-    const sorted = taken.sort((a, b) => a - b);
-    const at = (q: number) => sorted[Math.floor(q * (sorted.length - 1))] ?? Number.NaN;
-    return [alone('a change of size, p50', 'ms', at(0.5)), alone('a change of size, p99', 'ms', at(0.99))];
-  } finally {
-    await cgroup.remove();
-  }
 }

@@ -1,0 +1,102 @@
+import { request } from 'node:http';
+import { Cgroup } from '../../../agent/cgroup.js';
+import { Paths } from '../../../agent/paths.js';
+import { resizeInPlace } from '../../../agent/resize.js';
+import type { ComponentView } from '../../../protocol/http.js';
+import { freePort } from '../demo/cluster.js';
+import { quantile } from '../demo/recorder.js';
+import { SoakHost } from '../soak/host.js';
+import { retry } from '../until.js';
+import { alone, compare, type Row } from './rows.js';
+
+const RESIZES = 10_000;
+/** More than these took, whatever is still missing, and it is said. */
+const RESIZES_MS_MAX = 120_000;
+const CLIENTS = 8;
+const REQUEST_MS_MAX = 10_000;
+const START_MS_MAX = 60_000;
+const MIB = 2 ** 20;
+const PRESENT = { cpu: 0.5, memory: 128 * MIB };
+const SERVER = `
+require('http').createServer((request, response) => response.end('x'.repeat(1000))).listen('/run/shoal/http.sock');`;
+
+/**
+ * Changes of the size of an instance that serves as many requests as it can, by the very function that the agent uses, one
+ * after the other; the same load without them, before, is the peer. A request counts as lost when it is not answered 200.
+ */
+export async function benchResizeUnderLoad(dist: string): Promise<Row[]> {
+  const host = await SoakHost.start(dist);
+  try {
+    const port = await freePort();
+    const size = { cpu: PRESENT.cpu, memory: `${PRESENT.memory / MIB}Mi` };
+    const ports = [{ name: 'http', host: port }];
+    const one = { rootfs: 'host', command: ['node', '-e', SERVER], count: 1, size, ports };
+    await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
+    await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify({ app: 'bench', components: { one } }));
+    await retry('it is ready', START_MS_MAX, async () => {
+      const { count } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
+      if (count.ready !== 1 || !(await get(port)).ok) throw new Error('it is not');
+    });
+    const calm = await underLoad(port, () => new Promise((resolve) => setTimeout(resolve, 5_000)));
+    const cgroup = new Cgroup(new Paths(host.run).cgroup('bench-one-0'));
+    const taken: number[] = [];
+    const resized = await underLoad(port, () => resizeOften(cgroup, taken));
+    return [
+      alone('a change of size under load, p50', 'ms', quantile(taken, 0.5)),
+      alone('a change of size under load, p99', 'ms', quantile(taken, 0.99)),
+      alone('changes of size under load', '', taken.length),
+      alone('requests meanwhile', '', resized.latencies.length),
+      alone('requests lost meanwhile', '', resized.lost),
+      compare('latency meanwhile, p50', 'ms', 0.5, resized.latencies, 'without changes', calm.latencies),
+      compare('latency meanwhile, p99', 'ms', 0.99, resized.latencies, 'without changes', calm.latencies),
+    ];
+  } finally {
+    await host.close();
+  }
+}
+
+async function resizeOften(cgroup: Cgroup, taken: number[]): Promise<void> {
+  const deadline = performance.now() + RESIZES_MS_MAX;
+  let present = PRESENT;
+  for (let i = 0; i < RESIZES && performance.now() < deadline; i += 1) {
+    const wanted = { cpu: PRESENT.cpu + (i % 2) / 4, memory: PRESENT.memory + (i % 3) * 16 * MIB };
+    const start = performance.now();
+    present = (await resizeInPlace(cgroup, present, wanted)).size;
+    taken.push(performance.now() - start);
+  }
+}
+
+async function underLoad(port: number, during: () => Promise<void>): Promise<{ latencies: number[]; lost: number }> {
+  const latencies: number[] = [];
+  let lost = 0;
+  let over = false;
+  const clients = Array.from({ length: CLIENTS }, async () => {
+    while (!over) {
+      const { ok, ms } = await get(port);
+      latencies.push(ms);
+      if (!ok) lost += 1;
+    }
+  });
+  try {
+    await during();
+  } finally {
+    over = true;
+    await Promise.all(clients);
+  }
+  return { latencies, lost };
+}
+
+function get(port: number): Promise<{ ok: boolean; ms: number }> {
+  const start = performance.now();
+  return new Promise((resolve) => {
+    const end = (ok: boolean) => resolve({ ok, ms: performance.now() - start });
+    const asked = request({ host: '127.0.0.1', port, path: '/', agent: false, timeout: REQUEST_MS_MAX }, (response) => {
+      response.on('end', () => end(response.statusCode === 200));
+      response.on('error', () => end(false));
+      response.resume();
+    });
+    asked.on('timeout', () => asked.destroy(new Error('no answer')));
+    asked.on('error', () => end(false));
+    asked.end();
+  });
+}
