@@ -87,6 +87,8 @@ export interface AppRecord {
 export interface Target {
   count: number;
   size: Size;
+  /** Processes that shall wait on each host, within what the manifest allows; absent: as many as that. */
+  warm?: number;
 }
 
 export interface ShardRecord {
@@ -425,7 +427,8 @@ export function desiredFor(
     const record = own(state.apps, app);
     const components = record === undefined ? {} : described(record);
     apps[app] = components;
-    warm.push(...warmOn(app, components, countByComponent(group.filter((each) => each.app === app))));
+    const present = countByComponent(group.filter((each) => each.app === app));
+    warm.push(...warmOn(app, components, present, (name) => own(state.targets, componentKey(app, name))?.warm));
     for (const name of Object.keys(components)) {
       const key = componentKey(app, name);
       const record = own(state.shards, key);
@@ -500,6 +503,7 @@ export function desiredDiffers(before: ClusterState, after: ClusterState, host: 
     const group = after.instances.byHost.get(host) ?? [];
     if (group.some((each) => isPaused(before, each) !== isPaused(after, each))) return true;
   }
+  if (poolsChanged(before.targets, after.targets).some(({ app }) => appsOn(after, host).includes(app))) return true;
   if (before.apps === after.apps && before.shards === after.shards) return false;
   const apps = appsOn(after, host);
   if (!isDeepStrictEqual(appsOn(before, host), apps)) return true;
@@ -509,6 +513,27 @@ export function desiredDiffers(before: ClusterState, after: ClusterState, host: 
     const keys = Object.keys(record?.manifest.components ?? {}).map((name) => componentKey(app, name));
     return keys.some((key) => own(before.shards, key) !== own(after.shards, key));
   });
+}
+
+interface PoolChange {
+  app: string;
+}
+const NO_CHANGES: readonly PoolChange[] = [];
+/** Asked for each host, but the same for all. */
+const poolsKnown = new WeakMap<
+  ClusterState['targets'],
+  { before: ClusterState['targets']; changes: readonly PoolChange[] }
+>();
+
+/** Apps with a component of which more or fewer processes shall wait. */
+function poolsChanged(before: ClusterState['targets'], after: ClusterState['targets']): readonly PoolChange[] {
+  if (before === after) return NO_CHANGES;
+  const known = poolsKnown.get(after);
+  if (known?.before === before) return known.changes;
+  const keys = Object.keys(after).filter((key) => after[key]?.warm !== own(before, key)?.warm);
+  const changes = keys.map((key) => ({ app: key.split('/')[0] ?? '' }));
+  poolsKnown.set(after, { before, changes });
+  return changes;
 }
 
 /**
@@ -580,10 +605,16 @@ function firstTarget(component: Component): Target {
 }
 
 export function isSameTarget(a: Target | undefined, b: Target): boolean {
-  return a !== undefined && a.count === b.count && a.size.cpu === b.size.cpu && a.size.memory === b.size.memory;
+  return (
+    a !== undefined &&
+    a.count === b.count &&
+    a.size.cpu === b.size.cpu &&
+    a.size.memory === b.size.memory &&
+    a.warm === b.warm
+  );
 }
 
-function clampTarget({ count, size }: Component, target: Target): Target {
+function clampTarget({ count, size, warm = 0, warmMin }: Component, target: Target): Target {
   const max = Math.min(count.max, LIMITS.instancesPerComponentMax);
   return {
     count: clamp(Math.round(target.count), count.min, max),
@@ -591,6 +622,7 @@ function clampTarget({ count, size }: Component, target: Target): Target {
       cpu: clamp(target.size.cpu, size.cpu.min, size.cpu.max),
       memory: Math.round(clamp(target.size.memory, size.memory.min, size.memory.max)),
     },
+    ...(target.warm === undefined || warmMin === undefined ? {} : { warm: clamp(target.warm, warmMin, warm) }),
   };
 }
 

@@ -5,6 +5,7 @@ import { newRow, readRow } from './brain/explanation-row.js';
 import { summary } from './brain/explanation-words.js';
 import { createDemandForecaster, type DemandForecaster } from './brain/forecast/index.js';
 import { type ForecastAccuracy, newAccuracy } from './brain/forecast-accuracy.js';
+import type { Held } from './brain/held.js';
 import type { LatencyWindow } from './brain/latency-window.js';
 import { leadSecondsOf, newHistory, type PlanHistory } from './brain/sharding.js';
 import { NEW_STARTS, startAhead } from './brain/start-time.js';
@@ -33,6 +34,8 @@ export interface ComponentMemory {
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
   refused: RefusedResize;
+  /** How many processes were to wait lately, on each host. */
+  pool: Held;
 }
 
 /** How the planner's clock goes. */
@@ -54,6 +57,7 @@ export function newMemory(seasonSeconds: number, { stepSeconds }: Pace): Compone
     latencies: createLatencyWindow(stepSeconds),
     calledInVainMs: null,
     refused: newRefusedResize(),
+    pool: [],
   };
 }
 

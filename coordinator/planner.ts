@@ -8,7 +8,9 @@ import { copyDemand, type Demand, NO_DEMAND } from './brain/demand.js';
 import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
 import { type DemandForecaster, type ForecastPoint, forecastDemand, observeDemand } from './brain/forecast/index.js';
 import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
+import { highestHeld, hold } from './brain/held.js';
 import { percentileMs, tailMs } from './brain/latency.js';
+import { clamp } from './brain/need.js';
 import { CPU_OVERCOMMIT } from './brain/placement.js';
 import { type Seen, sense } from './brain/sense.js';
 import {
@@ -23,6 +25,7 @@ import {
   planComponent,
 } from './brain/sharding.js';
 import { startAhead } from './brain/start-time.js';
+import { POOL_SECONDS, poolSize } from './brain/warm-pool.js';
 import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { HostRooms } from './host-rooms.js';
@@ -74,8 +77,9 @@ export function plan(
       remember(decision.memory, planned, input);
       const { key, component } = node;
       // Few change, and what is kept here outlives the tick's young objects.
-      if (planModeOf(state, app, key, component) !== 'act' || isSameTarget(own(state.targets, key), planned)) continue;
-      targets.push({ key, component, target: { count: planned.count, size: planned.size } });
+      if (planModeOf(state, app, key, component) !== 'act') continue;
+      const target = withPool(decision, planned, input, tick);
+      if (!isSameTarget(own(state.targets, key), target)) targets.push({ key, component, target });
     }
   }
   if (memory.size > count) forgetOthers(memory, state);
@@ -85,6 +89,20 @@ export function plan(
 function remember(memory: ComponentMemory, { explanation }: Plan, input: PlanInput): void {
   noteNeeds(memory.history, explanation, input);
   writeRow(explanation, memory.decision);
+}
+
+/** More wait at once when more may be needed, and fewer when that was so for a while: each costs its start. */
+function withPool({ node, memory }: Decision, planned: Plan, input: PlanInput, { nowMs, capacity }: Tick): Target {
+  const { warm = 0, warmMin } = node.component;
+  const { forecast } = input;
+  // Most have none, and the plan itself then does.
+  if (warmMin === undefined || forecast === undefined) return planned;
+  const { count, size, explanation } = planned;
+  const { utilisation } = explanation.aim;
+  const inAll = poolSize({ count, cpu: size.cpu, utilisation, highestCpu: forecast.highestWithin(POOL_SECONDS) });
+  const sinceMs = nowMs - POOL_SECONDS * 1_000;
+  hold(memory.pool, nowMs, clamp(Math.ceil(inAll / (capacity?.hosts ?? 1)), warmMin, warm), sinceMs);
+  return { count, size, warm: highestHeld(memory.pool, sinceMs, nowMs) };
 }
 
 /** Components that are no more. */

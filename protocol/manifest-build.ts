@@ -59,7 +59,7 @@ export interface UserComponent {
   mode?: PlanMode;
   priority?: number;
   place?: Partial<PlaceRules>;
-  warm?: number;
+  warm?: UserRange<number>;
   singleton?: boolean;
   secrets?: string[];
   ready?: UserProbe;
@@ -82,6 +82,8 @@ export const MANIFEST_DEFAULTS = {
   cpu: { min: 0.1, max: 1 },
   memory: { min: 64 * 2 ** 20, max: 512 * 2 ** 20 },
   utilisation: 0.7,
+  /** Of the range in which the size of a pool follows what is foreseen. */
+  warm: { min: 1, max: 1 },
 } as const;
 
 /** Where nothing else is said. */
@@ -195,7 +197,11 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   }
   if (given.mode !== undefined) component.mode = given.mode;
   if (given.priority !== undefined) component.priority = given.priority;
-  if (given.warm !== undefined) component.warm = given.warm;
+  if (given.warm !== undefined) {
+    const { min, max } = ranged(given.warm, MANIFEST_DEFAULTS.warm, `${at}/warm`, (one: number) => one);
+    component.warm = max;
+    if (typeof given.warm === 'object') component.warmMin = min;
+  }
   if (given.singleton === true) component.singleton = true;
   if (given.secrets !== undefined && given.secrets.length > 0) component.secrets = given.secrets;
   if (given.ready !== undefined) component.ready = buildProbe(given.ready, READY_PROBE, given, `${at}/ready`, report);
@@ -354,9 +360,10 @@ function checkPartitioned(given: UserComponent, { shards }: Partition, count: Ra
 }
 
 /** It begins only when the one before has ended: there is nobody to hand state to, and none waits beside it. */
-function checkSingleton({ state, warm = 0 }: UserComponent, count: Range, at: string, report: Report): void {
+function checkSingleton({ state, warm: given = 0 }: UserComponent, count: Range, at: string, report: Report): void {
   if (count.max > 1) report(`${at}/count`, `expected count max of at most 1 for a singleton, found ${count.max}`);
   if (state === 'partitioned') report(`${at}/state`, 'expected state none for a singleton, found "partitioned"');
+  const warm = typeof given === 'object' ? (given.max ?? given.min ?? 0) : given;
   if (warm > 0) report(`${at}/warm`, `expected no warm processes of a singleton, found ${warm}`);
 }
 

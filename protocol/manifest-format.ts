@@ -22,7 +22,10 @@ export function toUserForm(manifest: Manifest): UserManifest {
     if (component.mode !== undefined) user.mode = component.mode;
     if (component.priority !== undefined) user.priority = component.priority;
     if (component.place !== undefined) user.place = component.place;
-    if (component.warm !== undefined) user.warm = component.warm;
+    if (component.warm !== undefined) {
+      const { warm: max, warmMin: min } = component;
+      user.warm = min === undefined ? max : { min, max };
+    }
     if (component.singleton !== undefined) user.singleton = component.singleton;
     if (component.secrets !== undefined) user.secrets = component.secrets;
     if (component.ready !== undefined) user.ready = probeForm(component.ready);

@@ -45,6 +45,13 @@ const countOne = {
   description: `a whole number from 0 to ${LIMITS.instancesPerComponentMax}`,
 } as const;
 
+const warmOne = {
+  type: 'integer',
+  minimum: 0,
+  maximum: LIMITS.warmPerComponentMax,
+  description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
+} as const;
+
 const budget = {
   type: 'object',
   description: 'a map of cpu, such as {cpu: 8}',
@@ -271,12 +278,7 @@ const component = {
     mode: { type: 'string', enum: ['act', 'observe'], description: 'one of act and observe' },
     priority: { type: 'integer', minimum: 0, maximum: 1000, description: 'a whole number from 0 to 1000' },
     place,
-    warm: {
-      type: 'integer',
-      minimum: 0,
-      maximum: LIMITS.warmPerComponentMax,
-      description: `a whole number from 0 to ${LIMITS.warmPerComponentMax}`,
-    },
+    warm: range(warmOne, ['integer']),
     singleton: { type: 'boolean', description: 'true or false' },
     secrets: {
       type: 'array',

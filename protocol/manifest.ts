@@ -59,6 +59,8 @@ export interface Component {
   place?: PlaceRules;
   /** At most so many processes wait on each host of the app to become instances at once; absent: none. */
   warm?: number;
+  /** And at least so many, while how many of them follows what is foreseen; absent: always as many as `warm`. */
+  warmMin?: number;
   /** Never two of its instances at once, on no host; absent: false. Its count is 0 or 1. */
   singleton?: boolean;
   /** What has to succeed before it serves, beside what its SDK or its listeners say. Absent: nothing. */
