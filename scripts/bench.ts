@@ -27,6 +27,7 @@ interface Options {
   traces?: string;
   slowSeries?: number | 'all';
   seeds?: number;
+  scale?: number;
   count?: number;
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
@@ -48,11 +49,12 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
 };
 /** `scripts/bench brain` runs all of these. */
 const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
-const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--count N] [--quick]
+const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--scale N] [--count N] [--quick]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
+--scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100)
 --quick         brain-scaling, state-handover: less of it`;
 
@@ -66,24 +68,26 @@ async function main(): Promise<number> {
       traces: { type: 'string' },
       series: { type: 'string' },
       seeds: { type: 'string' },
+      scale: { type: 'string' },
       count: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
-  const { json, traces, series, seeds, count, quick } = values;
+  const { json, traces, series, seeds, scale, count, quick } = values;
   if (traces !== undefined) process.env.SHOAL_TRACES = traces;
   if (quick) process.env.SHOAL_BENCH_QUICK = '1';
   const options: Options = {
     ...(traces === undefined ? {} : { traces }),
     ...(series === undefined ? {} : { slowSeries: series === 'all' ? 'all' : Number(series) }),
     ...(seeds === undefined ? {} : { seeds: Number(seeds) }),
+    ...(scale === undefined ? {} : { scale: Number(scale) }),
     ...(count === undefined ? {} : { count: Number(count) }),
   };
   const names = asked.includes('all')
     ? Object.keys(BENCHES)
     : asked.flatMap((name) => (name === 'brain' ? BRAIN : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
-  const badCount = [series === 'all' ? '1' : series, seeds, count].some(
+  const badCount = [series === 'all' ? '1' : series, seeds, scale, count].some(
     (text) => text !== undefined && !/^[1-9][0-9]*$/.test(text),
   );
   if (names.length === 0 || unknown.length > 0 || badCount) {

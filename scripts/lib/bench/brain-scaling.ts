@@ -89,7 +89,7 @@ const KPA_GRID: Partial<KpaSpec>[] = [0.5, 0.6, 0.7, 0.8].flatMap((targetUtilisa
  * cheapest. The grid is played for the first seed only.
  */
 export async function benchBrainScaling(
-  { seeds = SEEDS }: { seeds?: number } = {},
+  { seeds = SEEDS, scale }: { seeds?: number; scale?: number } = {},
   traces = process.env.SHOAL_TRACES,
   quick = process.env.SHOAL_BENCH_QUICK === '1',
 ): Promise<Row[]> {
@@ -98,7 +98,7 @@ export async function benchBrainScaling(
       'brain-scaling needs traces: scripts/bench brain-scaling --traces DIR (or SHOAL_TRACES=DIR), a folder of "time,value" files',
     );
   }
-  const extent = quick ? QUICK : { scales: WHOLE_SCALES, seeds };
+  const extent = quick ? QUICK : { scales: scale === undefined ? WHOLE_SCALES : [scale], seeds };
   const files = readdirSync(traces)
     .filter((name) => name.endsWith('.csv') && isTrace(join(traces, name)))
     .sort();
