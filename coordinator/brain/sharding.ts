@@ -118,7 +118,7 @@ const CPU_STEP = 0.01;
 /** Fewer instances only if they then need at most this share of the largest size. */
 const CONSOLIDATE_AT = 0.9;
 /** A size this little below the present one is not worth a resize. */
-const CPU_DEAD_BAND = 0.025;
+const CPU_DEAD_BAND = 0.05;
 const MEMORY_DEAD_BAND = 0.1;
 export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, seen, sensed, current } = input;
