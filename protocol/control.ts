@@ -96,10 +96,37 @@ export type ShardHeat = [shard: number, calls: number, workMs: number];
 
 /** Fabric frames between two instances (first carrier: Unix sockets). */
 export type FabricRequest =
-  /** `deadlineMs`: time left. `shards`: state shards that the call is to work on, all of which the callee must serve. */
-  | { type: 'call'; id: number; handler: string; key?: string; shards?: number[]; deadlineMs: number; body: unknown }
-  | { type: 'cancel'; id: number };
+  /**
+   * `deadlineMs`: time left; a call with a stream may have none. `shards`: state shards that the call is to work on, all of
+   * which the callee must serve. `stream`: the answer is to be a stream, of which so many bytes may come. `input`: items
+   * follow as the callee grants credit.
+   */
+  | {
+      type: 'call';
+      id: number;
+      handler: string;
+      key?: string;
+      shards?: number[];
+      deadlineMs?: number;
+      stream?: number;
+      input?: boolean;
+      body: unknown;
+    }
+  | { type: 'cancel'; id: number }
+  /** There are no more items. */
+  | { type: 'end'; id: number }
+  | StreamMessage;
+/** Of the streams of a call, in both directions. */
+export type StreamMessage =
+  /** One item, in msgpack. */
+  | { type: 'item'; id: number; bytes: Uint8Array }
+  /** So many bytes more may be sent, with what each item counts beside them (LIMITS.streamItemOverheadBytes). */
+  | { type: 'credit'; id: number; bytes: number };
 export type FabricResponse =
+  | StreamMessage
+  /** No more items of the input are wanted. */
+  | { type: 'stop'; id: number }
+  /** Ends the answer's stream, too; then without a body. */
   | { type: 'result'; id: number; body: unknown /** Calls running at the callee. */; outstanding: number }
   /** `refused`: the handler has not begun, so that the call may go elsewhere without running twice. */
   | { type: 'error'; id: number; code: string; detail: string; outstanding: number; refused?: boolean }

@@ -27,6 +27,7 @@ export const ERRORS = {
   SHOAL_E_PEER_DIED: { status: 502, exitCode: 1, title: 'The peer died during the call' },
   SHOAL_E_OVERLOADED: { status: 429, exitCode: 1, title: 'Too many calls in flight' },
   SHOAL_E_NO_HANDLER: { status: 404, exitCode: 1, title: 'The component has no such handler' },
+  SHOAL_E_NO_STREAM: { status: 400, exitCode: 1, title: 'The handler and the call do not both mean a stream' },
   SHOAL_E_HANDLER: { status: 500, exitCode: 1, title: 'The handler threw' },
   SHOAL_E_STATE_MODE: { status: 400, exitCode: 2, title: "The component's state cannot do that" },
   SHOAL_E_STATE_SIZE: { status: 413, exitCode: 2, title: 'The key or value is too large' },

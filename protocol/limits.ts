@@ -41,6 +41,9 @@ export const LIMITS = {
   /** Channels to a host whose agent has said nothing for so long end: below the usual deadline of a call. */
   hostSilenceMsMax: 4_000,
   callsOutstandingPerPeerMax: 1024,
+  /** Of a stream between two instances: what may be under way and unread, beside one item; what an item counts beside its bytes. */
+  streamWindowBytes: 256 * 1024,
+  streamItemOverheadBytes: 128,
   callDeadlineMsDefault: 5_000,
   callDeadlineMsMax: 600_000,
   heartbeatMs: 1_000,

@@ -113,6 +113,19 @@ export class App {
     return this.#router.call(component, handler, body, options);
   }
 
+  /**
+   * Calls a handler that answers a stream: an async iterable of items, to be gone through once. The call is made when the
+   * first is asked for; leaving the loop early cancels it, and so does `signal`.
+   */
+  stream(
+    component: string,
+    handler: string,
+    body: unknown,
+    options: CallOptions = {},
+  ): AsyncIterableIterator<unknown, undefined> {
+    return this.#router.stream(component, handler, body, options);
+  }
+
   /** Calls a handler of all owners of the component's state shards; every shard is worked on exactly once. */
   callShards(component: string, handler: string, body: unknown, options: CallOptions = {}): Promise<unknown[]> {
     return this.#router.callShards(component, handler, body, options);

@@ -23,6 +23,8 @@ export interface Channel {
   mayImprove?: boolean;
   /** Bytes that wait for the other side to take them. */
   readonly queuedBytes: number;
+  /** Resolves when what waits is sent or given up; undefined while so little waits that streams may add to it. */
+  untilRoom(): Promise<void> | undefined;
   /** What it throws closes the channel: the other side broke the protocol. To be set as soon as the channel is there. */
   onMessage: (message: unknown) => void;
   /** Called once, also after close(). */

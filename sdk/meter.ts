@@ -5,6 +5,8 @@ import { WorkClock } from './work-clock.js';
 export interface Counted {
   /** Runs the first turn of what answers it. */
   turn<T>(run: () => T): T;
+  /** Its first item is on its way: what follows is no latency. */
+  answered(): void;
   /** It has ended. To be called once. */
   end(ok: boolean): void;
 }
@@ -25,7 +27,17 @@ export class Meter {
     const startMs = performance.now();
     const work = this.#clock.begin();
     this.#arrived += 1;
-    return { turn: work.turn, end: (ok) => this.#ended(ok, performance.now() - startMs, shards, work.end()) };
+    let answeredMs: number | undefined;
+    return {
+      turn: work.turn,
+      answered: () => {
+        answeredMs ??= performance.now() - startMs;
+      },
+      end: (ok) => {
+        const tookMs = performance.now() - startMs;
+        this.#ended(ok, tookMs, answeredMs ?? tookMs, shards, work.end());
+      },
+    };
   }
 
   get outstanding(): number {
@@ -44,12 +56,12 @@ export class Meter {
     };
   }
 
-  #ended(ok: boolean, tookMs: number, shards: readonly number[], workMs: number): void {
+  #ended(ok: boolean, tookMs: number, latencyMs: number, shards: readonly number[], workMs: number): void {
     this.#finished += 1;
     if (!ok) this.#failed += 1;
     this.#busyMs += tookMs;
     for (const shard of shards) this.#heatUp(shard, workMs / shards.length);
-    const bucket = latencyBucket(tookMs);
+    const bucket = latencyBucket(latencyMs);
     this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
   }
 

@@ -1,8 +1,10 @@
 import type { FabricRequest, FabricResponse } from '../protocol/control.js';
 import { type ErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import type { AnswerStream } from './answer-stream.js';
 import type { Carrier, CarrierKind, Channel, PeerAddress } from './carrier.js';
-import { parseResponse } from './server.js';
+import { parseResponse } from './fabric-parse.js';
+import { type StreamSource, StreamWriter } from './stream-writer.js';
 
 /** The call was certainly not begun by the callee, so that it may go elsewhere. */
 export class NotSent extends ShoalError {}
@@ -19,8 +21,12 @@ export interface OutgoingCall {
   body: unknown;
   key?: string;
   shards?: number[];
-  deadlineMs: number;
+  /** Undefined, of a call with a stream: as long as it takes. */
+  deadlineMs: number | undefined;
   signal: AbortSignal | undefined;
+  /** Reads the answer, which is to be a stream. */
+  answer?: AnswerStream;
+  input?: StreamSource;
 }
 
 /** What calls to an instance go over, and why not over a ring when they do not. */
@@ -28,6 +34,10 @@ export interface Way {
   carrier: CarrierKind;
   why?: string;
 }
+
+type CallRequest = Extract<FabricRequest, { type: 'call' }>;
+/** Of the streams of a call. */
+type FromCallee = Extract<FabricResponse, { type: 'item' | 'credit' | 'stop' }>;
 
 /** A channel that could be a ring but is none is dialled anew after so long. */
 const IMPROVE_MS = 5_000;
@@ -56,28 +66,26 @@ class CallUnderWay {
   readonly #where: string;
   readonly #call: OutgoingCall;
   readonly #beganMs = performance.now();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: NodeJS.Timeout | undefined;
   readonly #onAbort = () => this.#giveUp('SHOAL_E_CANCELLED', `the call of ${this.#where} was cancelled`);
   readonly #resolve: (body: unknown) => void;
-  readonly #reject: (error: ShoalError) => void;
+  readonly #reject: (error: Error) => void;
   #line: Line | undefined;
   #id = 0;
   #settled = false;
+  #writer: StreamWriter | undefined;
 
-  constructor(
-    where: string,
-    call: OutgoingCall,
-    resolve: (body: unknown) => void,
-    reject: (error: ShoalError) => void,
-  ) {
+  constructor(where: string, call: OutgoingCall, resolve: (body: unknown) => void, reject: (error: Error) => void) {
     this.#where = where;
     this.#call = call;
     this.#resolve = resolve;
     this.#reject = reject;
     const { deadlineMs, signal } = call;
-    this.#timer = setTimeout(() => {
-      this.#giveUp('SHOAL_E_DEADLINE', `${where} did not answer within ${Math.round(deadlineMs)} ms`);
-    }, deadlineMs);
+    if (deadlineMs !== undefined) {
+      this.#timer = setTimeout(() => {
+        this.#giveUp('SHOAL_E_DEADLINE', `${where} did not answer within ${Math.round(deadlineMs)} ms`);
+      }, deadlineMs);
+    }
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (signal?.aborted) this.#onAbort();
   }
@@ -88,16 +96,60 @@ class CallUnderWay {
 
   send(line: Line, id: number): void {
     if (this.#settled) return;
-    const { handler, body, key, shards, deadlineMs } = this.#call;
+    const { handler, body, key, shards, deadlineMs, answer, input } = this.#call;
     this.#line = line;
     this.#id = id;
     line.pending.set(id, this);
-    const optional = { ...(key === undefined ? {} : { key }), ...(shards === undefined ? {} : { shards }) };
-    const left = Math.max(1, deadlineMs - (performance.now() - this.#beganMs));
+    if (answer !== undefined) answer.onCredit = (bytes) => this.#credit(bytes);
+    const request: CallRequest = { type: 'call', id, handler, body };
+    if (deadlineMs !== undefined) request.deadlineMs = Math.max(1, deadlineMs - (performance.now() - this.#beganMs));
+    if (key !== undefined) request.key = key;
+    if (shards !== undefined) request.shards = shards;
+    if (answer !== undefined) request.stream = LIMITS.streamWindowBytes;
+    if (input !== undefined) request.input = true;
     try {
-      line.channel.send({ type: 'call', id, handler, deadlineMs: left, body, ...optional } satisfies FabricRequest);
+      line.channel.send(request);
     } catch (error) {
       this.reject(error as ShoalError);
+    }
+  }
+
+  /** What belongs to a stream of the call. Throws SHOAL_E_FRAME when it cannot. */
+  take(response: FromCallee): void {
+    if (response.type === 'item') this.#call.answer?.reader.take(response.bytes);
+    else if (response.type === 'stop') this.#writer?.stop();
+    else if (this.#writer !== undefined) this.#writer.credited(response.bytes);
+    else if (this.#call.input !== undefined) void this.#sendInput(this.#call.input, response.bytes);
+  }
+
+  /** Whether the callee has begun it, as far as is known. */
+  get begun(): boolean {
+    return this.#writer !== undefined || this.#call.answer?.reader.begun === true;
+  }
+
+  /** Tells the callee of what the reader of the answer has read. */
+  #credit(bytes: number): void {
+    this.#line?.channel.send({ type: 'credit', id: this.#id, bytes } satisfies FabricRequest);
+  }
+
+  /** Begins when the handler asks for the first item: a call that was refused has taken nothing of the input. */
+  async #sendInput(input: StreamSource, credit: number): Promise<void> {
+    const { channel } = this.#line as Line;
+    const id = this.#id;
+    this.#writer = new StreamWriter(
+      {
+        send: (bytes) => channel.send({ type: 'item', id, bytes } satisfies FabricRequest),
+        untilRoom: () => channel.untilRoom(),
+      },
+      0,
+    );
+    this.#writer.credited(credit);
+    try {
+      await this.#writer.run(input);
+      if (!this.#settled) channel.send({ type: 'end', id } satisfies FabricRequest);
+    } catch (error) {
+      if (!this.#settled) channel.send({ type: 'cancel', id } satisfies FabricRequest);
+      this.reject(error as Error);
     }
   }
 
@@ -105,7 +157,8 @@ class CallUnderWay {
     if (this.#settle()) this.#resolve(body);
   }
 
-  reject(error: ShoalError): void {
+  /** Of an input, any error that it throws. */
+  reject(error: Error): void {
     if (this.#settle()) this.#reject(error);
   }
 
@@ -120,6 +173,7 @@ class CallUnderWay {
     if (this.#settled) return false;
     this.#settled = true;
     clearTimeout(this.#timer);
+    this.#writer?.stop();
     this.#call.signal?.removeEventListener('abort', this.#onAbort);
     this.#line?.pending.delete(this.#id);
     this.#line?.hangUpIfIdle();
@@ -252,7 +306,8 @@ export class Peer {
     const call = line.pending.get(response.id);
     if (call === undefined) return;
     if (response.type === 'result') call.resolve(response.body);
-    else call.reject(remoteError(response));
+    else if (response.type === 'error') call.reject(remoteError(response, call.begun));
+    else call.take(response);
   }
 
   #lost(line: Line, why: string): void {
@@ -267,8 +322,10 @@ export class Peer {
 const ELSEWHERE: readonly string[] = ['SHOAL_E_SHARD_MOVED', 'SHOAL_E_NO_INSTANCE'] satisfies ErrorCode[];
 
 /** What the callee did not begin may be sent again. The same code thrown by a handler may not: its work may be half done. */
-function remoteError({ code, detail, refused }: Extract<FabricResponse, { type: 'error' }>): ShoalError {
-  if (refused === true && code === 'SHOAL_E_OVERLOADED') return new Overloaded(detail);
-  const again = refused === true && ELSEWHERE.includes(code);
+function remoteError(response: Extract<FabricResponse, { type: 'error' }>, begun: boolean): ShoalError {
+  const { code, detail } = response;
+  const refused = response.refused === true && !begun;
+  if (refused && code === 'SHOAL_E_OVERLOADED') return new Overloaded(detail);
+  const again = refused && ELSEWHERE.includes(code);
   return again ? new NotSent(code as ErrorCode, detail) : new ShoalError(code as ErrorCode, detail);
 }

@@ -5,6 +5,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { ChannelBroker, Offer } from './channel-broker.js';
 import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from './ring-link.js';
+import { Room } from './room.js';
 
 /** The callee has so long to take a channel that it was offered. */
 const WELCOME_MS_MAX = 2_000;
@@ -79,6 +80,7 @@ class RingChannel implements Channel {
   /** What is left of messages that had no room. */
   readonly #queue: Uint8Array[] = [];
   #queuedBytes = 0;
+  readonly #room = new Room();
   /** Of a message that comes in several records. */
   #parts = Buffer.alloc(0);
   #partsBytes = 0;
@@ -116,6 +118,10 @@ class RingChannel implements Channel {
 
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  untilRoom(): Promise<void> | undefined {
+    return this.#room.until(this.#queuedBytes);
   }
 
   get onMessage(): (message: unknown) => void {
@@ -175,6 +181,7 @@ class RingChannel implements Channel {
       }
       this.#queue.shift();
     }
+    this.#room.open();
     if (this.#why !== undefined) this.#finish();
     else this.#link.resume();
   }
@@ -234,6 +241,7 @@ class RingChannel implements Channel {
     this.#closedWhy = this.#why;
     this.#queue.length = 0;
     this.#queuedBytes = 0;
+    this.#room.open();
     this.#closed();
     this.#welcome?.(new ShoalError('SHOAL_E_UNREACHABLE', this.#closedWhy));
     this.#onClose(this.#closedWhy);

@@ -3,15 +3,22 @@ import type { CalleeChannels, Route } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
+import { AnswerStream } from './answer-stream.js';
 import type { Carrier } from './carrier.js';
 import { NotSent, type OutgoingCall, Overloaded, Peer, type Way } from './peer.js';
+import { discard, isSource, type StreamSource } from './stream-writer.js';
 
 export interface CallOptions {
   /** For partitioned components: the call goes to the owner of the key's state shard. */
   key?: string;
-  /** Milliseconds until the call fails with SHOAL_E_DEADLINE; 5000 unless told. */
+  /**
+   * Milliseconds until the call fails with SHOAL_E_DEADLINE; 5000 unless told. A call with a stream may take as long as it
+   * does unless told; only until an instance is found it waits no longer than 5000.
+   */
   deadlineMs?: number;
   signal?: AbortSignal;
+  /** Items for the handler to read: a generator, a list, a Node or a Web stream. It is ended when the call is. */
+  input?: StreamSource;
 }
 
 /** A refused call is tried again when the routes change, and at the latest after this. */
@@ -57,7 +64,45 @@ export class Router {
   }
 
   async call(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown> {
-    const { key } = options;
+    if (options.input === undefined) return this.#call(component, handler, body, options);
+    return this.#callWithInput(component, handler, body, options, options.input);
+  }
+
+  /** A call whose answer is a stream. */
+  stream(component: string, handler: string, body: unknown, options: CallOptions): AnswerStream {
+    return new AnswerStream((answer, signal) => {
+      const { input } = options;
+      const mine = { ...options, signal };
+      if (input === undefined) return this.#call(component, handler, body, mine, answer);
+      return this.#callWithInput(component, handler, body, mine, input, answer);
+    }, options.signal);
+  }
+
+  async #callWithInput(
+    component: string,
+    handler: string,
+    body: unknown,
+    options: CallOptions,
+    input: StreamSource,
+    answer?: AnswerStream,
+  ): Promise<unknown> {
+    if (!isSource(input)) throw new ShoalError('SHOAL_E_USAGE', 'input must be a stream, a generator or a list');
+    try {
+      return await this.#call(component, handler, body, options, answer);
+    } finally {
+      void discard(input);
+    }
+  }
+
+  async #call(
+    component: string,
+    handler: string,
+    body: unknown,
+    options: CallOptions,
+    answer?: AnswerStream,
+  ): Promise<unknown> {
+    const { key, input, signal } = options;
+    const endless = options.deadlineMs === undefined && (answer !== undefined || input !== undefined);
     const deadline = deadlineOf(options);
     const refused = new Set<string>();
     let overloaded: ShoalError | undefined;
@@ -72,12 +117,12 @@ export class Router {
         continue;
       }
       try {
-        const deadlineMs = left(deadline);
-        const shards =
-          key !== undefined && route?.owners !== undefined ? { shards: [shardOfKey(key, route.owners.length)] } : {};
-        const keyed = key === undefined ? {} : { key, ...shards };
-        const { signal } = options;
-        return await this.#send(component, target, { handler, body, ...keyed, deadlineMs, signal });
+        const call: OutgoingCall = { handler, body, deadlineMs: endless ? undefined : left(deadline), signal };
+        if (key !== undefined) call.key = key;
+        if (key !== undefined && route?.owners !== undefined) call.shards = [shardOfKey(key, route.owners.length)];
+        if (answer !== undefined) call.answer = answer;
+        if (input !== undefined) call.input = input;
+        return await this.#send(component, target, call);
       } catch (error) {
         if (error instanceof Overloaded && key === undefined) {
           overloaded = error;
@@ -96,6 +141,7 @@ export class Router {
    * that succeeds: an owner works on all that it was asked for or on none, and what it refused is asked of the next owner.
    */
   async callShards(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown[]> {
+    if (options.input !== undefined) throw new ShoalError('SHOAL_E_USAGE', 'callShards takes no input');
     const deadline = deadlineOf(options);
     const results: unknown[] = [];
     let remaining: number[] | undefined;

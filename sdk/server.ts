@@ -1,11 +1,13 @@
 import type { FabricRequest, FabricResponse } from '../protocol/control.js';
-import { isErrorCode, ShoalError } from '../protocol/errors.js';
+import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import { shardOfKey } from '../protocol/shard.js';
 import type { Channel } from './carrier.js';
-import type { Meter } from './meter.js';
+import { parseRequest } from './fabric-parse.js';
+import type { Counted, Meter } from './meter.js';
 import type { ShardStore } from './shard-store.js';
 import type { KeyedState, StateOptions } from './state.js';
+import { StreamReader } from './stream-reader.js';
+import { discard, isSource, type StreamSource, StreamWriter } from './stream-writer.js';
 
 export interface CallContext {
   /** The key that the caller gave, if any. */
@@ -18,12 +20,18 @@ export interface CallContext {
   state: OpenState;
   /** Aborted when the caller gives up, its deadline passes or its connection is lost. */
   readonly signal: AbortSignal;
-  /** Milliseconds that the caller still waits, now: to be passed on to calls that the handler makes. */
-  readonly deadlineMs: number;
+  /**
+   * Milliseconds that the caller still waits, now: to be passed on to calls that the handler makes. Undefined for a call
+   * with a stream whose caller named none.
+   */
+  readonly deadlineMs: number | undefined;
+  /** The items that the caller sends, to be read once; none when it gave no input. */
+  readonly input: AsyncIterableIterator<unknown, undefined>;
 }
 
 export type OpenState = <Value = unknown>(name: string, options?: StateOptions) => KeyedState<Value>;
 
+/** Answers plain data; or, called as a stream, a generator, a list, a Node or a Web stream. */
 export type Handler = (body: unknown, context: CallContext) => unknown;
 
 type Call = Extract<FabricRequest, { type: 'call' }>;
@@ -31,39 +39,88 @@ type Call = Extract<FabricRequest, { type: 'call' }>;
 /** Callers have so long to hang up once they know that this instance leaves. */
 const HANG_UP_MS_MAX = 500;
 
+function cancelled(detail: string): ShoalError {
+  return new ShoalError('SHOAL_E_CANCELLED', detail);
+}
+
 /** A call at work. What tells its handler to give up is made when the handler asks for it: most never do. */
 class RunningCall {
-  readonly #deadline: number;
+  readonly #id: number;
+  readonly #channel: Channel;
+  readonly #deadline: number | undefined;
+  readonly #input: boolean;
+  #reader: StreamReader | undefined;
+  /** Of an answer that is a stream. */
+  writer: StreamWriter | undefined;
   #controller: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #aborted = false;
   #answered = false;
+  #reason = cancelled('the call has ended');
 
-  constructor(deadlineMs: number) {
-    this.#deadline = performance.now() + deadlineMs;
+  constructor(channel: Channel, { id, deadlineMs, input, stream }: Call) {
+    this.#id = id;
+    this.#channel = channel;
+    this.#deadline = deadlineMs === undefined ? undefined : performance.now() + deadlineMs;
+    this.#input = input === true;
+    if (stream !== undefined) {
+      const send = (bytes: Uint8Array) => channel.send({ type: 'item', id, bytes } satisfies FabricResponse);
+      this.writer = new StreamWriter({ send, untilRoom: () => channel.untilRoom() }, stream);
+    }
   }
 
-  get leftMs(): number {
-    return Math.max(1, this.#deadline - performance.now());
+  get leftMs(): number | undefined {
+    return this.#deadline === undefined ? undefined : Math.max(1, this.#deadline - performance.now());
+  }
+
+  get input(): StreamReader {
+    if (this.#reader === undefined) {
+      const id = this.#id;
+      this.#reader = new StreamReader(0, {
+        onCredit: (bytes) => this.#channel.send({ type: 'credit', id, bytes } satisfies FabricResponse),
+        onStop: () => this.#channel.send({ type: 'stop', id } satisfies FabricResponse),
+      });
+      if (!this.#input) this.#reader.end();
+      else if (this.#aborted || this.#answered) this.#reader.end(this.#reason);
+    }
+    return this.#reader;
+  }
+
+  /** What belongs to its streams. Throws SHOAL_E_FRAME when it cannot. */
+  take(request: Exclude<FabricRequest, { type: 'call' | 'cancel' }>): void {
+    if (request.type === 'item') this.input.take(request.bytes);
+    else if (request.type === 'end') this.#reader?.end();
+    else this.writer?.credited(request.bytes);
   }
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#aborted) this.#controller.abort();
-      else if (!this.#answered) this.#timer = setTimeout(() => this.abort(), this.leftMs);
+      else if (!this.#answered) this.#setTimer();
     }
     return this.#controller.signal;
   }
 
-  abort(): void {
+  /** `reason`: what a handler finds that reads the input. */
+  abort(reason: ShoalError): void {
     this.#aborted = true;
+    this.#reason = reason;
     this.#controller?.abort();
+    this.#reader?.end(reason);
+    this.writer?.stop();
   }
 
   end(): void {
     this.#answered = true;
     clearTimeout(this.#timer);
+    this.#reader?.end(this.#reason);
+  }
+
+  #setTimer(): void {
+    const { leftMs } = this;
+    if (leftMs === undefined) return;
+    this.#timer = setTimeout(() => this.abort(cancelled('the deadline of the call has passed')), leftMs);
   }
 }
 
@@ -97,15 +154,18 @@ export class CallServer {
     if (this.#draining) channel.send({ type: 'leaving' } satisfies FabricResponse);
     const running = new Map<number, RunningCall>();
     this.#channels.add(channel);
-    channel.onClose = () => {
+    channel.onClose = (why) => {
       this.#channels.delete(channel);
-      for (const call of running.values()) call.abort();
+      const lost = new ShoalError('SHOAL_E_PEER_DIED', `the caller was lost during the call: ${why}`);
+      for (const call of running.values()) call.abort(lost);
       if (this.#channels.size === 0) this.#allHungUp?.();
     };
     channel.onMessage = (message) => {
       const request = parseRequest(message, this.#store.settings?.shards);
-      if (request.type === 'cancel') running.get(request.id)?.abort();
-      else if (running.has(request.id)) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
+      const call = running.get(request.id);
+      if (request.type === 'cancel') call?.abort(cancelled('the caller has cancelled the call'));
+      else if (request.type !== 'call') call?.take(request);
+      else if (call !== undefined) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
       else void this.#serve(channel, running, request);
     };
   }
@@ -147,12 +207,13 @@ export class CallServer {
       return;
     }
     const counted = this.#meter.begin(call.shards);
-    const mine = new RunningCall(call.deadlineMs);
+    const mine = new RunningCall(channel, call);
     running.set(id, mine);
     let outcome: Outcome;
     try {
       const context = this.#context(call, mine);
-      outcome = { type: 'result', body: await counted.turn(() => begun.handler(call.body, context)) };
+      const answer = await counted.turn(() => begun.handler(call.body, context));
+      outcome = mine.writer === undefined ? whole(call, answer) : await inItems(call, answer, mine.writer, counted);
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
@@ -195,6 +256,9 @@ export class CallServer {
       get deadlineMs() {
         return running.leftMs;
       },
+      get input() {
+        return running.input;
+      },
     };
   }
 
@@ -210,6 +274,23 @@ export class CallServer {
 }
 
 type Outcome = { type: 'result'; body: unknown } | { type: 'error'; code: string; detail: string };
+
+function whole({ handler }: Call, answer: unknown): Outcome {
+  if (typeof answer !== 'object' || answer === null || !(Symbol.asyncIterator in answer)) {
+    return { type: 'result', body: answer };
+  }
+  void discard(answer as StreamSource);
+  throw new ShoalError('SHOAL_E_NO_STREAM', `${handler} answers a stream: read it by \`stream\` in place of \`call\``);
+}
+
+async function inItems({ handler }: Call, answer: unknown, writer: StreamWriter, counted: Counted): Promise<Outcome> {
+  if (!isSource(answer)) {
+    throw new ShoalError('SHOAL_E_NO_STREAM', `${handler} answers no stream: use \`call\` in place of \`stream\``);
+  }
+  writer.onFirst = () => counted.answered();
+  await writer.run(answer);
+  return { type: 'result', body: null };
+}
 
 /** Waits until `begin`'s argument is called, but not longer than the time. */
 function within(timeoutMs: number, begin: (done: () => void) => void): Promise<void> {
@@ -229,49 +310,4 @@ function describe(error: unknown): { code: string; detail: string } {
   const code = error instanceof ShoalError ? error.code : 'SHOAL_E_HANDLER';
   const detail = error instanceof Error ? error.message : String(error);
   return { code, detail: detail.slice(0, DETAIL_LENGTH_MAX) };
-}
-
-/** `shardCount`: of this component; undefined when it has no state shards. */
-function parseRequest(message: unknown, shardCount: number | undefined): FabricRequest {
-  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `request: ${what}`);
-  if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, handler, key, shards, deadlineMs, body } = message as Record<string, unknown>;
-  if (typeof id !== 'number' || !Number.isSafeInteger(id)) throw fail('has no id');
-  if (type === 'cancel') return { type, id };
-  if (type !== 'call' || typeof handler !== 'string') throw fail('is neither call nor cancel');
-  if (typeof deadlineMs !== 'number' || !(deadlineMs > 0) || deadlineMs > LIMITS.callDeadlineMsMax) {
-    throw fail(`deadline of ${String(deadlineMs)} ms`);
-  }
-  if (key !== undefined && typeof key !== 'string') throw fail('key is no text');
-  if (shards !== undefined && !areShards(shards, shardCount)) throw fail('shards are no shard numbers');
-  if (key !== undefined && shards !== undefined) {
-    const shard = shardCount === undefined ? undefined : shardOfKey(key, shardCount);
-    if (shards.length !== 1 || shards[0] !== shard) throw fail('the shards are not those of the key');
-  }
-  return {
-    type,
-    id,
-    handler,
-    deadlineMs,
-    body,
-    ...(key === undefined ? {} : { key }),
-    ...(shards === undefined ? {} : { shards }),
-  };
-}
-
-function areShards(value: unknown, count: number = LIMITS.shardCountMax): value is number[] {
-  if (!Array.isArray(value) || value.length > count) return false;
-  return value.every((shard) => Number.isInteger(shard) && shard >= 0 && shard < count);
-}
-
-/** The response when it has the right shape; throws SHOAL_E_FRAME otherwise. */
-export function parseResponse(message: unknown): FabricResponse {
-  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `response: ${what}`);
-  if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, body, code, detail, outstanding, refused } = message as Record<string, unknown>;
-  if (type === 'leaving') return { type };
-  if (typeof id !== 'number' || typeof outstanding !== 'number') throw fail('has no id');
-  if (type === 'result') return { type, id, body, outstanding };
-  if (type !== 'error' || !isErrorCode(code) || typeof detail !== 'string') throw fail('is neither result nor error');
-  return { type, id, code, detail, outstanding, refused: refused === true };
 }

@@ -6,6 +6,7 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { withSocketPath } from '../protocol/socket-path.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
+import { Room } from './room.js';
 
 /** Everybody who sees the socket may dial: who sees it is decided by the agent, which links it. */
 const SOCKET_MODE = 0o666;
@@ -64,6 +65,7 @@ class UnixChannel implements Channel {
   readonly #socket: Socket;
   readonly #accepted: boolean;
   readonly #reader = new FrameReader();
+  readonly #room = new Room();
   #closedWhy: string | undefined;
   #why = 'the other side closed the connection';
   #onClose: (why: string) => void = () => {};
@@ -75,18 +77,26 @@ class UnixChannel implements Channel {
     this.#socket = socket;
     this.#accepted = accepted;
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    socket.on('drain', () => socket.resume());
+    socket.on('drain', () => {
+      this.#room.open();
+      socket.resume();
+    });
     socket.on('error', (error) => {
       this.#why = error.message;
     });
     socket.on('close', () => {
       this.#closedWhy = this.#why;
+      this.#room.open();
       this.#onClose(this.#why);
     });
   }
 
   get queuedBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  untilRoom(): Promise<void> | undefined {
+    return this.#room.until(this.#socket.destroyed ? 0 : this.queuedBytes);
   }
 
   /** A channel may be lost before its owner has come to set this; it is told then. */
