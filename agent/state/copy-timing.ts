@@ -4,7 +4,7 @@ export interface CopyTiming {
   leaseMs: number;
   /** Clocks of two hosts run at most this share apart. */
   clockDriftMax: number;
-  /** A question that has no answer is asked again after this. */
+  /** A question that has no answer is asked again after this, then after twice as long, up to RETRY_GROWTH_MAX times. */
   retryMs: number;
   /** A copy that has not answered for so long is reported. */
   silentMs: number;
@@ -30,3 +30,11 @@ export const COPY_TIMING: CopyTiming = {
   pendingMax: 1_024,
   waitingMax: 1_024,
 };
+
+/** What is not answered may not have been read yet: to say it again and again would bury a host that is slow. */
+const RETRY_GROWTH_MAX = 32;
+
+/** How long to wait after the question was repeated so many times. */
+export function retryAfterMs(repeats: number, { retryMs }: CopyTiming): number {
+  return retryMs * Math.min(RETRY_GROWTH_MAX, 2 ** repeats);
+}

@@ -1,6 +1,6 @@
 import type { CopyMessage } from '../../protocol/state-copies.js';
 import type { CopyStore } from './copy-memory.js';
-import type { CopyTiming } from './copy-timing.js';
+import { type CopyTiming, retryAfterMs } from './copy-timing.js';
 
 type Append = Extract<CopyMessage, { type: 'append' }>;
 
@@ -16,6 +16,8 @@ export class Follower {
   #sent: number | null;
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #heardAtMs: number;
+  /** Of the last question. */
+  #repeats = 0;
 
   constructor(held: number | null, needed: number, nowMs: number) {
     this.held = held;
@@ -34,6 +36,7 @@ export class Follower {
 
   heard(last: number, askedAtMs: number, nowMs: number, timing: CopyTiming): void {
     this.#heardAtMs = nowMs;
+    this.#repeats = 0;
     this.leaseUntilMs = Math.max(this.leaseUntilMs, askedAtMs + timing.leaseMs * (1 - timing.clockDriftMax));
     // Words of it may come in another order than it said them.
     this.held = Math.max(this.held ?? 0, last);
@@ -44,15 +47,19 @@ export class Follower {
   askAnew(): void {
     this.#sent = this.held;
     this.#askedAtMs = Number.NEGATIVE_INFINITY;
+    this.#repeats = 0;
   }
 
   /** What to send now; null for nothing. */
   next(store: CopyStore, epoch: number, nowMs: number, timing: CopyTiming): Append | null {
     const waitedMs = nowMs - this.#askedAtMs;
     const behind = this.held === null || this.held < store.last;
-    if (behind && waitedMs >= timing.retryMs) this.#sent = this.held;
+    const retryMs = retryAfterMs(this.#repeats, timing);
+    const isRepeat = behind && waitedMs >= retryMs;
+    if (isRepeat) this.#sent = this.held;
     const news = this.#sent !== null && this.#sent < store.last;
-    if (!news && waitedMs < (behind ? timing.retryMs : timing.renewMs)) return null;
+    if (!news && waitedMs < (behind ? retryMs : timing.renewMs)) return null;
+    if (isRepeat && waitedMs !== Number.POSITIVE_INFINITY) this.#repeats += 1;
     const after = this.#sent ?? store.last;
     const records = store.recordsAfter(after, timing.recordsMax);
     if (records === null) {

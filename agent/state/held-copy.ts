@@ -1,10 +1,13 @@
 import { rmSync } from 'node:fs';
 import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
 import { type CopyMemory, emptyNote } from './copy-memory.js';
-import { COPY_TIMING } from './copy-timing.js';
+import { COPY_TIMING, type CopyTiming } from './copy-timing.js';
 import { NoteFile } from './note-file.js';
 import { SegmentStore } from './segment-store.js';
 import { ShardCopy } from './shard-copy.js';
+
+/** A loaded machine is not a dead one. */
+const TIMING: CopyTiming = { ...COPY_TIMING, silentMs: 2_000 };
 
 /** The instance that serves the shard here, as far as its copy is concerned. */
 export interface Server {
@@ -66,7 +69,7 @@ export class HeldCopy {
       host: tools.host,
       boot: tools.boot,
       memory: this.#memory,
-      timing: COPY_TIMING,
+      timing: TIMING,
       nowMs: tools.now(),
       mayFill: tools.mayFill,
       isQuiet: () => this.#quiet,
@@ -126,8 +129,9 @@ export class HeldCopy {
 
   receive(from: string, message: CopyMessage): void {
     const { note } = this.#memory;
-    const isOwners = message.type === 'append' || message.type === 'fill' || message.type === 'pass';
-    if (note.role === 'owner' && message.epoch > note.epoch && isOwners) this.#yieldNow();
+    // Of what another owner says these two end the ownership here; a fill waits for the record that does.
+    const ends = message.type === 'append' || message.type === 'pass';
+    if (note.role === 'owner' && message.epoch > note.epoch && ends) this.#yieldNow();
     this.#step((nowMs) => this.#copy.receive(from, message, nowMs));
   }
 

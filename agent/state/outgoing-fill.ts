@@ -1,6 +1,6 @@
 import type { CopyMessage } from '../../protocol/state-copies.js';
 import type { CopyStore } from './copy-memory.js';
-import type { CopyTiming } from './copy-timing.js';
+import { type CopyTiming, retryAfterMs } from './copy-timing.js';
 
 type FillPart = Extract<CopyMessage, { type: 'fill' }>;
 
@@ -16,6 +16,7 @@ export class OutgoingFill {
   #part: FillPart | null = null;
   #partNumber = 0;
   #sentAtMs = Number.NEGATIVE_INFINITY;
+  #repeats = 0;
 
   constructor(since: number, begun: number, attempt: number, store: CopyStore) {
     this.since = since;
@@ -29,12 +30,13 @@ export class OutgoingFill {
   }
 
   /** Whether a part is to be sent, for the first time or again. */
-  isDue(nowMs: number, { retryMs }: CopyTiming): boolean {
-    return this.#part === null || nowMs - this.#sentAtMs >= retryMs;
+  isDue(nowMs: number, timing: CopyTiming): boolean {
+    return this.#part === null || nowMs - this.#sentAtMs >= retryAfterMs(this.#repeats, timing);
   }
 
   /** The part that is due; null when writes that it needs are no longer kept. */
   next(store: CopyStore, epoch: number, nowMs: number, timing: CopyTiming): FillPart | null {
+    this.#repeats = this.#part === null ? 0 : this.#repeats + 1;
     const part = this.#part ?? this.#make(store, timing);
     if (part === null) return null;
     this.#sentAtMs = nowMs;
