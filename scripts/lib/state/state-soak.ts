@@ -101,9 +101,10 @@ async function ownersOf(cluster: StateCluster): Promise<Map<number, string>> {
 async function inflict(cluster: StateCluster, fault: Fault, random: Random): Promise<void> {
   const host = cluster.hosts[Math.floor(random() * cluster.hosts.length)] as string;
   if (fault === 'host') {
-    await cluster.lose(host);
+    const burnt = await busiest(cluster);
+    await cluster.lose(burnt);
     await pause(BURNT_MS);
-    cluster.startAgent(host);
+    cluster.startAgent(burnt);
     return;
   }
   if (fault.includes('instance')) {
@@ -117,6 +118,15 @@ async function inflict(cluster: StateCluster, fault: Fault, random: Random): Pro
   await pause(random() * AWAY_MS_MAX);
   if (fault.includes('agent')) cluster.startAgent(host);
   if (fault === 'coordinator') cluster.startCoordinator();
+}
+
+/** The host that owns the most state shards. */
+async function busiest(cluster: StateCluster): Promise<string> {
+  const counts = new Map<string, number>();
+  for (const { host, shards } of await cluster.instances()) counts.set(host, (counts.get(host) ?? 0) + shards.length);
+  const [first] = [...counts].sort(([, a], [, b]) => b - a);
+  if (first === undefined) throw new Error('no host owns a state shard');
+  return first[0];
 }
 
 function pause(ms: number): Promise<void> {
