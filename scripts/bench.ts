@@ -15,6 +15,7 @@ import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricIdle } from './lib/bench/fabric-idle.js';
 import { benchFabricRack } from './lib/bench/fabric-rack.js';
 import { benchFactory } from './lib/bench/factory.js';
+import { benchFactoryIdle } from './lib/bench/factory-idle.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { benchProfilerCost } from './lib/bench/profiler-cost.js';
@@ -33,6 +34,7 @@ interface Options {
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
   factory: () => benchFactory(DIST),
+  'factory-idle': ({ count = 1_000 }) => benchFactoryIdle(DIST, count),
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
@@ -55,7 +57,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
---count N       failover: how often the leader is killed (default: 100)
+--count N       failover: how often the leader is killed (default: 100); factory-idle: instances (default: 1000)
 --quick         brain-scaling, state-handover: less of it`;
 
 async function main(): Promise<number> {
