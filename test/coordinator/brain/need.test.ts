@@ -1,5 +1,5 @@
 import t from 'tap';
-import { aimOf, countFor, sizeFor } from '../../../coordinator/brain/need.js';
+import { aimOf, countFor, levelFor, reachedCpu, sizeFor } from '../../../coordinator/brain/need.js';
 import type { Component } from '../../../protocol/manifest.js';
 import { COMPONENT } from './bench.js';
 
@@ -17,4 +17,17 @@ t.test('sizes keep something to spare of a latency; an instance is added only fo
   t.equal(countFor(aim, load(0.53)), 1);
   t.equal(sizeFor(aim, load(0.55), 1), null);
   t.equal(countFor(aim, load(0.55)), 2);
+});
+
+t.test('where some cannot grow, the others carry more, and more instances make up for what is missing', async (t) => {
+  const target: Component = { ...COMPONENT, objective: { kind: 'utilisation', target: 0.5 } };
+  const aim = { ...aimOf(target, null, null), reach: [0.2, 1, 0.75] };
+  t.equal(levelFor(aim, 1.2, 3), 0.5, '0.2 + 0.5 + 0.5');
+  t.equal(levelFor(aim, 0.3, 3), 0.3 / 3, 'nobody is held');
+  t.equal(levelFor(aim, 5, 3), 1, 'not even all that they can have suffices: none is asked for more than one can have');
+  t.equal(reachedCpu(aim, 0.5, 3), 1.2);
+  t.equal(reachedCpu(aim, 0.5, 4), 1.7);
+  // One core at half of it is 0.5; the first alone has 0.2.
+  t.equal(countFor(aim, load(0.5)), 2);
+  t.equal(countFor(aim, load(1)), 4, '0.2 + 1 + 0.75 are less than 2 cores, and one more has a whole one');
 });
