@@ -160,9 +160,11 @@ export class DecisionLog {
 
   /** What was stored of the components; what cannot be read is left out, with a line in the log. */
   async load(store: Store, keys: readonly string[], log: Logger): Promise<void> {
-    for (const key of keys) {
+    // At once: one after the other they would hold up a new leader.
+    const loaded = await Promise.all(keys.map((key) => store.load(`${PREFIX}${key}/`)));
+    for (const [index, key] of keys.entries()) {
       const entries: Entry[] = [];
-      for (const [at, value] of await store.load(`${PREFIX}${key}/`)) {
+      for (const [at, value] of loaded[index] ?? []) {
         const entry = readEntry(value);
         if (entry === null) log.warn({ key: at }, 'a stored decision cannot be read and is left out');
         else entries.push(entry);

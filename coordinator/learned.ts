@@ -80,16 +80,18 @@ export class LearnedStore {
   /** What was stored of the components. What cannot be read is left out, with a line in the log. */
   async load(store: Store, keys: readonly string[], nowMs: number, log: Logger): Promise<PlannerMemory> {
     const memory: PlannerMemory = new Map();
-    for (const key of keys) {
+    // At once: one after the other they would hold up a new leader.
+    const read = async (key: string) => {
       try {
         const value = (await store.load(keyOf(key))).get(keyOf(key));
-        if (value === undefined) continue;
+        if (value === undefined) return;
         this.#stored.add(key);
         memory.set(key, memoryOf(value, nowMs));
       } catch (error) {
         log.warn({ err: error, key }, 'what was learned of a component cannot be read and is left out');
       }
-    }
+    };
+    await Promise.all(keys.map(read));
     return memory;
   }
 }

@@ -38,6 +38,8 @@ import { listenPrivately } from './socket-file.js';
 const CONNECTIONS_MAX = 1_024;
 /** How long the last words to an agent may take. */
 const LINGER_MS = 1_000;
+/** Reports that are kept of an agent while the store is asked; an agent that waits for its welcome sends none. */
+const EARLY_REPORTS_MAX = 64;
 /** Who does not prove who it is in this time is no agent. */
 const HANDSHAKE_MS_MAX = 5_000;
 
@@ -458,7 +460,8 @@ class AgentLink {
     }
     if (this.#host === null) throw new ShoalError('SHOAL_E_FRAME', 'a report before the hello');
     if (this.#joined) this.#report(this.#host, message);
-    else this.#early.push(message);
+    else if (this.#early.length < EARLY_REPORTS_MAX) this.#early.push(message);
+    else throw new ShoalError('SHOAL_E_FRAME', `more than ${EARLY_REPORTS_MAX} reports before the welcome`);
   }
 
   #report(host: string, report: ReadReport): void {

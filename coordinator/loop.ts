@@ -108,8 +108,9 @@ export class Coordinator {
     try {
       const coordinator = new Coordinator(options, await loadCluster(options.store), term);
       const keys = Object.keys(coordinator.state.targets);
-      await coordinator.decisions.load(options.store, keys, options.log);
-      coordinator.#memory = await coordinator.#learned.load(options.store, keys, options.clock(), options.log);
+      const { store, log } = options;
+      const learned = coordinator.#learned.load(store, keys, options.clock(), log);
+      [coordinator.#memory] = await Promise.all([learned, coordinator.decisions.load(store, keys, log)]);
       return coordinator;
     } finally {
       // While it was read somebody else may have taken over and written: then what was read is of several moments and says

@@ -99,10 +99,11 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     joined: {},
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
-  const instances: InstanceRecord[] = [];
-  for (const [, value] of await store.load(INSTANCES)) instances.push(value as InstanceRecord);
-  for (const part of Object.keys(PARTS) as Part[]) {
+  const readPart = async (part: Part) => {
     for (const [key, value] of await store.load(PARTS[part])) parts[part][key.slice(PARTS[part].length)] = value;
-  }
+  };
+  // At once: one after the other they would hold up a new leader.
+  const [loaded] = await Promise.all([store.load(INSTANCES), ...(Object.keys(PARTS) as Part[]).map(readPart)]);
+  const instances = [...loaded.values()] as InstanceRecord[];
   return { revision, instances: tableOf(instances), ...parts } as unknown as ClusterState;
 }

@@ -38,7 +38,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
-  cluster: () => benchCluster(DIST),
+  cluster: ({ count = 100 }) => benchCluster(DIST, count),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
   'fabric-idle': () => benchFabricIdle(),
@@ -57,7 +57,8 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
---count N       failover: how often the leader is killed (default: 100); factory-idle: instances (default: 1000)
+  --count N       failover, cluster: how often the leader is killed, and cut off (default: 100);
+                 factory-idle: instances (default: 1000)
 --quick         brain-scaling, state-handover: less of it`;
 
 async function main(): Promise<number> {

@@ -170,7 +170,7 @@ t.test('etcd: a batch that was decided is seen at once, and finished by the next
   );
   t.same(
     results[0]?.entries.map(({ key }) => key),
-    ['/j/beat', '/j/data/a', '/j/data/b', '/j/leader', '/j/sequence', '/j/term'],
+    ['/j/data/a', '/j/data/b', '/j/leader', '/j/leader-beat', '/j/sequence', '/j/term'],
   );
   client.close();
   await store.close();

@@ -27,18 +27,24 @@ export interface EtcdOptions {
 const KV = '/etcdserverpb.KV';
 const LEASE = '/etcdserverpb.Lease';
 
+/** An endpoint that did not answer in time is asked again after so long, unless none else is left. */
+const SILENT_MS = 3_000;
+
 /** A client of etcd's API version 3 over one connection at a time; the next endpoint's when one does not answer. */
 export class EtcdClient implements Etcd {
   readonly address: string;
   readonly #connections: readonly GrpcConnection[];
   readonly #user: EtcdOptions['user'];
   #current = 0;
+  /** Of each endpoint: by a clock that only rises, when it last did not answer. */
+  readonly #silentAtMs: number[];
   #token: string | null = null;
 
   constructor({ endpoints, tls = {}, user }: EtcdOptions) {
     const options: SecureClientSessionOptions = { ...tls, minVersion: 'TLSv1.2' };
     this.address = endpoints.join(', ');
     this.#connections = endpoints.map((url) => new GrpcConnection(url, options));
+    this.#silentAtMs = endpoints.map(() => Number.NEGATIVE_INFINITY);
     this.#user = user;
   }
 
@@ -62,8 +68,8 @@ export class EtcdClient implements Etcd {
     }
   }
 
-  async untilChanged(key: string, fromRevision: number, signal: AbortSignal): Promise<void> {
-    const message = watchMessage(key, fromRevision);
+  async untilChanged(range: { key: string; end: string }, fromRevision: number, signal: AbortSignal): Promise<void> {
+    const message = watchMessage(range, fromRevision);
     await this.#call('/etcdserverpb.Watch/Watch', message, { timeoutMs: null, signal, take: readWatched });
   }
 
@@ -101,14 +107,20 @@ export class EtcdClient implements Etcd {
       const status = error instanceof EtcdError ? error.status : null;
       // A token ends after some minutes, or with the member that gave it; the caller's next try gets another.
       if (isAboutToken(error)) this.#token = null;
-      else if (status === null || status === STATUS.unavailable) this.#leave(at);
+      else if (status === null || status === STATUS.unavailable) this.#leave(at, status === null);
       throw error;
     }
   }
 
-  /** The next call goes to another member. */
-  #leave(at: number): void {
-    if (this.#current === at) this.#current = (at + 1) % this.#connections.length;
+  /** The next call goes to another member: the next one that is not known to be silent. */
+  #leave(at: number, silent: boolean): void {
+    const nowMs = performance.now();
+    if (silent) this.#silentAtMs[at] = nowMs;
+    if (this.#current !== at) return;
+    const count = this.#connections.length;
+    const others = Array.from({ length: count }, (_, i) => (at + 1 + i) % count);
+    const answers = (each: number) => nowMs - (this.#silentAtMs[each] as number) > SILENT_MS;
+    this.#current = others.find(answers) ?? (others[0] as number);
   }
 
   async #authenticated(connection: GrpcConnection, timeoutMs: number | null): Promise<string | null> {

@@ -10,8 +10,11 @@ export interface Etcd {
   keepLease(id: bigint, timeoutMs: number): Promise<number>;
   /** Ends the lease and with it its keys. A lease that is gone is no error. */
   endLease(id: bigint, timeoutMs: number): Promise<void>;
-  /** Resolves when the key has changed at or after the revision, when the signal aborts, or when it cannot be known. */
-  untilChanged(key: string, fromRevision: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when a key from `key` on and before `end` has changed at or after the revision, when the signal aborts, or when
+   * it cannot be known.
+   */
+  untilChanged(range: { key: string; end: string }, fromRevision: number, signal: AbortSignal): Promise<void>;
   /** Forgets the history before the revision. */
   compact(revision: number, timeoutMs: number): Promise<void>;
   close(): void;

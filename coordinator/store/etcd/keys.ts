@@ -10,7 +10,11 @@ export class Keys {
   }
   /** Rewritten by the leader for as long as it leads; who sees none anew may take the leadership away. */
   get beat(): string {
-    return `${this.prefix}beat`;
+    return `${this.prefix}leader-beat`;
+  }
+  /** Both of these, and none of data. */
+  get leaderAndBeat(): { key: string; end: string } {
+    return { key: this.leader, end: `${this.leader}/` };
   }
   /** The highest term so far. */
   get term(): string {

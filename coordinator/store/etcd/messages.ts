@@ -68,8 +68,8 @@ export function readKept(bytes: Buffer): number {
   return new Fields(bytes).int(3);
 }
 
-export function watchMessage(key: string, fromRevision: number): Message {
-  return new Message().message(1, new Message().bytes(1, key).int(3, fromRevision));
+export function watchMessage({ key, end }: { key: string; end: string }, fromRevision: number): Message {
+  return new Message().message(1, new Message().bytes(1, key).bytes(2, end).int(3, fromRevision));
 }
 
 /** Whether the watch says that something changed, or that it has ended. */

@@ -25,7 +25,7 @@ const ASK_MS_MAX = 700;
 /** So long a reader tries in all. */
 const READ_MS_MAX = 3_000;
 const RETRY_MS = 50;
-/** Who waits looks for a beat at least so often; a watch may also miss what happens while it is made anew. */
+/** A watch may miss what happens while it is made anew: who waits looks again at least so often. */
 const LOOK_MS = 500;
 /** A page of keys is meant to have about so many bytes. */
 const PAGE_BYTES = 1024 * 1024;
@@ -487,7 +487,7 @@ export class EtcdStore implements Store {
     this.#stopWaiting = () => enough.abort();
     const cancel = this.#clockwork.after(ms, () => enough.abort());
     try {
-      await this.#etcd.untilChanged(this.#keys.leader, fromRevision, enough.signal);
+      await this.#etcd.untilChanged(this.#keys.leaderAndBeat, fromRevision, enough.signal);
     } finally {
       cancel();
       this.#stopWaiting = NOTHING;

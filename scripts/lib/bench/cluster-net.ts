@@ -13,19 +13,30 @@ const IN_NETWORK = 'SHOAL_BENCH_NETWORK';
 export interface ClusterFigures {
   /** At rest, all of a kind together. */
   kinds: Record<Kind, { cores: number; mebibytes: number; count: number }>;
-  /** From the cut until another leader took a change, and until it had all agents. */
-  failOverMs: number[];
-  agentsBackMs: number[];
+  /** The leader was cut off, and its process was killed. */
+  cut: FailOvers;
+  killed: FailOvers;
+}
+
+/** From the fault until another leader took a change, and until it had all agents. */
+export interface FailOvers {
+  changeMs: number[];
+  agentsMs: number[];
 }
 
 const WAIT_MS_MAX = 180_000;
+/** A coordinator that was killed comes again after so long. */
+const AWAY_MS = 1_000;
+/** So long is nothing done to a cluster that was mended: the members of etcd find one another again in some seconds. */
+const MENDED_MS = 5_000;
 
 export interface MeasureOptions {
   /** Folder of compiled code. */
   dist: string;
   hosts: number;
-  /** How often the leader is cut off. */
-  partitions: number;
+  /** How often the leader is cut off, and how often killed. */
+  cuts: number;
+  kills: number;
   restSeconds: number;
 }
 
@@ -43,32 +54,50 @@ export async function measureInOwnNetwork(options: MeasureOptions, id: string): 
   }
 }
 
-/** A cluster in network namespaces: what it takes at rest, and what happens when its leader is cut off again and again. */
+/** A cluster in network namespaces: what it takes at rest, and what happens when its leader is lost again and again. */
 export async function measureCluster(
-  { dist, hosts, partitions, restSeconds }: MeasureOptions,
+  { dist, hosts, cuts, kills, restSeconds }: MeasureOptions,
   prefix: string,
 ): Promise<ClusterFigures> {
   const cluster = await NetCluster.start({ dist, hosts, prefix });
   try {
     await until(() => hasAll(cluster, hosts), WAIT_MS_MAX);
     const kinds = await atRest(cluster, restSeconds);
-    const figures: ClusterFigures = { kinds, failOverMs: [], agentsBackMs: [] };
-    for (let i = 0; i < partitions; i += 1) {
-      const leader = await agreedLeader(cluster);
-      const startMs = performance.now();
+    const cut = await failOvers(cluster, cuts, async (leader) => {
       await cluster.rack.drop(leader, 'both');
-      const next = await leaderOf(cluster, [leader]);
-      await until(() => takesChange(cluster, next, i), WAIT_MS_MAX);
-      figures.failOverMs.push(performance.now() - startMs);
-      await until(async () => (await connectedAt(cluster, next)) === hosts, WAIT_MS_MAX);
-      figures.agentsBackMs.push(performance.now() - startMs);
-      await cluster.rack.heal(leader);
-    }
-    return figures;
+      return () => cluster.rack.heal(leader);
+    });
+    const killed = await failOvers(cluster, kills, async (leader) => {
+      await cluster.kill(cluster.part('coordinator', leader), AWAY_MS);
+      return () => Promise.resolve();
+    });
+    return { kinds, cut, killed };
   } finally {
     await cluster.close();
     await cluster.remove();
   }
+}
+
+/** `begin` does to the leader what it is to be lost by, and answers with what mends it. */
+async function failOvers(
+  cluster: NetCluster,
+  count: number,
+  begin: (leader: string) => Promise<() => Promise<void>>,
+): Promise<FailOvers> {
+  const found: FailOvers = { changeMs: [], agentsMs: [] };
+  for (let i = 0; i < count; i += 1) {
+    const leader = await agreedLeader(cluster);
+    const startMs = performance.now();
+    const mend = await begin(leader);
+    const next = await leaderOf(cluster, [leader]);
+    await until(() => takesChange(cluster, next, i), WAIT_MS_MAX);
+    found.changeMs.push(performance.now() - startMs);
+    await until(async () => (await connectedAt(cluster, next)) === cluster.hosts.length, WAIT_MS_MAX);
+    found.agentsMs.push(performance.now() - startMs);
+    await mend();
+    await new Promise((resolve) => setTimeout(resolve, MENDED_MS));
+  }
+  return found;
 }
 
 function viewsOf(cluster: NetCluster) {

@@ -7,7 +7,7 @@ import { freePorts } from '../cluster/etcd.js';
 import { until } from '../until.js';
 import { type ClusterFigures, measureInOwnNetwork } from './cluster-net.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
-import { alone, compare, type Row } from './rows.js';
+import { alone, compare, type Row, sharesOf } from './rows.js';
 import { SimulatedAgent } from './simulated-agents.js';
 
 const AGENTS = 1_000;
@@ -17,10 +17,9 @@ const COUNT = 250;
 const SECONDS = 20;
 const UP_MS_MAX = 240_000;
 const HOSTS = 20;
-const PARTITIONS = 20;
 
 /** One leader with a thousand simulated agents; three coordinators, three members of etcd and twenty agents in namespaces. */
-export async function benchCluster(dist: string): Promise<Row[]> {
+export async function benchCluster(dist: string, failOvers: number): Promise<Row[]> {
   const whole = await simulated(dist, LINK_VERSION_CHANGES - 1);
   const changes = await simulated(dist, LINK_VERSION);
   const rows: Row[] = [];
@@ -34,7 +33,7 @@ export async function benchCluster(dist: string): Promise<Row[]> {
     const name = `${AGENTS} agents, ${COMPONENTS * COUNT} instances: ${what}`;
     rows.push(compare(name, unit, 0.5, [changes[key]], 'whole states', [whole[key]]));
   }
-  return [...rows, ...(await inNamespaces(dist))];
+  return [...rows, ...(await inNamespaces(dist, failOvers))];
 }
 
 interface Load {
@@ -86,23 +85,21 @@ async function load(leader: ChildProcess, api: string, agents: readonly Simulate
   };
 }
 
-async function inNamespaces(dist: string): Promise<Row[]> {
-  const options = { dist, hosts: HOSTS, partitions: PARTITIONS, restSeconds: SECONDS };
+async function inNamespaces(dist: string, failOvers: number): Promise<Row[]> {
+  const options = { dist, hosts: HOSTS, cuts: failOvers, kills: failOvers, restSeconds: SECONDS };
   return rowsOf(await measureInOwnNetwork(options, `bench${process.pid}`));
 }
 
-function rowsOf({ kinds, failOverMs, agentsBackMs }: ClusterFigures): Row[] {
+function rowsOf({ kinds, cut, killed }: ClusterFigures): Row[] {
   const rows: Row[] = [];
   for (const [kind, { cores, mebibytes, count }] of Object.entries(kinds)) {
     rows.push(alone(`${count} × ${kind} at rest: CPU of each`, 'cores', cores / count));
     rows.push(alone(`${count} × ${kind} at rest: memory of each`, 'MiB', mebibytes / count));
   }
-  const times = { 'another leader takes changes': failOverMs, [`${HOSTS} agents obey it`]: agentsBackMs };
-  for (const [what, list] of Object.entries(times)) {
-    const sorted = list.toSorted((a, b) => a - b);
-    const name = `the leader is cut off, ${list.length} times: ${what}`;
-    rows.push(alone(`${name}, p50`, 'ms', sorted[Math.floor(sorted.length / 2)] ?? Number.NaN));
-    rows.push(alone(`${name}, max`, 'ms', sorted.at(-1) ?? Number.NaN));
+  for (const [what, { changeMs, agentsMs }] of Object.entries({ 'is cut off': cut, 'is killed': killed })) {
+    const name = `the leader ${what}, ${changeMs.length} times`;
+    rows.push(...sharesOf(`${name}: another leader takes changes`, changeMs));
+    rows.push(...sharesOf(`${name}: ${HOSTS} agents obey it`, agentsMs));
   }
   return rows;
 }

@@ -1,6 +1,6 @@
 import { CoordinatorsRig } from '../cluster/coordinators.js';
 import { EtcdRig } from '../cluster/etcd.js';
-import { alone, type Row } from './rows.js';
+import { type Row, sharesOf } from './rows.js';
 
 const MEMBERS = 3;
 const COORDINATORS = 3;
@@ -19,12 +19,7 @@ export async function benchFailover(count: number): Promise<Row[]> {
       const times: number[] = [];
       const rounds = signal === 'SIGKILL' ? count : Math.ceil(count / 4);
       for (let round = 0; round < rounds; round += 1) times.push(await failOver(rig, signal));
-      rows.push(
-        ...rowsOf(
-          signal,
-          times.sort((a, b) => a - b),
-        ),
-      );
+      rows.push(...sharesOf(`fail-over after ${signal}, of ${times.length}`, times));
     }
     return rows;
   } finally {
@@ -65,15 +60,3 @@ async function takesChange(api: string): Promise<boolean> {
 }
 
 const PROBE = 'app: probe\ncomponents:\n  one:\n    rootfs: host\n    command: [/bin/true]\n';
-
-function rowsOf(signal: string, sorted: readonly number[]): Row[] {
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-  const metric = `fail-over after ${signal}, of ${sorted.length}`;
-  const shares = [
-    ['p50', 0.5],
-    ['p90', 0.9],
-    ['p99', 0.99],
-    ['max', 1],
-  ] as const;
-  return shares.map(([name, share]) => alone(`${metric}: ${name}`, 'ms', at(share)));
-}

@@ -35,6 +35,12 @@ export function alone(metric: string, unit: string, value: number): Row {
   return { metric, unit, value, peer: '-', peerValue: Number.NaN, ratio: Number.NaN };
 }
 
+/** How samples without a peer are distributed. */
+export function sharesOf(metric: string, ms: readonly number[]): Row[] {
+  const shares = { p50: 0.5, p90: 0.9, p99: 0.99, max: 1 };
+  return Object.entries(shares).map(([name, q]) => alone(`${metric}: ${name}`, 'ms', quantile([...ms], q)));
+}
+
 /** As a Markdown table. */
 export function renderRows(rows: readonly Row[]): string[] {
   const text = (value: number) => (Number.isNaN(value) ? '-' : value >= 100 ? value.toFixed(0) : value.toPrecision(3));

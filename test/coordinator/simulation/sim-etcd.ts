@@ -28,6 +28,8 @@ export interface Network {
   slowMsMax: number;
 }
 
+type Range = { key: string; end: string };
+
 /** The history of every key is kept: reads may be of an earlier revision. */
 type History = { revision: number; entry: Entry | null }[];
 
@@ -37,7 +39,7 @@ export class SimEtcd {
   readonly #planted: (condition: Condition) => boolean;
   readonly #keys = new Map<string, History>();
   readonly #leases = new Map<bigint, Lease>();
-  readonly #watchers = new Set<{ key: string; from: number; wake: () => void }>();
+  readonly #watchers = new Set<{ range: Range; from: number; wake: () => void }>();
   #revision = 1;
   #leaseId = 0n;
   #awayUntilMs = 0;
@@ -124,10 +126,11 @@ export class SimEtcd {
     }
   }
 
-  watch(key: string, from: number, wake: () => void): () => void {
-    const watcher = { key, from, wake };
+  watch(range: Range, from: number, wake: () => void): () => void {
+    const watcher = { range, from, wake };
     this.#watchers.add(watcher);
-    if ((this.#keys.get(key)?.at(-1)?.revision ?? 0) >= from) wake();
+    const changed = (key: string) => (this.#keys.get(key)?.at(-1)?.revision ?? 0) >= from;
+    if (this.#keysIn(range.key, range.end, true).some(changed)) wake();
     return () => this.#watchers.delete(watcher);
   }
 
@@ -155,7 +158,7 @@ export class SimEtcd {
     const history = this.#keys.get(key);
     if (history === undefined) this.#keys.set(key, [{ revision, entry }]);
     else history.push({ revision, entry });
-    for (const watcher of this.#watchers) if (watcher.key === key) watcher.wake();
+    for (const { range, wake } of this.#watchers) if (key >= range.key && key < range.end) wake();
   }
 
   /** In order; also those that were removed, when asked for. */
@@ -172,6 +175,9 @@ export class SimEtcd {
 /** One process's way to etcd, over a network that loses, repeats, delays and reorders. */
 export class SimClient implements Etcd {
   readonly address = 'simulated';
+  /** Until then no question arrives, or no answer. */
+  cutUntilMs = { questions: 0, answers: 0 };
+
   constructor(
     private readonly world: World,
     private readonly process: Process,
@@ -194,14 +200,14 @@ export class SimClient implements Etcd {
   async compact(): Promise<void> {}
   close(): void {}
 
-  untilChanged(key: string, fromRevision: number, signal: AbortSignal): Promise<void> {
+  untilChanged(range: Range, fromRevision: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       let stop = (): void => undefined;
       const done = () => {
         stop();
         resolve();
       };
-      stop = this.etcd.watch(key, fromRevision, () => this.process.at(this.#arrivesMs(), done));
+      stop = this.etcd.watch(range, fromRevision, () => this.process.at(this.#arrivesMs(), done));
       signal.addEventListener('abort', done, { once: true });
     });
   }
@@ -211,10 +217,11 @@ export class SimClient implements Etcd {
     return new Promise((resolve, reject) => {
       this.process.after(timeoutMs, () => reject(new EtcdError('unknown', 'no answer in time')));
       const arrive = () => {
-        if (this.etcd.isAway) return;
+        if (this.etcd.isAway || this.world.nowMs < this.cutUntilMs.questions) return;
         try {
           const answer = question();
-          if (!this.world.chance(answerLost)) this.process.at(this.#arrivesMs(), () => resolve(answer));
+          if (this.world.nowMs >= this.cutUntilMs.answers && !this.world.chance(answerLost))
+            this.process.at(this.#arrivesMs(), () => resolve(answer));
         } catch (error) {
           this.process.at(this.#arrivesMs(), () => reject(error as Error));
         }

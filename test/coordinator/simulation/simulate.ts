@@ -68,6 +68,7 @@ class Broken extends Error {}
 interface Seat {
   name: string;
   process: Process;
+  etcd: SimClient;
   store: EtcdStore;
   coordinator: Coordinator | null;
   /** Its clock on the wall is set, forwards and back. */
@@ -170,7 +171,7 @@ class SimCluster {
       store.commit = (batch, term) => (batch.length === 0 ? Promise.resolve() : commit.call(store, batch, term));
     }
     const wallMs = WALL_MS + this.#world.between(-WALL_JUMP_MS_MAX, WALL_JUMP_MS_MAX);
-    const seat: Seat = { name, process, store, coordinator: null, wallMs };
+    const seat: Seat = { name, process, etcd, store, coordinator: null, wallMs };
     this.#seats[index] = seat;
     store.onLeadershipLost(() => {
       // While it is being taken up, whoever takes it up finds out.
@@ -329,13 +330,22 @@ class SimCluster {
         seat.process.kill();
         seat.coordinator = null;
         this.#world.at(this.#world.nowMs + this.#world.between(50, 1_500), () => this.#start(seat.name, index));
-      } else if (what < 0.75) seat.process.stop(this.#world.between(50, 4_000));
-      else if (what < 0.9) this.#etcd.elect(this.#world.between(50, 3_000));
+      } else if (what < 0.7) seat.process.stop(this.#world.between(50, 4_000));
+      else if (what < 0.87) this.#cut(seat);
+      else if (what < 0.95) this.#etcd.elect(this.#world.between(50, 3_000));
       else {
         this.#etcd.endLeaseOf('/shoal/leader');
         this.#unawareUntilMs = this.#world.nowMs + UNAWARE_MS_MAX;
       }
     });
+  }
+
+  /** A coordinator from etcd, in one direction or in both. */
+  #cut(seat: Seat): void {
+    const untilMs = this.#world.nowMs + this.#world.between(500, 4_000);
+    if (this.#world.chance(0.7)) seat.etcd.cutUntilMs.questions = untilMs;
+    else seat.etcd.cutUntilMs.answers = untilMs;
+    if (this.#world.chance(0.5)) seat.etcd.cutUntilMs.answers = untilMs;
   }
 
   /** After every event: at most one believes to lead. */
