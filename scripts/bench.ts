@@ -57,8 +57,8 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
-  --count N       failover, cluster: how often the leader is killed, and cut off (default: 100);
-                 factory-idle: instances (default: 1000)
+--count N       failover, cluster: how often the leader is killed, and cut off (default: 100);
+                factory-idle: instances (default: 1000)
 --quick         brain-scaling, state-handover: less of it`;
 
 async function main(): Promise<number> {
