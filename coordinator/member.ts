@@ -111,7 +111,8 @@ export class Member implements Behind {
     const { store, candidate, events, clock, log, link } = this.#options;
     const ended = new AbortController();
     const unsubscribe = store.onLeadershipLost(() => ended.abort());
-    signal.addEventListener('abort', () => ended.abort(), { once: true });
+    const end = () => ended.abort();
+    signal.addEventListener('abort', end, { once: true });
     try {
       const coordinator = await Coordinator.open({ store, events, clock, log, candidate, signal });
       const api = await createApi({
@@ -138,6 +139,7 @@ export class Member implements Behind {
       log.info('the coordinator no longer leads');
     } finally {
       unsubscribe();
+      signal.removeEventListener('abort', end);
     }
   }
 
@@ -177,14 +179,12 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
+    const over = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', over);
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    signal.addEventListener('abort', over, { once: true });
   });
 }
