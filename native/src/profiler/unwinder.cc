@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <tuple>
 
 #include "common/unique_fd.h"
 #include "symbols/eh_frame.h"
@@ -60,18 +61,32 @@ void Unwinder::see(const symbols::ProcessKey& key) {
 
 /** It may have loaded a library since. */
 void Unwinder::lookAgain(const symbols::ProcessKey& key, Process& process) {
-  const auto pid = static_cast<uint32_t>(key.pid);
-  if (bpf_map_lookup_elem(maps_.processes, &pid, &entry_) != 0) return;
   process.lookRound = round_ + process.lookAfterRounds;
-  if (entry_.strange == 0) return;
+  if (!readEntry(key)) return enter(key, process, false);
+  if (!isEntryOf(key) || entry_.strange == 0) return;
   process.lookAfterRounds = std::min(process.lookAfterRounds * 2, kLookAfterRoundsMax);
   process.lookRound = round_ + process.lookAfterRounds;
   enter(key, process, true);
 }
 
+bool Unwinder::readEntry(const symbols::ProcessKey& key) {
+  const auto pid = static_cast<uint32_t>(key.pid);
+  return bpf_map_lookup_elem(maps_.processes, &pid, &entry_) == 0;
+}
+
+bool Unwinder::isEntryOf(const symbols::ProcessKey& key) const {
+  return entry_.start == key.start && entry_.image == key.image;
+}
+
+/** Of two programs that had the same pid in turns the later one is there. */
+bool Unwinder::isOvertaken(const symbols::ProcessKey& key) {
+  return readEntry(key) && std::tie(entry_.start, entry_.image) > std::tie(key.start, key.image);
+}
+
 void Unwinder::enter(const symbols::ProcessKey& key, Process& process, bool again) {
   release(process);
   process.isPartial = false;
+  if (isOvertaken(key)) return;
   entry_ = {};
   entry_.start = key.start;
   entry_.image = key.image;
@@ -195,9 +210,7 @@ void Unwinder::release(Process& process) {
 Unwinder::Processes::iterator Unwinder::forget(Processes::iterator each) {
   const auto pid = static_cast<uint32_t>(each->first.pid);
   // The pid may be another's by now, or the same process may have executed another program.
-  const bool isIts = bpf_map_lookup_elem(maps_.processes, &pid, &entry_) == 0 && entry_.start == each->first.start &&
-                     entry_.image == each->first.image;
-  if (isIts) bpf_map_delete_elem(maps_.processes, &pid);
+  if (readEntry(each->first) && isEntryOf(each->first)) bpf_map_delete_elem(maps_.processes, &pid);
   release(each->second);
   return processes_.erase(each);
 }

@@ -53,6 +53,10 @@ class Unwinder {
   using Processes = std::map<symbols::ProcessKey, Process>;
 
   void enter(const symbols::ProcessKey& key, Process& process, bool again);
+  /** What the kernel knows of the pid, into entry_. */
+  bool readEntry(const symbols::ProcessKey& key);
+  bool isEntryOf(const symbols::ProcessKey& key) const;
+  bool isOvertaken(const symbols::ProcessKey& key);
   void lookAgain(const symbols::ProcessKey& key, Process& process);
   std::optional<shoal_unwind_mapping> describe(const symbols::ProcessKey& key, const symbols::Mapping& mapping,
                                                Process& process);
