@@ -46,7 +46,7 @@ export function addTop(program: Command, open: OpenSession): void {
       if (once) {
         let view = await source.next();
         // What a component does each second is seen between two looks.
-        if (source.showsActivity) {
+        if (source.isOfOneComponent) {
           await pause(FRAME_MS, session.signal);
           view = await source.next();
         }
@@ -98,9 +98,8 @@ class TopSource {
     return this.session.client.address;
   }
 
-  /** Of the components of one app there is room to show it. */
-  get showsActivity(): boolean {
-    return this.scope.app !== undefined;
+  get isOfOneComponent(): boolean {
+    return this.scope.component !== undefined;
   }
 
   async next(): Promise<TopView> {
@@ -130,7 +129,8 @@ class TopSource {
   }
 
   #activity(instances: InstanceView[]): ComponentActivity[] {
-    if (!this.showsActivity) return [];
+    // Of all apps there is no room for it.
+    if (this.scope.app === undefined) return [];
     const before = this.#before;
     const atMs = performance.now();
     this.#before = { atMs, instances };
