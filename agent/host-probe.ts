@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { native } from '../native/index.js';
@@ -27,6 +27,11 @@ type Found = { met: boolean; found: string };
 
 const TOOL_MS_MAX = 5_000;
 const CAP_SYS_RESOURCE = 24;
+/** As the kernel has it (linux/magic.h). */
+const TMPFS_MAGIC = 0x01021994;
+const SHARED_BYTES_MIN = 256 * 2 ** 20;
+/** Of what a file system holds. */
+const SHARED_FREE_MIN = 0.1;
 const NODE_OLDEST = [20, 17];
 const KERNEL_OLDEST = [5, 14];
 
@@ -75,6 +80,13 @@ export async function probeHost(): Promise<Requirement[]> {
       true,
       'enable CONFIG_CGROUPS; Linux mounts cgroup2 where it has it',
       probeCgroup2(),
+    ),
+    requirement(
+      'shared-memory',
+      'shared memory for state and calls',
+      false,
+      'mount -o remount,size=50% /dev/shm, and in /etc/fstab: tmpfs /dev/shm tmpfs size=50% 0 0 (a container: --shm-size)',
+      probeSharedMemory(),
     ),
     requirement(
       'tools',
@@ -307,5 +319,18 @@ function readText(path: string): string {
   } catch (error) {
     if (['ENOENT', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return '';
     throw error;
+  }
+}
+
+/** The memory of state shards and channels: `folder` has to be a memory file system with room. */
+export function probeSharedMemory(folder = '/dev/shm', statfs: typeof statfsSync = statfsSync): Found {
+  try {
+    const { type, bsize, blocks, bavail } = statfs(folder);
+    const mebibytes = (count: number) => `${Math.floor((count * bsize) / 2 ** 20)} MiB`;
+    const found = `${folder}: ${mebibytes(blocks)}, ${mebibytes(bavail)} of it free`;
+    if (type !== TMPFS_MAGIC) return { met: false, found: `${found}, but it is no tmpfs` };
+    return { met: blocks * bsize >= SHARED_BYTES_MIN && bavail >= SHARED_FREE_MIN * blocks, found };
+  } catch (error) {
+    return { met: false, found: `${folder}: ${toShoalError(error).message}` };
   }
 }

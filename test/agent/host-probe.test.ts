@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, type StatsFs } from 'node:fs';
 import t from 'tap';
-import { probeHost } from '../../agent/host-probe.js';
+import { probeHost, probeSharedMemory } from '../../agent/host-probe.js';
 
 t.test(
   'each requirement has an id of its own, what was found and a remedy; what is checked here too is true',
@@ -25,4 +25,14 @@ t.test('tools that are not installed are named', async (t) => {
   const byId = new Map((await probeHost()).map((each) => [each.id, each]));
   t.match(byId.get('tools'), { met: false, required: true, found: /setpriv, unshare, mount/, remedy: /util-linux/ });
   t.match(byId.get('skopeo'), { met: false, required: false, remedy: /apt-get install skopeo/ });
+});
+
+t.test('shared memory that is small, nearly full, missing or none is named', async (t) => {
+  const statfs = (fields: Partial<StatsFs>) =>
+    (() => ({ type: 0x01021994, bsize: 4096, blocks: 131_072, bavail: 131_072, ...fields })) as never;
+  t.same(probeSharedMemory('/shm', statfs({})), { met: true, found: '/shm: 512 MiB, 512 MiB of it free' });
+  t.match(probeSharedMemory('/shm', statfs({ blocks: 16_384, bavail: 16_384 })), { met: false, found: /64 MiB/ });
+  t.match(probeSharedMemory('/shm', statfs({ bavail: 13_000 })), { met: false, found: /50 MiB of it free/ });
+  t.match(probeSharedMemory('/shm', statfs({ type: 0xef53 })), { met: false, found: /no tmpfs/ });
+  t.match(probeSharedMemory('/nowhere/at/all'), { met: false, found: /ENOENT/ });
 });
