@@ -13,6 +13,7 @@ import type {
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import type { CopyReport } from '../protocol/state-copies.js';
 import { keyOfName } from '../protocol/state-copies-parse.js';
+import type { StateFigures } from '../protocol/state-figures.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
@@ -58,11 +59,14 @@ export interface AgentReport {
   builds?: BuildStatus[];
   connections?: HostConnection[];
   copies?: Record<string, CopyReport>;
+  state?: StateFigures;
 }
 
 const EVENTS_MAX = 1_000;
 /** Calls in vain are told at most so often for each component. */
 const WANTED_MS = 1_000;
+/** What segments hold is read so often. */
+const FIGURES_MS = 2_000;
 
 /** All instances of this host: brings them to the desired state and keeps routes, ports and state shards in line. */
 export class Agent {
@@ -85,6 +89,8 @@ export class Agent {
   readonly #wantedMs = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
   #events: AgentEvent[] = [];
+  #figures: StateFigures = {};
+  #figuresMs = 0;
   #desired: Desired = emptyDesired();
   #applied = 0;
   #scheduled = false;
@@ -281,7 +287,17 @@ export class Agent {
       builds: this.#builds.statuses(),
       connections: this.#between?.connections() ?? [],
       copies: this.#copies.reports(),
+      state: this.#stateFigures(),
     };
+  }
+
+  /** Read now and then: a header is read from each segment. */
+  #stateFigures(): StateFigures {
+    const nowMs = Date.now();
+    if (Math.abs(nowMs - this.#figuresMs) < FIGURES_MS) return this.#figures;
+    this.#figuresMs = nowMs;
+    this.#figures = this.#segments.allFigures();
+    return this.#figures;
   }
 
   /** Events that could not be delivered come first next time. */

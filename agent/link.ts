@@ -25,6 +25,7 @@ import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
 import { CopyNews } from './state/copy-news.js';
+import { StateNews } from './state-news.js';
 
 /** Reports that follow a change are sent at most so often. */
 const REPORT_MS_MIN = 20;
@@ -61,6 +62,7 @@ export class Link {
   /** Of the present connection. */
   #news = new NewsWriter();
   #copies = new CopyNews();
+  #state = new StateNews();
   /** The desired state as last said on it, which changes are made from; null before the first. */
   #said: Desired | null = null;
   /** It could not be applied, as when the disk is full: tried again with each heartbeat. */
@@ -111,6 +113,7 @@ export class Link {
     this.#socket = socket;
     this.#news = new NewsWriter();
     this.#copies = new CopyNews();
+    this.#state = new StateNews();
     this.#said = null;
     this.#welcome = false;
     this.#await(LIMITS.welcomeMsMax, 'no welcome');
@@ -240,9 +243,11 @@ export class Link {
         builds = [],
         connections = [],
         copies = {},
+        state = {},
       } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const newCopies = this.#copies.news(copies);
+      const newState = this.#state.news(state);
       const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
@@ -258,6 +263,7 @@ export class Link {
         builds,
         connections,
         ...newCopies,
+        ...newState,
         ...asks,
       });
     } catch (error) {

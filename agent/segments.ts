@@ -1,19 +1,9 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
+import type { SegmentFigures, StateFigures } from '../protocol/state-figures.js';
 import { HEADER_WORDS, problemOfSegment, SEGMENT_WORD, UNIT_BYTES } from '../protocol/state-segment.js';
 import { makeSegment } from './state/segment-store.js';
-
-/** What a segment holds, as its owner last said: nothing is decided by it. */
-export interface SegmentSize {
-  shard: number;
-  epoch: number;
-  entries: number;
-  /** Of the entries. */
-  liveBytes: number;
-  /** Of memory of the host, with garbage. */
-  heldBytes: number;
-}
 
 /**
  * The segments of the state shards of this host: files in shared memory that outlive their owners and this process. An
@@ -54,12 +44,22 @@ export class Segments {
     }
   }
 
-  /** What the segments of a component hold, by their headers. */
-  sizes(key: string): SegmentSize[] {
-    return listOf(join(this.#folder, ...folderOf(key))).flatMap((name) => {
-      const shard = Number(name);
-      return Number.isInteger(shard) ? (this.#size(key, shard) ?? []) : [];
-    });
+  /** What all segments of this host hold. */
+  allFigures(): StateFigures {
+    const keys = listOf(this.#folder).flatMap((app) =>
+      listOf(join(this.#folder, app)).map((component) => `${app}/${component}`),
+    );
+    return Object.fromEntries(keys.map((key) => [key, this.figures(key)]));
+  }
+
+  /** What the segments of a component hold, by their headers, in the order of their shards. */
+  figures(key: string): SegmentFigures[] {
+    return listOf(join(this.#folder, ...folderOf(key)))
+      .flatMap((name) => {
+        const shard = Number(name);
+        return Number.isInteger(shard) ? (this.#figuresOf(key, shard) ?? []) : [];
+      })
+      .sort((a, b) => a.shard - b.shard);
   }
 
   /** Removes the segments of all components but these: what they held is gone. */
@@ -83,7 +83,7 @@ export class Segments {
     return makeSegment(path);
   }
 
-  #size(key: string, shard: number): SegmentSize | null {
+  #figuresOf(key: string, shard: number): SegmentFigures | null {
     const path = this.path(key, shard);
     let fd: number;
     try {
@@ -95,10 +95,12 @@ export class Segments {
       const { words } = readHeader(fd);
       return {
         shard,
-        epoch: wordOf(words, SEGMENT_WORD.epoch),
         entries: wordOf(words, SEGMENT_WORD.entries),
         liveBytes: wordOf(words, SEGMENT_WORD.liveUnits) * UNIT_BYTES,
-        heldBytes: statSync(path).blocks * 512,
+        heldBytes: fstatSync(fd).blocks * 512,
+        reads: countIn(words, SEGMENT_WORD.reads),
+        writes: countIn(words, SEGMENT_WORD.writes),
+        refused: countIn(words, SEGMENT_WORD.refused),
       };
     } finally {
       closeSync(fd);
@@ -138,6 +140,12 @@ function readHeader(fd: number): { words: Int32Array; bytes: number } {
   const words = new Int32Array(HEADER_WORDS);
   readSync(fd, words, 0, words.byteLength, 0);
   return { words, bytes: fstatSync(fd).size };
+}
+
+/** A float64 in two words. What an owner has put there that is no count is 0. */
+function countIn(words: Int32Array, index: number): number {
+  const count = new Float64Array(words.buffer)[index / 2] ?? 0;
+  return Number.isSafeInteger(count) && count >= 0 ? count : 0;
 }
 
 function wordOf(words: Int32Array, index: number): number {

@@ -22,6 +22,7 @@ import { addProfile } from './commands/profile.js';
 import { addScale } from './commands/scale.js';
 import { addSecret } from './commands/secret.js';
 import { addSimulate } from './commands/simulate.js';
+import { addState } from './commands/state.js';
 import { addStore } from './commands/store.js';
 import { addToken } from './commands/token.js';
 import { addTop } from './commands/top.js';
@@ -81,6 +82,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
     addPs,
     addTop,
     addDescribe,
+    addState,
     addExplain,
     addProfile,
     addScale,

@@ -149,6 +149,16 @@ const copy = object({
   failing: list(hostName, HOSTS_MAX),
 });
 
+const segment = object({
+  shard,
+  entries: count,
+  liveBytes: count,
+  heldBytes: count,
+  reads: count,
+  writes: count,
+  refused: count,
+});
+
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 
 const build = object(
@@ -187,9 +197,15 @@ const report = object(
       propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 6 },
       additionalProperties: { ...copy, nullable: true },
     },
+    state: {
+      type: 'object',
+      maxProperties: INSTANCES_MAX,
+      propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 1 },
+      additionalProperties: list(segment, LIMITS.shardCountMax),
+    },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'state', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -16,10 +16,12 @@ import type {
   WarmProcesses,
 } from '../protocol/link.js';
 import type { CopyReport } from '../protocol/state-copies.js';
+import type { StateFigures } from '../protocol/state-figures.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
 import { type KnownLeases, NO_LEASES } from './leases.js';
+import { StateOnHost } from './state-on-host.js';
 
 /**
  * What the agents last said, rebuilt from their reports after a restart and never stored. Each host's word is kept apart
@@ -52,6 +54,8 @@ export interface HostState {
   connections: readonly HostConnection[];
   /** What it has said of its copies of state shards on this connection, by `<app>/<component>/<shard>`. */
   copies: Map<string, CopyReport>;
+  /** What its segments of state hold, by component key. */
+  state: StateOnHost;
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -93,6 +97,8 @@ export interface HeardReport extends InstanceNews {
   connections?: readonly HostConnection[];
   /** Of those of which something is new; null: gone. */
   copies?: Readonly<Record<string, CopyReport | null>>;
+  /** Of components of which something is new; empty: gone. */
+  state?: Readonly<StateFigures>;
 }
 
 /** What a report brought. */
@@ -126,6 +132,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     builds: [],
     connections: [],
     copies: new Map(),
+    state: before?.state ?? new StateOnHost(),
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -223,6 +230,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
     if (copy === null) host.copies.delete(name);
     else host.copies.set(name, copy);
   }
+  host.state.take(report.state ?? {});
   return heard;
 }
 

@@ -1,15 +1,5 @@
-import type {
-  AppView,
-  ComponentView,
-  CopiesView,
-  DecisionView,
-  HostView,
-  InstanceView,
-  ShardView,
-} from '../protocol/http.js';
+import type { AppView, ComponentView, DecisionView, HostView, InstanceView } from '../protocol/http.js';
 import type { WarmProcesses } from '../protocol/link.js';
-import type { CopyRecord } from '../protocol/state-copies.js';
-import { copyName } from '../protocol/state-copies-parse.js';
 import type { Decision } from './brain/decision.js';
 import { explain, summary } from './brain/explanation-words.js';
 import { latencyOf } from './brain/latency.js';
@@ -21,6 +11,7 @@ import { standingOf } from './host-standing.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
+import { shardViews } from './state-view.js';
 import type { Measured } from './traffic.js';
 
 /** What the coordinator knows at this moment. */
@@ -89,7 +80,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
       missingOn: without(observed, key, host),
     })),
     warm: warmView(observed, key),
-    shards: shardViews(known, key),
+    shards: shardViews(known, app, name),
   };
 }
 
@@ -124,26 +115,6 @@ function without(observed: Observed, key: string, port: number): string[] {
     })
     .map(({ info }) => info.name)
     .sort(compare);
-}
-
-/** Null for components without state shards. */
-function shardViews({ state, measured }: Knowledge, key: string): ShardView[] | null {
-  const record = own(state.shards, key);
-  if (record === undefined) return null;
-  const view = measured.heatOf(key);
-  return record.owners.map((owner, shard) => ({
-    shard,
-    owner,
-    cpu: view?.heat[shard] ?? 0,
-    callsPerSecond: view?.calls[shard] ?? 0,
-    copies: copiesView(own(state.copies, copyName(key, shard))),
-  }));
-}
-
-function copiesView(record: CopyRecord | undefined): CopiesView | null {
-  if (record === undefined) return null;
-  const { epoch, phase, owner, inSync, joining } = record;
-  return { epoch, phase, owner: owner?.host ?? null, inSync, joining: joining.map(({ host }) => host) };
 }
 
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */

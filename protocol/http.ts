@@ -61,6 +61,28 @@ export interface ShardView {
   callsPerSecond: number;
   /** Null for hosts of an earlier version, which keep no copies. */
   copies: CopiesView | null;
+  /** What the owner's segment holds, which its host says every few seconds; null while it has not. */
+  holds: SegmentView | null;
+  /** Where it is on its way to or from; null while it rests. */
+  move: ShardMoveView | null;
+}
+export interface SegmentView {
+  host: string;
+  entries: number;
+  /** Of the entries, and of memory of the host, garbage included. */
+  liveBytes: number;
+  heldBytes: number;
+  /** Since the segment was made. */
+  reads: number;
+  writes: number;
+  refused: number;
+}
+/** Between instances of a host, between hosts, or a copy that is being made. */
+export interface ShardMoveView {
+  kind: 'instance' | 'host' | 'copy';
+  /** Instance ids, or hosts where the kind is not `instance`. */
+  from: string | null;
+  to: string[];
 }
 /** Where the copies of a state shard are. */
 export interface CopiesView {

@@ -4,6 +4,7 @@ import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 import type { Profile, ProfileRequest } from './profile.js';
 import type { CopyRecord, CopyReport } from './state-copies.js';
+import type { StateFigures } from './state-figures.js';
 
 /**
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
@@ -275,6 +276,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   connections?: HostConnection[];
   /** Of the copies of state shards here, those of which something is new since it was last said on this connection; null: gone. */
   copies?: Record<string, CopyReport | null>;
+  /** Of the components of whose state shards something is new since it was last said on this connection; empty: gone. */
+  state?: StateFigures;
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

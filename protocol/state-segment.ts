@@ -33,10 +33,14 @@ export const SEGMENT_WORD = {
   watched: 16,
   /** By the agent: units of the active half that it has read. While watched, no half becomes active before it has all. */
   followed: 17,
+  /** For those who look from outside, each a float64 in two words: entries looked up, written or deleted, and refused writes. */
+  reads: 18,
+  writes: 20,
+  refused: 22,
 } as const;
 
 /** Of the header, words that mean something. */
-export const HEADER_WORDS = 18;
+export const HEADER_WORDS = 24;
 
 const MAGIC = 0x54534853;
 const VERSION = 2;

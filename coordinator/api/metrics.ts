@@ -1,6 +1,8 @@
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { SegmentView } from '../../protocol/http.js';
 import { componentKey } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
+import { stateHeldBytes, stateWork } from '../state-view.js';
 import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
 
 const ACTIVITY = [
@@ -52,6 +54,17 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const decided = counter('component_decisions_total', 'Decisions since the coordinator started', byComponent);
   const changes = counter('component_decisions_changed_total', 'Decisions that changed count or size', byComponent);
   const latency = gauge('component_latency_seconds', 'Latency by quantile', [...byComponent, 'quantile']);
+  const stateBytes = gauge('state_bytes', 'Of the entries of its state, keys and values', byComponent);
+  const stateHeld = gauge(
+    'state_held_bytes',
+    'Of shared memory of hosts that its state takes, copies included',
+    byComponent,
+  );
+  const stateEntries = gauge('state_entries', 'Entries of its state', byComponent);
+  const stateMoves = gauge('state_shards_moving', 'State shards that are on their way or being copied', byComponent);
+  const stateReads = counter('state_reads_total', 'Entries looked up', byComponent);
+  const stateWrites = counter('state_writes_total', 'Entries written or deleted', byComponent);
+  const stateRefused = counter('state_refused_total', 'Writes refused at a limit or for lack of memory', byComponent);
   for (const app of Object.keys(known.state.apps)) {
     for (const component of Object.keys(known.state.apps[app]?.manifest.components ?? {})) {
       const view = componentView(known, app, component);
@@ -68,6 +81,24 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
       size.set(labels, view.size.cpu);
       memory.set(labels, view.size.memory);
       forecast.set(labels, Math.max(0, ...(view.forecast?.points ?? []).map((point) => point.upper)));
+      if (view.shards !== null) {
+        const sum = (of: (holds: SegmentView) => number) =>
+          view.shards?.reduce((total, { holds }) => total + (holds === null ? 0 : of(holds)), 0) ?? 0;
+        stateBytes.set(
+          labels,
+          sum((holds) => holds.liveBytes),
+        );
+        stateEntries.set(
+          labels,
+          sum((holds) => holds.entries),
+        );
+        stateHeld.set(labels, stateHeldBytes(known.observed, componentKey(app, component)));
+        stateMoves.set(labels, view.shards.filter(({ move }) => move !== null).length);
+        const work = stateWork(known.observed, componentKey(app, component));
+        stateReads.inc(labels, work?.reads ?? 0);
+        stateWrites.inc(labels, work?.writes ?? 0);
+        stateRefused.inc(labels, work?.refused ?? 0);
+      }
       const counts = decisions.counts(componentKey(app, component));
       decided.inc(labels, counts.decisions);
       changes.inc(labels, counts.changes);

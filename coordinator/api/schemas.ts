@@ -107,6 +107,28 @@ export const COMPONENT = object({
           }),
           type: ['object', 'null'],
         },
+        holds: {
+          ...object({
+            host: text,
+            entries: number,
+            liveBytes: { ...number, description: 'of the entries' },
+            heldBytes: { ...number, description: 'of memory of the host, garbage included' },
+            reads: { ...number, description: 'since the segment was made, as writes and refused' },
+            writes: number,
+            refused: { ...number, description: 'writes refused at a limit or for lack of memory' },
+          }),
+          type: ['object', 'null'],
+          description: "what the owner's segment holds, as its host said in the last seconds",
+        },
+        move: {
+          ...object({
+            kind: { type: 'string', enum: ['instance', 'host', 'copy'] },
+            from: { type: ['string', 'null'] },
+            to: list(text),
+          }),
+          type: ['object', 'null'],
+          description: 'where it is on its way to; null while it rests',
+        },
       }),
     ),
     type: ['array', 'null'],

@@ -158,6 +158,7 @@ export class ShardLog {
   /** Position of the key's entry, which is good until the next write; -1 when there is none. */
   find(name: StateName, key: string): number {
     this.#key.set(name, key);
+    this.#count('reads');
     return this.#find();
   }
 
@@ -177,17 +178,12 @@ export class ShardLog {
 
   /** Throws SHOAL_E_STATE_SIZE, SHOAL_E_STATE_FULL or SHOAL_E_SHARD_MOVED; then nothing has changed. */
   put(name: StateName, key: string, value: Uint8Array, raw = false, expiresAtMs = Number.POSITIVE_INFINITY): void {
-    this.#checkValue(value);
-    this.#key.set(name, key);
-    const expires = expiresAtMs === Number.POSITIVE_INFINITY ? 0 : RECORD.expires;
-    const flags = RECORD.present | (raw ? RECORD.raw : 0) | expires;
-    const units = recordUnits(this.#key.length, value.length, flags);
-    this.#admit(units);
-    const position = this.#append(units, value, flags, expiresAtMs);
-    const before = this.#contents.index.set(this.#key.hash, this.#matcher, position);
-    if (before >= 0) this.#contents.dropped(this.#half, before);
-    this.#contents.added(this.#half, position, units);
-    this.#written(units);
+    try {
+      this.#put(name, key, value, raw, expiresAtMs);
+    } catch (error) {
+      if (this.mine && isLimit(error)) this.#count('refused');
+      throw error;
+    }
   }
 
   /** Whether there was such an entry. */
@@ -217,6 +213,20 @@ export class ShardLog {
     for (const { part } of this.#halves) part?.unmap();
     this.#header.unmap();
     this.#memory.close();
+  }
+
+  #put(name: StateName, key: string, value: Uint8Array, raw: boolean, expiresAtMs: number): void {
+    this.#checkValue(value);
+    this.#key.set(name, key);
+    const expires = expiresAtMs === Number.POSITIVE_INFINITY ? 0 : RECORD.expires;
+    const flags = RECORD.present | (raw ? RECORD.raw : 0) | expires;
+    const units = recordUnits(this.#key.length, value.length, flags);
+    this.#admit(units);
+    const position = this.#append(units, value, flags, expiresAtMs);
+    const before = this.#contents.index.set(this.#key.hash, this.#matcher, position);
+    if (before >= 0) this.#contents.dropped(this.#half, before);
+    this.#contents.added(this.#half, position, units);
+    this.#written(units);
   }
 
   *#entriesOf(lease: Lease, name: StateName, positions: Int32Array, nowMs: number): Generator<ScannedEntry> {
@@ -334,8 +344,14 @@ export class ShardLog {
 
   /** After each write. */
   #written(units: number): void {
+    this.#count('writes');
     this.#compact(Math.max(COMPACT_UNITS_MIN, COMPACT_RATIO * units));
     this.#publishSizes();
+  }
+
+  #count(what: 'reads' | 'writes' | 'refused'): void {
+    const at = SEGMENT_WORD[what] / 2;
+    this.#doubles[at] = (this.#doubles[at] as number) + 1;
   }
 
   #publishSizes(): void {
@@ -477,6 +493,10 @@ export class ShardLog {
 
 function other(half: 0 | 1): 0 | 1 {
   return half === 0 ? 1 : 0;
+}
+
+function isLimit(error: unknown): boolean {
+  return error instanceof ShoalError && (error.code === 'SHOAL_E_STATE_FULL' || error.code === 'SHOAL_E_STATE_SIZE');
 }
 
 function valueIn(half: LogHalf, position: number): Uint8Array {

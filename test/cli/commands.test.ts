@@ -330,3 +330,36 @@ t.test('delete, and --wait until nothing of the app is left', async (t) => {
   t.match(await shoal('delete', 'search', '--wait', '1'), { code: 1, err: /search-web-1 \(stopping\)/ });
   t.match(await shoal('delete', 'nope'), { code: 3 });
 });
+
+t.test('state shows shards with owners, copies, sizes, heat and moves, and refuses a component without', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  const holds = { host: 'rack1', entries: 7, liveBytes: 2_048, heldBytes: 65_536, reads: 9, writes: 8, refused: 0 };
+  const rest = { owner: 'search-index-0', cpu: 0, callsPerSecond: 0, copies: null, holds, move: null };
+  const lists = { inSync: ['rack1', 'rack2'], joining: [] as string[] };
+  const copies = { epoch: 4, phase: 'serving' as const, owner: 'rack1', ...lists };
+  const shards = [
+    { ...rest, shard: 0, cpu: 0.25, callsPerSecond: 12, copies },
+    { ...rest, shard: 1, holds: { ...holds, liveBytes: 4_096 } },
+    { ...rest, shard: 2, holds: null, move: { kind: 'instance' as const, from: null, to: ['search-index-0'] } },
+  ];
+  fake.json('GET /v1/apps/search/components/index', componentView({ component: 'index', shards }));
+  const table = await shoal('state', 'search/index');
+  t.match(table, { code: 0, err: '' });
+  t.match(table.out, /^search\/index: 3 state shards of 1 owners, 14 entries, 6Ki \(128Ki held\), 1 on their way\n/);
+  t.match(table.out, / 0 +search-index-0 +rack1 +rack2 +7 +2Ki +64Ki +0.25 +12 +0\n/);
+  t.match(table.out, / 2 +search-index-0 +- +- +- +- +- .*to search-index-0\n/);
+  const order = async (sort: string) =>
+    JSON.parse((await shoal('state', 'search/index', '--sort', sort, '--json')).out).map(
+      (each: { shard: number }) => each.shard,
+    );
+  t.same(
+    [await order('shard'), await order('bytes'), await order('heat')],
+    [
+      [0, 1, 2],
+      [1, 0, 2],
+      [0, 1, 2],
+    ],
+  );
+  t.match(await shoal('state', 'search/web'), { code: 2, err: /state: partitioned/ });
+  t.match(await shoal('state', 'search/index', '--sort', 'luck'), { code: 2, err: /one of shard, bytes, heat/ });
+});

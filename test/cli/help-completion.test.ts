@@ -9,7 +9,7 @@ import { ERRORS } from '../../protocol/errors.js';
 import { NO_STREAMS, runCli } from './run-cli.js';
 
 const COMMANDS =
-  'up apply get ps top describe explain profile scale mode pause resume calendar host build builds logs events exec secret forecast delete version doctor completion help simulate store init cert token join renew'.split(
+  'up apply get ps top describe state explain profile scale mode pause resume calendar host build builds logs events exec secret forecast delete version doctor completion help simulate store init cert token join renew'.split(
     ' ',
   );
 

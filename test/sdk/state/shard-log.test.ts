@@ -256,3 +256,36 @@ t.test('memory that a stranger has written to leads to errors, never to more', a
     { numRuns: 40 },
   );
 });
+
+t.test(
+  'the header counts what was looked up, written and refused, through garbage collection and hand-over',
+  async (t) => {
+    const memory = TestSegment.make(LIMIT.shardBytesMax);
+    t.teardown(() => memory.close());
+    const counts = () => {
+      const doubles = new Float64Array(memory.words.buffer);
+      return ['reads', 'writes', 'refused'].map(
+        (what) => doubles[SEGMENT_WORD[what as 'reads' | 'writes' | 'refused'] / 2],
+      );
+    };
+    const log = open(memory, 1);
+    for (let i = 0; i < 500; i += 1) log.put(NAMES[0], `k-${i % 5}`, Buffer.alloc(900));
+    t.ok((memory.words[SEGMENT_WORD.generation] ?? 0) > 0, 'garbage was taken out');
+    log.delete(NAMES[0], 'k-0');
+    t.notOk(log.delete(NAMES[0], 'k-0'));
+    text(log, 'k-1');
+    text(log, 'nothing');
+    t.throws(() => log.put(NAMES[0], 'big', Buffer.alloc(LIMIT.valueBytesMax + 1)), { code: 'SHOAL_E_STATE_SIZE' });
+    const fill = () => {
+      for (let i = 0; i < 100; i += 1) log.put(NAMES[0], `fill-${i}`, Buffer.alloc(900));
+    };
+    t.throws(fill, { code: 'SHOAL_E_STATE_FULL' });
+    const [reads, writes = 0, refused] = counts();
+    t.same([reads, refused], [2, 2]);
+    t.ok(writes > 501 && writes < 601);
+    const successor = open(memory, 2);
+    t.throws(() => log.put(NAMES[0], 'late', Buffer.alloc(1)), { code: 'SHOAL_E_SHARD_MOVED' });
+    text(successor, 'k-1');
+    t.same(counts(), [3, writes, 2], 'who is deposed counts nothing');
+  },
+);
