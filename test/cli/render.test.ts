@@ -197,7 +197,7 @@ t.test('colours only for a terminal that wants them', async (t) => {
 t.test('on how many hosts state is, and what is gone with one', async (t) => {
   const of = (inSync: string[], joining: string[] = [], phase: CopiesView['phase'] = 'serving'): ShardView => {
     const copies = { epoch: 1, phase, owner: inSync[0] ?? null, inSync, joining };
-    return { shard: 0, owner: 'a-b-0', cpu: 0, callsPerSecond: 0, copies };
+    return { shard: 0, owner: 'a-b-0', cpu: 0, callsPerSecond: 0, copies, holds: null, move: null };
   };
   t.same(copiesFacts([of(['h1', 'h2']), of(['h1', 'h2', 'h3'])]), [['copies', 'each on 2 hosts or more']]);
   const text = '1 on one host alone, gone with it; 1 are being copied; 1 change hands or wait for a host';
