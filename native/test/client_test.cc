@@ -5,6 +5,7 @@
 #include <string>
 
 #include "check.h"
+#include "client/balancer.h"
 #include "client/messages.h"
 #include "client/meter.h"
 #include "client/msgpack.h"
@@ -76,6 +77,43 @@ void testRequests() {
   }
 }
 
+/** A call with a stream is read, so that it can be refused by name, whether it has a deadline or not. */
+void testStreamsAreSeen() {
+  for (const bool takes : {false, true}) {
+    Writer call;
+    call.map(5).text("type").text("call").text("id").number(3).text("handler").text("h").text("body").raw("\xc0");
+    takes ? call.text("input").boolean(true) : call.text("stream").number(262'144);
+    const std::optional<CallRequest> request = readCallRequest(call.bytes());
+    CHECK(request && request->kind == CallRequest::Kind::call && request->streams);
+  }
+}
+
+void testNearOnes() {
+  std::minstd_rand random(1);
+  const auto pick = [&random](double nearLoad, double farLoad) {
+    return pickNearer({{0, 1, nearLoad}}, {{1, 1, farLoad}}, random)->at;
+  };
+  CHECK(pick(0, 0) == 0 && pick(kNearHeadStart, 0) == 0);
+  CHECK(pick(kNearHeadStart + 1, 0) == 1);
+  CHECK(pick(20, 20 - kNearHeadStart) == 0 && pick(20, 19 - kNearHeadStart) == 1);
+  CHECK(pickNearer({}, {{1, 1, 5}}, random)->at == 1 && pickNearer({{0, 1, 99}}, {}, random)->at == 0);
+  CHECK(!pickNearer({}, {}, random));
+  int light = 0;
+  for (int i = 0; i < 1'000; ++i) light += pickLessLoaded({{0, 1, 3}, {1, 1, 2}}, random)->at == 1;
+  CHECK(light == 1'000);
+}
+
+void testNearIsChecked() {
+  const auto near = [](std::string_view value) {
+    Writer message;
+    message.map(3).text("type").text("routes").text("revision").number(1).text("routes").map(1).text("far").map(2);
+    message.text("instances").array(2).text("a-far-0").text("a-far-1").text("near").raw(value);
+    return readFromAgent(message.bytes());
+  };
+  CHECK(near("\x01")->routes.at("far").near == 1u);
+  CHECK(near("\x02") && !near("\x03") && !near("\xff") && !near("\xc0"));
+}
+
 void testRoutes() {
   const auto routes = [](std::string_view instance, double weight) {
     Writer message;
@@ -117,6 +155,9 @@ int main() {
   testAllNumbersAreRead();
   testNothingIsReadBeyondTheEnd();
   testRequests();
+  testStreamsAreSeen();
+  testNearOnes();
+  testNearIsChecked();
   testRoutes();
   testShards();
   testMeter();

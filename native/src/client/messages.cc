@@ -73,8 +73,10 @@ bool readRoute(Reader& reader, Route& route) {
         return reader.nil() || readName(reader, owner);
       });
     }
+    if (key == "near") return readCount(reader, route.near.emplace());
     return reader.raw().has_value();
   });
+  if (route.near && *route.near > route.instances.size()) return false;
   return sound && (route.weights.empty() || route.weights.size() == route.instances.size());
 }
 
@@ -160,6 +162,7 @@ std::optional<CallRequest> readCallRequest(std::string_view bytes) {
     }
     if (key == "body" && value) request.body = *value;
     if (key == "shards") request.namesShards = true;
+    if (key == "stream" || key == "input") request.streams = true;
     return value.has_value();
   });
   if (!sound || !hasId) return std::nullopt;
@@ -168,8 +171,10 @@ std::optional<CallRequest> readCallRequest(std::string_view bytes) {
     return request;
   }
   if (type != "call" || request.body.empty()) return std::nullopt;
-  if (!(request.deadlineMs > 0) || request.deadlineMs > kCallDeadlineMsMax) return std::nullopt;
   request.kind = CallRequest::Kind::call;
+  // It is refused: its deadline, which it may lack, does not matter.
+  if (request.streams) return request;
+  if (!(request.deadlineMs > 0) || request.deadlineMs > kCallDeadlineMsMax) return std::nullopt;
   return request;
 }
 

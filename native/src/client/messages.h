@@ -17,6 +17,8 @@ struct Route {
   std::vector<std::string> instances;
   /** As long as `instances`, or empty: all alike. */
   std::vector<double> weights;
+  /** How many of them, the first ones, are on this host; none told: all. */
+  std::optional<uint64_t> near = std::nullopt;
   /** Owner of each state shard, empty for none; no entries: the component is not partitioned. */
   std::vector<std::string> owners;
 };
@@ -50,6 +52,8 @@ struct CallRequest {
   std::optional<std::string> key;
   /** A call that names state shards is for an owner of them, which this process is of none. */
   bool namesShards = false;
+  /** A call that answers or takes a stream, which this client does not. */
+  bool streams = false;
   std::string body;
 };
 std::optional<CallRequest> readCallRequest(std::string_view bytes);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "client/balancer.h"
 #include "client/peer.h"
 
 namespace shoal::client {
@@ -74,38 +75,24 @@ void Router::attempt(uint64_t id) {
   std::shared_ptr<Peer>(peer(call.component, instance).shared_from_this())->send(id);
 }
 
-/**
- * Of two drawn at random, each as often as its weight says, the one with fewer calls outstanding for its weight
- * (Mitzenmacher, IEEE TPDS 12 (2001) 1094), as protocol/balancer.ts.
- */
 std::string Router::choose(const Route& route, const Call& call) {
   if (call.key && !route.owners.empty()) {
     const std::string& owner = route.owners[shardOfKey(*call.key, route.owners.size())];
     return call.refused.contains(owner) ? std::string() : owner;
   }
-  std::vector<size_t> left;
+  std::vector<Candidate> near;
+  std::vector<Candidate> far;
   for (size_t i = 0; i < route.instances.size(); ++i) {
-    if (!call.refused.contains(route.instances[i])) left.push_back(i);
-  }
-  const auto weightOf = [&](size_t i) { return route.weights.empty() ? 1.0 : route.weights[i]; };
-  const auto loadOf = [&](size_t i) {
+    if (call.refused.contains(route.instances[i])) continue;
+    const double weight = route.weights.empty() ? 1.0 : route.weights[i];
     const auto known = peers_.find({call.component, route.instances[i]});
-    return known == peers_.end() ? 0.0 : static_cast<double>(known->second->outstanding()) / weightOf(i);
-  };
-  std::string chosen;
-  double load = 0;
-  for (int draw = 0; draw < 2 && !left.empty(); ++draw) {
-    std::vector<double> weights;
-    for (const size_t i : left) weights.push_back(weightOf(i));
-    const size_t at = std::discrete_distribution<size_t>(weights.begin(), weights.end())(random_);
-    const size_t drawn = left[at];
-    left.erase(left.begin() + static_cast<ptrdiff_t>(at));
-    if (draw == 0 || loadOf(drawn) < load) {
-      chosen = route.instances[drawn];
-      load = loadOf(drawn);
-    }
+    const double outstanding = known == peers_.end() ? 0.0 : static_cast<double>(known->second->outstanding());
+    const bool isNear = i < route.near.value_or(route.instances.size());
+    (isNear ? near : far).push_back({i, weight, outstanding / weight});
   }
-  return chosen;
+  // Where all are near their load makes no difference to that.
+  const auto chosen = far.empty() ? pickLessLoaded(near, random_) : pickNearer(near, far, random_);
+  return chosen ? route.instances[chosen->at] : std::string();
 }
 
 void Router::settle(uint64_t id, const Outcome& outcome) {

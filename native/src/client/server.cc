@@ -86,6 +86,9 @@ void Server::begin(Caller& caller, CallRequest call) {
   if (caller.running.size() >= kCallsPerCallerMax) {
     return refuse(caller, id, "SHOAL_E_OVERLOADED", "too many calls of one caller are at work");
   }
+  if (call.streams) {
+    return refuse(caller, id, "SHOAL_E_NO_STREAM", "a component in C answers no streams and takes none");
+  }
   if (call.namesShards) return refuse(caller, id, "SHOAL_E_SHARD_MOVED", "this component keeps no state");
   const auto handler = handlers_.find(call.handler);
   if (handler == handlers_.end()) return refuse(caller, id, "SHOAL_E_NO_HANDLER", "no handler " + call.handler);

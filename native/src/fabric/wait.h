@@ -17,21 +17,21 @@ enum class Wait { ready, peerGone, timeout };
  * see waits as long as two wake-ups and would never find out that they could spin: therefore one of kWaitsPerProbe
  * waits is spun all the same, and when that pays the end spins from then on.
  */
-class Spin {
+template <class Clock>
+class BasicSpin {
  public:
-  using Clock = std::chrono::steady_clock;
-
   /** `most`: as long as the spin may last; 0 for never. */
-  explicit Spin(std::chrono::nanoseconds most) : most_(most) {}
+  explicit BasicSpin(std::chrono::nanoseconds most) : most_(most) {}
 
   /** Until `ready` is true, by spinning or else by `sleep`, whose answer is passed on. */
   template <class Ready, class Sleep>
   Wait wait(Ready ready, Sleep sleep) {
     if (ready()) return Wait::ready;
-    const Clock::time_point began = Clock::now();
+    const typename Clock::time_point began = Clock::now();
     const bool probes = average_ >= most_ && ++waits_ % kWaitsPerProbe == 0;
     // After a spin the last look at the clock will do: another would cost as much as the message.
-    for (Clock::time_point now = began; (probes || average_ < most_) && now - began < most_; now = Clock::now()) {
+    for (typename Clock::time_point now = began; (probes || average_ < most_) && now - began < most_;
+         now = Clock::now()) {
       for (int i = 0; i < kLooksPerClock; ++i) {
         if (ready()) {
           if (probes) average_ = now - began;
@@ -67,6 +67,7 @@ class Spin {
   /** While nobody spins. */
   uint32_t waits_ = 0;
 };
+using Spin = BasicSpin<std::chrono::steady_clock>;
 
 /** Sleeps until next() has something to look at. What a peer published before it went is still ready. */
 template <class Consumer, class Bell>
