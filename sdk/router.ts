@@ -15,7 +15,7 @@ export interface CallOptions {
    * Milliseconds until the call fails with SHOAL_E_DEADLINE; 5000 unless told. A call with a stream may take as long as it
    * does unless told; only until an instance is found it waits no longer than 5000.
    */
-  deadlineMs?: number;
+  deadlineMs?: number | undefined;
   signal?: AbortSignal;
   /** Items for the handler to read: a generator, a list, a Node or a Web stream. It is ended when the call is. */
   input?: StreamSource;

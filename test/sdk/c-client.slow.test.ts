@@ -85,6 +85,8 @@ overBoth('a component in C serves calls and makes calls', async (t, rig) => {
   );
   await t.rejects(ask(front, 'fails', null, { key: 'the key' }), { code: 'SHOAL_E_HANDLER', message: 'the key' });
   await t.rejects(ask(front, 'nothing'), { code: 'SHOAL_E_NO_HANDLER' });
+  await t.rejects(ask(front, 'echo', null, { input: [1] }), { code: 'SHOAL_E_NO_STREAM' });
+  await t.rejects(front.app.stream('middle', 'echo', null).next(), { code: 'SHOAL_E_NO_STREAM' });
   await t.rejects(ask(front, 'strange'), { message: /SHOAL_E_NOT_GRANTED|SHOAL_E_NO_INSTANCE/ });
   await t.rejects(ask(front, 'silent', null, { deadlineMs: 50 }), { code: 'SHOAL_E_DEADLINE' });
   // Its own deadline and that of its caller pass at the same time: either may be told first.

@@ -1,9 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { overBoth, type Rig } from './rig.js';
 
+const EXAMPLE = new URL('../../examples/stream/', import.meta.url);
 const INSTANCE = fileURLToPath(new URL('./stream-instance.js', import.meta.url));
 
 async function all(items: AsyncIterable<unknown>): Promise<unknown[]> {
@@ -43,10 +47,10 @@ overBoth('a call is answered beside many streams, and all of them go on', async 
   );
 });
 
-async function startChild(t: Test, rig: Rig): Promise<ChildProcess> {
+async function startChild(t: Test, rig: Rig, component = 'child', script = INSTANCE): Promise<ChildProcess> {
   let child: ChildProcess | undefined;
-  await rig.seat('child', 'a-child-0', async (env) => {
-    child = fork(INSTANCE, { env: { ...process.env, ...env } });
+  await rig.seat(component, `a-${component}-0`, async (env) => {
+    child = fork(script, { env: { ...process.env, ...env } });
     t.teardown(() => child?.kill('SIGKILL'));
   });
   return child as ChildProcess;
@@ -91,4 +95,21 @@ overBoth('a peer that is killed in the middle of a stream is told by its code', 
   t.match(await inputError, { code: 'SHOAL_E_PEER_DIED' }, 'who reads its input is told as well');
   await t.rejects(feeding, { code: 'SHOAL_E_PEER_DIED' });
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+});
+
+overBoth('the example streams both ways', async (t, rig) => {
+  for (const component of ['lines', 'front']) {
+    await startChild(t, rig, component, fileURLToPath(new URL(`${component}.mjs`, EXAMPLE)));
+  }
+  rig.publish();
+  const socketPath = join(rig.folder, 'a-front-0', 'http.sock');
+  const ask = async (method: string, path: string, body: string) => {
+    const outgoing = request({ socketPath, method, path, agent: false }).end(body);
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    return text(response);
+  };
+  const lines = await ask('GET', '/20000', '');
+  t.equal(lines.split('\n').length, 20_001);
+  t.ok(lines.endsWith('line 20000\n'));
+  t.equal(await ask('PUT', '/', lines), '20000\n');
 });
