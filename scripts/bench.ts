@@ -12,6 +12,7 @@ import { benchBrainScaling } from './lib/bench/brain-scaling.js';
 import { benchCluster } from './lib/bench/cluster.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
+import { benchFabricHosts } from './lib/bench/fabric-hosts.js';
 import { benchFabricIdle } from './lib/bench/fabric-idle.js';
 import { benchFabricRack } from './lib/bench/fabric-rack.js';
 import { benchFactory } from './lib/bench/factory.js';
@@ -41,6 +42,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   cluster: ({ count = 100 }) => benchCluster(DIST, count),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
+  'fabric-hosts': () => benchFabricHosts(),
   'fabric-idle': () => benchFabricIdle(),
   'fabric-rack': () => benchFabricRack(),
   'brain-scale': () => benchBrainScale(),

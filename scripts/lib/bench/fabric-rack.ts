@@ -1,11 +1,7 @@
-import { execFile } from 'node:child_process';
-import { resolve } from 'node:path';
-import { promisify } from 'node:util';
-import { packageRoot } from '../../../native/index.js';
 import { bootRack, type Rack } from '../lab/rack.js';
+import { buildRelayBench } from './relay-bench.js';
 import { compare, type Row } from './rows.js';
 
-const run = promisify(execFile);
 const ROUNDS = 3;
 const TRIPS = 200;
 const LARGE_BYTES = 64 * 1024;
@@ -32,7 +28,7 @@ interface Sample {
  * machine, never absolute times. Ours has four threads in the way (two instances, two relays), the peers two.
  */
 export async function benchFabricRack(): Promise<Row[]> {
-  const program = await build();
+  const program = await buildRelayBench();
   const rack = await bootRack({ hosts: 2, cpus: 2, bootMs: BOOT_MS_MAX });
   try {
     return await measure(rack, program);
@@ -128,13 +124,4 @@ async function output(rack: Rack, argv: string[]): Promise<string> {
   const { code, stdout, stderr } = await rack.run('h1', argv, { timeMs: STEP_MS_MAX });
   if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}\n${stdout}${stderr}`);
   return stdout;
-}
-
-async function build(): Promise<string> {
-  const root = packageRoot();
-  const folder = resolve(root, 'build/native-bench');
-  const options = ['-DSHOAL_BENCH=ON', '-DCMAKE_BUILD_TYPE=Release'];
-  await run('cmake', ['-S', resolve(root, 'native'), '-B', folder, ...options]);
-  await run('cmake', ['--build', folder, '--target', 'relay-bench']);
-  return resolve(folder, 'relay-bench');
 }
