@@ -94,6 +94,7 @@ export class Agent {
   #desired: Desired = emptyDesired();
   #applied = 0;
   #scheduled = false;
+  #again: NodeJS.Timeout | undefined;
   #working: Promise<void> = Promise.resolve();
   #applying: Promise<void> = Promise.resolve();
   #opened = false;
@@ -322,6 +323,7 @@ export class Agent {
   /** The agent stops; its instances go on. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#again);
     this.#builds.close();
     this.#tools.rootfs.close();
     await this.#working;
@@ -355,7 +357,17 @@ export class Agent {
     setImmediate(() => void this.#sync());
   }
 
-  /** One after the other; a failure is logged and the next change or second tries again. */
+  /** What could not be done may be possible in a while, and nothing else need change until then. */
+  #tryAgain(): void {
+    if (this.#again !== undefined || this.#closed) return;
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      this.#changed();
+    }, LIMITS.heartbeatMs);
+    this.#again.unref();
+  }
+
+  /** One after the other; a failure is logged, and tried again with the next change or in a second. */
   #sync(): Promise<void> {
     this.#working = this.#working.then(async () => {
       this.#scheduled = false;
@@ -364,7 +376,8 @@ export class Agent {
         await this.#act();
         await this.#publish();
       } catch (error) {
-        this.#tools.log.error({ err: error }, 'cannot bring the host to the desired state');
+        this.#tools.log.error({ err: error }, 'cannot bring the host to the desired state; trying again');
+        this.#tryAgain();
       }
       this.#tell();
     });
@@ -429,6 +442,7 @@ export class Agent {
       ),
     );
     const dialable = await this.#peers.sync(grants);
+    if (grants.some(({ callee }) => !dialable.has(callee.id))) this.#tryAgain();
     const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
     const weightOf = (id: string) => weights.get(id) ?? 1;
     const routables: Routable[] = up.map((each) => ({

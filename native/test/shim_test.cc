@@ -167,13 +167,15 @@ void testFiles() {
   removeTree(folder);
 }
 
+shoal_running runs(shoal_u64 cgroup, shoal_u64 since) { return {cgroup, since, 0, 0, 0}; }
+
 void testCpuTimeReader() {
   using shoal::profiler::cpuNanoseconds;
-  const std::vector<shoal_running> running = {{5, 100, 0}, {6, 100, 0}, {5, 300, 0}, {0, 0, 0}};
-  CHECK(cpuNanoseconds(5, {{10, 1}, {20, 2}}, running, 250) ==
+  const std::vector<shoal_running> running = {runs(5, 100), runs(6, 100), runs(5, 300), runs(0, 0)};
+  CHECK(cpuNanoseconds(5, {{10, 1, 0, 0}, {20, 2, 0, 0}}, running, 250) ==
         10 + 20 + 150);  // what began after the reading counts later
   CHECK(cpuNanoseconds(6, {}, running, 250) == 150);
-  CHECK(cpuNanoseconds(7, {{1, 0}}, running, 250) == 1);
+  CHECK(cpuNanoseconds(7, {{1, 0, 0, 0}}, running, 250) == 1);
 }
 
 }  // namespace
