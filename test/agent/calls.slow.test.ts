@@ -1,5 +1,5 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { freePort } from '../../scripts/lib/demo/cluster.js';
 import { AgentRig, component, instance, shardMap } from './rig.js';
@@ -63,6 +63,32 @@ t.test('components call what their manifest grants, through a host port, and not
   reading = false;
   await reader;
   t.same(wrong, [], 'no read failed or was wrong meanwhile');
+  t.same(await rig.close(), []);
+});
+
+t.test('what could not be done is done once it is possible, though nothing else changes', async (t) => {
+  const rig = await AgentRig.make();
+  const port = await freePort();
+  await rig.until('the agent is there', () => rig.hello !== undefined);
+  const inTheWay = join(rig.run, 'apps/t/peers/front/store');
+  await mkdir(dirname(inTheWay), { recursive: true });
+  await writeFile(inTheWay, '');
+  const apps = {
+    t: {
+      store: component('store'),
+      front: component('front', { calls: ['store'], ports: [{ name: 'http', host: port }] }),
+    },
+  };
+  rig.desire(() => ({ apps, instances: [instance('store', 0), instance('front', 0)] }));
+  await rig.until('both are ready', () => ['t-store-0', 't-front-0'].every((id) => rig.status(id)?.phase === 'ready'));
+  await rig.until('it cannot be done', () => rig.output.includes('cannot bring the host to the desired state'));
+  const ask = async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/store/who`).catch(() => null);
+    return ((await response?.json()) as Reply | undefined)?.answer;
+  };
+  t.equal(await ask(), undefined);
+  await rm(inTheWay);
+  await rig.until('the callee is found', async () => (await ask()) === 't-store-0');
   t.same(await rig.close(), []);
 });
 
