@@ -6,6 +6,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { BestCarrier } from './best-carrier.js';
 import type { Listener } from './carrier.js';
 import { AgentConnection } from './control.js';
+import { LeavingServer } from './leaving-server.js';
 import { Meter } from './meter.js';
 import type { Way } from './peer.js';
 import { type CallOptions, Router } from './router.js';
@@ -70,7 +71,7 @@ export class App {
   readonly #carrier: BestCarrier;
   readonly #router: Router;
   readonly #agent: AgentConnection;
-  readonly #http: HttpServer[] = [];
+  readonly #http: LeavingServer[] = [];
   readonly #onDrain: (() => unknown)[] = [];
   #listener: Listener | undefined;
   #draining: Promise<void> | undefined;
@@ -171,8 +172,8 @@ export class App {
         this.#server.ended();
       });
     });
+    this.#http.push(new LeavingServer(server));
     await listenOnPath(server, path);
-    this.#http.push(server);
   }
 
   /** What this instance has served since it started, and the state shards that it holds. */
@@ -212,10 +213,7 @@ export class App {
     this.#server.close();
     this.#carrier.close();
     this.#store.close();
-    for (const server of this.#http) {
-      server.close();
-      server.closeAllConnections();
-    }
+    for (const server of this.#http) server.close();
   }
 
   #leave(): Promise<void> {
@@ -225,10 +223,7 @@ export class App {
 
   /** Calls at work are finished, new ones refused, so that their callers ask another instance. */
   async #drain(): Promise<void> {
-    for (const server of this.#http) {
-      server.close();
-      server.closeIdleConnections();
-    }
+    await Promise.all(this.#http.map((server) => server.leave()));
     await this.#server.drain(DRAIN_CALLS_MS_MAX);
     let code = 0;
     for (const action of this.#onDrain) {
