@@ -4,6 +4,8 @@ import type { Component } from '../../protocol/manifest.js';
 import { freePort } from '../../scripts/lib/demo/cluster.js';
 import { AgentRig, component, instance } from './rig.js';
 
+const PATIENCE_MS = 60_000;
+
 interface Reply {
   answer?: unknown;
   code?: string;
@@ -78,13 +80,15 @@ class Pair {
     return peers.find((each) => each.component === 'store')?.instances ?? [];
   }
 
+  /** Null while the agent has not opened the port again. */
+  tryAsk(path: string): Promise<Reply | null> {
+    return this.ask(path).catch(() => null);
+  }
+
   /** Calls until one is answered; each that fails does so with a code. */
   async untilAnswered(t: Test): Promise<void> {
-    let answered = false;
-    await this.front.until('a call is answered again', () => {
-      if (!answered) void this.ask('/store/who').then(({ answer }) => (answered ||= answer !== undefined));
-      return answered;
-    });
+    const isAnswered = async () => (await this.tryAsk('/store/who'))?.answer !== undefined;
+    await this.front.until('a call is answered again', isAnswered, PATIENCE_MS);
     t.pass('calls work again');
   }
 
@@ -97,12 +101,14 @@ class Pair {
   /** What became of calls that hung. */
   async kept(count: number): Promise<Reply[]> {
     let replies: Reply[] = [];
-    await this.front.until('calls that hung have ended', () => {
-      void this.ask('/kept').then((all) => {
-        replies = all as Reply[];
-      });
-      return replies.length === count;
-    });
+    await this.front.until(
+      'calls that hung have ended',
+      async () => {
+        replies = ((await this.tryAsk('/kept')) ?? []) as Reply[];
+        return replies.length === count;
+      },
+      PATIENCE_MS,
+    );
     return replies;
   }
 
@@ -122,11 +128,10 @@ t.test('a component calls one on another host, over a ring, and nothing that is 
   // One on the own host is nearer, and takes what there is while it has little to do.
   pair.tell([0], [1]);
   await pair.front.until('the near one is ready', () => pair.front.status('t-store-1')?.phase === 'ready');
-  let near = false;
-  await pair.front.until('calls go to the near one', () => {
-    void pair.ask('/store/who').then(({ answer }) => (near ||= answer === 't-store-1'));
-    return near;
-  });
+  await pair.front.until(
+    'calls go to the near one',
+    async () => (await pair.tryAsk('/store/who'))?.answer === 't-store-1',
+  );
   for (let i = 0; i < 20; i += 1) t.match(await pair.ask('/store/who'), { answer: 't-store-1' });
   t.same(await pair.close(), []);
 });
