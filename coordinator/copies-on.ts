@@ -1,5 +1,5 @@
 import type { CopyRecord } from '../protocol/state-copies.js';
-import { keyOfName } from '../protocol/state-copies-parse.js';
+import { hostsOf, keyOfName } from '../protocol/state-copies-parse.js';
 import type { ClusterState } from './cluster.js';
 
 type Records = ClusterState['copies'];
@@ -13,13 +13,6 @@ interface Placed {
 /** Asked for each host, changes only with a record. */
 const placedKnown = new WeakMap<Records, ReadonlyMap<string, Placed>>();
 const byKeyKnown = new WeakMap<Records, ReadonlyMap<string, Record<string, CopyRecord>>>();
-
-/** Hosts that a record names. */
-export function hostsOf({ owner, passTo, inSync, joining }: CopyRecord): Set<string> {
-  const hosts = new Set([...inSync, ...joining.map(({ host }) => host)]);
-  for (const seat of [owner, passTo]) if (seat) hosts.add(seat.host);
-  return hosts;
-}
 
 function placedIn(records: Records): ReadonlyMap<string, Placed> {
   const known = placedKnown.get(records);

@@ -25,6 +25,13 @@ export function shardOfName(name: string): number {
   return Number(name.slice(name.lastIndexOf('/') + 1));
 }
 
+/** Hosts that a record names. */
+export function hostsOf({ owner, passTo, inSync, joining }: CopyRecord): Set<string> {
+  const hosts = new Set([...inSync, ...joining.map(({ host }) => host)]);
+  for (const seat of [owner, passTo]) if (seat) hosts.add(seat.host);
+  return hosts;
+}
+
 /** Throws SHOAL_E_FRAME when it is none. Of writes and entries the store that takes them in looks at the bytes. */
 export function parseCopyMessage(value: unknown): CopyMessage {
   const fail = () => new ShoalError('SHOAL_E_FRAME', 'a message about a copy of a state shard has a wrong shape');

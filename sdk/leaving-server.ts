@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { within } from './within.js';
 
 /** On a connection on which nothing was asked yet a request may be under way; it is waited for so long. */
 const UNASKED_MS_MAX = 500;
@@ -37,12 +38,8 @@ export class LeavingServer {
     this.#server.close();
     this.#server.closeIdleConnections();
     if (this.#unasked.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, UNASKED_MS_MAX);
-      this.#allAsked = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    await within(UNASKED_MS_MAX, (done) => {
+      this.#allAsked = done;
     });
   }
 

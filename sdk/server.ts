@@ -8,6 +8,7 @@ import type { ShardStore } from './shard-store.js';
 import type { KeyedState, StateOptions } from './state.js';
 import { StreamReader } from './stream-reader.js';
 import { discard, isSource, type StreamSource, StreamWriter } from './stream-writer.js';
+import { within } from './within.js';
 
 export interface CallContext {
   /** The key that the caller gave, if any. */
@@ -290,17 +291,6 @@ async function inItems({ handler }: Call, answer: unknown, writer: StreamWriter,
   writer.onFirst = () => counted.answered();
   await writer.run(answer);
   return { type: 'result', body: null };
-}
-
-/** Waits until `begin`'s argument is called, but not longer than the time. */
-function within(timeoutMs: number, begin: (done: () => void) => void): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, timeoutMs);
-    begin(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 /** Bounds what a handler's error message can do to the frame. */

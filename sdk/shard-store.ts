@@ -1,6 +1,7 @@
 import type { StateSettings } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import { monotonicMs } from '../protocol/monotonic.js';
 import { type SegmentMemory, ShardLog } from './state/shard-log.js';
 
 interface Shard {
@@ -34,11 +35,6 @@ const FREEZE_MS_MAX = LIMITS.handoverMsMax - 1_000;
 /** The segment was sent before the command that needs it, on another socket. */
 const SEGMENT_MS_MAX = 2_000;
 const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
-
-/** CLOCK_MONOTONIC, which all processes of a host share. */
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
 
 /**
  * The state shards that this instance holds. What is in them lies in segments of the agent, so that a shard changes hands

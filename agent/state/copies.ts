@@ -2,8 +2,9 @@ import type { Logger } from 'pino';
 import { toShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { Desired, ShardMap } from '../../protocol/link.js';
+import { monotonicMs } from '../../protocol/monotonic.js';
 import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
-import { copyName, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
+import { copyName, hostsOf, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
 import { TokenBucket } from '../token-bucket.js';
 import { HeldCopy, type Server } from './held-copy.js';
 
@@ -34,11 +35,6 @@ export interface CopiesTools {
   /** There is something new to report. */
   tell(): void;
   problem(key: string, message: string): void;
-}
-
-/** CLOCK_MONOTONIC, which instances of this host have as well. */
-function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** All copies of state shards on this host, as the coordinator's records say. */
@@ -119,7 +115,7 @@ export class Copies {
     for (const [name, message] of messages) {
       const record = this.#held.get(name)?.record;
       // Said again until this host has heard of its sender, too.
-      if (record === null || record === undefined || !isNamed(record, from)) continue;
+      if (record === null || record === undefined || !hostsOf(record).has(from)) continue;
       this.#do(name, (copy) => copy.receive(from, message));
     }
   }
@@ -254,11 +250,6 @@ export class Copies {
   #tick(isDue: (copy: HeldCopy) => boolean): void {
     for (const [name, copy] of [...this.#held]) if (isDue(copy)) this.#do(name, (each) => each.tick());
   }
-}
-
-function isNamed({ owner, passTo, inSync, joining }: CopyRecord, host: string): boolean {
-  const seats = owner?.host === host || passTo?.host === host;
-  return seats || inSync.includes(host) || joining.some((each) => each.host === host);
 }
 
 /** About. */

@@ -2,7 +2,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import { partitionOf, shardCountOf } from '../../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
 import type { CopyRecord } from '../../protocol/state-copies.js';
-import { copyName, keyOfName } from '../../protocol/state-copies-parse.js';
+import { copyName, hostsOf, keyOfName } from '../../protocol/state-copies-parse.js';
 import { admits } from '../brain/placement.js';
 import { replicaHosts } from '../brain/replica-hosts.js';
 import {
@@ -14,7 +14,6 @@ import {
   isDrained,
   own,
 } from '../cluster.js';
-import { hostsOf } from '../copies-on.js';
 import { HOST_LOST_MS, standingOf } from '../host-standing.js';
 import { type HostState, isUsable, type Observed, seenOf, silentMs, usableHosts } from '../observed.js';
 import type { Measured } from '../traffic.js';

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Rack } from '../../scripts/lib/lab/rack.js';
+import { within } from '../../scripts/lib/until.js';
 import { busyApp, onOneMachine, STEP_MS_MAX, shoal, succeed } from './guest.js';
 
 t.test('Shoal on a host with pure cgroup v2', (t) => onOneMachine((rack) => tryShoal(t, rack)));
@@ -41,10 +41,7 @@ async function tryShoal(t: Test, rack: Rack): Promise<void> {
   await inside('sh', '-c', throttled);
 
   await up.kill('SIGINT');
-  const late = delay(STEP_MS_MAX / 2, undefined, { ref: false }).then(() => {
-    throw new Error('shoal up did not end on SIGINT');
-  });
-  const { code, stderr } = await Promise.race([up.result, late]);
+  const { code, stderr } = await within('shoal up to end on SIGINT', STEP_MS_MAX / 2, up.result);
   t.equal(code, 0);
   t.match(stderr, /controllers=\["cpu","memory","io","pids"\]/);
   t.equal(await inside('find', '/sys/fs/cgroup/shoal', '-name', 'lab-*'), '', 'no cgroup is left');

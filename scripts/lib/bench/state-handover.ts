@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { monotonicMs } from '../../../protocol/monotonic.js';
 import { quantile } from '../demo/recorder.js';
 import { StateCluster } from '../state/state-cluster.js';
 import { alone, type Row } from './rows.js';
@@ -180,12 +182,4 @@ class LinkBytes {
       if (isLink && bytes !== undefined) this.#sent.set(`${local} ${remote}`, Number(bytes));
     }
   }
-}
-
-function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ComponentView, HostView, InstanceView, KnownEventView } from '../../../protocol/http.js';
 import { NetCluster } from '../cluster/net-cluster.js';
 import { retry } from '../until.js';
@@ -366,8 +367,4 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
     work.then(resolve, reject);
     signal?.addEventListener('abort', () => reject(new Error('it was ended before its time')), { once: true });
   });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

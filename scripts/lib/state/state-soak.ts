@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Random } from '../../../protocol/balancer.js';
 import { History } from './history.js';
 import { StateCluster } from './state-cluster.js';
@@ -127,8 +128,4 @@ async function busiest(cluster: StateCluster): Promise<string> {
   const [first] = [...counts].sort(([, a], [, b]) => b - a);
   if (first === undefined) throw new Error('no host owns a state shard');
   return first[0];
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include <cstring>
+#include "relay/find_function.h"
 
 namespace shoal::relay::crypto {
 namespace {
@@ -22,9 +22,7 @@ Loaded loadNow() {
   }
   Library& all = loaded.library;
   const auto find = [&](auto& function, const char* name) {
-    void* const symbol = dlsym(handle, name);
-    if (symbol == nullptr) loaded.problem = std::string("libcrypto has no ") + name;
-    std::memcpy(&function, &symbol, sizeof symbol);
+    findFunction(handle, "libcrypto", name, function, loaded.problem);
   };
   find(all.newContext, "EVP_CIPHER_CTX_new");
   find(all.freeContext, "EVP_CIPHER_CTX_free");

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include <cstring>
+#include "relay/find_function.h"
 
 namespace shoal::relay::verbs {
 namespace {
@@ -21,9 +21,7 @@ Loaded loadNow() {
   }
   Library& all = loaded.library;
   const auto find = [&](auto& function, const char* name) {
-    void* const symbol = dlsym(handle, name);
-    if (symbol == nullptr) loaded.problem = std::string("libibverbs has no ") + name;
-    std::memcpy(&function, &symbol, sizeof symbol);
+    findFunction(handle, "libibverbs", name, function, loaded.problem);
   };
   find(all.getDeviceList, "ibv_get_device_list");
   find(all.freeDeviceList, "ibv_free_device_list");
