@@ -89,9 +89,10 @@ export class Link {
     agent.onChange(() => this.#reportSoon());
   }
 
+  /** Throws SHOAL_E_USAGE when there is no identity to begin with. */
   start(): void {
     this.#heartbeat = setInterval(() => this.#beat(), LIMITS.heartbeatMs);
-    this.#dial();
+    this.#connect();
   }
 
   close(): void {
@@ -102,6 +103,15 @@ export class Link {
   }
 
   #dial(): void {
+    try {
+      this.#connect();
+    } catch (error) {
+      // Its identity is being replaced, say: the next time it may be whole again.
+      this.#lost(toShoalError(error).message);
+    }
+  }
+
+  #connect(): void {
     if (this.#closed) return;
     this.#address = this.#coordinators.take();
     const socket = dial(this.#address, this.#identity, () => {

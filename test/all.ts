@@ -1,6 +1,8 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import t from 'tap';
+import { describeGroup } from './process-group.js';
 
 /**
  * Runs the test files that are its arguments, each in a plain Node process of its own, as many at once as there are
@@ -8,13 +10,19 @@ import t from 'tap';
  * a hook into every process that they start: together that took more CPU than the tests.
  *
  * Each file leads a process group of its own, which ends with it: what a test that failed has left running would hold
- * the pipes of this process, and with them the whole run.
+ * the pipes of this process, and with them the whole run. What one that takes too long waits in is said before that.
+ *
+ * SHOAL_TEST_FAILED names the file that gets the names of the files that failed, a line each; SHOAL_TEST_JOBS how many
+ * run at once.
  */
 const FILE_MS_MAX = 600_000;
+const LOOK_MS = FILE_MS_MAX - 10_000;
 
-const running = new Set<number>();
+const running = new Map<number, NodeJS.Timeout>();
+const failed: string[] = [];
 
 function endGroup(leader: number): void {
+  clearTimeout(running.get(leader));
   running.delete(leader);
   try {
     process.kill(-leader, 'SIGKILL');
@@ -30,26 +38,32 @@ t.on('spawn', (spawned) => {
   spawned.on('process', (child) => {
     const { pid } = child as ChildProcess;
     if (pid === undefined) return;
-    running.add(pid);
+    const look = () => console.error(`${spawned.name} does not end:\n${describeGroup(pid)}`);
+    running.set(pid, setTimeout(look, LOOK_MS));
     (child as ChildProcess).once('exit', () => endGroup(pid));
   });
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
-    for (const leader of running) endGroup(leader);
+    for (const leader of running.keys()) endGroup(leader);
     process.kill(process.pid, signal);
   });
 }
 
-const { NODE_OPTIONS: _hook, ...env } = process.env;
-t.jobs = availableParallelism();
+const { NODE_OPTIONS: _hook, SHOAL_TEST_FAILED, SHOAL_TEST_JOBS, ...env } = process.env;
+t.jobs = Number(SHOAL_TEST_JOBS ?? availableParallelism());
 t.setTimeout(0);
 for (const file of process.argv.slice(2)) {
   const args = ['--enable-source-maps', file];
-  void t.spawn(
-    process.execPath,
-    args,
-    { env: { ...env, TAP_TIMEOUT: String(FILE_MS_MAX / 1_000) }, timeout: FILE_MS_MAX, buffered: true },
-    file,
-  );
+  const options = {
+    env: { ...env, TAP_TIMEOUT: String(FILE_MS_MAX / 1_000) },
+    timeout: FILE_MS_MAX,
+    buffered: true,
+  };
+  void t.spawn(process.execPath, args, options, file).then((results) => {
+    if (results?.ok !== true) failed.push(file);
+  });
 }
+t.teardown(() => {
+  if (SHOAL_TEST_FAILED !== undefined) writeFileSync(SHOAL_TEST_FAILED, failed.map((file) => `${file}\n`).join(''));
+});

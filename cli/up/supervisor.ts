@@ -97,7 +97,7 @@ export class Supervisor {
 }
 
 function killGroup(child: ChildProcess | null): void {
-  if (child?.pid === undefined || child.exitCode !== null) return;
+  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     // Its process group: what it runs as helpers goes with it, instances are in sessions of their own and stay.
     process.kill(-child.pid, 'SIGKILL');

@@ -7,6 +7,7 @@ import t from 'tap';
 import { Coordinators, jittered, parseAddress } from '../../agent/coordinators.js';
 import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
+import { Identity } from '../../identity/identity.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { type Desired, type Hello, LINK_VERSION, type ToAgent, type ToCoordinator } from '../../protocol/link.js';
 import { until } from '../../scripts/lib/until.js';
@@ -70,6 +71,7 @@ async function agent(
   coordinators: readonly string[],
   termFile: string,
   apply: (desired: Desired) => Promise<void> = async () => undefined,
+  identity: Identity | null = null,
 ) {
   const applied: number[] = [];
   const fence = await Fence.open(join(folder, termFile));
@@ -91,6 +93,7 @@ async function agent(
       prolongLease: async () => undefined,
     },
     fence,
+    identity,
     log: pino({ level: 'silent' }),
   });
   t.teardown(() => link.close());
@@ -186,6 +189,19 @@ t.test('what could not be applied is tried again', async (t) => {
   });
   await until(() => applied.length === 1);
   t.equal(tries, 2);
+});
+
+t.test('an identity that is away for a moment, as while it is replaced, ends no agent', async (t) => {
+  let reads = 0;
+  class Replaced extends Identity {
+    override credentials() {
+      reads += 1;
+      return reads === 2 ? super.credentials() : { ca: '', cert: '', key: '', minVersion: 'TLSv1.3' as const };
+    }
+  }
+  const nobody = '127.0.0.1:1';
+  await agent(t, [nobody], 'replaced.json', undefined, new Replaced(join(folder, 'no-such-identity')));
+  await until(() => reads === 3);
 });
 
 t.test('one that does not lead says who does, or the others are tried in turns', async (t) => {
