@@ -22,7 +22,7 @@ const WAIT_MS_MAX = 30_000;
 /** Runs a writer until it has acknowledged some writes, and kills it; the number of the last one acknowledged. */
 async function writeAndKill(path: string, epoch: number, from: number, writes: number): Promise<number> {
   const child = spawn(process.execPath, [WRITER, path, `${epoch}`, `${from}`], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), WAIT_MS_MAX);
   let said = '';
@@ -32,9 +32,13 @@ async function writeAndKill(path: string, epoch: number, from: number, writes: n
     for (const byte of chunk) if (byte === 10) lines += 1;
     if (lines >= writes) child.kill('SIGKILL');
   });
-  await once(child, 'close');
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    errors += chunk;
+  });
+  const [code, signal] = await once(child, 'close');
   clearTimeout(timer);
-  if (lines < writes) throw new Error(`the writer wrote ${lines} of ${writes} times within ${WAIT_MS_MAX} ms`);
+  if (lines < writes) throw new Error(`the writer wrote ${lines} of ${writes} times: ${code ?? signal} ${errors}`);
   return Number(said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1));
 }
 
