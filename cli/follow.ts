@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { ERRORS, ShoalError } from '../protocol/errors.js';
 import type { EventView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
+import { pause } from '../protocol/pause.js';
 import { apiPath, type Client } from './client.js';
 import { SseParser } from './sse.js';
 
@@ -47,15 +47,6 @@ export async function* followEvents(
     }
     await pause(waitMs, signal);
     waitMs = Math.min(waitMs * 2, LIMITS.reconnectMsMax);
-  }
-}
-
-/** Waits; shorter when `signal` says so. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
   }
 }
 

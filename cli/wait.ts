@@ -1,7 +1,7 @@
 import { ShoalError } from '../protocol/errors.js';
 import type { ComponentView, InstanceView } from '../protocol/http.js';
+import { pause } from '../protocol/pause.js';
 import { apiPath } from './client.js';
-import { pause } from './follow.js';
 import { clean } from './render/text.js';
 import { exitText } from './render/top.js';
 import type { Session } from './session.js';

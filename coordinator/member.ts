@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Authority } from '../identity/authority.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { ClusterView } from '../protocol/http.js';
+import { pause } from '../protocol/pause.js';
 import type { Access } from './api/access.js';
 import type { Behind } from './api/front.js';
 import { createApi } from './api/server.js';
@@ -174,17 +175,5 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const over = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', over);
-      resolve();
-    };
-    const timer = setTimeout(over, ms);
-    signal.addEventListener('abort', over, { once: true });
   });
 }

@@ -6,6 +6,7 @@ import { renderTop, type TopView } from '../cli/render/top.js';
 import type { ComponentView, EventView, HostView, InstanceView } from '../protocol/http.js';
 import { toUserForm } from '../protocol/manifest-format.js';
 import { parseManifest, resolveDirectories } from '../protocol/manifest-parse.js';
+import { pause } from '../protocol/pause.js';
 import { Cluster, freePort } from './lib/demo/cluster.js';
 import { findTexts, grepCount } from './lib/demo/corpus.js';
 import { Load } from './lib/demo/load.js';
@@ -201,18 +202,6 @@ async function compare(
     if (answer.documents !== expected) different.push(`${word}: ${JSON.stringify(answer)}, grep says ${expected}`);
     await pause(COMPARE_EVERY_MS, signal);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-    function end() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      done();
-    }
-  });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

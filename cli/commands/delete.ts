@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
+import { pause } from '../../protocol/pause.js';
 import { apiPath } from '../client.js';
-import { pause } from '../follow.js';
 import { printJson, printLines } from '../io.js';
 import { clean } from '../render/text.js';
 import { examples, type OpenSession, parseWhole, type Session } from '../session.js';

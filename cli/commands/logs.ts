@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { BuildView } from '../../protocol/http.js';
+import { pause } from '../../protocol/pause.js';
 import { apiPath } from '../client.js';
-import { pause } from '../follow.js';
 import { printJsonLine } from '../io.js';
 import { linesOf } from '../lines.js';
 import { clean, pad } from '../render/text.js';

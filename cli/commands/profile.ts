@@ -4,9 +4,9 @@ import { type Command, Option } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { HotFunctionsView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { pause } from '../../protocol/pause.js';
 import { PROFILE_KINDS, type ProfileKind } from '../../protocol/profile.js';
 import { apiPath } from '../client.js';
-import { pause } from '../follow.js';
 import { printJson, printLines } from '../io.js';
 import { profileCaveats, renderHotFunctions } from '../render/profile.js';
 import {

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { EventView, HostView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
+import { pause } from '../../protocol/pause.js';
 import { apiPath } from '../client.js';
-import { pause } from '../follow.js';
 import { printJson, printJsonLine, printLines } from '../io.js';
 import { activityBetween, type ComponentActivity } from '../render/activity.js';
 import { clean } from '../render/text.js';
