@@ -4,6 +4,7 @@ import type { Profile } from '../../protocol/profile.js';
 import { AgentRig, component, instance } from './rig.js';
 
 const named = (name: string) => component('named', { env: { FUNCTION: name } });
+const LOOKS_MAX = 60;
 const RED = named('spendRed');
 const BLUE = named('spendBlue');
 
@@ -28,11 +29,12 @@ t.test('components are profiled from their start on, by function, and an agent t
     return answer.profile;
   };
   const until = async (component: string, name: string, fromMs: number): Promise<Profile> => {
-    for (;;) {
+    for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
       const profile = await ask(component, fromMs);
       if (secondsIn(profile, name) > 0.3) return profile;
       await rig.until('a second passes', passed(1_000));
     }
+    throw new Error(`${name} is not in the profile of ${component} after ${LOOKS_MAX} looks`);
   };
   const startMs = Date.now();
   rig.desire(() => ({

@@ -84,10 +84,14 @@ export function named({ stacks, functions }: DrainedStacks): NamedStack[] {
   return stacks.map(({ frames, ...rest }) => ({ ...rest, names: frames.map((each) => functions[each]?.name ?? '?') }));
 }
 
-/** Drains until there are so many samples in all. */
+const GATHER_MS_MAX = 60_000;
+
+/** Drains until there are so many samples in all. Throws when they do not come. */
 export async function gather(profiler: StackProfilerHandle, count: number): Promise<NamedStack[]> {
   const all: NamedStack[] = [];
+  const deadlineMs = performance.now() + GATHER_MS_MAX;
   for (let found = 0; found < count; ) {
+    if (performance.now() > deadlineMs) throw new Error(`${found} of ${count} samples came in ${GATHER_MS_MAX} ms`);
     await setTimeout(100);
     const stacks = named(await profiler.drain());
     for (const each of stacks) found += each.count;

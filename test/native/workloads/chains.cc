@@ -7,17 +7,27 @@
 
 static volatile unsigned long sink;
 
+/* From turn to turn the length differs by lot: a load with a period of its own falls in step with the clock that
+ * samples it, and a thousand samples then hit a few places only. */
+static unsigned long lots = 1;
+static int length;
+
+static void draw_length() {
+  lots = lots * 6364136223846793005UL + 1442695040888963407UL;
+  length = 5000 + (int)((lots >> 33) % 10000);
+}
+
 /* Each round waits for the one before it: a multiplication takes as long wherever the code lies. */
-#define SPEND(name, rounds)                                                                                  \
-  __attribute__((noinline)) void name() {                                                                    \
-    unsigned long value = sink;                                                                              \
-    for (int round = 0; round < rounds; round += 1) value = (value ^ (value >> 29)) * 6364136223846793005UL; \
-    sink = value;                                                                                            \
+#define SPEND(name, tenths)                                                                                           \
+  __attribute__((noinline)) void name() {                                                                             \
+    unsigned long value = sink;                                                                                       \
+    for (int round = 0; round < tenths * length; round += 1) value = (value ^ (value >> 29)) * 6364136223846793005UL; \
+    sink = value;                                                                                                     \
   }
 
-SPEND(sixty, 60000)
-SPEND(thirty, 30000)
-SPEND(ten, 10000)
+SPEND(sixty, 6)
+SPEND(thirty, 3)
+SPEND(ten, 1)
 
 /* They write at their end, so that the last call is no jump, which would leave no trace of them. */
 #define DONE sink = sink + 1
@@ -56,6 +66,7 @@ __attribute__((noinline)) static void signals() {
 int main(int count, char**) {
   signal(SIGUSR1, handle);
   for (;;) {
+    draw_length();
     sorts();
     aligns(count);
     signals();
