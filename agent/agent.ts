@@ -17,6 +17,7 @@ import type { StateFigures } from '../protocol/state-figures.js';
 import { readJson, writeAtomic } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
+import type { Cgroup } from './cgroup.js';
 import { ChannelCounts } from './channel-counts.js';
 import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
@@ -264,6 +265,12 @@ export class Agent {
     this.#desired = desired;
     this.#copies.apply(desired);
     await this.#sync();
+  }
+
+  /** Of the instances whose process runs, by a name that no other one has. */
+  cgroups(): ReadonlyMap<string, Cgroup> {
+    const running = [...this.#instances.values()].filter((each) => each.running);
+    return new Map(running.map(({ cgroup }) => [cgroup.path, cgroup]));
   }
 
   /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Size } from '../protocol/link.js';
+import { parsePressure } from './memory-probe.js';
 
 /** Period of cpu.max in microseconds: the kernel's default. */
 const CPU_PERIOD_US = 100_000;
@@ -43,6 +44,16 @@ export class Cgroup {
     await this.#writeIfPresent('memory.reclaim', String(bytes)).catch((error: unknown) => {
       if (!isErrno(error, 'EAGAIN')) throw error;
     });
+  }
+
+  /** What it holds, and how long somebody in it waited for memory; null without the memory controller or PSI. */
+  async memory(): Promise<{ usedBytes: number; stalledUs: number } | null> {
+    const [used, pressure] = await Promise.all([
+      readOrEmpty(join(this.path, 'memory.current')),
+      readOrEmpty(join(this.path, 'memory.pressure')),
+    ]);
+    const stalledUs = parsePressure(pressure);
+    return used === '' || stalledUs === null ? null : { usedBytes: Number(used.trim()), stalledUs };
   }
 
   async usage(): Promise<Usage> {
@@ -138,6 +149,15 @@ export async function prepareCgroupRoot(mount: string, root: string): Promise<st
   }
   const inForce = (await readOrEmpty(join(root, 'cgroup.subtree_control'))).split(/\s+/);
   return CONTROLLERS.filter((controller) => inForce.includes(controller));
+}
+
+/** Why the memory of instances below it cannot be probed; null when it can. */
+export async function memoryProbeProblem(root: string): Promise<string | null> {
+  const present = await readdir(root);
+  if (!present.includes('memory.current')) return 'no cgroup v2 memory controller';
+  if (!present.includes('memory.reclaim')) return 'no memory.reclaim, which Linux has from 5.19 on';
+  const pressure = await readOrEmpty(join(root, 'memory.pressure'));
+  return parsePressure(pressure) === null ? 'no memory.pressure: boot with psi=1' : null;
 }
 
 /** Removes a folder of the agent's own unless instances are in it, which go on without the agent. */

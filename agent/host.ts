@@ -18,6 +18,8 @@ const WITHOUT: Record<(typeof CONTROLLERS)[number], string> = {
 export const CONTROLLER_REMEDY =
   'boot with pure cgroup v2: add systemd.unified_cgroup_hierarchy=1 to the kernel command line';
 
+export const MEMORY_PROBE_REMEDY = 'boot Linux 5.19 or newer with pure cgroup v2 and psi=1';
+
 export const USER_NAMESPACE_REMEDY =
   'sysctl -w user.max_user_namespaces=65536, and run the agent outside of a chroot, where the kernel refuses them';
 
@@ -48,13 +50,14 @@ export interface HostFeatures {
   userNamespace: boolean;
   /** Why what instances do is not counted, by what is not. */
   profilerProblems: Record<string, string>;
+  /** Why the memory of instances is not probed; null when it is, or nobody wants it. */
+  memoryProblem: string | null;
 }
 
 /** What the coordinator is told of this host, degradations included. */
-export function describeHost(
-  name: string,
-  { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, profilerProblems }: HostFeatures,
-): HostInfo {
+export function describeHost(name: string, features: HostFeatures): HostInfo {
+  const { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, profilerProblems, memoryProblem } =
+    features;
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
     const what =
@@ -78,6 +81,11 @@ export function describeHost(
     degraded.push({ what: `no profiles of functions: ${stacksProblem}`, remedy: STACKS_REMEDY });
   for (const [what, why] of Object.entries(profilerProblems))
     degraded.push({ what: `not measured: ${what}: ${why}`, remedy: ACTIVITY_REMEDY });
+  if (memoryProblem !== null)
+    degraded.push({
+      what: `not measured: how little memory instances can live in: ${memoryProblem}`,
+      remedy: MEMORY_PROBE_REMEDY,
+    });
   return { name, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), degraded };
 }
 

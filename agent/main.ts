@@ -11,7 +11,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
-import { Cgroup, prepareCgroupRoot, removeUnused } from './cgroup.js';
+import { Cgroup, memoryProbeProblem, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, bootId, describeHost, findCrun } from './host.js';
@@ -19,6 +19,7 @@ import { assertHostAddress } from './host-listener.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { SingletonLease } from './lease.js';
 import { Link } from './link.js';
+import { MemoryProber } from './memory-prober.js';
 import { Paths } from './paths.js';
 import { startProfilers } from './profilers.js';
 import { RootfsMaker } from './rootfs.js';
@@ -29,7 +30,7 @@ const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
                    [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
-                   [--profiles DIR] [--system-calls] [--fabric ADDRESS:PORT] [--fabric-plain]
+                   [--profiles DIR] [--system-calls] [--probe-memory] [--fabric ADDRESS:PORT] [--fabric-plain]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -44,6 +45,8 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
   --profiles DIR    where profiles are kept (default profiles in the state folder)
   --system-calls    count system calls and their time too: on this host each then takes some 0.2 µs longer, of instances 0.4 µs
+  --probe-memory    find out how little memory instances can live in, by taking back what they do not miss: a little each
+                    6 s until somebody waits for it
   --fabric ADDRESS:PORT  where agents of other hosts reach this one, for calls between hosts: an IP address of this host
                     and two ports, that one and the next (default 127.0.0.1:0, any: only from this machine)
   --fabric-plain    only hosts of this cluster can reach that address: calls between this host and others that say the
@@ -63,6 +66,7 @@ interface Options {
   stopInstances: boolean;
   profileHertz: number;
   systemCalls: boolean;
+  probeMemory: boolean;
   profiles: string;
   fabric: { address: string; port: number; plain: boolean };
 }
@@ -87,6 +91,7 @@ function readOptions(words: string[]): Options | null {
         fabric: { type: 'string', default: '127.0.0.1:0' },
         'fabric-plain': { type: 'boolean', default: false },
         'system-calls': { type: 'boolean', default: false },
+        'probe-memory': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
@@ -111,12 +116,17 @@ function readOptions(words: string[]): Options | null {
     for (const taint of taints) assertLabel('--taint', taint);
     const { profiles = join(run, 'profiles'), 'profile-hertz': hertz } = values;
     const [labels, profileHertz] = [readLabels(values.label), readHertz(hertz)];
-    const systemCalls = values['system-calls'];
+    const measured = {
+      profileHertz,
+      profiles,
+      systemCalls: values['system-calls'],
+      probeMemory: values['probe-memory'],
+    };
     const where = { coordinators, identity, run, name, labels, taints };
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
     assertHostAddress(fabric.address, { identified: identity !== null, plain: fabric.plain });
-    return { ...where, images, imagesBytes, buildBase, stopInstances, profileHertz, profiles, systemCalls, fabric };
+    return { ...where, ...measured, images, imagesBytes, buildBase, stopInstances, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -184,7 +194,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const clock = () => Date.now();
   const { profileHertz: hertz, profiles: folder, systemCalls } = options;
   const profilers = startProfilers({ native, hertz, systemCalls, folder, clock, log });
-  const features = { ...profilers, controllers, devicesProblem, userNamespace };
+  const memoryProblem = options.probeMemory ? await memoryProbeProblem(paths.cgroupRoot) : null;
+  const features = { ...profilers, controllers, devicesProblem, userNamespace, memoryProblem };
   const boot = await bootId();
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints, boot };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
@@ -209,6 +220,8 @@ async function run(options: Options, log: Logger): Promise<void> {
   const fabric = { ...options.fabric, host: options.name, identity: options.identity };
   const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers, fabric);
   await agent.open();
+  const prober = new MemoryProber(() => agent.cgroups(), log);
+  if (options.probeMemory && memoryProblem === null) prober.start();
   const link = new Link({
     coordinators: options.coordinators,
     identity: options.identity,
@@ -226,6 +239,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   native.sdNotify('STOPPING=1');
   clearInterval(watchdog);
   link.close();
+  await prober.close();
   if (options.stopInstances) await agent.stopInstances();
   await agent.close();
   await removeUnused(paths.cgroupRoot);
