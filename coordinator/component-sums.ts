@@ -22,7 +22,10 @@ const STARTED_MAX = 32;
 const READY_COUNT = RATES.length;
 const READY_CPU = READY_COUNT + 1;
 const OUTSTANDING = READY_CPU + 1;
-const LENGTH = OUTSTANDING + 1;
+/** Instances with rates, and those of them that tell how long they wait for a CPU. */
+const MEASURED = OUTSTANDING + 1;
+const TELLING = MEASURED + 1;
+const LENGTH = TELLING + 1;
 
 /**
  * What the instances of one component do, added up as their hosts report, so that the planning tick need not look at
@@ -86,6 +89,12 @@ export class ComponentSums implements LatencySink {
     return (this.#numbers[READY_CPU] as number) / MICRO;
   }
 
+  /** Cores that they could have used and waited for; null where some do not tell. */
+  get cpuWait(): number | null {
+    const measured = this.#numbers[MEASURED] as number;
+    return measured > 0 && this.#numbers[TELLING] === measured ? this.rate(6) / MICRO : null;
+  }
+
   /** In the order of RATES. */
   demand(): Demand {
     return {
@@ -112,6 +121,8 @@ export class ComponentSums implements LatencySink {
     if (!samples.has(row)) return;
     this.#add(OUTSTANDING, sign * Math.round(finite(samples.outstanding(row))));
     if (!samples.isMeasured(row)) return;
+    this.#add(MEASURED, sign);
+    if (samples.tellsRunDelay(row)) this.#add(TELLING, sign);
     if (phase === 'ready') {
       this.#add(READY_COUNT, sign);
       this.#add(READY_CPU, sign * Math.round(finite(size.cpu) * MICRO));

@@ -26,9 +26,10 @@ const ARRIVED = at('arrived');
 const FINISHED = at('finished');
 const OUTSTANDING = at('outstanding');
 const BUSY_MS = at('busyMs');
+const RUN_DELAY = at('runDelaySeconds');
 /** Counters of which a rate is made, in the order of RATES. */
-const COUNTERS = [CPU_SECONDS, ARRIVED, FINISHED, at('failed'), at('ioReadBytes'), at('ioWriteBytes')];
-export const RATES = ['cpu', 'arrived', 'finished', 'failed', 'ioRead', 'ioWrite'] as const;
+const COUNTERS = [CPU_SECONDS, ARRIVED, FINISHED, at('failed'), at('ioReadBytes'), at('ioWriteBytes'), RUN_DELAY];
+export const RATES = ['cpu', 'arrived', 'finished', 'failed', 'ioRead', 'ioWrite', 'runDelay'] as const;
 
 /** A row: the fields of the sample, calls by latency bucket, when that was heard, whether there are rates, the rates. */
 const LATENCY_AT = SAMPLE_FIELDS.length;
@@ -145,6 +146,11 @@ export class HostSamples {
 
   isMeasured(row: number): boolean {
     return this.#numbers[row * ROW + MEASURED_AT] === 1;
+  }
+
+  /** Whether its host tells how long it waits for a CPU; the rate is 0 where not. */
+  tellsRunDelay(row: number): boolean {
+    return !Number.isNaN(this.#numbers[row * ROW + RUN_DELAY]);
   }
 
   /** In millionths: of a core, of a call or of a byte a second. */

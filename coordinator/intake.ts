@@ -7,6 +7,8 @@ import { forgetReadings, type Observed, silentMs } from './observed.js';
 /** A component's instances taken together, as their hosts last told of them. */
 export interface Intake {
   demand: Demand;
+  /** Cores that they waited for; null where not all tell. */
+  cpuWait: number | null;
   /** Null: none that serves has told anything new since the last tick, so that the demand is unknown. */
   ready: Ready | null;
   /** Some instance that serves has been silent for longer than a late report explains. */
@@ -50,10 +52,10 @@ export function takeIn(
   latencies: LatencyWindow,
   silent: ReadonlySet<ComponentSums>,
 ): Intake {
-  if (sums === undefined) return { demand: NO_DEMAND, ready: null, lost: false };
+  if (sums === undefined) return { demand: NO_DEMAND, cpuWait: null, ready: null, lost: false };
   const demand = sums.demand();
   const ready = sums.fresh > 0 ? { count: sums.readyCount, cpu: sums.readyCpu } : null;
   if (ready !== null) latencies.advance(sums.latency);
   sums.noticed();
-  return { demand, ready, lost: silent.has(sums) };
+  return { demand, cpuWait: sums.cpuWait, ready, lost: silent.has(sums) };
 }

@@ -9,6 +9,7 @@ import type { Held } from './brain/held.js';
 import type { LatencyWindow } from './brain/latency-window.js';
 import { leadSecondsOf, newHistory, type PlanHistory } from './brain/sharding.js';
 import { NEW_STARTS, startAhead } from './brain/start-time.js';
+import { newTime, type TimeModel } from './brain/time-use.js';
 import { createLatencyWindow } from './intake.js';
 import { newRefusedResize, type RefusedResize } from './refused-resize.js';
 
@@ -31,6 +32,8 @@ export interface ComponentMemory {
   decision: Float64Array;
   demand: Demand;
   latencies: LatencyWindow;
+  /** Where the time of its requests goes. */
+  time: TimeModel;
   /** When an instance asked in vain for this component; keeps it from staying at zero. */
   calledInVainMs: number | null;
   refused: RefusedResize;
@@ -55,6 +58,7 @@ export function newMemory(seasonSeconds: number, { stepSeconds }: Pace): Compone
     decision: newRow(),
     demand: { ...NO_DEMAND },
     latencies: createLatencyWindow(stepSeconds),
+    time: newTime(),
     calledInVainMs: null,
     refused: newRefusedResize(),
     pool: [],

@@ -25,6 +25,7 @@ import {
   planComponent,
 } from './brain/sharding.js';
 import { startAhead } from './brain/start-time.js';
+import { learnTime, meanMs, timeUse } from './brain/time-use.js';
 import { POOL_SECONDS, poolSize } from './brain/warm-pool.js';
 import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
@@ -192,6 +193,8 @@ function decide(
   if (resting) copyDemand(NO_DEMAND, memory.demand);
   const { demand } = memory;
   learnRatios(model.calls, demand.requestsPerSecond, ratesOf(callers, calling), stepSeconds);
+  const { cpu, finishedPerSecond } = demand;
+  learnTime(memory.time, { cpu, cpuWait: taken.cpuWait, finishedPerSecond }, stepSeconds);
   const seen: Seen = {
     component,
     nowMs,
@@ -202,6 +205,7 @@ function decide(
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
     latencyCalls: memory.latencies.calls,
+    time: timeUse(memory.time, meanMs(memory.latencies.sum), calleesMs(app, node, tick)),
     ready: ready ?? NOBODY,
   };
   const sensed = sense(model, seen);
@@ -243,6 +247,16 @@ function decide(
   if (reachCpu === null) return { node, memory, plan: roomy, input };
   const held = { ...input, reachCpu };
   return { node, memory, plan: planComponent(held), input: held };
+}
+
+/** What the calls that one request makes take at those that are called, on average and as last seen. */
+function calleesMs(app: string, { name, component }: Node, { memory }: Tick): number {
+  let sum = 0;
+  for (const callee of component.calls) {
+    const its = memory.get(componentKey(app, callee));
+    if (its !== undefined) sum += ratioOf(its.model.calls, name) * (meanMs(its.latencies.sum) ?? 0);
+  }
+  return sum;
 }
 
 function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Calling>): ReadonlyMap<string, number> {

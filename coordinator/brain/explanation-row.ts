@@ -5,7 +5,7 @@ import type { StartKind } from './start-time.js';
  * An explanation as a row of numbers. A tick makes one for each component and most are never asked for: as rows in an
  * array that is used again they cost the garbage collector nothing.
  */
-export const ROW_LENGTH = 52;
+export const ROW_LENGTH = 56;
 
 const OPTIONS_MAX = 3;
 const DEMAND_BASES: readonly DemandBasis[] = ['used', 'arrivals', 'saturated', 'unknown'];
@@ -19,6 +19,8 @@ const NOTES: readonly Note[] = [
   'burst',
   'saturated',
   'not-cpu',
+  'slow-callees',
+  'cpu-wait',
   'calm',
   'count-max',
   'count-min',
@@ -53,6 +55,10 @@ export function writeRow(explanation: Explanation, row: Float64Array, start = 0)
   row[i++] = seen.finishedPerSecond;
   row[i++] = seen.outstanding;
   row[i++] = seen.latencyMs ?? Number.NaN;
+  row[i++] = seen.time?.meanMs ?? Number.NaN;
+  row[i++] = seen.time?.cpuMs ?? Number.NaN;
+  row[i++] = seen.time?.cpuWaitMs ?? Number.NaN;
+  row[i++] = seen.time?.calleesMs ?? Number.NaN;
   row[i++] = learned.costCpu ?? Number.NaN;
   row[i++] = learned.idleCpu;
   row[i++] = learned.unqueuedMs ?? Number.NaN;
@@ -94,7 +100,7 @@ export function readRow(row: Float64Array, start = 0): Explanation | null {
   let i = start + REST;
   const next = () => row[i++] as number;
   const nextOrNull = () => orNull(next());
-  const seen = {
+  const seen: Explanation['seen'] = {
     usedCpu: next(),
     allottedCpu: next(),
     arrivedPerSecond: next(),
@@ -102,6 +108,8 @@ export function readRow(row: Float64Array, start = 0): Explanation | null {
     outstanding: next(),
     latencyMs: nextOrNull(),
   };
+  const time = { meanMs: next(), cpuMs: next(), cpuWaitMs: next(), calleesMs: next() };
+  if (!Number.isNaN(time.meanMs)) seen.time = time;
   const learned: Explanation['learned'] = { costCpu: nextOrNull(), idleCpu: next(), unqueuedMs: nextOrNull() };
   const [seconds, kindOfStart, starts] = [next(), next(), next()];
   if (!Number.isNaN(seconds)) learned.start = { seconds, kind: ofCode(START_KINDS, kindOfStart), seen: starts };

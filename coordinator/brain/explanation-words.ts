@@ -1,5 +1,6 @@
 import type { AnnouncedEvent, Decision, Outcome } from './decision.js';
 import type { AimBasis, DemandBasis, Explanation, Note, Option, Predictor } from './explanation.js';
+import type { TimeUse } from './time-use.js';
 
 /** One line: what was seen, what it takes, what is done. */
 export function summary(explanation: Explanation): string {
@@ -67,6 +68,9 @@ const NOTE_WORDS: { [note in Note]?: (explanation: Explanation) => string } = {
   'lost-metrics': () => 'no samples came, so nothing shrinks',
   burst: () => 'a burst that no forecast knew',
   'not-cpu': () => 'more CPU would not make it faster',
+  'slow-callees': () => 'slow because those it calls are',
+  'cpu-wait': ({ seen }) =>
+    `slow because it waits for CPU${seen.time === undefined ? '' : ` (${percent(waitShareOf(seen.time))} of its time)`}`,
   'count-max': ({ after }) => `limited to the maximum of ${after.count}`,
   'count-min': ({ after }) => `kept at the minimum of ${after.count}`,
   'size-max': () => 'the largest size is not enough',
@@ -82,6 +86,9 @@ const BECAUSE_WORDS: { [note in Note]: (explanation: Explanation) => string } = 
   calm: ({ need: { heldCpu, calmSeconds } }) =>
     `It needed ${cores(heldCpu)} cores within the last ${seconds(calmSeconds)}; nothing is made smaller before it was calm for so long`,
   'not-cpu': () => 'Its requests are slow for another reason than waiting for CPU: more cores would not help',
+  'slow-callees': () =>
+    'Its requests are slow because those that it makes of other components are: more cores would not help here',
+  'cpu-wait': () => 'Its requests are slow because they wait for a CPU while they could run',
   'count-max': ({ after }) => `The manifest allows no more than ${many(after.count, 'instance')}`,
   'count-min': ({ after }) => `The manifest asks for at least ${many(after.count, 'instance')}`,
   'size-max': () => 'Even the largest size that the manifest allows is less than it needs',
@@ -130,7 +137,17 @@ function sawWords({ seen, before, aim, demand, ...rest }: Explanation): string {
   if (seen.latencyMs !== null && aim.objective.kind === 'latency') {
     text.push(`${aim.objective.percentile} % of them were answered within ${ms(seen.latencyMs)}.`);
   }
+  if (seen.time !== undefined) text.push(timeWords(seen.time));
   return `${text.join(' ')}${BASIS_WORDS[demand.basis](explanation)}`;
+}
+
+function timeWords({ meanMs, cpuMs, cpuWaitMs, calleesMs }: TimeUse): string {
+  const callees = calleesMs > 0 ? `, and those it calls took ${ms(calleesMs)}` : '';
+  return `Of the ${ms(meanMs)} that a request took on average it ran for ${ms(cpuMs)} and waited ${ms(cpuWaitMs)} for a CPU${callees}.`;
+}
+
+function waitShareOf({ meanMs, cpuWaitMs }: TimeUse): number {
+  return meanMs > 0 ? Math.min(1, cpuWaitMs / meanMs) : 0;
 }
 
 function knewWords({ learned: { costCpu, idleCpu, unqueuedMs, start }, aim }: Explanation): string {

@@ -1,5 +1,6 @@
 import type { Size } from '../../protocol/link.js';
 import type { StartAhead } from './start-time.js';
+import type { TimeUse } from './time-use.js';
 
 /**
  * Why a component got the count and size that it got: numbers and codes only, so that a tick may make thousands of them.
@@ -32,6 +33,8 @@ export interface SeenFacts {
   outstanding: number;
   /** At the percentile of the objective; null without calls. */
   latencyMs: number | null;
+  /** Absent where it is not known. */
+  time?: TimeUse;
 }
 
 export interface LearnedFacts {
@@ -112,6 +115,8 @@ export type Note =
   | 'saturated'
   | 'calm'
   | 'not-cpu'
+  | 'slow-callees'
+  | 'cpu-wait'
   | 'count-max'
   | 'count-min'
   | 'size-max'

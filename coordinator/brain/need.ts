@@ -2,6 +2,7 @@ import type { Component } from '../../protocol/manifest.js';
 import type { AimFacts } from './explanation.js';
 import { type LatencyCurve, latencyAt, sizeForLatency } from './latency-model.js';
 import { SATURATED } from './sense.js';
+import type { SlowCause } from './time-use.js';
 
 /** What a component has to be able to carry. Cores. */
 export interface Load {
@@ -37,8 +38,16 @@ const BOUND_SHARE = 0.95;
 /** More instances than so many times the fewest are not looked at: they would not help. */
 const COUNT_STEPS_MAX = 24;
 
-/** `curve` as learned; null before any latency was seen. */
-export function aimOf(component: Component, curve: LatencyCurve | null, latencyMs: number | null): Aim {
+/**
+ * `curve` as learned; null before any latency was seen. `cause`: what was measured to make it slow, if anything: it goes
+ * before the curve, which may have taken a wait for CPU for something else, or what callees do for want of CPU.
+ */
+export function aimOf(
+  component: Component,
+  curve: LatencyCurve | null,
+  latencyMs: number | null,
+  cause: SlowCause | null = null,
+): Aim {
   const { objective, size } = component;
   if (objective.kind === 'utilisation') {
     return { component, curve: null, basis: 'target', utilisation: clamp(objective.target, 0.05, 1) };
@@ -49,13 +58,14 @@ export function aimOf(component: Component, curve: LatencyCurve | null, latencyM
   // A bound that the largest size without any queue just misses: waiting is held at as long as the work itself.
   const speed = Math.min(1, size.cpu.max);
   const reachable = curve.otherMs + (UNREACHED_STRETCH * curve.cpuMs) / speed;
-  if (curve.otherMs >= aimed) {
+  const missed = latencyMs !== null && latencyMs > objective.targetMs;
+  const isOther = curve.otherMs >= aimed || (missed && cause === 'callees');
+  if (isOther && cause !== 'cpu') {
     // More CPU would not do, but far less would make it worse still, and look like another reason than CPU for ever.
     const boundMs = Math.max(reachable, curve.otherMs * (1 + OTHER_SHARE));
     return { component, curve, basis: 'not-cpu', utilisation: UNKNOWN_UTILISATION, boundMs };
   }
   const beyond = latencyAt(curve, { demandCpu: 0, count: 1, cpu: size.cpu.max }) >= aimed;
-  const missed = latencyMs !== null && latencyMs > objective.targetMs;
   const basis = missed ? 'missed' : 'learned';
   return { component, curve, basis, utilisation: UNKNOWN_UTILISATION, boundMs: beyond ? reachable : aimed };
 }

@@ -4,6 +4,7 @@ import { costsOf, learnCost } from './cost-model.js';
 import type { DemandBasis } from './explanation.js';
 import { latencyPrior, learnLatency } from './latency-model.js';
 import { learnNext } from './next-demand.js';
+import type { TimeUse } from './time-use.js';
 
 /** What was seen of a component in the tick that has ended. */
 export interface Seen {
@@ -21,6 +22,8 @@ export interface Seen {
   latencyMs: number | null;
   /** Calls that it is known by. Default: enough of them. */
   latencyCalls?: number;
+  /** Where the time of its requests went lately; null where it is not known. */
+  time?: TimeUse | null;
   /** Instances that served, and the cores that they had in all. */
   ready: { count: number; cpu: number };
 }

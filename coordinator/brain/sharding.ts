@@ -20,6 +20,7 @@ import {
 import { marginShare, noteForecast } from './next-demand.js';
 import { coveredShare, finite, finiteBytes, type Seen, type Sensed } from './sense.js';
 import type { StartAhead } from './start-time.js';
+import { slowCause } from './time-use.js';
 
 /**
  * Count and size of a component's instances, from what `sense` made of a tick. The size follows the demand of the next
@@ -151,7 +152,8 @@ export function planComponent(input: PlanInput): Plan {
   const idle = isIdle(input, costCpu === null ? 0 : idleCpu, Math.max(expected, trust > 0 ? foretold : 0));
   const limits = limitsOf(input);
   const fitting = fittingSizes(component, limits.instanceCpu);
-  const aim = aimOf(fitting, learnedCurve(model.latency, component.objective, costCpu), sensed.latencyMs);
+  const cause = slowCause(seen.time);
+  const aim = aimOf(fitting, learnedCurve(model.latency, component.objective, costCpu), sensed.latencyMs, cause);
   if (input.reachCpu !== undefined) aim.reach = input.reachCpu;
   const outstanding = finite(seen.outstanding);
   const queueCount =
@@ -194,7 +196,8 @@ export function planComponent(input: PlanInput): Plan {
   if (input.lost === true) notes.push('lost-metrics');
   if (burst > 0) notes.push('burst');
   if (sensed.basis === 'saturated') notes.push('saturated');
-  if (!idle && aim.basis === 'not-cpu') notes.push('not-cpu');
+  if (!idle && aim.basis === 'not-cpu') notes.push(cause === 'callees' ? 'slow-callees' : 'not-cpu');
+  if (!idle && aim.basis === 'missed' && cause === 'cpu') notes.push('cpu-wait');
   if (heldCpu > needCpu || wanted > neededCount) notes.push('calm');
   if (wanted > limits.countMax) notes.push(limits.countNote);
   else if (wanted < limits.countMin) notes.push('count-min');
@@ -213,6 +216,7 @@ export function planComponent(input: PlanInput): Plan {
       finishedPerSecond: finite(seen.finishedPerSecond),
       outstanding,
       latencyMs: sensed.latencyMs,
+      ...(seen.time === null || seen.time === undefined ? {} : { time: seen.time }),
     },
     learned: {
       costCpu,

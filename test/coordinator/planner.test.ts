@@ -22,6 +22,10 @@ import { COMPONENT } from './brain/bench.js';
 interface Load {
   perSecond: number;
   costCpu: number;
+  /** What the calls take, all alike; absent: nobody measures it. */
+  tookMs?: number;
+  /** Cores that each instance waits for; absent: its host does not tell. */
+  cpuWait?: number;
 }
 
 /** Plan and reconcile over hosts that do at once what they are told; requests are served as far as the CPU goes. */
@@ -38,7 +42,7 @@ class Rig {
   stuckCpu = Number.POSITIVE_INFINITY;
   readonly #hosts: string[];
   readonly #started = new Map<string, number>();
-  readonly #counters = new Map<string, { cpuSeconds: number; arrived: number; finished: number }>();
+  readonly #counters = new Map<string, Record<'cpuSeconds' | 'arrived' | 'finished' | 'runDelaySeconds', number>>();
   readonly #manifest: Manifest;
 
   constructor(components: Record<string, Partial<Component>>, rest: Partial<Manifest> = {}, hosts = ['h1', 'h2']) {
@@ -105,16 +109,19 @@ class Rig {
     const costCpu = load?.costCpu ?? 0;
     const size = { ...each.size, cpu: Math.min(each.size.cpu, this.stuckCpu) };
     const finished = costCpu > 0 ? Math.min(arrived, size.cpu / costCpu) : 0;
-    const before = this.#counters.get(each.id) ?? { cpuSeconds: 0, arrived: 0, finished: 0 };
+    const before = this.#counters.get(each.id) ?? { cpuSeconds: 0, arrived: 0, finished: 0, runDelaySeconds: 0 };
     const counters = {
       cpuSeconds: before.cpuSeconds + finished * costCpu,
       arrived: before.arrived + arrived,
       finished: before.finished + finished,
+      runDelaySeconds: before.runDelaySeconds + (load?.cpuWait ?? 0),
     };
     this.#counters.set(each.id, counters);
     const latencyBuckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
     const rest = { memoryBytes: 2 ** 20, ioReadBytes: 0, ioWriteBytes: 0, failed: 0, outstanding: 0, latencyBuckets };
-    const sample = { ...counters, ...rest };
+    if (load?.tookMs !== undefined) latencyBuckets[Math.ceil(2 * Math.log2(load.tookMs / 0.1))] = counters.finished;
+    const { runDelaySeconds, ...counted } = counters;
+    const sample = { ...counted, ...rest, ...(load?.cpuWait === undefined ? {} : { runDelaySeconds }) };
     const seconds = this.#startOf(host, component, each.id);
     const since = instancesOf(this.state, 'x', component).find(({ id }) => id === each.id)?.createdAtMs ?? 0;
     const status = { id: each.id, app: 'x', component, size, restarts: 0, shards: [] };
@@ -141,6 +148,34 @@ t.test('a front end that is about to grow takes those that it calls along, in th
   }
   t.ok(rig.explanation('web').ahead?.trust === 1);
   t.ok(early >= 400 * 3 * 0.004, `${early} cores for the ${400 * 3 * 0.004} to come`);
+});
+
+t.test('who is slow by those it calls gets no CPU for it; who waits for a CPU does', async (t) => {
+  const objective = { kind: 'latency', percentile: 99, targetMs: 50 } as const;
+  const bounds = { count: { min: 1, max: 10 }, objective };
+  const make = () => new Rig({ web: { ...bounds, calls: ['index'] }, index: bounds });
+  const usual = { perSecond: 40, costCpu: 0.005, cpuWait: 0 };
+  const well = { web: { ...usual, tookMs: 20 }, index: { ...usual, tookMs: 8 } };
+  const slow = (cpuWait: number, indexMs: number) => ({
+    web: { ...usual, cpuWait, tookMs: 90 },
+    index: { ...usual, tookMs: indexMs },
+  });
+  const calling = make();
+  calling.run(60, well);
+  const before = calling.allotted('web');
+  t.match(calling.explanation('web').seen.time, { cpuWaitMs: 0 });
+  calling.run(30, slow(0, 80));
+  const { notes, seen } = calling.explanation('web');
+  t.ok(notes.includes('slow-callees'), `${notes}: ${JSON.stringify(seen.time)}`);
+  t.ok(calling.allotted('web') <= before * 1.3, `${calling.allotted('web')} cores, before ${before}`);
+  const starved = make();
+  starved.run(60, well);
+  starved.run(30, slow(2, 8));
+  t.ok(starved.explanation('web').notes.includes('cpu-wait'), `${starved.explanation('web').notes}`);
+  t.ok(starved.allotted('web') > before * 1.3, `${starved.allotted('web')} cores, before ${before}`);
+  const unknown = new Rig({ web: { ...bounds, calls: ['index'] }, index: bounds });
+  unknown.run(60, { web: { perSecond: 40, costCpu: 0.005, tookMs: 20 }, index: { ...usual, tookMs: 8 } });
+  t.notOk('time' in unknown.explanation('web').seen, 'nothing is made of what a host does not tell');
 });
 
 t.test('starved instances do not look idle: a tenfold rise is met within two ticks', async (t) => {

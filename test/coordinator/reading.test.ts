@@ -74,13 +74,15 @@ function readingOf(before: Sample, after: Sample, ms: number): Record<string, nu
 t.test('rates are differences by seconds', async (t) => {
   const before = { ...empty, cpuSeconds: 10, arrived: 100, finished: 90, failed: 1, ioReadBytes: 5 };
   const after = { ...empty, cpuSeconds: 11, arrived: 140, finished: 120, failed: 3, ioReadBytes: 25, ioWriteBytes: 8 };
-  t.same(readingOf(before, { ...after, latencyBuckets: [0, 30] }, 2_000), {
+  const delayed = { ...after, runDelaySeconds: 3, latencyBuckets: [0, 30] };
+  t.same(readingOf({ ...before, runDelaySeconds: 2 }, delayed, 2_000), {
     cpu: 0.5 * MICRO,
     arrived: 20 * MICRO,
     finished: 15 * MICRO,
     failed: MICRO,
     ioRead: 10 * MICRO,
     ioWrite: 4 * MICRO,
+    runDelay: 0.5 * MICRO,
     latency: [1, 30],
   });
 });

@@ -10,14 +10,18 @@ const orNull = fc.option(amount);
 const someShape = fc.record({ count: fc.nat(500), size: fc.record({ cpu: amount, memory: fc.nat() }) });
 const someExplanation: fc.Arbitrary<Explanation> = fc.record({
   atMs: fc.nat(),
-  seen: fc.record({
-    usedCpu: amount,
-    allottedCpu: amount,
-    arrivedPerSecond: amount,
-    finishedPerSecond: amount,
-    outstanding: amount,
-    latencyMs: orNull,
-  }),
+  seen: fc.record(
+    {
+      time: fc.record({ meanMs: amount, cpuMs: amount, cpuWaitMs: amount, calleesMs: amount }),
+      usedCpu: amount,
+      allottedCpu: amount,
+      arrivedPerSecond: amount,
+      finishedPerSecond: amount,
+      outstanding: amount,
+      latencyMs: orNull,
+    },
+    { requiredKeys: ['usedCpu', 'allottedCpu', 'arrivedPerSecond', 'finishedPerSecond', 'outstanding', 'latencyMs'] },
+  ),
   learned: fc.record(
     {
       costCpu: orNull,
@@ -57,6 +61,8 @@ const someExplanation: fc.Arbitrary<Explanation> = fc.record({
     'burst',
     'saturated',
     'not-cpu',
+    'slow-callees',
+    'cpu-wait',
     'calm',
     'count-max',
     'count-min',
