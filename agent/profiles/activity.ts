@@ -38,8 +38,14 @@ type Counted = Pick<DrainedStacks, 'functions'> & {
   stacks: (Omit<DrainedStacks['stacks'][number], 'kind' | 'pid'> & { kind: ProfileKind })[];
 };
 
-/** Counts by mapping, system call and peer as stacks of one frame, so that they are kept, compared and shown as profiles. */
-export function detailStacks(details: readonly ActivityDetail[]): Counted {
+/**
+ * Counts by mapping, system call and peer as stacks of one frame, so that they are kept, compared and shown as profiles.
+ * `componentOf` says as APP/COMPONENT whose cgroup it is.
+ */
+export function detailStacks(
+  details: readonly ActivityDetail[],
+  componentOf: (cgroup: string) => string | undefined,
+): Counted {
   const functions: Counted['functions'] = [];
   const stacks: Counted['stacks'] = [];
   const add = (detail: ActivityDetail, file: string, count: number, seconds: number) => {
@@ -52,9 +58,21 @@ export function detailStacks(details: readonly ActivityDetail[]): Counted {
       add(detail, `[${detail.kind}]`, detail.count, detail.seconds);
       continue;
     }
-    add(detail, '[connect]', detail.count, detail.seconds);
-    add(detail, '[connect failed]', detail.failed, 0);
-    add(detail, '[sent again]', detail.retransmits, 0);
+    const peer = { ...detail, name: peerName(detail.name, componentOf(detail.cgroup)) };
+    add(peer, '[connect]', detail.count, detail.seconds);
+    add(peer, '[connect failed]', detail.failed, 0);
+    add(peer, '[sent again]', detail.retransmits, 0);
   }
   return { functions, stacks };
+}
+
+/** 127.0.0.0/8, ::1, and the former written as IPv6. */
+const LOOPBACK = /^(127\.|\[::1\]:|\[::ffff:127\.)/;
+
+/**
+ * An instance has a network of its own: its loopback leads to itself, and an address beyond belongs to no component, whose
+ * calls do not go by TCP.
+ */
+function peerName(address: string, component: string | undefined): string {
+  return component !== undefined && LOOPBACK.test(address) ? `${component} ${address}` : address;
 }

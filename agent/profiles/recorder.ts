@@ -131,7 +131,11 @@ export class ProfileRecorder {
     const { activity } = this.#tools;
     if (activity === null) return;
     const { lost, details } = activity.drain();
-    this.#take(detailStacks(details), lost - this.#activityLost, fromMs, toMs);
+    const componentOf = (cgroup: string) => {
+      const owner = this.#owners.get(cgroup);
+      return owner === undefined ? undefined : `${owner.app}/${owner.component}`;
+    };
+    this.#take(detailStacks(details, componentOf), lost - this.#activityLost, fromMs, toMs);
     this.#activityLost = lost;
   }
 
