@@ -9,10 +9,12 @@ import { until, within } from '../until.js';
 import { end, makeCgroups, removeCgroup, spawnIn } from './cgroups.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
 import { ProfilerLoad } from './profiler-load.js';
-import { alone, compare, type Row } from './rows.js';
+import { alone, compare, comparePairs, type Row } from './rows.js';
 
-const ROUNDS = 8;
-const ROUND_MS = 700;
+/** For all variants together: with what else there is the benchmark ends within six minutes. */
+const EFFECTS_MS = 240_000;
+/** In each window the stacks are taken out once. */
+const WINDOW_MS = LIMITS.profileDrainMs;
 const COUNT_MS = 4_000;
 const INSTANCES = 100;
 const TOOL_START_MS_MAX = 60_000;
@@ -51,7 +53,6 @@ export async function benchProfilerCost(): Promise<Row[]> {
     const variants = [
       ours('stacks', load.cgroups, { activity: false, systemCalls: false }),
       ours('stacks and activity', load.cgroups, { activity: true, systemCalls: false }),
-      ours('stacks, activity and system calls', load.cgroups, { activity: true, systemCalls: true }),
       perfRecord(join(folder, 'perf.data')),
       bccProfile(),
     ];
@@ -62,34 +63,49 @@ export async function benchProfilerCost(): Promise<Row[]> {
   }
 }
 
-/** Each time directly after a span without, since what others do on the machine changes from second to second. */
+/** What was seen of a variant. */
+interface Effect {
+  variant: Variant;
+  rates: number[];
+  without: number[];
+  uses: Use[];
+}
+
+/**
+ * In turns: without, with the first, without, with the second … Each window with one is compared with the two beside it,
+ * since what others do on the machine changes from second to second. So many rounds as the time allows.
+ */
 async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promise<Row[]> {
-  const results = variants.map((variant) => ({
-    variant,
-    rates: [] as number[],
-    without: [] as number[],
-    uses: [] as Use[],
-  }));
-  const missing = new Set<Variant>();
-  for (let round = 0; round < ROUNDS; round += 1) {
-    for (const { variant, rates, without, uses } of results.filter((each) => !missing.has(each.variant))) {
+  const deadlineMs = performance.now() + EFFECTS_MS;
+  let left: Effect[] = variants.map((variant) => ({ variant, rates: [], without: [], uses: [] }));
+  const all = left;
+  let before = await load.rate(WINDOW_MS);
+  do {
+    for (const each of left) {
       try {
-        const before = await load.rate(ROUND_MS);
-        const { rate, use } = await measured(load, variant);
-        without.push(before);
-        rates.push(rate);
-        uses.push(use);
+        const { rate, use } = await measured(load, each.variant);
+        const after = await load.rate(WINDOW_MS);
+        each.rates.push(rate);
+        each.without.push((before + after) / 2);
+        each.uses.push(use);
+        before = after;
       } catch (error) {
-        if (!variant.isPeer) throw error;
+        if (!each.variant.isPeer) throw error;
         // Not installed or not allowed here: the others are compared.
-        missing.add(variant);
-        process.stderr.write(`${variant.name} is left out: ${(error as Error).message}\n`);
+        left = left.filter((other) => other !== each);
+        process.stderr.write(`${each.variant.name} is left out: ${(error as Error).message}\n`);
       }
     }
-  }
-  const found = results.filter(({ rates }) => rates.length > 0);
+  } while (performance.now() < deadlineMs);
+  const found = all.filter(({ rates }) => rates.length > 0);
   const work = found.map(({ variant, rates, without }) =>
-    compare(`work for each second of CPU, ${variant.name} at ${HERTZ} Hz`, '1/s', 0.5, rates, 'without', without),
+    comparePairs(
+      `work for each second of CPU, ${variant.name} at ${HERTZ} Hz, ${rates.length} windows`,
+      '1/s',
+      rates,
+      'without',
+      without,
+    ),
   );
   return [...work, ...found.flatMap(({ variant, uses }) => useRows(variant.name, uses))];
 }
@@ -99,7 +115,7 @@ async function measured(load: ProfilerLoad, variant: Variant): Promise<{ rate: n
   try {
     const before = await running.use();
     const start = performance.now();
-    const rate = await load.rate(ROUND_MS);
+    const rate = await load.rate(WINDOW_MS);
     const after = await running.use();
     const seconds = (performance.now() - start) / 1000;
     const cpuShare = (after.cpuSeconds - before.cpuSeconds) / seconds;

@@ -9,7 +9,7 @@ export interface Row {
   peerValue: number;
   /** value / peerValue. */
   ratio: number;
-  /** Of the ratio: 5 % and 95 % quantile over pairs of neighbouring samples; absent for single figures. */
+  /** Of the ratio: 5 % and 95 % quantile over pairs of neighbouring samples, or of comparePairs; absent for single figures. */
   spread?: [number, number];
 }
 
@@ -27,6 +27,26 @@ export function compare(metric: string, unit: string, q: number, ours: number[],
     peerValue,
     ratio: value / peerValue,
     spread: [quantile(ratios, 0.05), quantile(ratios, 0.95)],
+  };
+}
+
+/**
+ * The median of the ratios of samples that belong together, and where it lies with 95 % confidence, by the ranks of the
+ * binomial distribution (Conover, Practical Nonparametric Statistics, 3.2).
+ */
+export function comparePairs(metric: string, unit: string, ours: number[], peer: string, theirs: number[]): Row {
+  const ratios = ours.map((each, i) => each / (theirs[i] ?? Number.NaN)).sort((a, b) => a - b);
+  const half = 0.98 * Math.sqrt(ratios.length);
+  const at = (rank: number) => ratios[Math.min(ratios.length - 1, Math.max(0, Math.round(rank)))] ?? Number.NaN;
+  const middle = (ratios.length - 1) / 2;
+  return {
+    metric,
+    unit,
+    value: quantile(ours, 0.5),
+    peer,
+    peerValue: quantile(theirs, 0.5),
+    ratio: quantile(ratios, 0.5),
+    spread: [at(Math.floor(middle - half)), at(Math.ceil(middle + half))],
   };
 }
 
