@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
@@ -74,18 +74,20 @@ export class Client {
   }
 
   async bytes(method: string, path: string, options: RequestOptions = {}): Promise<Buffer> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? ANSWER_MS_MAX);
-    const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+    const deadline = new Deadline(options.timeoutMs ?? ANSWER_MS_MAX, options.signal);
     const headers = { ...this.#headers(), ...options.headers };
     const chunks: Buffer[] = [];
     let status: number;
     try {
-      const response = await this.#open(path, { method, headers, signal }, options);
+      const response = await this.#open(path, { method, headers, signal: deadline.signal }, options);
       status = response.statusCode ?? 0;
       for await (const chunk of response) chunks.push(chunk as Buffer);
     } catch (cause) {
       if (options.signal?.aborted) throw new ShoalError('SHOAL_E_CANCELLED', 'interrupted', { cause });
+      if (deadline.passed !== undefined) throw this.#unreachable(deadline.passed);
       throw cause instanceof ShoalError ? cause : this.#unreachable(cause);
+    } finally {
+      deadline.clear();
     }
     const body = Buffer.concat(chunks);
     if (status < 200 || status > 299)
@@ -124,9 +126,8 @@ export class Client {
     const options = { method, headers, signal, agent: false, ...this.#tls };
     return new Promise((resolve, reject) => {
       const request = url.protocol === 'https:' ? httpsRequest(url, options) : httpRequest(url, options);
-      request.setTimeout(ANSWER_MS_MAX, () => request.destroy(new Error(`no answer within ${ANSWER_MS_MAX} ms`)));
+      boundAnswer(request);
       request.once('upgrade', (_response, socket: Socket, head: Buffer) => {
-        socket.setTimeout(0);
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
       });
@@ -161,12 +162,8 @@ export class Client {
     const all = { ...options, headers: { ...typed, ...options.headers } };
     return new Promise((resolve, reject) => {
       const request = url.protocol === 'https:' ? httpsRequest(url, { ...all, ...this.#tls }) : httpRequest(url, all);
-      request.once('response', (response) => {
-        request.setTimeout(0);
-        resolve(response);
-      });
-      // A server that takes the connection and never answers would otherwise hang the command.
-      request.setTimeout(ANSWER_MS_MAX, () => request.destroy(new Error(`no answer within ${ANSWER_MS_MAX} ms`)));
+      boundAnswer(request);
+      request.once('response', resolve);
       request.on('error', (cause) => reject(this.#unreachable(cause)));
       request.end(text);
     });
@@ -187,6 +184,48 @@ export class Client {
       `cannot reach the coordinator at ${this.address}: ${reasonOf(cause)}. Start one with \`shoal up\`, or name another with --server or SHOAL_SERVER`,
       { cause },
     );
+  }
+}
+
+/**
+ * Ends a request whose answer has not begun in time: a server that takes the connection and never answers, or does not even
+ * take it, would otherwise hang the command. The time-out of a socket counts from when it is connected only.
+ */
+function boundAnswer(request: ClientRequest): void {
+  const late = () => request.destroy(new Error(`no answer within ${ANSWER_MS_MAX / 1_000} s`));
+  const timer = setTimeout(late, ANSWER_MS_MAX);
+  for (const event of ['response', 'upgrade', 'close']) request.once(event, () => clearTimeout(timer));
+}
+
+/**
+ * Aborts when the time is over, or with another signal. Not AbortSignal.any() of AbortSignal.timeout(): in Node 20 the
+ * latter is collected as garbage when nothing else holds it, and never fires (nodejs/node, pull request 57867).
+ */
+class Deadline {
+  /** Why it aborted, when that was the time. */
+  passed: Error | undefined;
+  readonly #abort = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  readonly #with: AbortSignal | undefined;
+  readonly #onAbort = () => this.#abort.abort();
+
+  constructor(ms: number, other: AbortSignal | undefined) {
+    this.#timer = setTimeout(() => {
+      this.passed = new Error(`no whole answer within ${ms / 1_000} s`);
+      this.#abort.abort();
+    }, ms);
+    this.#with = other;
+    if (other?.aborted) this.#onAbort();
+    other?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    this.#with?.removeEventListener('abort', this.#onAbort);
   }
 }
 
@@ -253,7 +292,6 @@ function parseServer(server: string): URL {
 /** The innermost message: fetch wraps what really happened in "fetch failed". */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return `no answer within ${ANSWER_MS_MAX / 1_000} s`;
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   return error.cause === undefined ? error.message || error.name : reasonOf(error.cause);
 }

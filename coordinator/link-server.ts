@@ -78,6 +78,7 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   for (const each of [server, network]) each.maxConnections = CONNECTIONS_MAX;
   await listenPrivately(server, options.socket);
   if (options.network !== undefined) await listenOn(network, options.network);
+  const endConnections = [server, network].map(followConnections);
   for (const each of [server, network]) {
     each.on('error', (error) => options.log.error({ err: error }, 'the link socket failed'));
   }
@@ -89,8 +90,27 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
     async close() {
       const closed = [server, network].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
       links.close();
+      const timer = setTimeout(() => {
+        for (const end of endConnections) end();
+      }, 2 * LINGER_MS);
       await Promise.all(closed);
+      clearTimeout(timer);
     },
+  };
+}
+
+/**
+ * Ends what is still open of a server that shall close: those that are in the middle of a handshake, and commands', which
+ * are no links any more. A server closes when its last connection does.
+ */
+function followConnections(server: Server): () => void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  return () => {
+    for (const socket of open) socket.destroy();
   };
 }
 

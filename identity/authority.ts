@@ -13,6 +13,8 @@ const CA_KEY = 'ca.key';
 const CA_DAYS = 3_650;
 const DAYS_MAX = 825;
 const REQUEST_BYTES_MAX = 8_192;
+/** It takes milliseconds, a second on a machine that is busy. */
+const OPENSSL_MS_MAX = 20_000;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 /** What a certificate may be used for: agents dial coordinators and each other. Who is what says the organisation. */
@@ -208,11 +210,12 @@ async function exists(path: string): Promise<boolean> {
 /** What it says on standard error. */
 async function openssl(...words: string[]): Promise<string> {
   try {
-    const { stderr } = await promisify(execFile)('openssl', words);
+    const { stderr } = await promisify(execFile)('openssl', words, { timeout: OPENSSL_MS_MAX, killSignal: 'SIGKILL' });
     return stderr;
   } catch (cause) {
-    const { code, stderr = '' } = cause as { code?: unknown; stderr?: string };
-    const why = code === 'ENOENT' ? 'it is not installed: apt-get install openssl' : stderr.trim();
+    const { code, killed = false, stderr = '' } = cause as { code?: unknown; killed?: boolean; stderr?: string };
+    const late = killed ? `it did not end within ${OPENSSL_MS_MAX / 1_000} s` : stderr.trim();
+    const why = code === 'ENOENT' ? 'it is not installed: apt-get install openssl' : late;
     throw new ShoalError('SHOAL_E_HOST', `openssl cannot make the certificate: ${why}`, { cause });
   }
 }

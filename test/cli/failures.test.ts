@@ -1,6 +1,10 @@
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
+import { Client } from '../../cli/client.js';
 import { ERRORS, type ErrorCode } from '../../protocol/errors.js';
+import { within } from '../../scripts/lib/until.js';
 import { FakeCoordinator, instanceView } from './fake-coordinator.js';
 import { runCli, startCli } from './run-cli.js';
 
@@ -43,6 +47,23 @@ t.test('a server that is none of ours gives an error, not a crash', async (t) =>
   t.match(await runCli(['get', '--server', fake.url]), { code: 1, err: /did not answer with a list/ });
   fake.on('GET /v1/apps', (_, response) => response.destroy());
   t.match(await runCli(['get', '--server', fake.url]), { code: 5 });
+});
+
+t.test('an answer that never ends has a deadline, also when garbage is collected meanwhile', async (t) => {
+  const fake = await FakeCoordinator.start();
+  t.teardown(() => fake.stop());
+  fake.on('GET /v1/apps', (_, response) => response.writeHead(200).write('['));
+  fake.on('GET /v1/hosts', () => undefined);
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const collecting = setInterval(collect, 20);
+  t.teardown(() => clearInterval(collecting));
+  const client = new Client({ server: fake.url });
+  const signal = new AbortController().signal;
+  for (const path of ['/v1/apps', '/v1/hosts']) {
+    const asked = within('a deadline', 20_000, client.json('GET', path, { timeoutMs: 300, signal }));
+    await t.rejects(asked, { code: 'SHOAL_E_UNREACHABLE', message: /no whole answer within 0.3 s/ }, path);
+  }
 });
 
 t.test('the token is sent, from option or environment, and a bad token file is refused', async (t) => {

@@ -1,5 +1,6 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
@@ -13,11 +14,19 @@ import { SecretBox } from '../../coordinator/secret-box.js';
 import { Authority } from '../../identity/authority.js';
 import { Identity } from '../../identity/identity.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
-import { until } from '../../scripts/lib/until.js';
+import { until, within } from '../../scripts/lib/until.js';
 import { CoordinatorRig } from '../coordinator/rig.js';
-import { runCli } from './run-cli.js';
+import { runCli as runUnbounded } from './run-cli.js';
 
-const folder = t.testdir({});
+const CLOSE_MS_MAX = 20_000;
+/** Of a command within this process: what it asks has a bound of its own, which is to be reached first. */
+const COMMAND_MS_MAX = 90_000;
+const runCli: typeof runUnbounded = (words, options) =>
+  within(`shoal ${words.slice(0, 2).join(' ')}`, COMMAND_MS_MAX, runUnbounded(words, options));
+
+// A folder of its own, not tap's: that goes before what uses it is closed.
+const folder = await mkdtemp(join(tmpdir(), 'shoal-join-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
 const at = (...parts: string[]) => join(folder, ...parts);
 const authority = new Authority(at('authority'));
 await authority.init('test');
@@ -56,14 +65,14 @@ const front = createFront({
   behind: { ...behind, view: () => Promise.reject(new Error('nobody asks')) as never },
   log,
 });
-await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+await within('the API to listen', CLOSE_MS_MAX, new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve)));
 const server = `https://127.0.0.1:${(front.address() as AddressInfo).port}`;
 t.teardown(async () => {
   front.close();
   front.closeAllConnections();
-  await links.close();
-  await api.close();
-  await rig.close();
+  await within('the link server to close', CLOSE_MS_MAX, links.close());
+  await within('the API to close', CLOSE_MS_MAX, api.close());
+  await within('the coordinator to stop', CLOSE_MS_MAX, rig.close());
 });
 
 /** The rig's clock stands still, the certificates' does not. */
@@ -183,16 +192,17 @@ t.test('of many that use one token at once, as many join as it allows', async (t
       files: new MemberFiles(at('hosts', host)),
     }),
   );
-  const results = await Promise.allSettled(tries);
+  const results = await within('four hosts to have tried', COMMAND_MS_MAX, Promise.allSettled(tries));
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 2);
 });
 
 t.test('a request for more than its name gets its name; one that is none gets nothing', async (t) => {
-  const post = (body: object) => api.inject({ method: 'POST', url: '/v1/join', payload: body });
+  const post = (body: object) =>
+    within('an answer', COMMAND_MS_MAX, api.inject({ method: 'POST', url: '/v1/join', payload: body }).then());
   const { makeRequest } = await import('../../identity/authority.js');
   const { X509Certificate } = await import('node:crypto');
   const secret = await token('--uses', '5');
-  const request = await makeRequest(at('k'), 'c1');
+  const request = await within('a request', COMMAND_MS_MAX, makeRequest(at('k'), 'c1'));
   const made = await post({ token: secret, host: 'q1', request });
   t.match(new X509Certificate(made.json().certificate).toLegacyObject(), {
     subject: { O: 'shoal-agent', CN: 'q1' },

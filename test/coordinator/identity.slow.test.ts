@@ -14,7 +14,7 @@ import { encodeFrame } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { LINK_VERSION } from '../../protocol/link.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
-import { until } from '../../scripts/lib/until.js';
+import { until, within } from '../../scripts/lib/until.js';
 import { runCli } from '../cli/run-cli.js';
 import { CoordinatorRig } from './rig.js';
 
@@ -231,4 +231,20 @@ t.test('an authority is made once, and makes nothing that cannot be meant', asyn
   t.match(await runCli(['cert', 'agent', 'x', '--days', '0', ...authority]), { code: 2, err: /1 to 825 days/ });
   t.match(await runCli(['cert', 'agent', 'x', '--authority', at('none')]), { code: 3, err: /shoal init/ });
   t.match(await runCli(['cert', 'revoke', at('none'), ...authority]), { code: 2, err: /no such file/ });
+});
+
+t.test('a server that closes waits for no handshake', async (t) => {
+  const [second = 0] = await freePorts(1);
+  const closing = await startLinkServer({
+    socket: at('closing.sock'),
+    network: { host: '127.0.0.1', port: second },
+    identity: new Identity(at('c1')),
+    log: pino({ level: 'silent' }),
+  });
+  const silent = [connectTcp(second, '127.0.0.1'), connectTcp(at('closing.sock'))];
+  t.teardown(() => silent.forEach((socket) => void socket.destroy()));
+  const over = silent.map(ended);
+  await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+  await within('the server to close', 4_000, closing.close());
+  t.equal((await within('connections to end', 4_000, Promise.all(over))).length, 2);
 });
