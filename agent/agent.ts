@@ -14,7 +14,7 @@ import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import type { CopyReport } from '../protocol/state-copies.js';
 import { keyOfName } from '../protocol/state-copies-parse.js';
 import type { StateFigures } from '../protocol/state-figures.js';
-import { readJson, writeAtomic } from './atomic-file.js';
+import { readJson, writeWhole } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
 import type { Cgroup } from './cgroup.js';
@@ -75,6 +75,8 @@ export class Agent {
   readonly #profilers: Profilers;
   readonly #lease: SingletonLease;
   readonly #instances = new Map<string, Instance>();
+  /** Warm processes that have become instances by a desired state which is not in force yet. */
+  readonly #activated = new Set<Instance>();
   readonly #peers: Peers;
   readonly #ports: Ports;
   readonly #channels: Channels;
@@ -251,18 +253,29 @@ export class Agent {
     }
   }
 
-  /** Makes the desired state this host's own; durable before anything is done about it. */
+  /**
+   * Makes the desired state this host's own. It is written down before anything is done about it, but that processes which wait
+   * become instances: who has begun to wait for those shall not wait for a file, and a next agent ends what it knows as warm.
+   */
   apply(desired: Desired): Promise<void> {
+    const activated = this.#activateWaiting(desired);
     // One after the other: they share a file.
-    const applied = this.#applying.then(() => this.#apply(desired));
+    const applied = this.#applying.then(() => this.#apply(desired, activated));
     this.#applying = applied.catch(() => undefined);
     return applied;
   }
 
-  async #apply(desired: Desired): Promise<void> {
-    if (desired.revision < this.#desired.revision) return;
-    await writeAtomic(this.#tools.paths.desired, JSON.stringify(desired));
-    this.#desired = desired;
+  async #apply(desired: Desired, activated: readonly Instance[]): Promise<void> {
+    try {
+      if (desired.revision < this.#desired.revision) return;
+      await writeWhole(this.#tools.paths.desired, JSON.stringify(desired));
+      this.#desired = desired;
+    } finally {
+      for (const instance of activated) {
+        this.#activated.delete(instance);
+        this.#instances.set(instance.id, instance);
+      }
+    }
     this.#copies.apply(desired);
     await this.#sync();
   }
@@ -336,7 +349,7 @@ export class Agent {
     await this.#working;
     this.#copies.close();
     for (const handover of this.#handovers.values()) handover.stop();
-    for (const instance of [...this.#instances.values(), ...this.#pool.all]) instance.detach();
+    for (const instance of this.#bodies) instance.detach();
     this.#ports.close();
     this.#between?.close();
     this.#profilers.cpu?.close();
@@ -401,21 +414,36 @@ export class Agent {
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
     this.#applied = desired.revision;
     this.#builds.sync(desired);
-    const busy = [...this.#instances.values()].some(({ phase }) => phase === 'starting');
+    const busy = [...this.#instances.values(), ...this.#activated].some(({ phase }) => phase === 'starting');
     await this.#pool.sync(desired, !busy, () => this.#freeSlot());
+  }
+
+  #activateWaiting(desired: Desired): Instance[] {
+    const isStale = desired.revision < this.#desired.revision;
+    if (isStale || !this.#opened || this.#closed || this.#pool.all.length === 0) return [];
+    const activated: Instance[] = [];
+    for (const action of reconcile(desired, [...this.#instances.values(), ...this.#activated])) {
+      const warm = action.kind === 'create' ? this.#activate(action) : undefined;
+      if (warm !== undefined) activated.push(warm);
+    }
+    for (const warm of activated) this.#activated.add(warm);
+    return activated;
+  }
+
+  /** A warm process that is this instance from now on; undefined: none waits. */
+  #activate({ instance, component }: Extract<Action, { kind: 'create' }>): Instance | undefined {
+    const warm = this.#pool.take(instance, component);
+    warm?.activate(instance).catch((error: unknown) => {
+      this.#tools.log.error({ err: error, instance: instance.id }, 'cannot write down an activated instance');
+    });
+    return warm;
   }
 
   async #do(action: Action): Promise<void> {
     if (action.kind === 'create') {
-      const warm = this.#pool.take(action.instance, action.component);
+      const warm = this.#activate(action);
       if (warm !== undefined) {
-        this.#instances.set(action.instance.id, warm);
-        void warm.activate(action.instance).catch((error: unknown) => {
-          this.#tools.log.error(
-            { err: error, instance: action.instance.id },
-            'cannot write down an activated instance',
-          );
-        });
+        this.#instances.set(warm.id, warm);
         return;
       }
       const slot = this.#freeSlot();
@@ -433,8 +461,13 @@ export class Agent {
     else await instance?.terminate();
   }
 
+  /** All that has processes here, or is to have some. */
+  get #bodies(): Instance[] {
+    return [...this.#instances.values(), ...this.#activated, ...this.#pool.all];
+  }
+
   #freeSlot(): number | null {
-    return freeSlot(new Set([...this.#instances.values(), ...this.#pool.all].map((each) => each.slot)));
+    return freeSlot(new Set(this.#bodies.map((each) => each.slot)));
   }
 
   /** Links, routes, ports and state shards by what runs now. */

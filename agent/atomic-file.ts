@@ -1,7 +1,7 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { isErrno } from './cgroup.js';
 
-/** Writes the whole file or nothing: a reader, also after a crash, sees the old content or the new. */
+/** Writes the whole file or nothing: a reader, also after a crash of the host, sees the old content or the new. */
 export async function writeAtomic(path: string, content: string): Promise<void> {
   const temporary = `${path}.tmp`;
   const file = await open(temporary, 'w', 0o600);
@@ -11,6 +11,16 @@ export async function writeAtomic(path: string, content: string): Promise<void> 
   } finally {
     await file.close();
   }
+  await rename(temporary, path);
+}
+
+/**
+ * As writeAtomic, for what says nothing once the host has gone down, such as what runs on it: any process may end at any
+ * moment, and no disk is waited for. After a power cut the file may be old, damaged or gone.
+ */
+export async function writeWhole(path: string, content: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  await writeFile(temporary, content, { mode: 0o600 });
   await rename(temporary, path);
 }
 

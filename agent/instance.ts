@@ -235,9 +235,7 @@ export class Instance {
     this.#record = { ...this.#record, id, size, warm: false };
     this.#control.activate(id);
     this.#awaitReady();
-    await this.#limit(startingSize(size));
-    await this.#save();
-    await this.#linkId();
+    await Promise.all([this.#limit(startingSize(size)), this.#save(), this.#linkId()]);
   }
 
   /** By its id it is looked for where people read logs. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Size } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
-import { readJson, writeAtomic } from './atomic-file.js';
+import { readJson, writeWhole } from './atomic-file.js';
 
 /** What the agent must know of an instance to adopt it after a restart of its own; record.json of its folder. */
 export interface InstanceRecord {
@@ -47,7 +47,7 @@ export function freeSlot(taken: ReadonlySet<number>): number | null {
 }
 
 export function writeRecord(path: string, record: InstanceRecord): Promise<void> {
-  return writeAtomic(path, JSON.stringify(record));
+  return writeWhole(path, JSON.stringify(record));
 }
 
 /** Null when there is no record or one of another format: the instance can then only be reaped. */

@@ -14,6 +14,7 @@ import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
 import { type KeyedState, OwnedState, type StateOptions } from './state.js';
 import { listenOnPath } from './unix-carrier.js';
+import { untilActivated } from './warm.js';
 
 /** Calls at work have so long to end before this instance leaves; the agent kills it after LIMITS.stopMsMax. */
 const DRAIN_CALLS_MS_MAX = LIMITS.stopMsMax - 1_500;
@@ -86,7 +87,7 @@ export class App {
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
     this.#agent = new AgentConnection(
       join(identity.socketFolder, 'agent.sock'),
-      identity.instance,
+      identity,
       this.#store,
       () => this.stats,
       {
@@ -94,8 +95,20 @@ export class App {
         drain: () => void this.#leave(),
       },
     );
-    this.#agent.start();
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#leave());
+  }
+
+  /** Begins to talk with the agent. */
+  start(): void {
+    this.#agent.start();
+  }
+
+  /** As start(), once the agent has said which instance this process is. */
+  async startWhenActivated(): Promise<void> {
+    this.#agent.rehearse();
+    const { instance, ...conversation } = await untilActivated(join(this.identity.socketFolder, 'agent.sock'));
+    this.identity.instance = instance;
+    this.#agent.start(conversation);
   }
 
   /** Registers what other components can call by this name. Before ready(). */

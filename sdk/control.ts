@@ -3,8 +3,10 @@ import type { FromInstance, InstanceStats, Route, ToInstance } from '../protocol
 import { toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import type { Identity } from './app.js';
 import { parseToInstance } from './control-parse.js';
 import type { ShardStore } from './shard-store.js';
+import type { Conversation } from './warm.js';
 
 export interface ControlEvents {
   routes(routes: Record<string, Route>): void;
@@ -17,7 +19,7 @@ const WANTED_MS = 1_000;
 /** The connection to the agent of this host. The agent may come and go; serving does not depend on it. */
 export class AgentConnection {
   readonly #path: string;
-  readonly #instance: string;
+  readonly #identity: Pick<Identity, 'instance'>;
   readonly #store: ShardStore;
   readonly #stats: () => InstanceStats;
   readonly #events: ControlEvents;
@@ -29,18 +31,53 @@ export class AgentConnection {
   #ready = false;
   #closed = false;
 
-  constructor(path: string, instance: string, store: ShardStore, stats: () => InstanceStats, events: ControlEvents) {
+  constructor(
+    path: string,
+    identity: Pick<Identity, 'instance'>,
+    store: ShardStore,
+    stats: () => InstanceStats,
+    events: ControlEvents,
+  ) {
     this.#path = path;
-    this.#instance = instance;
+    this.#identity = identity;
     this.#store = store;
     this.#stats = stats;
     this.#events = events;
     store.onWait((shard, index) => this.#send({ type: 'shard-waits', shard, index }));
   }
 
-  start(): void {
+  /** Goes on with the connection over which this process was told which instance it is, where there is one, else dials. */
+  start(begun?: Conversation): void {
     this.#beat = setInterval(() => this.#sendStats(), LIMITS.heartbeatMs);
-    this.#dial();
+    if (begun === undefined || begun.socket.destroyed) {
+      this.#dial();
+      return;
+    }
+    const { socket, reader, early } = begun;
+    this.#converse(socket, reader);
+    this.#greet(socket);
+    for (const message of early) this.#take(message);
+    socket.resume();
+  }
+
+  /**
+   * Does what is done when this process is told which instance it is, with nobody to hear it: the first time takes ten times
+   * as long as the second, and then somebody waits.
+   */
+  rehearse(): void {
+    const { instance } = this.#identity;
+    const heard: ToInstance[] = [
+      { type: 'activate', instance },
+      { type: 'routes', revision: 0, routes: {} },
+    ];
+    for (const message of new FrameReader().push(Buffer.concat(heard.map(encodeFrame)))) parseToInstance(message);
+    encodeFrame(this.#hello);
+    encodeFrame({ type: 'stats', stats: this.#stats() } satisfies FromInstance);
+  }
+
+  get #hello(): FromInstance {
+    const { held: shards, frozen } = this.#store;
+    return { type: 'hello', instance: this.#identity.instance, shards, frozen };
   }
 
   /** Tells the agent, now and after each new connection, that this instance serves. */
@@ -66,15 +103,19 @@ export class AgentConnection {
   #dial(): void {
     if (this.#closed) return;
     const socket = connect(this.#path);
-    const reader = new FrameReader();
-    socket.on('connect', () => {
-      this.#socket = socket;
-      const { held: shards, frozen } = this.#store;
-      this.#send({ type: 'hello', instance: this.#instance, shards, frozen });
-      if (this.#ready) this.#send({ type: 'ready' });
-      this.#sendStats();
-      this.#store.askAgain();
-    });
+    this.#converse(socket, new FrameReader());
+    socket.on('connect', () => this.#greet(socket));
+  }
+
+  #greet(socket: Socket): void {
+    this.#socket = socket;
+    this.#send(this.#hello);
+    if (this.#ready) this.#send({ type: 'ready' });
+    this.#sendStats();
+    this.#store.askAgain();
+  }
+
+  #converse(socket: Socket, reader: FrameReader): void {
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const message of reader.push(chunk)) {

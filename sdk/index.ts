@@ -7,11 +7,9 @@
  *   await app.ready();
  */
 
-import { join } from 'node:path';
 import { App, identityFrom } from './app.js';
 import { makeCarrier } from './best-carrier.js';
 import { stateSettings } from './state/settings.js';
-import { untilActivated } from './warm.js';
 
 export { type ErrorCode, ShoalError } from '../protocol/errors.js';
 export { LIMITS } from '../protocol/limits.js';
@@ -27,12 +25,13 @@ export async function connect(): Promise<App> {
   const identity = identityFrom(process.env);
   const settings = stateSettings(process.env);
   const carrier = await makeCarrier(identity, process.env);
+  const app = new App(identity, carrier, settings);
   if (process.env.SHOAL_WARM === '1') {
     // Started ahead of need: all modules are loaded by now, and only here does it learn which instance it is.
     await carrier.prepare();
-    identity.instance = await untilActivated(join(identity.socketFolder, 'agent.sock'));
+    await app.startWhenActivated();
     process.env.SHOAL_INSTANCE = identity.instance;
     delete process.env.SHOAL_WARM;
-  }
-  return new App(identity, carrier, settings);
+  } else app.start();
+  return app;
 }

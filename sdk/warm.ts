@@ -1,38 +1,47 @@
-import { connect } from 'node:net';
-import type { FromInstance } from '../protocol/control.js';
+import { connect, type Socket } from 'node:net';
+import type { FromInstance, ToInstance } from '../protocol/control.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { parseToInstance } from './control-parse.js';
 
+/** The connection over which a process was told which instance it is; it goes on as that of the instance. */
+export interface Conversation {
+  /** Paused. */
+  socket: Socket;
+  reader: FrameReader;
+  /** What has come already. */
+  early: ToInstance[];
+}
+
+/** What a process that has waited is told. */
+export interface Activation extends Conversation {
+  instance: string;
+}
+
 /** Waits until the agent says which instance this process is; dials again when the agent goes. */
-export async function untilActivated(path: string): Promise<string> {
-  // The first process of a PID namespace is not ended by a signal that it has no handler for.
-  const leave = () => process.exit(0);
-  process.on('SIGTERM', leave);
-  try {
-    for (;;) {
-      const instance = await ask(path);
-      if (instance !== null) return instance;
-      await new Promise((resolve) => setTimeout(resolve, LIMITS.reconnectMsMin));
-    }
-  } finally {
-    process.off('SIGTERM', leave);
+export async function untilActivated(path: string): Promise<Activation> {
+  for (;;) {
+    const activation = await ask(path);
+    if (activation !== null) return activation;
+    await new Promise((resolve) => setTimeout(resolve, LIMITS.reconnectMsMin));
   }
 }
 
-/** One connection: the instance that the agent names, or null when it hangs up or makes no sense. */
-function ask(path: string): Promise<string | null> {
+/** One connection: what the agent says, or null when it hangs up or makes no sense. */
+function ask(path: string): Promise<Activation | null> {
   return new Promise((resolve) => {
     const socket = connect(path);
     const reader = new FrameReader();
     socket.on('connect', () => socket.write(encodeFrame({ type: 'warm' } satisfies FromInstance)));
     socket.on('data', (chunk: Buffer) => {
       try {
-        for (const message of reader.push(chunk).map(parseToInstance)) {
-          if (message.type !== 'activate') continue;
-          resolve(message.instance);
-          socket.destroy();
-        }
+        const messages = reader.push(chunk).map(parseToInstance);
+        const at = messages.findIndex(({ type }) => type === 'activate');
+        const found = messages[at];
+        if (found?.type !== 'activate') return;
+        socket.removeAllListeners('data');
+        socket.pause();
+        resolve({ instance: found.instance, socket, reader, early: messages.slice(at + 1) });
       } catch {
         socket.destroy();
       }

@@ -21,7 +21,10 @@ t.test('a process that waits becomes an instance at once, and another takes its 
   await rig.until('both are ready', () => ready('t-store-0') && ready('t-store-1'));
   const pids = ['t-store-0', 't-store-1'].map((id) => rig.status(id)?.pid);
   t.equal(new Set(pids).size, 2);
-  t.same((await readdir(join(rig.run, 'instances'))).sort(), [...bodies, 't-store-0', 't-store-1'].sort());
+  const folders = [...bodies, 't-store-0', 't-store-1'].sort().join(' ');
+  await rig.until('their folders are found by their ids, and no others are there', async () => {
+    return (await readdir(join(rig.run, 'instances'))).sort().join(' ') === folders;
+  });
   t.ok((await lstat(join(rig.run, 'instances/t-store-0/record.json'))).isFile(), 'its folder is found by its id');
 
   rig.desire(() => pool(1));

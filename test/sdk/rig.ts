@@ -88,6 +88,7 @@ export class Rig {
     const seat = await this.seat(component, id, async (env) => {
       const identity = identityFrom(env);
       app = new App(identity, await makeCarrier(identity, env), stateSettings(env));
+      app.start();
       this.#apps.push(app);
       setUp(app);
       await app.ready();
