@@ -24,22 +24,15 @@ export function pickLessLoaded<T extends { weight: number }>(
 export const NEAR_HEAD_START = 8;
 
 /** One of the same host until those are so much more loaded, for their weights, than one elsewhere. */
-export function pickNearer<T extends { weight: number; near: boolean }>(
-  candidates: readonly T[],
+export function pickNearer<T extends { weight: number }>(
+  nearOnes: readonly T[],
+  farOnes: readonly T[],
   outstanding: (candidate: T) => number,
   random: Random,
 ): T | undefined {
-  const near = pickLessLoaded(
-    candidates.filter((each) => each.near),
-    outstanding,
-    random,
-  );
+  const near = pickLessLoaded(nearOnes, outstanding, random);
   if (near !== undefined && outstanding(near) / near.weight <= NEAR_HEAD_START) return near;
-  const far = pickLessLoaded(
-    candidates.filter((each) => !each.near),
-    outstanding,
-    random,
-  );
+  const far = pickLessLoaded(farOnes, outstanding, random);
   if (near === undefined || far === undefined) return near ?? far;
   return outstanding(near) / near.weight - outstanding(far) / far.weight > NEAR_HEAD_START ? far : near;
 }

@@ -1,15 +1,7 @@
 import { type InstanceStats, LATENCY_BUCKETS, latencyBucket, type ShardHeat } from '../protocol/control.js';
-import { WorkClock } from './work-clock.js';
+import { type Work, WorkClock } from './work-clock.js';
 
-/** One call or request that is counted. */
-export interface Counted {
-  /** Runs the first turn of what answers it. */
-  turn<T>(run: () => T): T;
-  /** Its first item is on its way: what follows is no latency. */
-  answered(): void;
-  /** It has ended. To be called once. */
-  end(ok: boolean): void;
-}
+const NO_SHARDS: readonly number[] = [];
 
 /** Counts what this instance serves: calls and HTTP requests. */
 export class Meter {
@@ -23,21 +15,10 @@ export class Meter {
   readonly #buckets = Array.from({ length: LATENCY_BUCKETS }, () => 0);
 
   /** A call has arrived, to work on these state shards. */
-  begin(shards: readonly number[] = []): Counted {
-    const startMs = performance.now();
+  begin(shards: readonly number[] = NO_SHARDS): Counted {
     const work = this.#clock.begin();
     this.#arrived += 1;
-    let answeredMs: number | undefined;
-    return {
-      turn: work.turn,
-      answered: () => {
-        answeredMs ??= performance.now() - startMs;
-      },
-      end: (ok) => {
-        const tookMs = performance.now() - startMs;
-        this.#ended(ok, tookMs, answeredMs ?? tookMs, shards, work.end());
-      },
-    };
+    return new Counted(this, work, shards);
   }
 
   get outstanding(): number {
@@ -56,7 +37,8 @@ export class Meter {
     };
   }
 
-  #ended(ok: boolean, tookMs: number, latencyMs: number, shards: readonly number[], workMs: number): void {
+  /** Of Counted. */
+  ended(ok: boolean, tookMs: number, latencyMs: number, shards: readonly number[], workMs: number): void {
     this.#finished += 1;
     if (!ok) this.#failed += 1;
     this.#busyMs += tookMs;
@@ -72,5 +54,37 @@ export class Meter {
       heat.calls += 1;
       heat.workMs += ms;
     }
+  }
+}
+
+/** One call or request that is counted. */
+export class Counted {
+  /** When it arrived, by performance.now(). */
+  readonly sinceMs = performance.now();
+  readonly #meter: Meter;
+  readonly #work: Work;
+  readonly #shards: readonly number[];
+  #answeredMs: number | undefined;
+
+  constructor(meter: Meter, work: Work, shards: readonly number[]) {
+    this.#meter = meter;
+    this.#work = work;
+    this.#shards = shards;
+  }
+
+  /** Runs the first turn of what answers it. */
+  turn<T>(run: () => T): T {
+    return this.#work.turn(run);
+  }
+
+  /** Its first item is on its way: what follows is no latency. */
+  answered(): void {
+    this.#answeredMs ??= performance.now() - this.sinceMs;
+  }
+
+  /** It has ended. To be called once. */
+  end(ok: boolean): void {
+    const tookMs = performance.now() - this.sinceMs;
+    this.#meter.ended(ok, tookMs, this.#answeredMs ?? tookMs, this.#shards, this.#work.end());
   }
 }

@@ -3,6 +3,7 @@ import { type ErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { AnswerStream } from './answer-stream.js';
 import type { Carrier, CarrierKind, Channel, PeerAddress } from './carrier.js';
+import type { Deadlines, Expiring } from './deadlines.js';
 import { parseResponse } from './fabric-parse.js';
 import { type StreamSource, StreamWriter } from './stream-writer.js';
 
@@ -16,18 +17,25 @@ export class Overloaded extends ShoalError {
   }
 }
 
+/** Times are of performance.now(). */
 export interface OutgoingCall {
-  handler: string;
-  body: unknown;
-  key?: string;
-  shards?: number[];
-  /** Undefined, of a call with a stream: as long as it takes. */
-  deadlineMs: number | undefined;
-  signal: AbortSignal | undefined;
+  readonly handler: string;
+  readonly body: unknown;
+  readonly key: string | undefined;
+  /** Those that it is to work on, as the routes say when it is sent. */
+  shards: number[] | undefined;
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  /** Of a call with a stream: it may take as long as it does once an instance is found. */
+  readonly endless: boolean;
+  readonly signal: AbortSignal | undefined;
   /** Reads the answer, which is to be a stream. */
-  answer?: AnswerStream;
-  input?: StreamSource;
+  readonly answer: AnswerStream | undefined;
+  readonly input: StreamSource | undefined;
 }
+
+/** Tries elsewhere what was not begun. */
+export type Again = (error: NotSent | Overloaded) => Promise<unknown>;
 
 /** What calls to an instance go over, and why not over a ring when they do not. */
 export interface Way {
@@ -62,47 +70,61 @@ class Line {
 }
 
 /** A call from its beginning until it has its answer or is given up, also while its channel is being dialled. */
-class CallUnderWay {
-  readonly #where: string;
+class CallUnderWay implements Expiring {
+  readonly #peer: Peer;
   readonly #call: OutgoingCall;
-  readonly #beganMs = performance.now();
-  readonly #timer: NodeJS.Timeout | undefined;
-  readonly #onAbort = () => this.#giveUp('SHOAL_E_CANCELLED', `the call of ${this.#where} was cancelled`);
+  readonly #onAbort: (() => void) | undefined;
   readonly #resolve: (body: unknown) => void;
   readonly #reject: (error: Error) => void;
+  readonly #again: Again | undefined;
   #line: Line | undefined;
   #id = 0;
   #settled = false;
   #writer: StreamWriter | undefined;
 
-  constructor(where: string, call: OutgoingCall, resolve: (body: unknown) => void, reject: (error: Error) => void) {
-    this.#where = where;
+  constructor(
+    peer: Peer,
+    call: OutgoingCall,
+    resolve: (body: unknown) => void,
+    reject: (error: Error) => void,
+    again: Again | undefined,
+  ) {
+    this.#peer = peer;
     this.#call = call;
     this.#resolve = resolve;
     this.#reject = reject;
-    const { deadlineMs, signal } = call;
-    if (deadlineMs !== undefined) {
-      this.#timer = setTimeout(() => {
-        this.#giveUp('SHOAL_E_DEADLINE', `${where} did not answer within ${Math.round(deadlineMs)} ms`);
-      }, deadlineMs);
+    this.#again = again;
+    if (!call.endless) peer.deadlines.add(this);
+    if (call.signal !== undefined) {
+      this.#onAbort = () => this.#giveUp('SHOAL_E_CANCELLED', `the call of ${this.#where} was cancelled`);
+      call.signal.addEventListener('abort', this.#onAbort, { once: true });
+      if (call.signal.aborted) this.#onAbort();
     }
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (signal?.aborted) this.#onAbort();
   }
 
-  get settled(): boolean {
-    return this.#settled;
+  get deadlineMs(): number {
+    return this.#call.untilMs;
+  }
+
+  expire(): void {
+    const { sinceMs, untilMs } = this.#call;
+    this.#giveUp('SHOAL_E_DEADLINE', `${this.#where} did not answer within ${Math.round(untilMs - sinceMs)} ms`);
+  }
+
+  get #where(): string {
+    const { component, instance } = this.#peer.address;
+    return `${component}.${this.#call.handler} on ${instance}`;
   }
 
   send(line: Line, id: number): void {
     if (this.#settled) return;
-    const { handler, body, key, shards, deadlineMs, answer, input } = this.#call;
+    const { handler, body, key, shards, untilMs, endless, answer, input } = this.#call;
     this.#line = line;
     this.#id = id;
     line.pending.set(id, this);
     if (answer !== undefined) answer.onCredit = (bytes) => this.#credit(bytes);
     const request: CallRequest = { type: 'call', id, handler, body };
-    if (deadlineMs !== undefined) request.deadlineMs = Math.max(1, deadlineMs - (performance.now() - this.#beganMs));
+    if (!endless) request.deadlineMs = Math.max(1, untilMs - performance.now());
     if (key !== undefined) request.key = key;
     if (shards !== undefined) request.shards = shards;
     if (answer !== undefined) request.stream = LIMITS.streamWindowBytes;
@@ -159,7 +181,10 @@ class CallUnderWay {
 
   /** Of an input, any error that it throws. */
   reject(error: Error): void {
-    if (this.#settle()) this.#reject(error);
+    if (!this.#settle()) return;
+    const refused = error instanceof NotSent || error instanceof Overloaded;
+    if (refused && this.#again !== undefined) this.#resolve(this.#again(error));
+    else this.#reject(error);
   }
 
   #giveUp(code: ErrorCode, detail: string): void {
@@ -172,19 +197,21 @@ class CallUnderWay {
   #settle(): boolean {
     if (this.#settled) return false;
     this.#settled = true;
-    clearTimeout(this.#timer);
+    if (!this.#call.endless) this.#peer.deadlines.delete(this);
     this.#writer?.stop();
-    this.#call.signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort !== undefined) this.#call.signal?.removeEventListener('abort', this.#onAbort);
     this.#line?.pending.delete(this.#id);
     this.#line?.hangUpIfIdle();
+    this.#peer.ended();
     return true;
   }
 }
 
 /** One callee instance: its channel, dialled when first needed, and the calls under way there. */
 export class Peer {
+  readonly address: PeerAddress;
+  readonly deadlines: Deadlines;
   readonly #carrier: Carrier;
-  readonly #address: PeerAddress;
   #line: Line | undefined;
   #dialling: Promise<Line> | undefined;
   #improving = false;
@@ -192,9 +219,10 @@ export class Peer {
   #nextId = 1;
   #closed = false;
 
-  constructor(carrier: Carrier, address: PeerAddress) {
+  constructor(carrier: Carrier, address: PeerAddress, deadlines: Deadlines) {
     this.#carrier = carrier;
-    this.#address = address;
+    this.address = address;
+    this.deadlines = deadlines;
   }
 
   /** Calls of ours that it has not answered. */
@@ -209,28 +237,22 @@ export class Peer {
     return why === undefined ? { carrier } : { carrier, why };
   }
 
-  call(call: OutgoingCall): Promise<unknown> {
-    const { component, instance } = this.#address;
+  /** `again`: what to do with a call that was not begun; else it is rejected. */
+  call(call: OutgoingCall, again?: Again): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.#outstanding >= LIMITS.callsOutstandingPerPeerMax) {
-        throw new Overloaded(`${instance} has ${this.#outstanding} calls of this instance to answer`);
-      }
       this.#outstanding += 1;
-      const underWay = new CallUnderWay(
-        `${component}.${call.handler} on ${instance}`,
-        call,
-        (body) => {
-          this.#outstanding -= 1;
-          resolve(body);
-        },
-        (error) => {
-          this.#outstanding -= 1;
-          reject(error);
-        },
-      );
-      if (this.#line === undefined) void this.#dialAndSend(underWay);
+      const underWay = new CallUnderWay(this, call, resolve, reject, again);
+      if (this.#outstanding > LIMITS.callsOutstandingPerPeerMax) {
+        const others = this.#outstanding - 1;
+        underWay.reject(new Overloaded(`${this.address.instance} has ${others} calls of this instance to answer`));
+      } else if (this.#line === undefined) void this.#dialAndSend(underWay);
       else this.#send(this.#line, underWay);
     });
+  }
+
+  /** A call of ours has been answered or given up. */
+  ended(): void {
+    this.#outstanding -= 1;
   }
 
   close(): void {
@@ -239,7 +261,7 @@ export class Peer {
   }
 
   #send(line: Line, call: CallUnderWay): void {
-    const { instance } = this.#address;
+    const { instance } = this.address;
     if (line.leaving) {
       call.reject(new NotSent('SHOAL_E_NO_INSTANCE', `${instance} is leaving`));
     } else if (line.channel.queuedBytes > LIMITS.frameBytesMax) {
@@ -251,7 +273,7 @@ export class Peer {
   }
 
   async #dialAndSend(call: CallUnderWay): Promise<void> {
-    const { instance } = this.#address;
+    const { instance } = this.address;
     this.#dialling ??= this.#dial();
     try {
       this.#send(await this.#dialling, call);
@@ -263,7 +285,7 @@ export class Peer {
 
   async #dial(): Promise<Line> {
     try {
-      this.#line = this.#open(await this.#carrier.dial(this.#address));
+      this.#line = this.#open(await this.#carrier.dial(this.address));
       return this.#line;
     } finally {
       this.#dialling = undefined;
@@ -275,7 +297,7 @@ export class Peer {
     if (this.#improving || !line.channel.mayImprove || performance.now() - line.sinceMs < IMPROVE_MS) return;
     this.#improving = true;
     try {
-      const channel = await this.#carrier.dial(this.#address);
+      const channel = await this.#carrier.dial(this.address);
       if (this.#line === line && !this.#closed) {
         this.#line = this.#open(channel);
         line.leave();
@@ -313,7 +335,7 @@ export class Peer {
   #lost(line: Line, why: string): void {
     line.leaving = true;
     if (this.#line === line) this.#line = undefined;
-    const error = new ShoalError('SHOAL_E_PEER_DIED', `${this.#address.instance} was lost during the call: ${why}`);
+    const error = new ShoalError('SHOAL_E_PEER_DIED', `${this.address.instance} was lost during the call: ${why}`);
     for (const call of [...line.pending.values()]) call.reject(error);
   }
 }

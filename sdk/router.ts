@@ -1,11 +1,12 @@
-import { pickLessLoaded, pickNearer, type Random } from '../protocol/balancer.js';
+import { pickNearer, type Random } from '../protocol/balancer.js';
 import type { CalleeChannels, Route } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { shardOfKey } from '../protocol/shard.js';
 import { AnswerStream } from './answer-stream.js';
 import type { Carrier } from './carrier.js';
-import { NotSent, type OutgoingCall, Overloaded, Peer, type Way } from './peer.js';
+import { Deadlines } from './deadlines.js';
+import { type Again, NotSent, type OutgoingCall, Overloaded, Peer, type Way } from './peer.js';
 import { discard, isSource, type StreamSource } from './stream-writer.js';
 
 export interface CallOptions {
@@ -26,6 +27,56 @@ const RETRY_MS = 20;
 
 const WHY_LENGTH_MAX = 300;
 
+/** An instance that may be called. */
+interface Candidate {
+  id: string;
+  weight: number;
+}
+
+/** A component that may be called, or could be: its channels outlive its route until all is answered. */
+class Callee {
+  /** Undefined: it may not be called any more. */
+  route: Route | undefined;
+  near: readonly Candidate[] = [];
+  far: readonly Candidate[] = [];
+  readonly peers = new Map<string, Peer>();
+  /** Calls sent, since the process began. */
+  called = 0;
+
+  constructor(readonly component: string) {}
+
+  update(route: Route | undefined): void {
+    this.route = route;
+    const { instances = [], weights, near = instances.length } = route ?? {};
+    const candidates = instances.map((id, index): Candidate => ({ id, weight: weights?.[index] ?? 1 }));
+    this.near = candidates.slice(0, near);
+    this.far = candidates.slice(near);
+  }
+
+  /** Closes channels that are of no use any more; one that leaves still answers what it has. */
+  forget(): void {
+    const known = new Set<string | null>([...(this.route?.instances ?? []), ...(this.route?.owners ?? [])]);
+    for (const [id, peer] of this.peers) {
+      if (known.has(id) || peer.outstanding > 0) continue;
+      peer.close();
+      this.peers.delete(id);
+    }
+  }
+
+  outstanding(id: string): number {
+    return this.peers.get(id)?.outstanding ?? 0;
+  }
+
+  /** The least loaded of those that have not refused. */
+  choose(refused: ReadonlySet<string> | undefined, random: Random): string | null {
+    const [only] = this.near;
+    if (refused === undefined && this.near.length === 1 && this.far.length === 0) return only?.id ?? null;
+    const left = (all: readonly Candidate[]) => (refused?.size ? all.filter(({ id }) => !refused.has(id)) : all);
+    const outstanding = ({ id }: Candidate) => this.outstanding(id);
+    return pickNearer(left(this.near), left(this.far), outstanding, random)?.id ?? null;
+  }
+}
+
 /** Finds for each call the instance that shall serve it, and another one when that cannot. */
 export class Router {
   readonly #carrier: Carrier;
@@ -33,9 +84,9 @@ export class Router {
   /** Tells the agent that somebody waits for an instance of the component. */
   readonly #wanted: (component: string) => void;
   #routes: ReadonlyMap<string, Route> | null = null;
-  readonly #peers = new Map<string, Peer>();
+  readonly #callees = new Map<string, Callee>();
+  readonly #deadlines = new Deadlines();
   readonly #waiting = new Set<() => void>();
-  readonly #called = new Map<string, number>();
 
   constructor(carrier: Carrier, random: Random, wanted: (component: string) => void) {
     this.#carrier = carrier;
@@ -50,20 +101,17 @@ export class Router {
 
   update(routes: Record<string, Route>): void {
     this.#routes = new Map(Object.entries(routes));
-    const known = new Set<string>();
-    for (const [component, route] of this.#routes) {
-      for (const id of [...route.instances, ...(route.owners ?? [])]) if (id !== null) known.add(`${component}/${id}`);
+    for (const component of this.#routes.keys()) {
+      if (!this.#callees.has(component)) this.#callees.set(component, new Callee(component));
     }
-    for (const [name, peer] of this.#peers) {
-      // One that leaves still answers what it has.
-      if (known.has(name) || peer.outstanding > 0) continue;
-      peer.close();
-      this.#peers.delete(name);
+    for (const callee of this.#callees.values()) {
+      callee.update(this.#routes.get(callee.component));
+      callee.forget();
     }
     for (const wake of [...this.#waiting]) wake();
   }
 
-  async call(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown> {
+  call(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown> {
     if (options.input === undefined) return this.#call(component, handler, body, options);
     return this.#callWithInput(component, handler, body, options, options.input);
   }
@@ -94,44 +142,56 @@ export class Router {
     }
   }
 
-  async #call(
+  /** Nearly all calls go where the first choice sends them, without more promises than the one that is answered. */
+  #call(
     component: string,
     handler: string,
     body: unknown,
     options: CallOptions,
     answer?: AnswerStream,
   ): Promise<unknown> {
-    const { key, input, signal } = options;
-    const endless = options.deadlineMs === undefined && (answer !== undefined || input !== undefined);
-    const deadline = deadlineOf(options);
+    try {
+      const call = outgoing(handler, body, options, answer);
+      const callee = this.#callee(component);
+      const target = callee === null ? null : this.#choose(callee, call);
+      if (callee === null || target === null) return this.#search(component, call);
+      return this.#send(callee, target, call, (error) => this.#search(component, call, { target, error }));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Tries one instance after the other until the deadline. `last`: one that has not begun the call, and why. */
+  async #search(component: string, call: OutgoingCall, last?: Refusal): Promise<unknown> {
+    const { key, untilMs, signal } = call;
     const refused = new Set<string>();
     let overloaded: ShoalError | undefined;
+    let refusal = last;
     for (;;) {
-      const route = this.#routeOf(component);
-      const target = route === null ? null : this.#choose(component, route, key, refused);
-      if (target === null) {
+      if (refusal !== undefined) {
+        const { target, error } = refusal;
+        if (error instanceof Overloaded) {
+          if (key !== undefined) throw error;
+          overloaded = error;
+        } else if (key !== undefined) await this.#wait(component, untilMs, signal, false, error);
+        refused.add(target);
+      }
+      const callee = this.#callee(component);
+      const target = callee === null ? null : this.#choose(callee, call, refused);
+      if (callee === null || target === null) {
         if (overloaded !== undefined) throw overloaded;
         // All have refused: each may be asked again after a while.
         refused.clear();
-        await this.#wait(component, deadline, options.signal, route === null || route.instances.length === 0);
+        refusal = undefined;
+        const none = callee === null || callee.route?.instances.length === 0;
+        await this.#wait(component, untilMs, signal, none);
         continue;
       }
       try {
-        const call: OutgoingCall = { handler, body, deadlineMs: endless ? undefined : left(deadline), signal };
-        if (key !== undefined) call.key = key;
-        if (key !== undefined && route?.owners !== undefined) call.shards = [shardOfKey(key, route.owners.length)];
-        if (answer !== undefined) call.answer = answer;
-        if (input !== undefined) call.input = input;
-        return await this.#send(component, target, call);
+        return await this.#send(callee, target, call);
       } catch (error) {
-        if (error instanceof Overloaded && key === undefined) {
-          overloaded = error;
-          refused.add(target);
-          continue;
-        }
-        if (!(error instanceof NotSent)) throw error;
-        refused.add(target);
-        if (key !== undefined) await this.#wait(component, deadline, options.signal, false, error);
+        if (!(error instanceof NotSent || error instanceof Overloaded)) throw error;
+        refusal = { target, error };
       }
     }
   }
@@ -142,15 +202,16 @@ export class Router {
    */
   async callShards(component: string, handler: string, body: unknown, options: CallOptions): Promise<unknown[]> {
     if (options.input !== undefined) throw new ShoalError('SHOAL_E_USAGE', 'callShards takes no input');
-    const deadline = deadlineOf(options);
+    const call = outgoing(handler, body, options);
     const results: unknown[] = [];
     let remaining: number[] | undefined;
     for (;;) {
-      const owners = this.#ownersOf(component);
-      if (owners === null) {
-        await this.#wait(component, deadline, options.signal, false);
+      const callee = this.#callee(component);
+      if (callee === null) {
+        await this.#wait(component, call.untilMs, options.signal, false);
         continue;
       }
+      const owners = ownersOf(callee);
       const groups = groupByOwner(owners, remaining ?? [...owners.keys()]);
       const refused: number[] = groups.get(null) ?? [];
       let last: NotSent | undefined;
@@ -158,8 +219,7 @@ export class Router {
         [...groups].map(async ([owner, shards]) => {
           if (owner === null) return;
           try {
-            const call = { handler, body, shards, deadlineMs: left(deadline), signal: options.signal };
-            results.push(await this.#send(component, owner, call));
+            results.push(await this.#send(callee, owner, { ...call, shards }));
           } catch (error) {
             if (!(error instanceof NotSent)) throw error;
             last = error;
@@ -169,80 +229,73 @@ export class Router {
       );
       if (refused.length === 0) return results;
       remaining = refused;
-      await this.#wait(component, deadline, options.signal, this.#routeOf(component)?.instances.length === 0, last);
+      await this.#wait(component, call.untilMs, options.signal, callee.route?.instances.length === 0, last);
     }
   }
 
   /** Calls that this instance has sent, by the component called. */
   get called(): Record<string, number> {
-    return Object.fromEntries(this.#called);
+    const called: Record<string, number> = {};
+    for (const callee of this.#callees.values()) if (callee.called > 0) called[callee.component] = callee.called;
+    return called;
   }
 
   /** What calls of this instance go over, by the component called. */
   get channels(): Record<string, CalleeChannels> {
     const channels: Record<string, CalleeChannels> = {};
-    for (const [name, { way }] of this.#peers) {
-      const component = name.slice(0, name.indexOf('/'));
-      if (way === undefined) continue;
-      channels[component] ??= { ring: 0, unix: 0 };
-      channels[component][way.carrier] += 1;
-      if (way.why !== undefined) channels[component].whyNoRing = way.why.slice(0, WHY_LENGTH_MAX);
+    for (const { component, peers } of this.#callees.values()) {
+      for (const { way } of peers.values()) {
+        if (way === undefined) continue;
+        channels[component] ??= { ring: 0, unix: 0 };
+        channels[component][way.carrier] += 1;
+        if (way.why !== undefined) channels[component].whyNoRing = way.why.slice(0, WHY_LENGTH_MAX);
+      }
     }
     return channels;
   }
 
   /** Calls of this instance that the other has not answered. */
   outstanding(component: string, instance: string): number {
-    return this.#peers.get(`${component}/${instance}`)?.outstanding ?? 0;
+    return this.#callees.get(component)?.outstanding(instance) ?? 0;
   }
 
   /** What calls to the other go over; undefined while there is no channel. */
   way(component: string, instance: string): Way | undefined {
-    return this.#peers.get(`${component}/${instance}`)?.way;
+    return this.#callees.get(component)?.peers.get(instance)?.way;
   }
 
   close(): void {
-    for (const peer of this.#peers.values()) peer.close();
+    for (const { peers } of this.#callees.values()) for (const peer of peers.values()) peer.close();
   }
 
-  #routeOf(component: string): Route | null {
+  /** Null before the agent told. Throws SHOAL_E_NOT_GRANTED. */
+  #callee(component: string): Callee | null {
     if (this.#routes === null) return null;
-    const route = this.#routes.get(component);
-    if (route !== undefined) return route;
+    const callee = this.#callees.get(component);
+    if (callee?.route !== undefined) return callee;
     throw new ShoalError('SHOAL_E_NOT_GRANTED', `add ${component} to this component's \`calls\` in the manifest`);
   }
 
-  #send(component: string, instance: string, call: OutgoingCall): Promise<unknown> {
-    this.#called.set(component, (this.#called.get(component) ?? 0) + 1);
-    return this.#peer(component, instance).call(call);
-  }
-
-  #choose(component: string, route: Route, key: string | undefined, refused: ReadonlySet<string>): string | null {
-    if (key !== undefined && route.owners !== undefined)
-      return route.owners[shardOfKey(key, route.owners.length)] ?? null;
-    const candidates = candidatesOf(route, refused);
-    const outstanding = ({ id }: Candidate) => this.outstanding(component, id);
-    const pick = route.near === undefined ? pickLessLoaded : pickNearer;
-    return pick(candidates, outstanding, this.#random)?.id ?? null;
-  }
-
-  /** Null before the agent told. */
-  #ownersOf(component: string): readonly (string | null)[] | null {
-    const route = this.#routeOf(component);
-    if (route !== null && route.owners === undefined) {
-      throw new ShoalError('SHOAL_E_USAGE', `${component} has no state shards: its state is not partitioned`);
+  /** The instance that the call is to go to: of a key the owner of its shard. Null: there is none now. */
+  #choose(callee: Callee, call: OutgoingCall, refused?: ReadonlySet<string>): string | null {
+    const owners = callee.route?.owners;
+    if (call.key === undefined || owners === undefined) {
+      call.shards = undefined;
+      return callee.choose(refused, this.#random);
     }
-    return route?.owners ?? null;
+    const shard = shardOfKey(call.key, owners.length);
+    call.shards = [shard];
+    return owners[shard] ?? null;
   }
 
-  #peer(component: string, instance: string): Peer {
-    const name = `${component}/${instance}`;
-    let peer = this.#peers.get(name);
+  #send(callee: Callee, instance: string, call: OutgoingCall, again?: Again): Promise<unknown> {
+    callee.called += 1;
+    let peer = callee.peers.get(instance);
     if (peer === undefined) {
-      peer = new Peer(this.#carrier, { component, instance });
-      this.#peers.set(name, peer);
+      peer = new Peer(this.#carrier, { component: callee.component, instance }, this.#deadlines);
+      callee.peers.set(instance, peer);
     }
-    return peer;
+    return peer.call(call, again);
   }
 
   /** Waits for new routes or a moment. Throws when the deadline has passed or the caller has cancelled. */
@@ -285,30 +338,25 @@ function groupByOwner(owners: readonly (string | null)[], shards: readonly numbe
   return groups;
 }
 
-interface Candidate {
-  id: string;
-  weight: number;
-  near: boolean;
+/** What an instance has not begun. */
+interface Refusal {
+  target: string;
+  error: NotSent | Overloaded;
 }
 
-function candidatesOf({ instances, weights, near }: Route, refused: ReadonlySet<string>): Candidate[] {
-  const all = instances.map(
-    (id, index): Candidate => ({ id, weight: weights?.[index] ?? 1, near: near === undefined || index < near }),
-  );
-  return refused.size === 0 ? all : all.filter(({ id }) => !refused.has(id));
+function ownersOf({ component, route }: Callee): readonly (string | null)[] {
+  if (route?.owners !== undefined) return route.owners;
+  throw new ShoalError('SHOAL_E_USAGE', `${component} has no state shards: its state is not partitioned`);
 }
 
-function deadlineOf({ deadlineMs = LIMITS.callDeadlineMsDefault }: CallOptions): number {
+function outgoing(handler: string, body: unknown, options: CallOptions, answer?: AnswerStream): OutgoingCall {
+  const { key, signal, input, deadlineMs = LIMITS.callDeadlineMsDefault } = options;
   if (!(deadlineMs > 0) || deadlineMs > LIMITS.callDeadlineMsMax) {
-    throw new ShoalError(
-      'SHOAL_E_USAGE',
-      `deadlineMs must be above 0 and at most ${LIMITS.callDeadlineMsMax}, not ${deadlineMs}`,
-    );
+    const detail = `deadlineMs must be above 0 and at most ${LIMITS.callDeadlineMsMax}, not ${deadlineMs}`;
+    throw new ShoalError('SHOAL_E_USAGE', detail);
   }
-  return performance.now() + deadlineMs;
-}
-
-/** Milliseconds left; at least a moment, after which the call fails by itself. */
-function left(deadline: number): number {
-  return Math.max(1, deadline - performance.now());
+  const sinceMs = performance.now();
+  const untilMs = sinceMs + deadlineMs;
+  const endless = options.deadlineMs === undefined && (answer !== undefined || input !== undefined);
+  return { handler, body, key, shards: undefined, sinceMs, untilMs, endless, signal, answer, input };
 }

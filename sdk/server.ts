@@ -37,6 +37,8 @@ export type Handler = (body: unknown, context: CallContext) => unknown;
 
 type Call = Extract<FabricRequest, { type: 'call' }>;
 
+const NO_SHARDS: readonly number[] = [];
+
 /** Callers have so long to hang up once they know that this instance leaves. */
 const HANG_UP_MS_MAX = 500;
 
@@ -57,12 +59,18 @@ class RunningCall {
   #timer: NodeJS.Timeout | undefined;
   #aborted = false;
   #answered = false;
-  #reason = cancelled('the call has ended');
+  /** Why no more of the input comes: an error for each call would cost more than the call. */
+  #reason: ShoalError | undefined;
+  readonly counted: Counted;
+  readonly #leave: () => void;
 
-  constructor(channel: Channel, { id, deadlineMs, input, stream }: Call) {
+  /** `leave`: to be called when no more is done on its state shards. */
+  constructor(channel: Channel, { id, deadlineMs, input, stream }: Call, counted: Counted, leave: () => void) {
     this.#id = id;
     this.#channel = channel;
-    this.#deadline = deadlineMs === undefined ? undefined : performance.now() + deadlineMs;
+    this.counted = counted;
+    this.#leave = leave;
+    this.#deadline = deadlineMs === undefined ? undefined : counted.sinceMs + deadlineMs;
     this.#input = input === true;
     if (stream !== undefined) {
       const send = (bytes: Uint8Array) => channel.send({ type: 'item', id, bytes } satisfies FabricResponse);
@@ -82,7 +90,7 @@ class RunningCall {
         onStop: () => this.#channel.send({ type: 'stop', id } satisfies FabricResponse),
       });
       if (!this.#input) this.#reader.end();
-      else if (this.#aborted || this.#answered) this.#reader.end(this.#reason);
+      else if (this.#aborted || this.#answered) this.#reader.end(this.#whyNoInput());
     }
     return this.#reader;
   }
@@ -112,16 +120,53 @@ class RunningCall {
     this.writer?.stop();
   }
 
-  end(): void {
+  /** `ok`: it has answered what its caller asked for. */
+  end(ok: boolean): void {
     this.#answered = true;
     clearTimeout(this.#timer);
-    this.#reader?.end(this.#reason);
+    this.#reader?.end(this.#whyNoInput());
+    this.#leave();
+    this.counted.end(ok);
+  }
+
+  #whyNoInput(): ShoalError {
+    this.#reason ??= cancelled('the call has ended');
+    return this.#reason;
   }
 
   #setTimer(): void {
     const { leftMs } = this;
     if (leftMs === undefined) return;
     this.#timer = setTimeout(() => this.abort(cancelled('the deadline of the call has passed')), leftMs);
+  }
+}
+
+/** What a handler is told of its call. */
+class Context implements CallContext {
+  readonly key: string | undefined;
+  readonly shards: readonly number[];
+  readonly shard: number | undefined;
+  readonly state: OpenState;
+  readonly #running: RunningCall;
+
+  constructor({ key, shards }: Call, running: RunningCall, state: OpenState) {
+    this.key = key;
+    this.shards = shards ?? NO_SHARDS;
+    this.shard = key === undefined ? undefined : this.shards[0];
+    this.state = state;
+    this.#running = running;
+  }
+
+  get signal(): AbortSignal {
+    return this.#running.signal;
+  }
+
+  get deadlineMs(): number | undefined {
+    return this.#running.leftMs;
+  }
+
+  get input(): StreamReader {
+    return this.#running.input;
   }
 }
 
@@ -167,7 +212,7 @@ export class CallServer {
       if (request.type === 'cancel') call?.abort(cancelled('the caller has cancelled the call'));
       else if (request.type !== 'call') call?.take(request);
       else if (call !== undefined) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
-      else void this.#serve(channel, running, request);
+      else this.#serve(channel, running, request);
     };
   }
 
@@ -191,7 +236,7 @@ export class CallServer {
     if (this.#meter.outstanding === 0) for (const wake of this.#idle.splice(0)) wake();
   }
 
-  async #serve(channel: Channel, running: Map<number, RunningCall>, call: Call): Promise<void> {
+  #serve(channel: Channel, running: Map<number, RunningCall>, call: Call): void {
     const { id } = call;
     let begun: { handler: Handler; leave: () => void };
     try {
@@ -207,14 +252,32 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const counted = this.#meter.begin(call.shards);
-    const mine = new RunningCall(channel, call);
+    const mine = new RunningCall(channel, call, this.#meter.begin(call.shards), begun.leave);
     running.set(id, mine);
+    const end = (outcome: Outcome) => {
+      running.delete(id);
+      mine.end(outcome.type === 'result');
+      this.#reply(channel, id, outcome);
+      this.ended();
+    };
+    const context = new Context(call, mine, this.#state);
+    let answer: unknown;
+    try {
+      answer = mine.counted.turn(() => begun.handler(call.body, context));
+    } catch (error) {
+      answer = Promise.reject(error);
+    }
+    // Most answer at once, and a promise would take as long as all the rest.
+    const atOnce = isWhole(answer) && mine.writer === undefined && call.shards === undefined;
+    if (atOnce) end({ type: 'result', body: answer });
+    else void this.#await(call, mine, answer).then(end);
+  }
+
+  async #await(call: Call, { writer, counted }: RunningCall, answer: unknown): Promise<Outcome> {
     let outcome: Outcome;
     try {
-      const context = this.#context(call, mine);
-      const answer = await counted.turn(() => begun.handler(call.body, context));
-      outcome = mine.writer === undefined ? whole(call, answer) : await inItems(call, answer, mine.writer, counted);
+      const answered = await answer;
+      outcome = writer === undefined ? whole(call, answered) : await inItems(call, answered, writer, counted);
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
@@ -224,12 +287,7 @@ export class CallServer {
     } catch (error) {
       outcome = { type: 'error', ...describe(error) };
     }
-    mine.end();
-    begun.leave();
-    running.delete(id);
-    counted.end(outcome.type === 'result');
-    this.#reply(channel, id, outcome);
-    this.ended();
+    return outcome;
   }
 
   /** Throws when the call is not to be begun. */
@@ -245,28 +303,12 @@ export class CallServer {
     return { handler, leave: this.#store.enter(shards ?? []) };
   }
 
-  #context({ key, shards = [] }: Call, running: RunningCall): CallContext {
-    return {
-      key,
-      shards,
-      shard: key === undefined ? undefined : shards[0],
-      state: this.#state,
-      get signal() {
-        return running.signal;
-      },
-      get deadlineMs() {
-        return running.leftMs;
-      },
-      get input() {
-        return running.input;
-      },
-    };
-  }
-
   #reply(channel: Channel, id: number, outcome: Outcome): void {
     const { outstanding } = this.#meter;
     try {
-      channel.send({ ...outcome, id, outstanding } satisfies FabricResponse);
+      if (outcome.type === 'result')
+        channel.send({ type: 'result', id, body: outcome.body, outstanding } satisfies FabricResponse);
+      else channel.send({ ...outcome, id, outstanding } satisfies FabricResponse);
     } catch (error) {
       // What the handler answered cannot be sent, being too large or no plain data.
       channel.send({ type: 'error', id, ...describe(error), outstanding } satisfies FabricResponse);
@@ -275,6 +317,12 @@ export class CallServer {
 }
 
 type Outcome = { type: 'result'; body: unknown } | { type: 'error'; code: string; detail: string };
+
+/** Whether it is the answer, and neither a promise of one nor a stream. */
+function isWhole(answer: unknown): boolean {
+  if (typeof answer !== 'object') return typeof answer !== 'function';
+  return answer === null || !('then' in answer || Symbol.asyncIterator in answer);
+}
 
 function whole({ handler }: Call, answer: unknown): Outcome {
   if (typeof answer !== 'object' || answer === null || !(Symbol.asyncIterator in answer)) {

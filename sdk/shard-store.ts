@@ -28,6 +28,8 @@ interface Offered {
   log: ShardLog | ShoalError;
 }
 
+const NOTHING_TO_LEAVE = () => {};
+
 export type ShardHook = (shard: number) => unknown;
 
 /** Calls at work on a shard have so long to end; the agent waits a little longer for the answer. */
@@ -211,6 +213,7 @@ export class ShardStore {
 
   /** A call begins to work on the shards; the function that is answered ends it. Throws SHOAL_E_SHARD_MOVED. */
   enter(shards: readonly number[]): () => void {
+    if (shards.length === 0) return NOTHING_TO_LEAVE;
     const missing = shards.filter((shard) => !this.serves(shard));
     if (missing.length > 0) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shards not here: ${missing.join(', ')}`);
     const entered = shards.map((shard) => this.#get(shard));

@@ -1,16 +1,21 @@
 import { performance } from 'node:perf_hooks';
 
-/** Milliseconds that the event loop of this process has worked since it began; it does not go on while the loop waits. */
-function loopActiveMs(): number {
-  return performance.eventLoopUtilization().active;
-}
-
-/** The work of one call. */
-export interface Work {
-  /** Runs the first turn of the call's handler, until it returns or first waits. */
-  turn<T>(run: () => T): T;
-  /** The call has ended; answers the ms of work that are its own. To be called once. */
-  end(): number;
+/**
+ * Milliseconds that the event loop of this process has worked, from any beginning; it does not go on while the loop waits.
+ * How long it has waited is asked once until promises have had their turn: before that it cannot have waited again.
+ */
+function loopClock(): () => number {
+  let idleMs: number | undefined;
+  const forget = () => {
+    idleMs = undefined;
+  };
+  return () => {
+    if (idleMs === undefined) {
+      idleMs = performance.eventLoopUtilization().idle;
+      process.nextTick(forget);
+    }
+    return performance.now() - idleMs;
+  };
 }
 
 /**
@@ -26,9 +31,9 @@ export class WorkClock {
   /** What each call has got that was under way from the first on. */
   #sharedMs = 0;
   /** Whose turn it is. */
-  #turn: { ownMs: number } | null = null;
+  #turn: Work | null = null;
 
-  constructor(activeMs: () => number = loopActiveMs) {
+  constructor(activeMs: () => number = loopClock()) {
     this.#activeMs = activeMs;
     this.#atMs = activeMs();
   }
@@ -36,28 +41,26 @@ export class WorkClock {
   begin(): Work {
     this.#advance();
     this.#underWay += 1;
-    const sinceMs = this.#sharedMs;
-    const mine = { ownMs: 0 };
-    return {
-      turn: (run) => this.#inTurn(mine, run),
-      end: () => {
-        this.#advance();
-        this.#underWay -= 1;
-        return mine.ownMs + this.#sharedMs - sinceMs;
-      },
-    };
+    return new Work(this, this.#sharedMs);
   }
 
-  #inTurn<T>(mine: { ownMs: number }, run: () => T): T {
+  inTurn<T>(work: Work, run: () => T): T {
     this.#advance();
     const outer = this.#turn;
-    this.#turn = mine;
+    this.#turn = work;
     try {
       return run();
     } finally {
       this.#advance();
       this.#turn = outer;
     }
+  }
+
+  /** Answers what each call has got by now that was under way from the first on. */
+  end(): number {
+    this.#advance();
+    this.#underWay -= 1;
+    return this.#sharedMs;
   }
 
   #advance(): void {
@@ -67,5 +70,28 @@ export class WorkClock {
     this.#atMs = nowMs;
     if (this.#turn !== null) this.#turn.ownMs += elapsedMs;
     else if (this.#underWay > 0) this.#sharedMs += elapsedMs / this.#underWay;
+  }
+}
+
+/** The work of one call. */
+export class Work {
+  /** Of its own turns. */
+  ownMs = 0;
+  readonly #clock: WorkClock;
+  readonly #sinceMs: number;
+
+  constructor(clock: WorkClock, sinceMs: number) {
+    this.#clock = clock;
+    this.#sinceMs = sinceMs;
+  }
+
+  /** Runs the first turn of the call's handler, until it returns or first waits. */
+  turn<T>(run: () => T): T {
+    return this.#clock.inTurn(this, run);
+  }
+
+  /** The call has ended; answers the ms of work that are its own. To be called once. */
+  end(): number {
+    return this.ownMs + this.#clock.end() - this.#sinceMs;
   }
 }
