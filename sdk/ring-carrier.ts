@@ -18,15 +18,18 @@ const PARTS_BYTES_MIN = 64 * 1024;
 /** Messages in one record are copied here before they are looked at, since the peer can still change the ring. */
 const scratch = Buffer.alloc(LIMITS.ringBytes / 4);
 
+/** Who gets channels. */
+export type RingBroker = Pick<ChannelBroker, 'open' | 'onOffer' | 'closed'>;
+
 /** Messages over rings in shared memory (docs/fabric.md), set up by the agent. */
 export class RingCarrier implements Carrier {
-  readonly #broker: ChannelBroker;
+  readonly #broker: RingBroker;
   readonly #spinMsMax: number;
   #accept: ((channel: Channel) => void) | undefined;
   #accepted = 0;
 
-  /** `broker`: who gets channels; closed by its owner. `spinMsMax`: as long as an end may spin; 0: never. */
-  constructor(broker: ChannelBroker, spinMsMax = SPIN_MS_MAX) {
+  /** `broker`: closed by its owner. `spinMsMax`: as long as an end may spin; 0: never. */
+  constructor(broker: RingBroker, spinMsMax = SPIN_MS_MAX) {
     this.#spinMsMax = spinMsMax;
     this.#broker = broker;
     broker.onOffer = (offer) => this.#take(offer);

@@ -7,8 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { native } from '../../../native/index.js';
+import { LIMITS } from '../../../protocol/limits.js';
+import { RingCarrier } from '../../../sdk/ring-carrier.js';
 import { RingLink, SPIN_MS_MAX } from '../../../sdk/ring-link.js';
+import { Router } from '../../../sdk/router.js';
 import { quantile } from '../demo/recorder.js';
+import { handedOver } from './handed-over.js';
 import { compare, type Row } from './rows.js';
 
 const PEER = fileURLToPath(new URL('./ring-peer.js', import.meta.url));
@@ -26,11 +30,16 @@ interface Trips {
   max: number;
 }
 
-/** Two Node processes, each on a processor of its own, send 64 bytes to and fro: over rings, and over what else there is. */
+/**
+ * Two Node processes, each on a processor of its own, send 64 bytes to and fro: over bare rings, by the SDK's `call` over a
+ * ring, and over what else there is. `call` between containers, beside HTTP as well: fabric-calls.
+ */
 export async function benchFabricJs(): Promise<Row[]> {
   const carriers = {
     'ring, spinning': () => ringTrips(SPIN_MS_MAX),
     'ring, sleeping': () => ringTrips(0),
+    'call, spinning': () => callTrips(SPIN_MS_MAX),
+    'call, sleeping': () => callTrips(0),
     'unix socket': () => socketTrips('unix'),
     'loopback TCP': () => socketTrips('tcp'),
   };
@@ -45,7 +54,7 @@ export async function benchFabricJs(): Promise<Row[]> {
   const row = (ours: string, peer: string, key: keyof Trips) =>
     compare(`JavaScript, 64 B round trip, ${ours}, ${key}`, 'µs', 0.5, of(ours, key), peer, of(peer, key));
   return [
-    ...['ring, spinning', 'ring, sleeping'].flatMap((ours) =>
+    ...['ring, spinning', 'ring, sleeping', 'call, spinning', 'call, sleeping'].flatMap((ours) =>
       ['unix socket', 'loopback TCP'].flatMap((peer) =>
         (['p50', 'p99', 'max'] as const).map((key) => row(ours, peer, key)),
       ),
@@ -79,7 +88,11 @@ async function measureTrips(start: (taken: () => void) => { send: () => void }):
     });
     send();
   });
-  return { p50: quantile(trips, 0.5), p99: quantile(trips, 0.99), max: quantile(trips, 1) };
+  return tripsOf(trips);
+}
+
+function tripsOf(took: number[]): Trips {
+  return { p50: quantile(took, 0.5), p99: quantile(took, 0.99), max: quantile(took, 1) };
 }
 
 async function ringTrips(spinMs: number): Promise<Trips> {
@@ -92,6 +105,24 @@ async function ringTrips(spinMs: number): Promise<Trips> {
   link?.close();
   await end();
   return trips;
+}
+
+async function callTrips(spinMs: number): Promise<Trips> {
+  const [mine, theirs] = native.createChannel(LIMITS.ringBytes);
+  const fds = [theirs.memory, theirs.strike, theirs.listen];
+  const child = startPeer(['call', String(spinMs)], fds);
+  for (const fd of fds) closeSync(fd);
+  const router = new Router(new RingCarrier(handedOver(mine), spinMs), Math.random, () => {});
+  router.update({ echo: { instances: ['echo-0'] } });
+  const trips: number[] = [];
+  for (let i = -WARM_UP; i < TRIPS; i += 1) {
+    const began = performance.now();
+    await router.call('echo', 'echo', RECORD, {});
+    if (i >= 0) trips.push((performance.now() - began) * 1000);
+  }
+  router.close();
+  await ended(child);
+  return tripsOf(trips);
 }
 
 /** Records a second, as fast as they go; each is sent by itself. */
