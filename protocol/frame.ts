@@ -1,4 +1,4 @@
-import { Packr } from 'msgpackr';
+import { Packr, RESERVE_START_SPACE } from 'msgpackr';
 import { ShoalError, toShoalError } from './errors.js';
 import { LIMITS } from './limits.js';
 
@@ -7,14 +7,24 @@ const HEADER_BYTES = 4;
 // Records would let one side's structure table grow with the other's input; plain maps keep frames independent.
 const packr = new Packr({ useRecords: false, moreTypes: false });
 
+/** msgpack's sign of a buffer of so many bytes at most; its length follows. */
+const SHORT_BUFFER = 0xc4;
+const SHORT_BUFFER_BYTES_MAX = 255;
+/** Of what msgpackr can leave free in front. */
+const RESERVED_BYTES_MAX = 255;
+
 /** For bytes that are used again after a message was read from them: copies what would else be a view of them. */
 const copier = new Packr({ useRecords: false, moreTypes: false, copyBuffers: true });
 
 /** The message in msgpack, without the length. Throws SHOAL_E_FRAME when it is too long or msgpack cannot hold it. */
 export function encodeBody(message: unknown): Buffer {
+  return encode(message);
+}
+
+function encode(message: unknown, options?: number): Buffer {
   let body: Buffer;
   try {
-    body = packr.pack(message);
+    body = packr.pack(message, options);
   } catch (cause) {
     throw new ShoalError('SHOAL_E_FRAME', `cannot be encoded: ${toShoalError(cause).message}`, { cause });
   }
@@ -24,19 +34,44 @@ export function encodeBody(message: unknown): Buffer {
   return body;
 }
 
+/**
+ * The bytes of `head`, and after them the value in msgpack, to be written to by the caller: the head may have holes for it.
+ * Throws SHOAL_E_FRAME as encodeBody does.
+ */
+export function encodeAfter(head: Uint8Array, value: unknown): Buffer {
+  if (Buffer.isBuffer(value) && value.length <= SHORT_BUFFER_BYTES_MAX) return shortBufferAfter(head, value);
+  if (head.length > RESERVED_BYTES_MAX) return Buffer.concat([head, encodeBody(value)]);
+  const bytes = encode(value, RESERVE_START_SPACE | head.length);
+  bytes.set(head);
+  return bytes;
+}
+
+function shortBufferAfter(head: Uint8Array, value: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(head.length + 2 + value.length);
+  bytes.set(head);
+  bytes[head.length] = SHORT_BUFFER;
+  bytes[head.length + 1] = value.length;
+  bytes.set(value, head.length + 2);
+  return bytes;
+}
+
 /** Throws SHOAL_E_FRAME when the bytes are not msgpack. Buffers within the message are views of `bytes`. */
 export function decodeBody(bytes: Uint8Array): unknown {
-  return decode(packr, bytes, bytes.length);
+  return decode(packr, bytes, 0, bytes.length);
 }
 
-/** The same for the first `length` of bytes that are used again afterwards: the message keeps none of them. */
-export function decodeBorrowed(bytes: Uint8Array, length: number): unknown {
-  return decode(copier, bytes, length);
+/** The same for a part of bytes that are used again afterwards: the message keeps none of them. */
+export function decodeBorrowed(bytes: Uint8Array, start: number, end: number): unknown {
+  const length = end - start - 2;
+  if (bytes[start] !== SHORT_BUFFER || bytes[start + 1] !== length) return decode(copier, bytes, start, end);
+  const value = Buffer.allocUnsafe(length);
+  value.set(bytes.subarray(start + 2, end));
+  return value;
 }
 
-function decode(unpacker: Packr, bytes: Uint8Array, length: number): unknown {
+function decode(unpacker: Packr, bytes: Uint8Array, start: number, end: number): unknown {
   try {
-    return unpacker.unpack(bytes as Buffer, { start: 0, end: length });
+    return unpacker.unpack(bytes as Buffer, { start, end });
   } catch (cause) {
     throw new ShoalError('SHOAL_E_FRAME', 'peer sent a frame that is not msgpack', { cause });
   }

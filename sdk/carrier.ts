@@ -1,3 +1,5 @@
+import type { FabricRequest, FabricResponse } from '../protocol/control.js';
+
 /**
  * What moves messages between two instances: rings in shared memory, or Unix sockets where those cannot be had. A message is anything that msgpack can hold; each arrives whole, in order, at most once.
  */
@@ -30,7 +32,7 @@ export interface Channel {
   /** Called once, also after close(). */
   onClose: (why: string) => void;
   /** Throws SHOAL_E_FRAME when the message is too large or cannot be encoded; then nothing was sent. */
-  send(message: unknown): void;
+  send(message: FabricRequest | FabricResponse): void;
   /** What was sent before still goes out. */
   close(why?: string): void;
 }

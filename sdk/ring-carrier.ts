@@ -1,7 +1,9 @@
 import type { ChannelFds } from '../native/types.js';
+import type { FabricRequest, FabricResponse } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
-import { decodeBody, decodeBorrowed, encodeBody } from '../protocol/frame.js';
+import { decodeBody } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import { decodeMessage, encodeMessage } from './call-frames.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { ChannelBroker, Offer } from './channel-broker.js';
 import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from './ring-link.js';
@@ -146,8 +148,8 @@ class RingChannel implements Channel {
     if (this.#closedWhy !== undefined) action(this.#closedWhy);
   }
 
-  send(message: unknown): void {
-    const body = encodeBody(message);
+  send(message: FabricRequest | FabricResponse): void {
+    const body = encodeMessage(message);
     if (this.#why !== undefined) return;
     const rest = this.#queue.length > 0 ? body : this.#put(body);
     if (rest === undefined || this.#why !== undefined) return;
@@ -203,7 +205,7 @@ class RingChannel implements Channel {
     if (more) return;
     if (this.#partsBytes === 0) {
       scratch.set(record);
-      this.#deliver(decodeBorrowed(scratch, length));
+      this.#deliver(decodeMessage(scratch, length));
       return;
     }
     const body = this.#parts.subarray(0, this.#partsBytes);

@@ -115,7 +115,7 @@ t.test('a caller that takes no answers is not read from, until it takes them', a
     channel = accepted;
     accepted.onMessage = () => {
       asked += 1;
-      accepted.send(answer);
+      accepted.send({ type: 'item', id: 1, bytes: answer });
     };
   });
   const caller = offer();
@@ -143,7 +143,7 @@ t.test('what was sent before close still comes, and a peer that is gone ends wha
   const caller = offer();
   await until(() => accepted.length === 1);
   const bytes = 1024 * 1024;
-  accepted[0]?.send(Buffer.alloc(bytes));
+  accepted[0]?.send({ type: 'item', id: 1, bytes: Buffer.alloc(bytes) });
   accepted[0]?.close('done');
   t.equal(await caller.closed, undefined);
   t.ok(caller.records.reduce((sum, length) => sum + length, 0) >= bytes, 'all of it');
@@ -152,7 +152,7 @@ t.test('what was sent before close still comes, and a peer that is gone ends wha
   const other = offer();
   await until(() => accepted.length === 2);
   other.link.pause();
-  accepted[1]?.send(Buffer.alloc(bytes));
+  accepted[1]?.send({ type: 'item', id: 1, bytes: Buffer.alloc(bytes) });
   accepted[1]?.close('done too');
   other.link.close();
   await until(() => whys.length === 2);
