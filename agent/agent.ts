@@ -97,6 +97,9 @@ export class Agent {
   #desired: Desired = emptyDesired();
   #applied = 0;
   #scheduled = false;
+  #routesDue = false;
+  /** Instances whose sockets callers have been given. */
+  #dialable: ReadonlySet<string> = new Set();
   #again: NodeJS.Timeout | undefined;
   #working: Promise<void> = Promise.resolve();
   #applying: Promise<void> = Promise.resolve();
@@ -137,7 +140,7 @@ export class Agent {
     this.#segments = new Segments(tools.paths.shared);
     const local = {
       granted: (app: string, caller: string, callee: string) => this.#granted(app, caller, callee),
-      changed: () => this.#changed(),
+      changed: () => this.#routesChanged(),
       copies: (host: string, messages: readonly CopyEnvelope[]) => this.#copies.receive(host, messages),
     };
     const { name: host, boot } = tools.host ?? { name: '', boot: '' };
@@ -481,15 +484,23 @@ export class Agent {
         ),
       ),
     );
-    const dialable = await this.#peers.sync(grants);
-    if (grants.some(({ callee }) => !dialable.has(callee.id))) this.#tryAgain();
-    const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
-    const weightOf = (id: string) => weights.get(id) ?? 1;
-    const routables: Routable[] = up.map((each) => ({
+    this.#dialable = await this.#peers.sync(grants);
+    if (grants.some(({ callee }) => !this.#dialable.has(callee.id))) this.#tryAgain();
+    this.#tellRoutes();
+    const serving = up.filter((each) => each.phase === 'ready' && !each.draining);
+    await this.#ports.sync(wantedPorts(this.#desired.apps, serving, this.#weightOf()));
+    this.#handOver(instances);
+  }
+
+  /** To instances of this host where their calls go, and to other hosts what is served here. */
+  #tellRoutes(): void {
+    const weightOf = this.#weightOf();
+    const instances = [...this.#instances.values()];
+    const routables: Routable[] = instances.filter(isUp).map((each) => ({
       id: each.id,
       app: each.app,
       component: each.component,
-      serving: each.phase === 'ready' && !each.draining && dialable.has(each.id),
+      serving: each.phase === 'ready' && !each.draining && this.#dialable.has(each.id),
       shards: each.control.shards ?? [],
       frozen: each.control.frozen,
       weight: weightOf(each.id),
@@ -502,9 +513,22 @@ export class Agent {
       instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, all));
     }
     this.#between?.serve(this.#desired, routables.map(servedHere));
-    const serving = up.filter((each) => each.phase === 'ready' && !each.draining);
-    await this.#ports.sync(wantedPorts(this.#desired.apps, serving, weightOf));
-    this.#handOver(instances);
+  }
+
+  #weightOf(): (id: string) => number {
+    const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
+    return (id) => weights.get(id) ?? 1;
+  }
+
+  /** Who serves a state shard, or another host's instances: told before all else that is due, since calls wait for it. */
+  #routesChanged(): void {
+    this.#changed();
+    if (this.#routesDue || this.#closed || !this.#opened || this.#desired.revision === 0) return;
+    this.#routesDue = true;
+    setImmediate(() => {
+      this.#routesDue = false;
+      if (!this.#closed) this.#tellRoutes();
+    });
   }
 
   #openChannel(caller: Instance, request: OpenRequest): void {
@@ -547,7 +571,7 @@ export class Agent {
     for (const key of Object.keys(this.#desired.shards)) {
       if (!this.#handovers.has(key)) {
         const handover = new Handover(this.#tools.log, key, this.#segments, {
-          changed: () => this.#changed(),
+          changed: () => this.#routesChanged(),
           note: (instance, kind, message) => this.#event(instance, kind, message),
           fileOf: (shard) => this.#copies.fileOf(key, shard),
         });
@@ -582,7 +606,7 @@ export class Agent {
   #shardsChanged(key: string): void {
     if (this.#closed || !this.#opened) return;
     this.#handOverOf(key, this.#instances.values());
-    this.#changed();
+    this.#routesChanged();
   }
 
   /** Who has the shard here and can be spoken with. */
