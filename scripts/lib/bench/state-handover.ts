@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { monotonicMs } from '../../../protocol/monotonic.js';
 import { quantile } from '../demo/recorder.js';
 import { StateCluster } from '../state/state-cluster.js';
+import { RedisCluster } from './redis-cluster.js';
 import { alone, type Row } from './rows.js';
 
 const run = promisify(execFile);
@@ -17,8 +18,13 @@ const HOSTS = 3;
 /** Calls each second. */
 const RATE = Number(process.env.SHOAL_BENCH_RATE ?? 500);
 const STEADY_MS = 10_000;
-const SETTLE_MS_MAX = 600_000;
-const FILL_MS_MAX = 600_000;
+/** Each of the changes; what takes longer has got stuck, and is said with what was seen last. */
+const SETTLE_MS_MAX = 60_000;
+const FILL_MS_MAX = 120_000;
+const FILLS_AT_ONCE = 256;
+const WRITE_SHARE = 0.2;
+const TICK_MS = 4;
+const QUANTILES = [0.5, 0.99, 1];
 const WINDOW_MS = 250;
 const LOOK_MS = 500;
 
@@ -27,19 +33,37 @@ interface Measured {
   changes: [shard: number, kind: 'arrive' | 'leave', atMs: number][];
 }
 
+/** What calls met while the count changed. */
+interface Disturbed {
+  /** How much longer than usual those took that were held up, or sent elsewhere. */
+  waits: number[];
+  /** Of all calls. */
+  ms: number[];
+  /** Answers each second, by windows. */
+  rates: number[];
+}
+
 /**
- * State in shards on several hosts of one machine, whose owners' count changes under a steady load. A shard is not available
- * from when its last call at one owner has ended until its first may begin at the next one.
+ * State in shards on several hosts of one machine, whose owners' count changes under a steady load, and the same with the slots of
+ * a Redis Cluster on loopback, whose client is this process. A state shard is not available from when its last call at one
+ * owner has ended until its first may begin at the next one.
  */
 export async function benchStateHandover(dist: string): Promise<Row[]> {
+  const measured = await ofShoal(dist);
+  said('Redis Cluster');
+  return rowsOf(measured, await ofRedis());
+}
+
+async function ofShoal(dist: string): Promise<Measured & { steadyUntilMs: number; bytes: number; moved: number }> {
   const [first = 1, ...counts] = COUNTS;
   const options = { dist, hosts: HOSTS, shards: SHARDS, count: first, countMax: Math.max(...COUNTS), load: true };
   const cluster = await StateCluster.start(options);
   const traffic = new LinkBytes(cluster);
   try {
     const load = `keys=${KEYS}&bytes=${VALUE_BYTES}`;
+    said('filling');
     await cluster.askCaller(`/fill?${load}`, FILL_MS_MAX);
-    await cluster.askCaller('/stop', SETTLE_MS_MAX);
+    await cluster.askCaller('/stop', FILL_MS_MAX);
     await cluster.askCaller(`/start?${load}&rate=${RATE}`, SETTLE_MS_MAX);
     await pause(STEADY_MS);
     const steadyUntilMs = monotonicMs();
@@ -47,6 +71,7 @@ export async function benchStateHandover(dist: string): Promise<Row[]> {
     let hosts = await hostsOf(cluster);
     let moved = 0;
     for (const count of counts) {
+      said(`count ${count}`);
       await cluster.setCount(count);
       await cluster.settled(SETTLE_MS_MAX);
       await cluster.replicated(SETTLE_MS_MAX);
@@ -56,14 +81,66 @@ export async function benchStateHandover(dist: string): Promise<Row[]> {
     }
     const bytes = await traffic.stop();
     const measured = await cluster.askCaller<Measured>('/stop', SETTLE_MS_MAX);
-    return rowsOf(measured, steadyUntilMs, bytes, moved);
+    return { ...measured, steadyUntilMs, bytes, moved };
   } finally {
     traffic.end();
     await cluster.close();
   }
 }
 
-function rowsOf({ calls, changes }: Measured, steadyUntilMs: number, bytes: number, moved: number): Row[] {
+/** The same keys, values, rate and counts. Null where there is no Redis. */
+async function ofRedis(): Promise<Disturbed | null> {
+  const [first = 1, ...counts] = COUNTS;
+  const redis = await RedisCluster.start(Math.max(...COUNTS), first);
+  if (redis === null) return null;
+  const calls: { startMs: number; ms: number; redirects: number }[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const value = Buffer.alloc(VALUE_BYTES, 7);
+    for (let at = 0; at < KEYS; at += FILLS_AT_ONCE) {
+      const keys = Array.from({ length: Math.min(FILLS_AT_ONCE, KEYS - at) }, (_, i) => `k${at + i}`);
+      await Promise.all(keys.map((key) => redis.call(key, 'SET', key, value)));
+    }
+    const failed: unknown[] = [];
+    const callOne = async () => {
+      const key = `k${Math.floor(Math.random() * KEYS)}`;
+      const words = Math.random() < WRITE_SHARE ? ['SET', key, value] : ['GET', key];
+      const startMs = monotonicMs();
+      const redirects = await redis.call(key, ...words);
+      calls.push({ startMs, ms: monotonicMs() - startMs, redirects });
+    };
+    const beganMs = monotonicMs();
+    let sent = 0;
+    timer = setInterval(() => {
+      for (; sent < ((monotonicMs() - beganMs) * RATE) / 1_000; sent += 1)
+        callOne().catch((error: unknown) => failed.push(error));
+    }, TICK_MS);
+    await pause(STEADY_MS);
+    const steadyUntilMs = monotonicMs();
+    for (const count of counts) {
+      said(`Redis Cluster: ${count} members`);
+      await redis.reshard(count);
+    }
+    if (failed.length > 0) throw new Error(`${failed.length} calls of Redis failed: ${String(failed[0])}`);
+    const steady = calls.filter(({ startMs, ms }) => startMs + ms < steadyUntilMs);
+    const during = calls.filter(({ startMs, ms }) => startMs + ms >= steadyUntilMs);
+    const usual = quantile(
+      steady.map(({ ms }) => ms),
+      0.5,
+    );
+    const waits = during.flatMap(({ ms, redirects }) => (redirects > 0 ? [Math.max(0, ms - usual)] : []));
+    const ends = during.map(({ startMs, ms }) => startMs + ms);
+    return { waits, ms: during.map(({ ms }) => ms), rates: ratesOf(ends) };
+  } finally {
+    clearInterval(timer);
+    await redis.close();
+  }
+}
+
+function rowsOf(
+  { calls, changes, steadyUntilMs, bytes, moved }: Awaited<ReturnType<typeof ofShoal>>,
+  redis: Disturbed | null,
+): Row[] {
   const name = `count ${COUNTS.join(' → ')}, ${Math.round((KEYS * VALUE_BYTES) / 2 ** 20)} MiB in ${SHARDS} state shards`;
   const outages = outagesOf(changes);
   const steady = calls.filter(([startMs, ms]) => startMs + ms < steadyUntilMs).map(([, ms]) => ms);
@@ -73,28 +150,30 @@ function rowsOf({ calls, changes }: Measured, steadyUntilMs: number, bytes: numb
   );
   const gaps = [...outages.values()].flat().map(({ fromMs, toMs }) => toMs - fromMs);
   const usual = quantile(steady, 0.5);
-  const waits = touched.map(([, ms]) => Math.max(0, ms - usual));
-  const rates = ratesOf(during);
+  const answered = during.filter(([, , , failed]) => failed === 0);
+  const ours: Disturbed = {
+    waits: touched.map(([, ms]) => Math.max(0, ms - usual)),
+    ms: during.map(([, ms]) => ms),
+    rates: ratesOf(answered.map(([startMs, ms]) => startMs + ms)),
+  };
+  const beside = (metric: string, unit: string, of: (each: Disturbed) => number): Row => {
+    const value = of(ours);
+    return { ...alone(metric, unit, value), ...(redis === null ? {} : peer('Redis Cluster', of(redis), value)) };
+  };
   const least = (moved * KEYS * VALUE_BYTES) / SHARDS;
   return [
-    ...[0.5, 0.99, 1].map((q) => alone(`${name}: a state shard is not served, ${labelOf(q)}`, 'ms', quantile(gaps, q))),
-    ...[0.5, 0.99, 1].map((q) => alone(`a call that comes then waits, ${labelOf(q)}`, 'ms', quantile(waits, q))),
+    ...QUANTILES.map((q) => alone(`${name}: a state shard is not served, ${labelOf(q)}`, 'ms', quantile(gaps, q))),
+    ...QUANTILES.map((q) =>
+      beside(`a call to what moves waits longer than usual, ${labelOf(q)}`, 'ms', ({ waits }) => quantile(waits, q)),
+    ),
     alone('calls before, p50', 'ms', usual),
     alone('calls before, p99', 'ms', quantile(steady, 0.99)),
-    alone(
-      'calls all the while, p99',
-      'ms',
-      quantile(
-        during.map(([, ms]) => ms),
-        0.99,
-      ),
-    ),
+    beside('calls all the while, p99', 'ms', ({ ms }) => quantile(ms, 0.99)),
     alone('calls that failed', 'calls', calls.filter(([, , , failed]) => failed > 0).length),
     alone('hand-overs', 'state shards', gaps.length),
-    {
-      ...alone('answered each second, p1 of windows of 250 ms', 'calls/s', quantile(rates, 0.01)),
-      ...peer('asked', RATE, quantile(rates, 0.01)),
-    },
+    beside(`answered each second of ${RATE} asked, p1 of windows of 250 ms`, 'calls/s', ({ rates }) =>
+      quantile(rates, 0.01),
+    ),
     {
       ...alone('bytes between hosts', 'MiB', bytes / 2 ** 20),
       ...peer('entries of the shards that changed host', least / 2 ** 20, bytes / 2 ** 20),
@@ -125,16 +204,21 @@ function outagesOf(changes: Measured['changes']): Map<number, { fromMs: number; 
   return outages;
 }
 
-/** Answers each second, by windows. */
-function ratesOf(calls: Measured['calls']): number[] {
-  const ends = calls.filter(([, , , failed]) => failed === 0).map(([startMs, ms]) => startMs + ms);
-  const [from, to] = [Math.min(...ends), Math.max(...ends)];
+/** Answers each second, by windows, from when calls were answered. */
+function ratesOf(ends: number[]): number[] {
+  const from = ends.reduce((least, end) => Math.min(least, end), Number.POSITIVE_INFINITY);
+  const to = ends.reduce((most, end) => Math.max(most, end), Number.NEGATIVE_INFINITY);
   const windows = Array.from({ length: Math.max(1, Math.floor((to - from) / WINDOW_MS)) }, () => 0);
   for (const end of ends) {
     const window = Math.floor((end - from) / WINDOW_MS);
     if (window < windows.length) windows[window] = (windows[window] ?? 0) + 1000 / WINDOW_MS;
   }
   return windows;
+}
+
+/** How far it is, for whoever waits. */
+function said(step: string): void {
+  console.error(`state-handover: ${step}`);
 }
 
 async function hostsOf(cluster: StateCluster): Promise<Map<number, string>> {

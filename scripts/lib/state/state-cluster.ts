@@ -87,7 +87,8 @@ export class StateCluster {
   #manifest(): unknown {
     const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', load = false } = this.#options;
     const directory = join(dist, 'scripts/lib/state');
-    const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
+    // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
+    const size = { cpu: { min: load ? 0.3 : 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
     return {
       app: 't',
       components: {
