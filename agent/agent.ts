@@ -17,6 +17,9 @@ import type { StateFigures } from '../protocol/state-figures.js';
 import { readJson, writeWhole } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
+import { CacheThread } from './cache/cache-thread.js';
+import type { CacheNews } from './cache/host-caches.js';
+import { wantedCaches } from './cache/wanted.js';
 import type { Cgroup } from './cgroup.js';
 import { ChannelCounts } from './channel-counts.js';
 import { Channels, type OpenRequest } from './channels.js';
@@ -85,6 +88,7 @@ export class Agent {
   readonly #segments: Segments;
   readonly #copies: Copies;
   readonly #pool: WarmPool;
+  readonly #caches: CacheThread;
   readonly #builds: Builds;
   readonly #handovers = new Map<string, Handover>();
   /** Instance and state shard that is being taken from it. */
@@ -157,6 +161,7 @@ export class Agent {
     });
     this.#between = fabric === null ? null : new BetweenHosts(fabric, tools, counts, local);
     this.#pool = new WarmPool(this.#tools);
+    this.#caches = new CacheThread({ log: tools.log, news: (news) => this.#cacheNews(news) });
     this.#builds = new Builds({
       prepare: (source, onStep) => tools.rootfs.prepare(source, onStep),
       idOf: (source) => tools.rootfs.buildId(source),
@@ -351,6 +356,7 @@ export class Agent {
     this.#tools.rootfs.close();
     await this.#working;
     this.#copies.close();
+    await this.#caches.close();
     for (const handover of this.#handovers.values()) handover.stop();
     for (const instance of this.#bodies) instance.detach();
     this.#ports.close();
@@ -487,6 +493,7 @@ export class Agent {
     this.#dialable = await this.#peers.sync(grants);
     if (grants.some(({ callee }) => !this.#dialable.has(callee.id))) this.#tryAgain();
     this.#tellRoutes();
+    this.#wantCaches();
     const serving = up.filter((each) => each.phase === 'ready' && !each.draining);
     await this.#ports.sync(wantedPorts(this.#desired.apps, serving, this.#weightOf()));
     this.#handOver(instances);
@@ -529,6 +536,27 @@ export class Agent {
       this.#routesDue = false;
       if (!this.#closed) this.#tellRoutes();
     });
+  }
+
+  #wantCaches(): void {
+    const desired = this.#desired;
+    const instances = this.#bodies.filter(({ listening }) => listening);
+    const cached = instances.map((each) => ({
+      app: each.app,
+      component: each.component,
+      made: each.made,
+      owner: each.ids.base,
+      socket: (name: string) => each.socket(name),
+    }));
+    const componentOf = (app: string, component: string) => componentsOf(desired, app)[component];
+    this.#caches.want(wantedCaches(cached, componentOf, (app, name) => secretOf(desired, app, name)));
+  }
+
+  #cacheNews({ of, trouble }: CacheNews): void {
+    const [app, component] = partsOf(of);
+    if (trouble === null) this.#push(app, component, '', 'cache-reached', 'its cache answers');
+    else this.#push(app, component, '', 'cache-failed', `its cache cannot be reached: ${trouble}`);
+    this.#tell();
   }
 
   #openChannel(caller: Instance, request: OpenRequest): void {

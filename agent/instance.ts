@@ -111,6 +111,7 @@ export class Instance {
   #timers = new Set<NodeJS.Timeout>();
   /** Between the decision to start a process and its shim; what ends the instance then waits for the shim. */
   #launching = false;
+  #listening = false;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(tools: InstanceTools, record: InstanceRecord) {
@@ -179,6 +180,10 @@ export class Instance {
   }
   get stopping(): boolean {
     return this.#phase === 'stopping';
+  }
+  /** Its folder of sockets is there. */
+  get listening(): boolean {
+    return this.#listening;
   }
   get running(): boolean {
     return this.#shimPid !== undefined;
@@ -423,6 +428,8 @@ export class Instance {
     const { socket } = this.#tools.paths.instance(this.body);
     await this.#control.listen(socket, this.ids.base);
     await this.#channels.listen(socket, this.ids.base);
+    this.#listening = true;
+    if (this.made.cache !== undefined) this.#tools.changed();
   }
 
   async #launch(): Promise<void> {
@@ -706,6 +713,7 @@ export class Instance {
     const here = this.#tools.paths.instance(this.body);
     this.#control.close();
     this.#channels.close();
+    this.#listening = false;
     try {
       await this.#saving;
       await this.#cgroup.remove();

@@ -111,9 +111,18 @@ export function portSockets(socketFolder: string, record: InstanceRecord): strin
 
 /** What the SDK has to know of the component's state. */
 function stateEnv(component: Component): Record<string, string> {
+  const settings = settingsOf(component);
+  return settings === null ? {} : { [STATE_VARIABLE]: JSON.stringify(settings) };
+}
+
+function settingsOf(component: Component): StateSettings | null {
+  const { cache } = component;
+  if (cache !== undefined) {
+    const { valueBytesMax, near } = cache;
+    return { mode: 'cache', valueBytesMax, ...(near === undefined ? {} : { near }) };
+  }
   const partition = partitionOf(component);
-  if (partition === null) return {};
-  return { [STATE_VARIABLE]: JSON.stringify({ mode: 'partitioned', ...partition } satisfies StateSettings) };
+  return partition === null ? null : { mode: 'partitioned', ...partition };
 }
 
 /** exit.json; null when the shim left none, since it was killed itself. */

@@ -463,7 +463,7 @@ export function desiredFor(
   };
 }
 
-/** Only of apps that run on the host, and only what their components have as files. */
+/** Only of apps that run on the host, and only what their components need. */
 function secretsFor(
   state: ClusterState,
   apps: ReadonlySet<string>,
@@ -587,6 +587,8 @@ function needsReplacement(before: Component, after: Component): boolean {
     each.state,
     // More or fewer copies of its state are no matter of its processes.
     each.partition === undefined ? undefined : { ...each.partition, replicas: 0 },
+    // Where its cache is, and by which password, is the agent's matter.
+    each.cache === undefined ? undefined : [each.cache.valueBytesMax, each.cache.near],
     each.ports,
     each.singleton,
     each.secrets,

@@ -1,6 +1,6 @@
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import type { Manifest } from '../protocol/manifest.js';
+import { type Manifest, secretsOf } from '../protocol/manifest.js';
 import { type AppRecord, bump, type ClusterState, own } from './cluster.js';
 
 export interface SecretRecord {
@@ -16,19 +16,24 @@ export function secretKey(app: string, name: string): string {
   return `${app}/${name}`;
 }
 
-/** Components of the app that have the secret as a file. */
-export function usersOf({ components }: Manifest, name: string): string[] {
-  return Object.keys(components).filter((component) => own(components, component)?.secrets?.includes(name));
+/** Components of the app that need the secret. */
+export function usersOf({ components }: Manifest, name: string): [component: string, hasFile: boolean][] {
+  return Object.entries(components)
+    .filter(([, component]) => secretsOf(component).includes(name))
+    .map(([key, { secrets }]) => [key, secrets?.includes(name) === true]);
 }
 
 /** Versions of the secrets of an app that has this manifest. Absent: none is used. */
 export function versionsFor(state: ClusterState, { app, components }: Manifest): Readonly<Record<string, number>> {
-  const names = new Set(Object.values(components).flatMap(({ secrets = [] }) => secrets));
+  const names = new Set(Object.values(components).flatMap(secretsOf));
   const entries = [...names].map((name) => [name, own(state.secrets, secretKey(app, name))?.version ?? 0] as const);
   return Object.fromEntries(entries);
 }
 
-/** Takes a value; the instances that have it as a file are replaced one after another. The app need not be there yet. */
+/**
+ * Takes a value; the instances that have it as a file are replaced one after another, and agents reach caches by it from now on.
+ * The app need not be there yet.
+ */
 export function setSecret(
   state: ClusterState,
   app: string,
@@ -46,7 +51,8 @@ export function setSecret(
   const record = own(state.apps, app);
   const users = record === undefined ? [] : usersOf(record.manifest, name);
   if (record === undefined || users.length === 0) return bump({ ...state, secrets });
-  return bump({ ...state, secrets, apps: { ...state.apps, [app]: rotated(record, name, version, users) } });
+  const replaced = users.flatMap(([component, hasFile]) => (hasFile ? [component] : []));
+  return bump({ ...state, secrets, apps: { ...state.apps, [app]: rotated(record, name, version, replaced) } });
 }
 
 /** Throws SHOAL_E_NOT_FOUND, or SHOAL_E_CONFLICT while a component has it as a file. */
@@ -56,8 +62,10 @@ export function deleteSecret(state: ClusterState, app: string, name: string): Cl
   const record = own(state.apps, app);
   const [user] = record === undefined ? [] : usersOf(record.manifest, name);
   if (user === undefined) return bump({ ...state, secrets });
+  const [component, hasFile] = user;
+  const how = hasFile ? 'as a file' : 'for its cache';
   const remedy = 'take it out of the manifest first';
-  throw new ShoalError('SHOAL_E_CONFLICT', `${app}/${user} has the secret ${name} as a file: ${remedy}`);
+  throw new ShoalError('SHOAL_E_CONFLICT', `${app}/${component} has the secret ${name} ${how}: ${remedy}`);
 }
 
 export function namesOf(state: ClusterState, app: string): string[] {

@@ -15,9 +15,22 @@ export const PORTS_FOLDER = '/run/shoal';
 /** Environment variable of an instance whose component has state: its settings, in JSON. */
 export const STATE_VARIABLE = 'SHOAL_STATE';
 
-export type StateSettings =
-  /** `valueBytesMax` and `shardBytesMax` as in the manifest. */
-  { mode: 'partitioned'; shards: number; shardBytesMax: number; valueBytesMax: number };
+export type StateSettings = PartitionedSettings | CachedSettings;
+
+/** As in the manifest. */
+export interface PartitionedSettings {
+  mode: 'partitioned';
+  shards: number;
+  shardBytesMax: number;
+  valueBytesMax: number;
+}
+
+/** `near`: what may be kept here of values that were read; absent: nothing. */
+export interface CachedSettings {
+  mode: 'cache';
+  valueBytesMax: number;
+  near?: { bytesMax: number; entriesMax: number };
+}
 
 export interface Route {
   /** Those of the caller's own host first. */

@@ -17,6 +17,7 @@ export const LIMITS = {
   stateKeyBytesMax: 1024,
   stateValueBytesDefault: 1024 * 1024,
   stateValueBytesMax: 15 * 1024 * 1024,
+  stateTtlMsMax: 100 * 365 * 86_400_000,
   stateShardBytesDefault: 16 * 1024 * 1024,
   stateShardBytesMin: 64 * 1024,
   stateShardBytesMax: 256 * 1024 * 1024,
@@ -28,6 +29,19 @@ export const LIMITS = {
   stateMovesPerHostMax: 16,
   /** Of R: hosts beside the owner's that hold each write. */
   stateReplicasMax: 4,
+  /** Of a cache: servers that are named; an answer that comes later is an error; a connection without a word for so long is given up. */
+  cacheServersMax: 32,
+  cacheAnswerMsMax: 2_000,
+  cacheSilenceMsMax: 3_000,
+  /** Requests of one instance that wait for the cache. */
+  cacheRequestsMax: 1_024,
+  /** What an instance keeps near: at most, entries unless told; how long it may after the cache was last asked; how often it is. */
+  cacheNearBytesMax: 256 * 1024 * 1024,
+  cacheNearBytesMin: 64 * 1024,
+  cacheNearEntriesMax: 1_000_000,
+  cacheNearEntriesDefault: 100_000,
+  cacheNearMsMax: 2_000,
+  cachePingMs: 500,
   /** Of each of the two rings of a channel between two instances. */
   ringBytes: 64 * 1024,
   /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */

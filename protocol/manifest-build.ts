@@ -1,6 +1,8 @@
+import { type CacheAddress, parseCacheAddress } from './cache-address.js';
 import { LIMITS } from './limits.js';
 import {
   type Budget,
+  type Cache,
   type Component,
   type Manifest,
   type Objective,
@@ -67,12 +69,18 @@ export interface UserComponent {
   ports?: { name: string; host: number }[];
 }
 
-interface UserState {
+export interface UserState {
   mode: StateMode;
   shards?: number;
   shardMemory?: number | string;
   value?: number | string;
   replicas?: number;
+  server?: string;
+  cluster?: string[];
+  user?: string;
+  password?: string;
+  ca?: string;
+  near?: number | string | { memory: number | string; entries?: number };
 }
 
 /** What a component gets that does not say otherwise. Documented in docs/manifest.md. */
@@ -98,6 +106,7 @@ const SHARD_MEMORY = {
   what: 'memory from 64Ki to 256Mi',
 };
 const VALUE = { min: 1, max: LIMITS.stateValueBytesMax, what: 'memory from 1 byte to 15Mi' };
+const NEAR = { min: LIMITS.cacheNearBytesMin, max: LIMITS.cacheNearBytesMax, what: 'memory from 64Ki to 256Mi' };
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
 const PROBE_TIME = { min: 10, max: 600_000, what: 'a time from 10ms to 600s' };
 /** Ready is asked often, since nobody is served meanwhile. */
@@ -192,6 +201,8 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     ports: given.ports ?? [],
   };
   if (partition !== undefined && typeof given.state === 'object') component.partition = partition;
+  const cache = buildCache(userState, `${at}/state`, report, within);
+  if (cache !== undefined) component.cache = cache;
   if (given.budget !== undefined) {
     component.budget = buildBudget(given.budget, leastCpu(component), `${at}/budget`, report);
   }
@@ -301,8 +312,9 @@ function buildObjective(
 /** What the schema knows already and this version of Shoal does not do yet. */
 function checkHasSomethingBehind(given: UserComponent, at: string, report: Report): void {
   const { mode: state } = userStateOf(given);
-  if (state === 'replicated' || state === 'cache') {
-    report(`${at}/state`, `this version has no state ${describe(state)}: give \`none\` or \`partitioned\``);
+  if (state === 'replicated') {
+    const remedy = 'give `none`, `partitioned` or `cache`';
+    report(`${at}/state`, `this version has no state ${describe(state)}: ${remedy}`);
   }
 }
 
@@ -328,13 +340,12 @@ function buildPartition(
   within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
 ): Partition | undefined {
   if (mode !== 'partitioned') {
-    for (const [name, given] of Object.entries({
-      shards,
-      shardMemory,
-      value,
-      replicas: replicas === 0 ? undefined : replicas,
-    })) {
+    const ofShards = { shards, shardMemory, replicas: replicas === 0 ? undefined : replicas };
+    for (const [name, given] of Object.entries(ofShards)) {
       if (given !== undefined) report(`${at}/${name}`, `expected no ${name}, since state ${mode} has no state shards`);
+    }
+    if (value !== undefined && mode !== 'cache') {
+      report(`${at}/value`, `expected no value, since state ${mode} has no values`);
     }
     return undefined;
   }
@@ -346,6 +357,60 @@ function buildPartition(
     valueBytesMax: bytes(value, PARTITION_DEFAULT.valueBytesMax, VALUE, 'value'),
     ...(replicas === 0 ? {} : { replicas }),
   };
+}
+
+function buildCache(
+  { mode, value, server, cluster, user, password, ca, near }: UserState,
+  at: string,
+  report: Report,
+  within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
+): Cache | undefined {
+  if (mode !== 'cache') {
+    for (const [name, given] of Object.entries({ server, cluster, user, password, ca, near })) {
+      if (given !== undefined) report(`${at}/${name}`, `expected no ${name}, since state ${mode} is in no cache`);
+    }
+    return undefined;
+  }
+  const servers = cluster ?? (server === undefined ? [] : [server]);
+  if ((server === undefined) === (cluster === undefined)) {
+    report(at, 'expected exactly one of server, such as redis://cache.example:6379, and cluster, a list of such');
+  }
+  const addresses = checkCacheServers(servers, cluster === undefined ? `${at}/server` : `${at}/cluster`, report);
+  if (ca !== undefined && addresses.some(({ tls }) => !tls)) {
+    report(`${at}/ca`, 'expected no ca for servers without TLS: their addresses begin with rediss:// to have it');
+  }
+  if (user !== undefined && password === undefined) report(`${at}/user`, 'expected a password beside user');
+  const valueBytesMax =
+    value === undefined ? LIMITS.stateValueBytesDefault : within(parseMemory(value), VALUE, `${at}/value`, value);
+  const cache: Cache = { servers, isCluster: cluster !== undefined, valueBytesMax };
+  if (user !== undefined) cache.user = user;
+  if (password !== undefined) cache.password = password;
+  if (ca !== undefined) cache.ca = ca;
+  if (near !== undefined) {
+    const { memory, entries = LIMITS.cacheNearEntriesDefault } = typeof near === 'object' ? near : { memory: near };
+    cache.near = { bytesMax: within(parseMemory(memory), NEAR, `${at}/near`, memory), entriesMax: entries };
+  }
+  return cache;
+}
+
+/** What they name, as far as it makes sense. */
+function checkCacheServers(servers: readonly string[], at: string, report: Report): CacheAddress[] {
+  const addresses: CacheAddress[] = [];
+  for (const [i, text] of servers.entries()) {
+    const address = parseCacheAddress(text);
+    const pointer = at.endsWith('/cluster') ? `${at}/${i}` : at;
+    if (address !== null) addresses.push(address);
+    // Not shown: what is refused may be a password.
+    else
+      report(pointer, 'expected redis[s]://HOST[:PORT][/DATABASE], without user and password, which stand beside it');
+    if (address !== null && at.endsWith('/cluster') && address.database !== 0) {
+      report(pointer, `expected no database of a Redis Cluster, found ${address.database}`);
+    }
+  }
+  if (new Set(addresses.map(({ tls }) => tls)).size > 1) {
+    report(at, 'expected all servers of a Redis Cluster with TLS (rediss://), or none');
+  }
+  return addresses;
 }
 
 function checkPartitioned(given: UserComponent, { shards }: Partition, count: Range, at: string, report: Report): void {
@@ -383,7 +448,7 @@ function checkNearAndApart({ place }: UserComponent, at: string, report: Report)
 }
 
 /** The sockets of the agent and the fabric lie in the same folder as those of the ports. */
-const PORT_NAMES_TAKEN = ['agent', 'fabric'];
+const PORT_NAMES_TAKEN = ['agent', 'fabric', 'cache'];
 
 function checkPorts(
   given: UserComponent,
@@ -396,7 +461,7 @@ function checkPorts(
   for (const [i, port] of (given.ports ?? []).entries()) {
     const pointer = `${at}/ports/${i}`;
     if (PORT_NAMES_TAKEN.includes(port.name)) {
-      report(`${pointer}/name`, `expected a name other than agent and fabric, found ${describe(port.name)}`);
+      report(`${pointer}/name`, `expected a name other than agent, fabric and cache, found ${describe(port.name)}`);
     }
     if (names.has(port.name)) {
       report(`${pointer}/name`, `expected each port name once in a component, found ${describe(port.name)} again`);

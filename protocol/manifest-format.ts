@@ -1,5 +1,5 @@
-import type { Component, Manifest, Objective, Probe, Source } from './manifest.js';
-import type { UserComponent, UserManifest, UserProbe } from './manifest-build.js';
+import type { Cache, Component, Manifest, Objective, Probe, Source } from './manifest.js';
+import type { UserComponent, UserManifest, UserProbe, UserState } from './manifest-build.js';
 
 /**
  * The complete manifest in the form that people write, nothing left to defaults: parseManifest of its JSON gives the
@@ -61,10 +61,22 @@ function objectiveForm(objective: Objective): NonNullable<UserComponent['objecti
   return { latency: { [`p${objective.percentile}`]: `${objective.targetMs}ms` } };
 }
 
-function stateForm({ state, partition }: Component): NonNullable<UserComponent['state']> {
+function stateForm({ state, partition, cache }: Component): NonNullable<UserComponent['state']> {
+  if (cache !== undefined) return { mode: state, ...cacheForm(cache) };
   if (partition === undefined) return state;
-  const { shards, shardBytesMax, valueBytesMax } = partition;
-  return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax };
+  const { shards, shardBytesMax, valueBytesMax, replicas } = partition;
+  const copies = replicas === undefined ? {} : { replicas };
+  return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax, ...copies };
+}
+
+function cacheForm({ servers, isCluster, valueBytesMax, near, user, password, ca }: Cache): Omit<UserState, 'mode'> {
+  const [server = ''] = servers;
+  const form: Omit<UserState, 'mode'> = { value: valueBytesMax, ...(isCluster ? { cluster: servers } : { server }) };
+  if (user !== undefined) form.user = user;
+  if (password !== undefined) form.password = password;
+  if (ca !== undefined) form.ca = ca;
+  if (near !== undefined) form.near = { memory: near.bytesMax, entries: near.entriesMax };
+  return form;
 }
 
 function seasonForm(seconds: number | undefined): string {

@@ -72,6 +72,8 @@ function range<One extends { type: unknown; description: string }>(one: One, typ
   };
 }
 
+const secret = { ...name, description: 'the name of a secret of the app' } as const;
+
 const label = {
   type: 'string',
   minLength: 1,
@@ -254,6 +256,34 @@ const component = {
         },
         shardMemory: memoryOne,
         value: memoryOne,
+        server: text('the address of a Redis server, such as redis://cache.example:6379'),
+        cluster: {
+          type: 'array',
+          minItems: 1,
+          maxItems: LIMITS.cacheServersMax,
+          uniqueItems: true,
+          items: text('the address of a Redis server'),
+          description: `a list of 1 to ${LIMITS.cacheServersMax} addresses of servers of a Redis Cluster`,
+        },
+        user: { ...text('the name of a user of the cache'), maxLength: 255 },
+        password: secret,
+        ca: secret,
+        near: {
+          ...memoryOne,
+          type: ['integer', 'string', 'object'],
+          description: `${memoryOne.description}, or {memory, entries}`,
+          additionalProperties: false,
+          required: ['memory'],
+          properties: {
+            memory: memoryOne,
+            entries: {
+              type: 'integer',
+              minimum: 1,
+              maximum: LIMITS.cacheNearEntriesMax,
+              description: `a whole number from 1 to ${LIMITS.cacheNearEntriesMax}`,
+            },
+          },
+        },
         replicas: {
           type: 'integer',
           minimum: 0,

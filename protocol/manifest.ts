@@ -45,6 +45,8 @@ export interface Component {
   state: StateMode;
   /** For partitioned state; absent: PARTITION_DEFAULT. */
   partition?: Partition;
+  /** For state in a cache; always there with that. */
+  cache?: Cache;
   /** Season length in seconds, when the operator knows it. */
   seasonSeconds?: number;
   /** Components of the same app that this one may call. */
@@ -114,6 +116,26 @@ export interface Partition {
   valueBytesMax: number;
   /** Hosts beside the owner's that hold each write before it is acknowledged. Absent: none. */
   replicas?: number;
+}
+
+/** An existing Redis or Redis Cluster. */
+export interface Cache {
+  /** As protocol/cache-address.ts reads them: one server, or some of a Redis Cluster. */
+  servers: string[];
+  isCluster: boolean;
+  user?: string;
+  /** Names of secrets of the app. */
+  password?: string;
+  ca?: string;
+  valueBytesMax: number;
+  /** What each instance keeps of values that it has read. Absent: nothing. */
+  near?: { bytesMax: number; entriesMax: number };
+}
+
+/** Secrets that the component needs: those that it has as files, and those with which its agent reaches its cache. */
+export function secretsOf({ secrets = [], cache }: Component): string[] {
+  const ofCache = [cache?.password, cache?.ca].filter((name) => name !== undefined);
+  return [...new Set([...secrets, ...ofCache])];
 }
 
 export type StateMode = 'none' | 'replicated' | 'partitioned' | 'cache';

@@ -1,9 +1,18 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
-import { dirname, join } from 'node:path';
-import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER, type StateSettings } from '../protocol/control.js';
+import { basename, dirname, join } from 'node:path';
+import { CACHE_SOCKET } from '../protocol/cache.js';
+import {
+  type CachedSettings,
+  CONTROL_SOCKET,
+  type InstanceStats,
+  PEERS_FOLDER,
+  type StateSettings,
+} from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { BestCarrier } from './best-carrier.js';
+import { CacheConnection } from './cache/cache-connection.js';
+import { CachedState, cannot } from './cache/cached-state.js';
 import type { Listener } from './carrier.js';
 import { AgentConnection } from './control.js';
 import { LeavingServer } from './leaving-server.js';
@@ -66,7 +75,8 @@ export interface PeerView {
 export class App {
   readonly identity: Identity;
   readonly #store: ShardStore;
-  readonly #states = new Map<string, OwnedState<unknown>>();
+  readonly #cache: { connection: CacheConnection; settings: CachedSettings } | undefined;
+  readonly #states = new Map<string, KeyedState<unknown>>();
   readonly #meter = new Meter();
   readonly #server: CallServer;
   readonly #carrier: BestCarrier;
@@ -80,8 +90,12 @@ export class App {
   /** Throws SHOAL_E_HOST when the component has state and this process cannot map it. */
   constructor(identity: Identity, carrier: BestCarrier, settings: StateSettings | null = null) {
     this.identity = identity;
-    this.#store = new ShardStore(settings);
-    if (settings !== null) takeSegments(this.#store, carrier);
+    this.#store = new ShardStore(settings?.mode === 'partitioned' ? settings : null);
+    if (settings?.mode === 'partitioned') takeSegments(this.#store, carrier);
+    if (settings?.mode === 'cache') {
+      const path = join(identity.socketFolder, basename(CACHE_SOCKET));
+      this.#cache = { connection: new CacheConnection(path, settings), settings };
+    }
     this.#server = new CallServer(this.#store, (name, options) => this.state(name, options), this.#meter);
     this.#carrier = carrier;
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
@@ -146,17 +160,22 @@ export class App {
   }
 
   /**
-   * Keyed state of this component, by a name of its choice. Throws SHOAL_E_STATE_MODE when its manifest gives it no state,
-   * SHOAL_E_NAME for what is no name.
+   * Keyed state of this component, by a name of its choice. Throws SHOAL_E_STATE_MODE when its manifest gives it no state, or one
+   * that cannot do what it `needs`; SHOAL_E_NAME for what is no name.
    */
   state<Value = unknown>(name: string, options: StateOptions = {}): KeyedState<Value> {
-    const id = `${options.raw === true ? 'raw' : 'data'} ${name}`;
+    const id = `${options.raw === true ? 'raw' : 'data'} ${name} ${options.needs?.join() ?? ''}`;
     let state = this.#states.get(id);
     if (state === undefined) {
-      state = new OwnedState<unknown>(this.#store, name, options);
+      state = this.#openState(name, options);
       this.#states.set(id, state);
     }
     return state as unknown as KeyedState<Value>;
+  }
+
+  #openState(name: string, options: StateOptions): KeyedState<unknown> {
+    if (this.#cache === undefined) return new OwnedState<unknown>(this.#store, name, options);
+    return new CachedState<unknown>(this.#cache.connection, this.#cache.settings, name, options);
   }
 
   /** State shards that this instance holds now. */
@@ -166,12 +185,18 @@ export class App {
 
   /** Called before the first call on a state shard that comes to this instance: its entries can be read and written. */
   onShardArrive(hook: (shard: number) => unknown): void {
+    this.#assertHooks();
     this.#store.onArrive(hook);
   }
 
   /** Called after the last call on a state shard that leaves, which cannot be read any more. */
   onShardLeave(hook: (shard: number) => unknown): void {
+    this.#assertHooks();
     this.#store.onLeave(hook);
+  }
+
+  #assertHooks(): void {
+    if (this.#cache !== undefined) throw cannot('to be told of state shards');
   }
 
   /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */
@@ -226,6 +251,7 @@ export class App {
     this.#server.close();
     this.#carrier.close();
     this.#store.close();
+    this.#cache?.connection.close();
     for (const server of this.#http) server.close();
   }
 

@@ -17,7 +17,7 @@ export { shardOfKey } from '../protocol/shard.js';
 export type { App, Identity, PeerView } from './app.js';
 export type { CallOptions } from './router.js';
 export type { CallContext, Handler, OpenState } from './server.js';
-export type { KeyedState, StateOptions, WriteOptions } from './state.js';
+export type { KeyedState, StateNeed, StateOptions, WriteOptions } from './state.js';
 export type { StreamSource } from './stream-writer.js';
 
 /** Connects this process to the agent of its host. Throws SHOAL_E_USAGE outside of an instance. */

@@ -1,4 +1,4 @@
-import type { StateSettings } from '../protocol/control.js';
+import type { PartitionedSettings } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { monotonicMs } from '../protocol/monotonic.js';
@@ -43,7 +43,7 @@ const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE
  * without a copy and outlives this process. Every change of hands can be repeated with the same result.
  */
 export class ShardStore {
-  readonly settings: StateSettings | null;
+  readonly settings: PartitionedSettings | null;
   readonly #shards = new Map<number, Shard>();
   readonly #offered = new Map<number, Offered>();
   readonly #waiting = new Set<() => void>();
@@ -52,7 +52,7 @@ export class ShardStore {
   readonly #leave: ShardHook[] = [];
   #ask: (shard: number, index: number) => void = () => undefined;
 
-  constructor(settings: StateSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
+  constructor(settings: PartitionedSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
     this.settings = settings;
     this.#freezeMsMax = freezeMsMax;
   }

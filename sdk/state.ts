@@ -1,14 +1,19 @@
-import { Packr } from 'msgpackr';
-import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { ShoalError } from '../protocol/errors.js';
 import { shardOfKey } from '../protocol/shard.js';
 import type { ShardStore } from './shard-store.js';
 import { type StateName, stateName } from './state/key-bytes.js';
 import type { ShardLog } from './state/shard-log.js';
+import { bytesOf, changed, readValue, ttlOf } from './state/values.js';
 
 export interface StateOptions {
   /** Values are bytes, kept as they are. */
   raw?: boolean;
+  /** What the component is going to do with it that not every mode can: a mode that cannot is refused at once. */
+  needs?: readonly StateNeed[];
 }
+
+/** `scan`: goes through all entries of a state shard. `hooks`: is told of state shards that arrive and leave. */
+export type StateNeed = 'scan' | 'hooks';
 
 export interface WriteOptions {
   /** The entry is gone after so many milliseconds. */
@@ -40,10 +45,6 @@ export interface KeyedState<Value> {
   scan(shard: number): AsyncIterableIterator<[key: string, value: Value]>;
 }
 
-// As in protocol/frame.ts; what is read is copied, since the memory is shared and used again.
-const packr = new Packr({ useRecords: false, moreTypes: false, copyBuffers: true });
-const TTL_MS_MAX = 100 * 365 * 86_400_000;
-
 /** The state of a partitioned component, as far as this instance owns it: in shared memory of this host. */
 export class OwnedState<Value> implements KeyedState<Value> {
   readonly #store: ShardStore;
@@ -54,7 +55,7 @@ export class OwnedState<Value> implements KeyedState<Value> {
 
   constructor(store: ShardStore, name: string, { raw = false }: StateOptions = {}, clock: () => number = Date.now) {
     if (store.settings === null) {
-      const remedy = 'give it `state: partitioned` in the manifest';
+      const remedy = 'give it `state: partitioned` or `state: cache` in the manifest';
       throw new ShoalError('SHOAL_E_STATE_MODE', `this component has no state: ${remedy}`);
     }
     this.#store = store;
@@ -91,13 +92,7 @@ export class OwnedState<Value> implements KeyedState<Value> {
     const position = log.find(this.#name, key);
     const before = position < 0 ? undefined : this.#decode(log.value(position), log.isRaw(position));
     const kept = position < 0 ? Number.POSITIVE_INFINITY : log.expiresAtMs(position);
-    const after = change(before);
-    if (after instanceof Promise) {
-      throw new ShoalError(
-        'SHOAL_E_USAGE',
-        'the change of an update may not be asynchronous: read what it needs before',
-      );
-    }
+    const after = changed(change, before);
     if (after === undefined) log.delete(this.#name, key);
     else this.#put(log, key, after, ttlMs === undefined ? kept : this.#expiry(ttlMs));
     return after;
@@ -116,9 +111,7 @@ export class OwnedState<Value> implements KeyedState<Value> {
   }
 
   #put(log: ShardLog, key: string, value: Value, expiresAtMs: number): void {
-    if (!this.#raw) log.put(this.#name, key, encode(value), false, expiresAtMs);
-    else if (value instanceof Uint8Array) log.put(this.#name, key, value, true, expiresAtMs);
-    else throw new ShoalError('SHOAL_E_USAGE', `the values of ${this.#name.text} are bytes, as it is raw`);
+    log.put(this.#name, key, bytesOf(value, this.#raw, this.#name.text), this.#raw, expiresAtMs);
   }
 
   #decode(bytes: Uint8Array, raw: boolean): Value {
@@ -126,26 +119,10 @@ export class OwnedState<Value> implements KeyedState<Value> {
       const detail = `state ${this.#name.text} is opened as ${this.#raw ? 'raw' : 'not raw'}, and an entry is not so`;
       throw new ShoalError('SHOAL_E_USAGE', detail);
     }
-    if (raw) return bytes.slice() as Value;
-    try {
-      return packr.unpack(bytes.slice() as Buffer) as Value;
-    } catch (cause) {
-      throw new ShoalError('SHOAL_E_STATE_DAMAGED', `a value of state ${this.#name.text} cannot be read`, { cause });
-    }
+    return readValue<Value>(bytes.slice(), raw, this.#name.text);
   }
 
   #expiry(ttlMs: number | undefined): number {
-    if (ttlMs === undefined) return Number.POSITIVE_INFINITY;
-    if (ttlMs > 0 && ttlMs <= TTL_MS_MAX) return this.#clock() + ttlMs;
-    throw new ShoalError('SHOAL_E_USAGE', `ttlMs must be above 0 and at most ${TTL_MS_MAX}, not ${ttlMs}`);
-  }
-}
-
-function encode(value: unknown): Uint8Array {
-  if (value === undefined) throw new ShoalError('SHOAL_E_USAGE', 'undefined is no value: delete the entry');
-  try {
-    return packr.pack(value);
-  } catch (cause) {
-    throw new ShoalError('SHOAL_E_USAGE', `a value is no plain data: ${toShoalError(cause).message}`, { cause });
+    return ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#clock() + ttlOf(ttlMs);
   }
 }

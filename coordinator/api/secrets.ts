@@ -31,7 +31,8 @@ export async function secretRoutes(server: FastifyInstance, coordinator: Coordin
     const { secrets, apps } = coordinator.state;
     const { version, changedAtMs } = own(secrets, secretKey(app, name)) ?? { version: 0, changedAtMs: 0 };
     const record = own(apps, app);
-    return { app, name, version, changedAtMs, usedBy: record === undefined ? [] : usersOf(record.manifest, name) };
+    const users = record === undefined ? [] : usersOf(record.manifest, name);
+    return { app, name, version, changedAtMs, usedBy: users.map(([component]) => component) };
   };
   server.get<{ Params: { app: string } }>(
     '/apps/:app/secrets',

@@ -13,7 +13,13 @@ export function stateSettings(env: NodeJS.ProcessEnv): StateSettings | null {
   } catch {
     throw fail();
   }
-  const { mode, shards, shardBytesMax, valueBytesMax } = (value ?? {}) as Record<string, unknown>;
+  const { mode, shards, shardBytesMax, valueBytesMax, near } = (value ?? {}) as Record<string, unknown>;
+  if (mode === 'cache' && isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) {
+    if (near === undefined) return { mode, valueBytesMax };
+    const { bytesMax, entriesMax } = (near ?? {}) as Record<string, unknown>;
+    if (!isUpTo(bytesMax, LIMITS.cacheNearBytesMax) || !isUpTo(entriesMax, LIMITS.cacheNearEntriesMax)) throw fail();
+    return { mode, valueBytesMax, near: { bytesMax, entriesMax } };
+  }
   const counts = isUpTo(shards, LIMITS.shardCountMax) && isUpTo(shardBytesMax, LIMITS.stateShardBytesMax);
   if (mode !== 'partitioned' || !counts || !isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) throw fail();
   return { mode, shards, shardBytesMax, valueBytesMax };

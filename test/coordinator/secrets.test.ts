@@ -102,6 +102,32 @@ t.test('a value goes to the hosts that need it and to nobody else, and is sealed
   t.equal((await put('x'.repeat(70_000))).statusCode, 400);
 });
 
+t.test(
+  'the password of a cache goes to the hosts of its component, and nothing is replaced when it changes',
+  async (t) => {
+    const { rig } = await withApp(t);
+    const state = '{ mode: cache, server: redis://cache.example, password: cache-password }';
+    const payload = `app: shop\ncomponents:\n  carts: { rootfs: host, command: [node, main.js], state: ${state} }\n`;
+    const put = (value: string) =>
+      rig.api.inject({ method: 'PUT', url: '/v1/apps/shop/secrets/cache-password', payload: value, headers: BYTES });
+    const applied = await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', payload, headers: YAML });
+    t.equal(applied.statusCode, 200, applied.body);
+    await put(VALUE);
+    for (let i = 0; i < 3; i += 1) await rig.second('h1', {});
+    const ids = () => (rig.coordinator.state.instances.byComponent.get('shop/carts') ?? []).map(({ id }) => id);
+    const told = () => desiredFor(rig.coordinator.state, 'h1', undefined, (_key, { version }) => `${version}`).secrets;
+    const before = ids();
+    t.ok(before.length > 0);
+    t.same(told(), { shop: { 'cache-password': '1' } });
+    t.match((await put('changed')).json<SecretView>(), { version: 2, usedBy: ['carts'] });
+    for (let i = 0; i < 10; i += 1) await rig.second('h1', {});
+    t.same(ids(), before);
+    t.same(told(), { shop: { 'cache-password': '2' } });
+    const used = await rig.api.inject({ method: 'DELETE', url: '/v1/apps/shop/secrets/cache-password' });
+    t.match(used.json().detail, /shop\/carts has the secret cache-password for its cache/);
+  },
+);
+
 t.test('who may only read may set none; without a key there are none, and another key opens none', async (t) => {
   const { rig } = await withApp(t);
   const file = join(rig.folder, 'tokens');

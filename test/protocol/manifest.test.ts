@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
-import type { Component, Manifest } from '../../protocol/manifest.js';
+import type { Cache, Component, Manifest, Partition } from '../../protocol/manifest.js';
 import { toUserForm } from '../../protocol/manifest-format.js';
 import { formatManifestError, parseManifest, resolveDirectories } from '../../protocol/manifest-parse.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
@@ -231,7 +231,33 @@ const ends = (min: number, max: number) =>
   fc
     .tuple(fc.integer({ min, max }), fc.integer({ min, max }))
     .map(([a, b]) => ({ min: Math.min(a, b), max: Math.max(a, b) }));
-const component: fc.Arbitrary<Component> = fc.record(
+const cache: fc.Arbitrary<Cache> = fc.record(
+  {
+    servers: fc.uniqueArray(fc.constantFrom('redis://a', 'redis://10.0.0.1:7000', 'redis://[::1]:7001'), {
+      minLength: 1,
+    }),
+    isCluster: fc.constant(true),
+    password: name,
+    valueBytesMax: fc.integer({ min: 1, max: 1024 }),
+    near: fc.record({ bytesMax: fc.integer({ min: 65_536, max: 1e6 }), entriesMax: fc.integer({ min: 1, max: 9 }) }),
+  },
+  { requiredKeys: ['servers', 'isCluster', 'valueBytesMax'] },
+);
+const partition: fc.Arbitrary<Partition> = fc.record(
+  {
+    shards: fc.integer({ min: 64, max: 1024 }),
+    shardBytesMax: fc.integer({ min: 65_536, max: 1e6 }),
+    valueBytesMax: fc.integer({ min: 1, max: 1e6 }),
+    replicas: fc.integer({ min: 1, max: 4 }),
+  },
+  { requiredKeys: ['shards', 'shardBytesMax', 'valueBytesMax'] },
+);
+const state = fc.oneof(
+  fc.record({ state: fc.constantFrom('none' as const, 'partitioned' as const) }),
+  fc.record({ state: fc.constant('partitioned' as const), partition }),
+  fc.record({ state: fc.constant('cache' as const), cache }),
+);
+const stateless: fc.Arbitrary<Omit<Component, 'state'>> = fc.record(
   {
     source: fc.oneof(
       fc.record({ kind: fc.constant('rootfs' as const), rootfs: word, directory: word }),
@@ -256,15 +282,15 @@ const component: fc.Arbitrary<Component> = fc.record(
       }),
       fc.record({ kind: fc.constant('queue' as const), length: fc.integer({ min: 1, max: 100 }) }),
     ),
-    state: fc.constantFrom('none', 'partitioned'),
     seasonSeconds: fc.constantFrom(0, 10, 86_400),
     calls: fc.constant([]),
     ports: fc.constant([]),
     budget: fc.integer({ min: 4096, max: 9999 }).map((cpu) => ({ cpu })),
     mode: fc.constantFrom('act', 'observe'),
   },
-  { requiredKeys: ['source', 'command', 'env', 'count', 'size', 'objective', 'state', 'calls', 'ports'] },
+  { requiredKeys: ['source', 'command', 'env', 'count', 'size', 'objective', 'calls', 'ports'] },
 );
+const component: fc.Arbitrary<Component> = fc.tuple(stateless, state).map(([rest, kept]) => ({ ...rest, ...kept }));
 
 t.test('a complete manifest written out in the user form reads the same', async () => {
   fc.assert(
