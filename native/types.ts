@@ -317,4 +317,6 @@ export interface DrainedStacks {
     frames: number[];
   }[];
   functions: { name: string; file: string }[];
+  /** Files, by their last names, whose `.eh_frame` has no table in the kernel: their functions are walked by frame pointers. */
+  tablesLeftOut: { file: string; why: 'too large' | 'no room' }[];
 }

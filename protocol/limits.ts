@@ -134,6 +134,7 @@ export const LIMITS = {
   /** Of one profile. */
   profileStacksMax: 10_000,
   profileFunctionsMax: 100_000,
+  profileNotesMax: 16,
   profileFramesMax: 256,
   profileNameLengthMax: 1_100,
   profileBytesMax: 8 * 1024 * 1024,

@@ -32,6 +32,8 @@ export interface Profile {
   hertz: number;
   /** Samples for which the hosts had no place. */
   lost: number;
+  /** What a reader has to know of it besides; absent: nothing. */
+  notes?: string[];
   functions: ProfileFunction[];
   stacks: ProfileStack[];
 }
@@ -48,17 +50,21 @@ export interface ProfileRequest {
 /** Stands for the stacks of which there were too many to keep each. */
 export const REST: ProfileFunction = { name: '[rest]', file: '[rest]' };
 
+type Part = Pick<Profile, 'functions' | 'stacks' | 'notes'>;
+
 /** Adds profiles up: the same functions one after the other are the same stack, whatever addresses they had. */
 export class ProfileSum {
   readonly #numbers = new Map<string, number>();
   readonly #functions: ProfileFunction[] = [];
   readonly #stacks = new Map<string, ProfileStack>();
+  readonly #notes = new Set<string>();
 
   get stacks(): number {
     return this.#stacks.size;
   }
 
-  add({ functions, stacks }: Pick<Profile, 'functions' | 'stacks'>): void {
+  add({ functions, stacks, notes = [] }: Part): void {
+    for (const each of notes) if (this.#notes.size < LIMITS.profileNotesMax) this.#notes.add(each);
     const numbers = functions.map((each) => this.#number(each));
     for (const { frames, count, seconds } of stacks) {
       this.#addStack(
@@ -70,7 +76,7 @@ export class ProfileSum {
   }
 
   /** The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. */
-  profile(head: Omit<Profile, 'functions' | 'stacks'>, stacksMax: number = LIMITS.profileStacksMax): Profile {
+  profile(head: Omit<Profile, 'functions' | 'stacks' | 'notes'>, stacksMax: number = LIMITS.profileStacksMax): Profile {
     const sum = new ProfileSum();
     const heaviest = [...this.#stacks.values()].sort((a, b) => b.seconds - a.seconds || b.count - a.count);
     let room = LIMITS.profileBytesMax;
@@ -87,7 +93,8 @@ export class ProfileSum {
       sum.#addStack(numbers, count, seconds);
     }
     if (rest.count > 0) sum.#addStack([sum.#number(REST)], rest.count, rest.seconds);
-    return { ...head, functions: sum.#functions, stacks: [...sum.#stacks.values()] };
+    const notes = this.#notes.size === 0 ? {} : { notes: [...this.#notes] };
+    return { ...head, ...notes, functions: sum.#functions, stacks: [...sum.#stacks.values()] };
   }
 
   #addStack(frames: number[], count: number, seconds: number): void {
@@ -131,8 +138,8 @@ function keyOf({ name, file }: ProfileFunction): string {
 
 /** One profile of several; the head is that of the sum. */
 export function mergeProfiles(
-  profiles: readonly Pick<Profile, 'functions' | 'stacks'>[],
-  head: Omit<Profile, 'functions' | 'stacks'>,
+  profiles: readonly Part[],
+  head: Omit<Profile, 'functions' | 'stacks' | 'notes'>,
 ): Profile {
   const sum = new ProfileSum();
   for (const each of profiles) sum.add(each);
@@ -157,6 +164,7 @@ export function readProfile(value: unknown): Profile {
     });
     return { frames: places, count: amount(count, 'a count'), seconds: amount(seconds, 'seconds') };
   });
+  const notes = given.notes === undefined ? [] : list(given.notes, LIMITS.profileNotesMax, 'notes').map(text);
   const [fromMs, toMs] = [amount(given.fromMs, 'a beginning'), amount(given.toMs, 'an end')];
   return {
     kind,
@@ -164,6 +172,7 @@ export function readProfile(value: unknown): Profile {
     toMs,
     hertz: amount(given.hertz, 'a rate'),
     lost: amount(given.lost, 'lost samples'),
+    ...(notes.length === 0 ? {} : { notes }),
     functions,
     stacks,
   };

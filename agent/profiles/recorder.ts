@@ -31,7 +31,7 @@ interface Owner {
 }
 
 /** Of the kernel, whatever kinds they are of. */
-interface Taken extends Pick<DrainedStacks, 'functions'> {
+interface Taken extends Pick<DrainedStacks, 'functions'>, Partial<Pick<DrainedStacks, 'tablesLeftOut'>> {
   stacks: (Pick<DrainedStacks['stacks'][number], 'cgroup' | 'count' | 'seconds' | 'frames'> & { kind: ProfileKind })[];
 }
 
@@ -139,7 +139,7 @@ export class ProfileRecorder {
     this.#activityLost = lost;
   }
 
-  #take({ stacks, functions }: Taken, lost: number, fromMs: number, toMs: number): void {
+  #take({ stacks, functions, tablesLeftOut = [] }: Taken, lost: number, fromMs: number, toMs: number): void {
     const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: Taken['stacks'] }>();
     for (const stack of stacks) {
       const owner = this.#owners.get(stack.cgroup);
@@ -151,7 +151,7 @@ export class ProfileRecorder {
     }
     for (const [profiles, { kind, stacks: own }] of sums) {
       const sum = new ProfileSum();
-      sum.add({ functions, stacks: own });
+      sum.add({ functions, stacks: own, notes: notesOf(own, functions, tablesLeftOut) });
       profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost }));
     }
   }
@@ -189,6 +189,19 @@ export class ProfileRecorder {
       sum -= bytes;
     }
   }
+}
+
+/** Of the files in these stacks, which of them are walked by frame pointers for want of a table. */
+function notesOf(
+  stacks: Taken['stacks'],
+  functions: Taken['functions'],
+  tablesLeftOut: DrainedStacks['tablesLeftOut'],
+): string[] {
+  if (tablesLeftOut.length === 0) return [];
+  const files = new Set(stacks.flatMap(({ frames }) => frames.map((place) => functions[place]?.file)));
+  return tablesLeftOut
+    .filter(({ file }) => files.has(file))
+    .map(({ file, why }) => `stacks through ${file} may lack callers: its unwind table is left out (${why})`);
 }
 
 async function sizeOf(path: string): Promise<{ path: string; bytes: number; atMs: number }[]> {

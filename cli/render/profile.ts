@@ -1,6 +1,7 @@
 import type { HotFunctionsView } from '../../protocol/http.js';
 import { type Paint, PLAIN } from './paint.js';
 import { type Column, renderTable } from './table.js';
+import { clean } from './text.js';
 import { formatMs } from './units.js';
 
 type Hot = HotFunctionsView['functions'][number];
@@ -61,9 +62,13 @@ function renderCounts(
 }
 
 /** What a reader has to know of a profile that is not whole. */
-export function profileCaveats({ lost, missing }: Pick<HotFunctionsView, 'lost' | 'missing'>): string[] {
+export function profileCaveats({
+  lost,
+  missing,
+  notes = [],
+}: Pick<HotFunctionsView, 'lost' | 'missing' | 'notes'>): string[] {
   const away = missing.map(({ host, why }) => `host ${host} is not in it: ${why}`);
-  return [...(lost > 0 ? [`${lost} samples were lost`] : []), ...away];
+  return [...(lost > 0 ? [`${lost} samples were lost`] : []), ...notes.map(clean), ...away];
 }
 
 function share(part: number, all: number): string {

@@ -88,8 +88,9 @@ export async function profileRoutes(server: FastifyInstance, source: ProfileSour
 }
 
 function answer(reply: FastifyReply, format: Format, shown: Shown, { app, component }: Params, missing: Missing) {
-  const { kind, fromMs, toMs, hertz, lost } = shown.profile;
-  const head = { app, component, kind, fromMs, toMs, hertz, lost, missing };
+  const { kind, fromMs, toMs, hertz, lost, notes } = shown.profile;
+  const said = notes === undefined ? {} : { notes };
+  const head = { app, component, kind, fromMs, toMs, hertz, lost, ...said, missing };
   // A program that reads a page or a file sees by this that a part is missing.
   if (missing.length > 0) reply.header('shoal-missing-hosts', missing.map(({ host }) => host).join(','));
   switch (format) {

@@ -37,7 +37,15 @@ export function encodeFlameGraph(shown: Shown, title: string): string {
   ];
   const { profile, base } = shown;
   const tree = pageNode(root);
-  const data = { title, kind: profile.kind, compared: base !== null, lost: profile.lost, texts, tree };
+  const data = {
+    title,
+    kind: profile.kind,
+    compared: base !== null,
+    lost: profile.lost,
+    notes: profile.notes ?? [],
+    texts,
+    tree,
+  };
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -13,7 +13,7 @@ footer { padding: .5em 1em; min-height: 3em; }
 
 export const FLAME_SCRIPT = `
 'use strict';
-const { title, kind, compared, lost, texts, tree } = JSON.parse(document.getElementById('data').textContent);
+const { title, kind, compared, lost, notes, texts, tree } = JSON.parse(document.getElementById('data').textContent);
 const ROW = 19;
 const main = document.querySelector('main');
 const search = document.querySelector('input');
@@ -81,7 +81,7 @@ const draw = () => {
   callers.forEach((node, depth) => place(node, 0, 1, depth, true));
   const deepest = place(focus, 0, 1, callers.length, false);
   main.style.height = (deepest + 1) * ROW + 'px';
-  footer.textContent = words(focus) + (lost > 0 ? '; ' + lost + ' samples were lost' : '');
+  footer.textContent = words(focus) + (lost > 0 ? '; ' + lost + ' samples were lost' : '') + notes.map((note) => '; ' + note).join('');
   document.querySelector('output').textContent = search.value ? share(found(root), root.seconds) + ' found' : '';
 };
 search.oninput = draw;

@@ -72,6 +72,7 @@ export function encodePprof(shown: Shown): Buffer {
   message.message(PROFILE.periodType, valueType(timed, 'nanoseconds'));
   if (profile.kind === 'cpu') message.int(PROFILE.period, Math.round(NANOSECONDS / profile.hertz));
   if (profile.lost > 0) message.int(PROFILE.comment, texts.of(`${profile.lost} samples were lost`));
+  for (const note of profile.notes ?? []) message.int(PROFILE.comment, texts.of(note));
   if (base !== null) message.int(PROFILE.comment, texts.of('values are in addition to those of another span'));
   message.texts(PROFILE.text, texts.all);
   return gzipSync(message.encode());

@@ -101,6 +101,7 @@ class FakeProfiler implements StackProfilerHandle {
   readonly watched = new Set<string>();
   next: DrainedStacks['stacks'] = [];
   lost = 0;
+  tablesLeftOut: DrainedStacks['tablesLeftOut'] = [];
   drains = 0;
   start() {
     return {};
@@ -114,7 +115,7 @@ class FakeProfiler implements StackProfilerHandle {
   async drain(): Promise<DrainedStacks> {
     this.drains += 1;
     const stacks = this.next.splice(0);
-    return { lost: this.lost, stacks, functions: [{ name: 'work', file: 'x' }] };
+    return { lost: this.lost, stacks, functions: [{ name: 'work', file: 'x' }], tablesLeftOut: this.tablesLeftOut };
   }
   cost() {
     return { runs: 0, seconds: 0 };
@@ -147,6 +148,10 @@ t.test('samples go to the component of their cgroup, also after its end, and to 
   profiler.sample('/one', 2);
   recorder.unwatch('/one');
   profiler.lost = 4;
+  profiler.tablesLeftOut = [
+    { file: 'x', why: 'too large' },
+    { file: 'of another', why: 'no room' },
+  ];
   await round();
   t.same(await read('web'), { work: 5 }, 'the last samples of an instance that has ended are its own');
   profiler.sample('/one', 7);
@@ -157,7 +162,9 @@ t.test('samples go to the component of their cgroup, also after its end, and to 
   await round();
   t.same([await read('web'), await read('db')], [{ work: 5 }, { work: 6 }], 'the same path may be another component');
   t.same(await read('none'), {});
-  t.equal((await recorder.read({ app: 'a', component: 'web', kind: 'cpu', fromMs: 0, toMs: nowMs })).lost, 4);
+  const { lost, notes } = await recorder.read({ app: 'a', component: 'web', kind: 'cpu', fromMs: 0, toMs: nowMs });
+  t.equal(lost, 4);
+  t.same(notes, ['stacks through x may lack callers: its unwind table is left out (too large)'], 'of its own files');
   t.ok(profiler.watched.has('/two'));
   await recorder.close();
 });

@@ -47,6 +47,17 @@ t.test('what is kept and sent is bounded, and nothing is left out of the sum', a
   t.ok(bytes < LIMITS.profileBytesMax, `${bytes} bytes`);
 });
 
+t.test('notes of the parts are those of the sum, each once and no more than some', async (t) => {
+  const part = (...notes: string[]) => ({ ...profile('a: 1'), notes });
+  t.same(mergeProfiles([part('x'), part('y', 'x'), profile('b: 1')], HEAD).notes, ['x', 'y']);
+  t.notOk('notes' in mergeProfiles([profile('a: 1')], HEAD));
+  const many = mergeProfiles([part(...Array.from({ length: 100 }, (_, i) => `note ${i}`))], HEAD);
+  t.equal(many.notes?.length, LIMITS.profileNotesMax);
+  t.same(readProfile(structuredClone(many)), many);
+  t.throws(() => readProfile({ ...many, notes: [...(many.notes ?? []), 'one more'] }), { code: 'SHOAL_E_FRAME' });
+  t.throws(() => readProfile({ ...many, notes: [7] }), { code: 'SHOAL_E_FRAME' });
+});
+
 t.test('counts add up whatever comes together', async () => {
   const stack = fc.record({
     frames: fc.array(fc.nat(4), { maxLength: 6 }),

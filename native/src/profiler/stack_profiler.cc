@@ -47,6 +47,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
       core_->unwinder->see(process);
       numbers_.push_back(std::move(numbers));
     }
+    leftOut_ = core_->unwinder->leftOut();
   }
 
   void OnOK() override {
@@ -60,6 +61,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     result.Set("lost", Napi::Number::New(env, static_cast<double>(lost_)));
     result.Set("stacks", stacks(env));
     result.Set("functions", functions(env));
+    result.Set("tablesLeftOut", tablesLeftOut(env));
     for (const uint64_t cgroup : ended_) {
       // It may have been watched again since.
       const auto path = owner_.paths_.find(cgroup);
@@ -120,6 +122,18 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     return list;
   }
 
+  Napi::Array tablesLeftOut(Napi::Env env) const {
+    const Napi::Array list = Napi::Array::New(env, leftOut_.size());
+    for (uint32_t i = 0; i < leftOut_.size(); i += 1) {
+      const bool isTooLarge = leftOut_[i].reason == Unwinder::Reason::kTooLarge;
+      const Napi::Object each = Napi::Object::New(env);
+      each.Set("file", Napi::String::New(env, leftOut_[i].file));
+      each.Set("why", Napi::String::New(env, isTooLarge ? "too large" : "no room"));
+      list.Set(i, each);
+    }
+    return list;
+  }
+
   Napi::Promise::Deferred promise_;
   StackProfiler& owner_;
   /** Keeps the owner from being collected meanwhile. */
@@ -128,6 +142,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   std::vector<uint64_t> ended_;
   Problem problem_;
   uint64_t lost_ = 0;
+  std::vector<Unwinder::LeftOut> leftOut_;
   std::vector<StackSampler::Stack> raw_;
   std::vector<std::vector<uint32_t>> numbers_;
   /** Numbers of this answer alone, so that only functions that occur are told. */

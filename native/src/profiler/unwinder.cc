@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -22,6 +23,9 @@ constexpr uint64_t kLookAfterRoundsMax = 64;
 constexpr size_t kRowsMax = 4'000'000;
 /** Compiled in one round at most, so that hostile files take a bounded share of a CPU; a larger one alone is let in. */
 constexpr uint64_t kBytesPerRound = 8 * 1024 * 1024;
+/** Kept of files without a table: enough to say that it is so. */
+constexpr size_t kLeftOutMax = 256;
+constexpr size_t kLeftOutToldMax = 16;
 
 static_assert(symbols::kUnwindRowsMax < (size_t{1} << SHOAL_UNWIND_ROW_STEPS), "a search finds every row");
 static_assert(SHOAL_UNWIND_MAPPINGS_MAX < (1 << SHOAL_UNWIND_MAPPING_STEPS), "a search finds every mapping");
@@ -110,7 +114,7 @@ std::optional<shoal_unwind_mapping> Unwinder::describe(const symbols::ProcessKey
   const uint64_t fileEnd = mapping.fileOffset + (mapping.end - mapping.start);
   for (const symbols::ElfSegment& segment : file->symbols.segments()) {
     if (segment.offset >= fileEnd || segment.offset + segment.bytes <= mapping.fileOffset) continue;
-    const Table* table = tableOf(*file, process);
+    const Table* table = tableOf(*file, mapping.path, process);
     if (table == nullptr || table->id == 0) return std::nullopt;
     const uint64_t shift = mapping.start - mapping.fileOffset + segment.offset - segment.address + table->base;
     return shoal_unwind_mapping{mapping.start, mapping.end, shift, table->id, table->rows};
@@ -119,7 +123,7 @@ std::optional<shoal_unwind_mapping> Unwinder::describe(const symbols::ProcessKey
 }
 
 /** Null when it has to wait, or when there is no room. */
-Unwinder::Table* Unwinder::tableOf(const symbols::ElfFile& file, Process& process) {
+Unwinder::Table* Unwinder::tableOf(const symbols::ElfFile& file, const std::string& path, Process& process) {
   auto known = tables_.find(file.key);
   if (known == tables_.end()) {
     const uint64_t bytes = file.symbols.unwindSection().bytes;
@@ -130,12 +134,14 @@ Unwinder::Table* Unwinder::tableOf(const symbols::ElfFile& file, Process& proces
     bytesThisRound_ += std::max<uint64_t>(bytes, 1);
     Table table;
     if (!makeRoom(0)) {
-      leftOut_ += 1;
+      leaveOut(file.key, path, Reason::kNoRoom);
       return nullptr;
     }
-    if (!compile(file, table)) {
-      leftOut_ += 1;
+    if (const auto reason = compile(file, table)) {
+      leaveOut(file.key, path, *reason);
       table = {};
+    } else {
+      leftOut_.erase(file.key);
     }
     known = tables_.emplace(file.key, table).first;
   }
@@ -148,18 +154,34 @@ Unwinder::Table* Unwinder::tableOf(const symbols::ElfFile& file, Process& proces
   return &table;
 }
 
-/** False when there is no room for it; a file that says nothing has a table without id. */
-bool Unwinder::compile(const symbols::ElfFile& file, Table& table) {
+void Unwinder::leaveOut(const symbols::FileKey& key, const std::string& path, Reason reason) {
+  if (leftOut_.size() >= kLeftOutMax) leftOut_.erase(leftOut_.begin());
+  leftOut_[key] = {path.substr(path.rfind('/') + 1), reason};
+}
+
+std::vector<Unwinder::LeftOut> Unwinder::leftOut() const {
+  std::vector<LeftOut> list;
+  std::set<std::string> names;
+  for (const auto& [key, each] : leftOut_) {
+    if (list.size() < kLeftOutToldMax && names.insert(each.file).second) list.push_back(each);
+  }
+  return list;
+}
+
+/** Why it has no table, if that is not the file's own choice: one that says nothing has a table without id. */
+std::optional<Unwinder::Reason> Unwinder::compile(const symbols::ElfFile& file, Table& table) {
   const symbols::ElfSection& section = file.symbols.unwindSection();
-  if (section.bytes == 0 || !file.symbols.isForThisMachine()) return true;
-  if (section.bytes > symbols::kUnwindSectionBytesMax) return false;
+  if (section.bytes == 0 || !file.symbols.isForThisMachine()) return std::nullopt;
+  if (section.bytes > symbols::kUnwindSectionBytesMax) return Reason::kTooLarge;
   std::string bytes(section.bytes, '\0');
-  if (!file.source.read(section.offset, bytes.data(), bytes.size())) return true;
+  if (!file.source.read(section.offset, bytes.data(), bytes.size())) return std::nullopt;
   table.base = UINT64_MAX;
   for (const symbols::ElfSegment& each : file.symbols.segments()) table.base = std::min(table.base, each.address);
   const std::vector<shoal_unwind_row> rows = symbols::compileUnwindRows(bytes, section.address, table.base);
-  if (rows.empty()) return true;
-  return makeRoom(rows.size()) && store(rows, table);
+  if (rows.empty()) return std::nullopt;
+  if (rows.size() > kRowsMax) return Reason::kTooLarge;
+  if (makeRoom(rows.size()) && store(rows, table)) return std::nullopt;
+  return Reason::kNoRoom;
 }
 
 bool Unwinder::store(const std::vector<shoal_unwind_row>& rows, Table& table) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "profiler/unwind.h"
@@ -28,8 +29,14 @@ class Unwinder {
   void beginRound();
   /** A sample of the process has come in this round. */
   void see(const symbols::ProcessKey& key);
-  /** Files that found no room, since the start: their functions are walked by frame pointers. */
-  uint64_t leftOut() const { return leftOut_; }
+  /** Why a file has no table though it says how to walk its functions: they are walked by frame pointers. */
+  enum class Reason { kTooLarge, kNoRoom };
+  struct LeftOut {
+    std::string file;
+    Reason reason;
+  };
+  /** Those now, of different names, and no more than some. */
+  std::vector<LeftOut> leftOut() const;
 
  private:
   struct Table {
@@ -60,8 +67,9 @@ class Unwinder {
   void lookAgain(const symbols::ProcessKey& key, Process& process);
   std::optional<shoal_unwind_mapping> describe(const symbols::ProcessKey& key, const symbols::Mapping& mapping,
                                                Process& process);
-  Table* tableOf(const symbols::ElfFile& file, Process& process);
-  bool compile(const symbols::ElfFile& file, Table& table);
+  Table* tableOf(const symbols::ElfFile& file, const std::string& path, Process& process);
+  std::optional<Reason> compile(const symbols::ElfFile& file, Table& table);
+  void leaveOut(const symbols::FileKey& key, const std::string& path, Reason reason);
   bool store(const std::vector<shoal_unwind_row>& rows, Table& table);
   bool makeRoom(size_t rows);
   void release(Process& process);
@@ -76,7 +84,7 @@ class Unwinder {
   size_t rowsKept_ = 0;
   uint64_t bytesThisRound_ = 0;
   uint32_t lastId_ = 0;
-  uint64_t leftOut_ = 0;
+  std::map<symbols::FileKey, LeftOut> leftOut_;
   uint64_t round_ = 0;
 };
 
