@@ -1,11 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, readlink } from 'node:fs/promises';
+import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { native, type StackProfilerHandle } from '../../native/index.js';
-import { until } from '../../scripts/lib/until.js';
+import { until, within } from '../../scripts/lib/until.js';
 import {
   compile,
   end,
@@ -14,6 +14,7 @@ import {
   makeFolder,
   type NamedStack,
   named,
+  removeCgroup,
   runInside,
   startProfiler,
 } from './workload.js';
@@ -24,6 +25,10 @@ const SAMPLES = 1_500;
 const SIGMAS = 5;
 /** What is no chance is off in each of them. */
 const WINDOWS_MAX = 3;
+const WAIT_MS_MAX = 60_000;
+/** That come and go, so many at once. */
+const INSTANCES = 500;
+const AT_ONCE = 10;
 const SHARES: Record<string, number> = { sixty: 0.6, thirty: 0.3, ten: 0.1 };
 
 /** Only without optimisation do functions that call none have frame pointers too. */
@@ -255,33 +260,64 @@ t.test('waiting for a CPU: as the kernel itself accounts it', async (t) => {
   t.ok(delay > 0.9 * least - 0.02 && delay < 1.1 * most + 0.02, `${delay} s, by the kernel ${least} to ${most} s`);
 });
 
-t.test('no sample goes to another component, however fast instances come and go', async (t) => {
+t.test('no sample goes to another component while 500 instances come and go and pids are used again', async (t) => {
   const folder = await makeFolder(t);
   const program = join(folder, 'named');
-  const kinds = ['alpha', 'beta'];
-  for (const kind of kinds) compile('named.c', `${program}-${kind}`, [...CC, `-DNAME=${kind}`]);
+  const kinds = ['alpha', 'beta', 'gamma'];
+  for (const kind of kinds) compile('named.c', `${program}-${kind}`, [...CC, `-DNAME=${kind}`, '-DMILLISECONDS=8']);
   const profiler = startProfiler(t, HERTZ);
   const kindOf = new Map<string, string>();
+  const kindOfPid = new Map<number, string>();
   const all: NamedStack[] = [];
-  for (let round = 0; round < 60; round += 1) {
+  let reused = 0;
+  const live = async (kind: string) => {
     const cgroup = await makeCgroup(t);
-    const kind = kinds[round % 2] as string;
     kindOf.set(cgroup, kind);
     profiler.watch(cgroup);
     const child = runInside(cgroup, [`${program}-${kind}`]);
-    await once(child, 'exit');
+    const before = kindOfPid.get(child.pid as number);
+    if (before !== undefined && before !== kind) reused += 1;
+    kindOfPid.set(child.pid as number, kind);
+    await within(`the end of ${kind}`, WAIT_MS_MAX, once(child, 'exit'));
     profiler.unwatch(cgroup);
-    // Some of the time what is drained is of instances that are gone.
-    if (round % 3 === 0) all.push(...named(await profiler.drain()));
+    await removeCgroup(cgroup);
+  };
+  for (let first = 0; first < INSTANCES; first += AT_ONCE) {
+    const [oldest = 0] = kindOfPid.keys();
+    if (first % (2 * AT_ONCE) === 0) await reusePids(oldest);
+    const lives = Array.from({ length: AT_ONCE }, (_, i) =>
+      live(kinds[(first + first / AT_ONCE + i) % kinds.length] as string),
+    );
+    // What is drained is of instances that live, of some that have just ended, and at times of many that are long gone.
+    if (first % (4 * AT_ONCE) !== 0) {
+      await Promise.race(lives);
+      all.push(...named(await profiler.drain()));
+    }
+    await Promise.all(lives);
   }
   all.push(...named(await profiler.drain()));
+  t.comment(`${reused} pids were used again by another component`);
+  const isOfAny = ({ names }: NamedStack) => kinds.some((kind) => names.includes(kind));
   const wrong = all.filter(({ cgroup, names }) =>
     kinds.some((kind) => names.includes(kind) && kindOf.get(cgroup) !== kind),
   );
   t.same(wrong, []);
-  t.ok(all.length > 20);
-  t.ok(new Set(all.map(({ cgroup }) => cgroup)).size > 10);
+  t.same(
+    all.filter(({ cgroup }) => !kindOf.has(cgroup)),
+    [],
+    'nor to nobody',
+  );
+  t.ok(all.some(isOfAny), 'those that lived until a drain have names');
+  t.ok(new Set(all.map(({ cgroup }) => cgroup)).size > INSTANCES / 2);
 });
+
+/** The next processes get the numbers from that one on, as far as they are free (proc(5), ns_last_pid). */
+async function reusePids(pid: number): Promise<void> {
+  if (pid < 2) return;
+  await writeFile('/proc/sys/kernel/ns_last_pid', String(pid - 1)).catch((error: unknown) => {
+    if (!['EACCES', 'EPERM', 'EROFS', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  });
+}
 
 /** The same shares by `perf record` at the same rate; null where it does not run. */
 async function perfShares(
