@@ -52,7 +52,7 @@ void perfMap(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0:
       elf(bytes);
       break;
@@ -67,6 +67,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 4:
       ehFrame(bytes, 0x1000, 0);
+      break;
+    case 5:
+      if (demangle("_R" + std::string(bytes.substr(0, kSymbolNameBytesMax))).size() > kSymbolNameBytesMax + 5)
+        __builtin_trap();
       break;
     default:
       demangle("_Z" + std::string(bytes.substr(0, kSymbolNameBytesMax)));

@@ -92,6 +92,31 @@ void mangledNames() {
   CHECK(demangle(doubled).size() < 4 * kDemangledBytesMax);
 }
 
+void mangledNamesOfRust() {
+  CHECK(demangle("_RNvC6_123foo3bar") == "123foo::bar");
+  CHECK(demangle("_RNvNtCs1234_7mycrate3foo3bar.llvm.9D1C9369") == "mycrate::foo::bar");
+  CHECK(demangle("_RNCNCNgCs6DXkGYLi8lr_2cc5spawn00B5_") == "cc::spawn::{closure#0}::{closure#0}");
+  CHECK(
+      demangle("_RNCINkXs25_NgCsbmNqQUJIY6D_4core5sliceINyB9_4IterhENuNgNoBb_4iter8iterator8Iterator9rpositionNCNgNpB9_"
+               "6memchr7memrchrs_0E0Bb_") ==
+      "<core::slice::Iter<u8> as "
+      "core::iter::iterator::Iterator>::rposition::<core::slice::memchr::memrchr::{closure#1}>"
+      "::{closure#0}");
+  CHECK(demangle("_RINbNbCskIICzLVDPPb_5alloc5alloc8box_freeDINbNiB4_5boxed5FnBoxuEp6OutputuEL_ECs1iopQbuBiw2_3std") ==
+        "alloc::alloc::box_free::<dyn alloc::boxed::FnBox<(), Output = ()>>");
+  CHECK(demangle("_RMC0INtC8arrayvec8ArrayVechKj7b_E") == "<arrayvec::ArrayVec<u8, 123>>");
+  CHECK(demangle("_RINvC1a1fRSAhj4_TlEFUKCPhEuE") == "a::f::<&[[u8; 4]], (i32,), unsafe extern \"C\" fn(*const u8)>");
+  for (const char* none :
+       {"_R", "_RN", "_R1NvC1a1b", "_RNvC1a9b", "_RB_", "_RNvB_1a", "_RINvC1a1fE!", "_RC99999999999999999999a",
+        "_RNvCs99999999999999999999_1a1b", "_RC18446744073709551615a", "_RYpB0_"})
+    CHECK(demangle(none) == none);
+  // Deep, and wide by references that each stand for two of the one before.
+  CHECK(demangle("_RM" + std::string(1000, 'S')) == "_RM" + std::string(1000, 'S'));
+  std::string wide = "_RINvC1a1fTuuE";
+  for (int i = 0; i < 30; i += 1) wide += "TB" + std::string(i == 0 ? "7" : "8") + "_B8_E";
+  CHECK(demangle(wide + "E").size() <= kDemangledBytesMax + 3);
+}
+
 void ownFile() {
   const FileSource source(shoal::UniqueFd(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)));
   const auto symbols = ElfSymbols::read(source);
@@ -224,6 +249,7 @@ int main() {
   mappings();
   kernelSymbols();
   mangledNames();
+  mangledNamesOfRust();
   ownFile();
   unwindRowsOfOwnFile();
   unwindRows();

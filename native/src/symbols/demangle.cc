@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "symbols/limits.h"
+#include "symbols/rust_v0.h"
 
 /** The demangler of GCC's own run-time library, in the form that hands over its text part by part. */
 extern "C" int __gcclibcxx_demangle_callback(const char* name, void (*part)(const char*, size_t, void*), void* opaque);
@@ -83,6 +84,7 @@ std::string fromRust(std::string_view path) {
 }  // namespace
 
 std::string demangle(const std::string& name) {
+  if (name.starts_with("_R")) return demangleRustV0(name).value_or(name);
   if (!name.starts_with("_Z")) return name;
   Output output;
   const int result = demangleInto(name.c_str(), output);

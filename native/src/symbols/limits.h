@@ -16,6 +16,9 @@ constexpr size_t kElfNestingMax = 16;
 constexpr size_t kSymbolNameBytesMax = 1024;
 /** A demangled name is cut there: templates can make one of any length out of a short one. */
 constexpr size_t kDemangledBytesMax = 1024;
+/** Of a name of Rust: parts within parts, and parts in all, those that are read again by a reference included. */
+constexpr size_t kRustDepthMax = 128;
+constexpr size_t kRustStepsMax = 10'000;
 
 constexpr size_t kPerfMapLineBytesMax = 1024;
 constexpr size_t kPerfMapEntriesMax = 200'000;
