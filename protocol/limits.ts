@@ -58,6 +58,13 @@ export const LIMITS = {
   /** Of a stream between two instances: what may be under way and unread, beside one item; what an item counts beside its bytes. */
   streamWindowBytes: 256 * 1024,
   streamItemOverheadBytes: 128,
+  /**
+   * Of the inputs of one caller at one callee, all together: what their windows are shared out of, of which each gets at least
+   * so much; and what may have come and be unread, items that are larger than their window with it.
+   */
+  streamsOfCallerBytes: 8 * 1024 * 1024,
+  streamWindowBytesMin: 8 * 1024,
+  streamsOfCallerHeldBytesMax: 64 * 1024 * 1024,
   callDeadlineMsDefault: 5_000,
   callDeadlineMsMax: 600_000,
   heartbeatMs: 1_000,

@@ -141,7 +141,17 @@ class CallUnderWay implements Expiring {
     if (response.type === 'item') this.#call.answer?.reader.take(response.bytes);
     else if (response.type === 'stop') this.#writer?.stop();
     else if (this.#writer !== undefined) this.#writer.credited(response.bytes);
-    else if (this.#call.input !== undefined) void this.#sendInput(this.#call.input, response.bytes);
+    else if (this.#call.input !== undefined && this.#line !== undefined) {
+      this.#writer = this.#inputWriter(this.#line.channel);
+      this.#writer.credited(response.bytes);
+      void this.#sendInput(this.#call.input, this.#writer, this.#line);
+    }
+  }
+
+  #inputWriter(channel: Channel): StreamWriter {
+    const id = this.#id;
+    const send = (bytes: Uint8Array) => channel.send({ type: 'item', id, bytes } satisfies FabricRequest);
+    return new StreamWriter({ send, untilRoom: () => channel.untilRoom() }, 0);
   }
 
   /** Whether the callee has begun it, as far as is known. */
@@ -155,19 +165,10 @@ class CallUnderWay implements Expiring {
   }
 
   /** Begins when the handler asks for the first item: a call that was refused has taken nothing of the input. */
-  async #sendInput(input: StreamSource, credit: number): Promise<void> {
-    const { channel } = this.#line as Line;
+  async #sendInput(input: StreamSource, writer: StreamWriter, { channel }: Line): Promise<void> {
     const id = this.#id;
-    this.#writer = new StreamWriter(
-      {
-        send: (bytes) => channel.send({ type: 'item', id, bytes } satisfies FabricRequest),
-        untilRoom: () => channel.untilRoom(),
-      },
-      0,
-    );
-    this.#writer.credited(credit);
     try {
-      await this.#writer.run(input);
+      await writer.run(input);
       if (!this.#settled) channel.send({ type: 'end', id } satisfies FabricRequest);
     } catch (error) {
       if (!this.#settled) channel.send({ type: 'cancel', id } satisfies FabricRequest);

@@ -6,6 +6,7 @@ import { parseRequest } from './fabric-parse.js';
 import type { Counted, Meter } from './meter.js';
 import type { ShardStore } from './shard-store.js';
 import type { KeyedState, StateOptions } from './state.js';
+import { StreamMemory } from './stream-memory.js';
 import { StreamReader } from './stream-reader.js';
 import { discard, isSource, type StreamSource, StreamWriter } from './stream-writer.js';
 import { within } from './within.js';
@@ -63,10 +64,18 @@ class RunningCall {
   #reason: ShoalError | undefined;
   readonly counted: Counted;
   readonly #leave: () => void;
+  readonly #memory: StreamMemory;
 
-  /** `leave`: to be called when no more is done on its state shards. */
-  constructor(channel: Channel, { id, deadlineMs, input, stream }: Call, counted: Counted, leave: () => void) {
+  /** `leave`: to be called when no more is done on its state shards. `memory`: of all streams of the caller. */
+  constructor(
+    channel: Channel,
+    { id, deadlineMs, input, stream }: Call,
+    counted: Counted,
+    leave: () => void,
+    memory: StreamMemory,
+  ) {
     this.#id = id;
+    this.#memory = memory;
     this.#channel = channel;
     this.counted = counted;
     this.#leave = leave;
@@ -85,10 +94,11 @@ class RunningCall {
   get input(): StreamReader {
     if (this.#reader === undefined) {
       const id = this.#id;
-      this.#reader = new StreamReader(0, {
-        onCredit: (bytes) => this.#channel.send({ type: 'credit', id, bytes } satisfies FabricResponse),
+      const events = {
+        onCredit: (bytes: number) => this.#channel.send({ type: 'credit', id, bytes } satisfies FabricResponse),
         onStop: () => this.#channel.send({ type: 'stop', id } satisfies FabricResponse),
-      });
+      };
+      this.#reader = new StreamReader(0, events, this.#memory);
       if (!this.#input) this.#reader.end();
       else if (this.#aborted || this.#answered) this.#reader.end(this.#whyNoInput());
     }
@@ -124,7 +134,7 @@ class RunningCall {
   end(ok: boolean): void {
     this.#answered = true;
     clearTimeout(this.#timer);
-    this.#reader?.end(this.#whyNoInput());
+    this.#reader?.close(this.#whyNoInput());
     this.#leave();
     this.counted.end(ok);
   }
@@ -199,6 +209,7 @@ export class CallServer {
   accept(channel: Channel): void {
     if (this.#draining) channel.send({ type: 'leaving' } satisfies FabricResponse);
     const running = new Map<number, RunningCall>();
+    const memory = new StreamMemory();
     this.#channels.add(channel);
     channel.onClose = (why) => {
       this.#channels.delete(channel);
@@ -212,7 +223,7 @@ export class CallServer {
       if (request.type === 'cancel') call?.abort(cancelled('the caller has cancelled the call'));
       else if (request.type !== 'call') call?.take(request);
       else if (call !== undefined) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
-      else this.#serve(channel, running, request);
+      else this.#serve(channel, running, request, memory);
     };
   }
 
@@ -236,7 +247,7 @@ export class CallServer {
     if (this.#meter.outstanding === 0) for (const wake of this.#idle.splice(0)) wake();
   }
 
-  #serve(channel: Channel, running: Map<number, RunningCall>, call: Call): void {
+  #serve(channel: Channel, running: Map<number, RunningCall>, call: Call, memory: StreamMemory): void {
     const { id } = call;
     let begun: { handler: Handler; leave: () => void };
     try {
@@ -252,7 +263,7 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const mine = new RunningCall(channel, call, this.#meter.begin(call.shards), begun.leave);
+    const mine = new RunningCall(channel, call, this.#meter.begin(call.shards), begun.leave, memory);
     running.set(id, mine);
     const end = (outcome: Outcome) => {
       running.delete(id);

@@ -1,6 +1,8 @@
 import { ShoalError } from '../protocol/errors.js';
 import { decodeBody } from '../protocol/frame.js';
-import { ReceiveWindow } from './stream-window.js';
+import { LIMITS } from '../protocol/limits.js';
+import type { StreamMemory } from './stream-memory.js';
+import { itemCost, ReceiveWindow } from './stream-window.js';
 
 export interface StreamReaderEvents {
   /** The first item is asked for, or what was read is to be given back to the writer: so many bytes. */
@@ -24,14 +26,17 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
   readonly #window: ReceiveWindow;
   readonly #items: Uint8Array[] = [];
   readonly #waiting: Waiting[] = [];
+  readonly #memory: StreamMemory | undefined;
+  #reserved = 0;
   #bytes = 0;
   #begun = false;
   #ended = false;
   /** Thrown once, after the last item. */
   #error: Error | undefined;
 
-  /** `granted`: what the writer may send before it hears of more. */
-  constructor(granted: number, events: StreamReaderEvents) {
+  /** `granted`: what the writer may send before it hears of more. `memory`: what this stream shares with others. */
+  constructor(granted: number, events: StreamReaderEvents, memory?: StreamMemory) {
+    this.#memory = memory;
     this.#window = new ReceiveWindow(granted);
     this.#events = events;
   }
@@ -51,6 +56,10 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
     if (this.#ended) return;
     this.#window.arrived(bytes.length);
     this.#begun = true;
+    if (this.#memory?.hold(itemCost(bytes.length)) === false) {
+      this.#refuse();
+      return;
+    }
     // What came in a larger piece of memory must not hold on to all of that.
     this.#items.push(bytes.buffer.byteLength > 2 * bytes.length ? copyOf(bytes) : bytes);
     this.#bytes += bytes.length;
@@ -63,13 +72,21 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
+    this.#memory?.giveBack(this.#reserved);
     if (error instanceof ShoalError && error.code === 'SHOAL_E_CANCELLED') this.#drop();
     for (const waiting of this.#waiting.splice(0)) this.#hand(waiting);
   }
 
+  /** Nobody reads it any more: what is left goes. `error`: for who reads it all the same. */
+  close(error: ShoalError): void {
+    this.end(error);
+    if (this.#items.length === 0) return;
+    this.#drop();
+    this.#error = error;
+  }
+
   next(): Promise<IteratorResult<unknown, undefined>> {
-    const credit = this.#ended ? 0 : this.#window.open();
-    if (credit > 0) this.#events.onCredit(credit);
+    if (!this.#ended && !this.#window.opened) this.#open();
     return new Promise((resolve, reject) => {
       const waiting = { resolve, reject };
       if (this.#items.length > 0 || this.#ended) this.#hand(waiting);
@@ -87,6 +104,19 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
     return this;
   }
 
+  #open(): void {
+    this.#reserved = this.#memory?.reserve() ?? 0;
+    this.#events.onCredit(this.#window.open(this.#reserved || LIMITS.streamWindowBytes));
+  }
+
+  /** Its caller has more unread here than it may. */
+  #refuse(): void {
+    const most = LIMITS.streamsOfCallerHeldBytesMax;
+    this.#drop();
+    this.end(new ShoalError('SHOAL_E_OVERLOADED', `streams of one caller have more than ${most} bytes unread`));
+    this.#events.onStop();
+  }
+
   #leave(): void {
     const early = !this.#ended;
     this.#drop();
@@ -96,6 +126,7 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
   }
 
   #drop(): void {
+    for (const { length } of this.#items) this.#memory?.release(itemCost(length));
     this.#items.length = 0;
     this.#bytes = 0;
   }
@@ -105,6 +136,7 @@ export class StreamReader implements AsyncIterableIterator<unknown, undefined> {
     const error = this.#error;
     if (bytes !== undefined) {
       this.#bytes -= bytes.length;
+      this.#memory?.release(itemCost(bytes.length));
       const credit = this.#window.read(bytes.length);
       if (credit > 0 && !this.#ended) this.#events.onCredit(credit);
       try {

@@ -41,6 +41,7 @@ export class ReceiveWindow {
   #granted: number;
   /** Whether the writer was told of a first credit. */
   #opened: boolean;
+  #window: number = LIMITS.streamWindowBytes;
   /** Read, and not yet given back. */
   #read = 0;
 
@@ -50,12 +51,16 @@ export class ReceiveWindow {
     this.#opened = granted > 0;
   }
 
-  /** The credit to tell the writer of before the first item is waited for; 0 when it knows. */
-  open(): number {
-    if (this.#opened) return 0;
+  get opened(): boolean {
+    return this.#opened;
+  }
+
+  /** The credit to tell the writer of before the first item is waited for: all of the window. */
+  open(window: number): number {
     this.#opened = true;
-    this.#granted = LIMITS.streamWindowBytes;
-    return this.#granted;
+    this.#window = window;
+    this.#granted = window;
+    return window;
   }
 
   /** Throws SHOAL_E_FRAME when the writer had no credit for it. */
@@ -67,7 +72,7 @@ export class ReceiveWindow {
   /** An item was read; answers the credit to give back now, by quarters of the window: 0 for none. */
   read(bytes: number): number {
     this.#read += itemCost(bytes);
-    if (this.#read < LIMITS.streamWindowBytes / 4) return 0;
+    if (this.#read < this.#window / 4) return 0;
     const credit = this.#read;
     this.#granted += credit;
     this.#read = 0;

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { LIMITS } from '../../protocol/limits.js';
+import { StreamMemory } from '../../sdk/stream-memory.js';
 import { itemCost, ReceiveWindow, SendWindow } from '../../sdk/stream-window.js';
 
-const WINDOW = LIMITS.streamWindowBytes;
+const WINDOW: number = LIMITS.streamWindowBytes;
 
 /** A stream between two ends, with messages that are under way as long as it pleases the test. */
 class Wire {
@@ -18,8 +19,7 @@ class Wire {
   constructor(granted: number) {
     this.writer = new SendWindow(granted);
     this.reader = new ReceiveWindow(granted);
-    const first = this.reader.open();
-    if (first > 0) this.credits.push(first);
+    if (!this.reader.opened) this.credits.push(this.reader.open(WINDOW));
   }
 
   /** Whether there was anything to do. */
@@ -86,13 +86,41 @@ t.test('a stream whose reader reads never comes to a halt', (t) => {
 t.test('an end that breaks the rules is told so', (t) => {
   const reader = new ReceiveWindow(0);
   t.throws(() => reader.arrived(1), { code: 'SHOAL_E_FRAME' }, 'an item without credit');
-  t.equal(reader.open(), WINDOW);
+  t.equal(reader.open(WINDOW), WINDOW);
   reader.arrived(2 * WINDOW);
   t.throws(() => reader.arrived(1), { code: 'SHOAL_E_FRAME' }, 'an item beyond the credit');
-  t.equal(reader.open(), 0, 'the first credit is given once');
+  t.ok(reader.opened, 'the first credit is given once');
   const writer = new SendWindow(WINDOW);
   t.throws(() => writer.credited(1), { code: 'SHOAL_E_FRAME' }, 'more credit than a window');
   writer.sent(WINDOW);
   t.throws(() => writer.sent(1), { code: 'SHOAL_E_INTERNAL' }, 'a writer without credit does not send');
+  t.end();
+});
+
+t.test('a smaller window is given back by its own quarters', (t) => {
+  const reader = new ReceiveWindow(0);
+  t.equal(reader.open(8_192), 8_192);
+  reader.arrived(1_000);
+  t.equal(reader.read(1_000), 0);
+  reader.arrived(1_000);
+  t.equal(reader.read(1_000), 2 * itemCost(1_000));
+  t.end();
+});
+
+t.test('streams of one caller share a bounded memory, and none is left without', (t) => {
+  const memory = new StreamMemory();
+  const windows = Array.from({ length: LIMITS.callsOutstandingPerPeerMax }, () => memory.reserve());
+  t.equal(windows[0], WINDOW, 'few streams have whole windows');
+  t.equal(Math.min(...windows), LIMITS.streamWindowBytesMin);
+  const least = windows.length * LIMITS.streamWindowBytesMin;
+  t.ok(memory.use.reserved <= LIMITS.streamsOfCallerBytes + least, `${memory.use.reserved} bytes for all`);
+  for (const window of windows) memory.giveBack(window);
+  t.equal(memory.reserve(), WINDOW, 'when they have ended the next has a whole one again');
+
+  t.ok(memory.hold(LIMITS.streamsOfCallerHeldBytesMax - 1));
+  t.notOk(memory.hold(2), 'what is too much is refused, and not counted');
+  t.ok(memory.hold(1));
+  memory.release(1_000);
+  t.ok(memory.hold(1_000));
   t.end();
 });
