@@ -29,6 +29,8 @@ export interface Outcomes {
 export interface CallsBetweenHosts {
   /** As each of the two hosts says, before anything was killed. */
   connections: HostConnection[];
+  /** Of a stream from the other host, and of one to it. */
+  streams: { items: number; inOrder: boolean; sum: number };
   /** What became of all calls. */
   outcomes: Outcomes;
 }
@@ -95,6 +97,7 @@ async function callOn(all: NetHosts): Promise<CallsBetweenHosts> {
     });
     connections.push(seen);
   }
+  const streams = await all.get<CallsBetweenHosts['streams']>('h0', HTTP_PORT, '/streams');
   for (const killed of KILLED) {
     await all.killAgent(killed);
     all.startAgent(killed);
@@ -102,7 +105,7 @@ async function callOn(all: NetHosts): Promise<CallsBetweenHosts> {
   }
 
   const outcomes = await all.until('all calls have ended', PATIENCE_MS, () => caller('/stop'));
-  return { connections, outcomes };
+  return { connections, streams, outcomes };
 }
 
 const prefix = process.env[IN_NETWORK];

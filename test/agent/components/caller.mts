@@ -3,7 +3,7 @@ import { connect } from 'shoal/sdk';
 
 /**
  * Calls `ledger` as long as it is told to, with a number of its own each time, and keeps what became of each call. `/start`,
- * `/stop` (answers when no call is under way) and `/` all answer the outcomes so far.
+ * `/stop` (answers when no call is under way) and `/` all answer the outcomes so far; `/streams` what came of two streams.
  */
 const WORKERS = 8;
 /** Between a call that failed and the next one, so that an agent that is away does not make millions of them. */
@@ -29,6 +29,17 @@ async function work(): Promise<void> {
   }
 }
 
+/** More than some windows. */
+const STREAMED = 2_000;
+
+/** One from `ledger`, which goes back to it. */
+async function stream(): Promise<{ items: number; inOrder: boolean; sum: unknown }> {
+  const items: Buffer[] = [];
+  for await (const item of app.stream('ledger', 'numbers', STREAMED)) items.push(item as Buffer);
+  const inOrder = items.every((item, i) => item.length === 1_000 && item.every((byte) => byte === i % 251));
+  return { items: items.length, inOrder, sum: await app.call('ledger', 'sum', null, { input: items }) };
+}
+
 async function act(path: string): Promise<void> {
   if (path === '/start' && !calling) {
     calling = true;
@@ -40,9 +51,15 @@ async function act(path: string): Promise<void> {
 }
 
 const server = createServer((request, response) => {
-  void act(request.url ?? '/').then(async () => {
-    response.end(JSON.stringify({ ...outcomes, peers: await app.peers() }));
-  });
+  const answer = async () => {
+    if (request.url === '/streams') return stream();
+    await act(request.url ?? '/');
+    return { ...outcomes, peers: app.peers() };
+  };
+  answer().then(
+    (body) => response.end(JSON.stringify(body)),
+    (error: unknown) => response.writeHead(500).end(JSON.stringify({ error: String(error) })),
+  );
 });
 await app.listen('http', server);
 await app.ready();
