@@ -7,9 +7,9 @@ import { buildRelayBench } from './relay-bench.js';
 import { compare, type Row } from './rows.js';
 
 const run = promisify(execFile);
-const ROUNDS = 5;
+const ROUNDS = 3;
 const TRIPS = 5_000;
-const TRANSFERS = 20_000;
+const TRANSFERS = 5_000;
 const LARGE_BYTES = 64 * 1024;
 const STEP_MS_MAX = 60_000;
 const CARRIERS = { sealed: 'relays, encrypted', tcp: 'relays, plain', socket: 'bare socket' } as const;
