@@ -6,10 +6,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { native } from '../../native/index.js';
 import type { ShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { until } from '../../scripts/lib/until.js';
 import { Ring, RingConsumer, RingProducer } from '../../sdk/ring.js';
 import { RingLink, SPIN_MS_MAX } from '../../sdk/ring-link.js';
 
 const RING_BYTES = 4096;
+const IDLE_TURNS_MAX = 3;
 const MAPPING_BYTES = 4096 + 2 * RING_BYTES;
 const ECHO = fileURLToPath(new URL('./ring-echo.js', import.meta.url));
 
@@ -261,4 +264,36 @@ t.test('a peer that breaks the ring closes the link with SHOAL_E_FRAME', async (
   });
   t.match(error, { code: 'SHOAL_E_FRAME', message: /broke the ring: flags/ });
   hostile.close();
+});
+
+/** Turns of the event loop while nothing but one timer is due. */
+async function turnsOfLoop(): Promise<number> {
+  const { nodeTiming } = performance as unknown as { nodeTiming: { uvMetricsInfo: { loopCount: number } } };
+  const before = nodeTiming.uvMetricsInfo.loopCount;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return nodeTiming.uvMetricsInfo.loopCount - before;
+}
+
+const counts = 'uvMetricsInfo' in (performance as unknown as { nodeTiming: object }).nodeTiming;
+t.test('idle channels wake nobody', { skip: counts ? false : 'this Node does not count turns' }, async (t) => {
+  const took: number[] = [];
+  const links = Array.from({ length: 100 }, (_, i) => {
+    const [one, two] = native.createChannel(LIMITS.ringBytes);
+    const events = { onRecord: () => took.push(i), onRoom() {}, onClose() {} };
+    return [new RingLink(one, 0, events), new RingLink(two, 1, events)] as const;
+  });
+  t.teardown(() => {
+    for (const link of links.flat()) link.close();
+  });
+  const untilIdle = async (): Promise<number> => {
+    // One that wakes all the time, or by a timer of its own, never comes so low; the timer's own turn is one or two.
+    for (let tries = 0; tries < 100; tries += 1) if ((await turnsOfLoop()) <= IDLE_TURNS_MAX) return tries;
+    throw new Error('the channels never became idle');
+  };
+  await untilIdle();
+  t.same(took, []);
+  links[7]?.[0].send(pattern(1, 64));
+  await until(() => took.length > 0);
+  await untilIdle();
+  t.same(took, [7], 'one that is written to wakes, and sleeps again');
 });

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { packageRoot } from '../../../native/index.js';
 import { retry } from '../until.js';
+import { benchFabricIdle, SHORT_WATCH_MS } from './fabric-idle.js';
 import { benchFabricJs } from './fabric-js.js';
 import { compare, type Row } from './rows.js';
 
@@ -63,6 +64,7 @@ export async function benchFabric(): Promise<Row[]> {
     rate('64 KiB records', 'GB/s', LARGE_BYTES / 1e9, 'ring, 64 KiB', 'memcpy, 64 KiB'),
     rate('64 KiB records, past the caches', 'GB/s', LARGE_BYTES / 1e9, 'ring, 64 KiB, streamed', 'memcpy, 64 KiB'),
     ...(await benchFabricJs()),
+    ...(await benchFabricIdle(SHORT_WATCH_MS)),
   ];
 }
 
