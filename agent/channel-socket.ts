@@ -12,7 +12,7 @@ import {
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { withSocketPath } from '../protocol/socket-path.js';
-import { TokenBucket } from './token-bucket.js';
+import { TokenBucket } from '../protocol/token-bucket.js';
 
 export interface ChannelSocketEvents {
   /** The process can be sent descriptors from now on. */

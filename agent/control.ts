@@ -15,7 +15,7 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { withSocketPath } from '../protocol/socket-path.js';
-import { TokenBucket } from './token-bucket.js';
+import { TokenBucket } from '../protocol/token-bucket.js';
 
 export interface ControlEvents {
   hello(): void;

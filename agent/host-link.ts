@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
+import { TokenBucket } from '../protocol/token-bucket.js';
 import { cut, type HostMessage, parseHostMessage } from './host-messages.js';
-import { TokenBucket } from './token-bucket.js';
 
 /** An agent that lets so much wait is cut off before it fills this one's memory. */
 const QUEUED_BYTES_MAX = 2 * LIMITS.frameBytesMax;

@@ -24,6 +24,7 @@ import {
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
+import { capConnections } from './connections.js';
 import { isTold } from './elsewhere.js';
 import { type CommandWanted, type ExecSource, ExecTickets } from './exec-tickets.js';
 import { isVoid } from './joining.js';
@@ -34,8 +35,8 @@ import type { SecretBox } from './secret-box.js';
 import type { SecretRecord } from './secrets.js';
 import { listenPrivately } from './socket-file.js';
 
-/** More agents than this at once is not a cluster but a mistake. */
-const CONNECTIONS_MAX = 1_024;
+/** More agents than this at once is not a cluster but a mistake; commands of a host have connections of their own. */
+const CAPS = { all: 1_024, perAddress: 128 };
 /** How long the last words to an agent may take. */
 const LINGER_MS = 1_000;
 /** Reports that are kept of an agent while the store is asked; an agent that waits for its welcome sends none. */
@@ -75,10 +76,10 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   const links = new Links(options);
   const server = createServer((socket) => links.add(socket));
   const network = networkServer(options, links);
-  for (const each of [server, network]) each.maxConnections = CONNECTIONS_MAX;
+  const refused = (from: string) => options.log.warn({ from }, 'agent refused: its address has too many connections');
+  const endConnections = [server, network].map((each) => capConnections(each, CAPS, refused));
   await listenPrivately(server, options.socket);
   if (options.network !== undefined) await listenOn(network, options.network);
-  const endConnections = [server, network].map(followConnections);
   for (const each of [server, network]) {
     each.on('error', (error) => options.log.error({ err: error }, 'the link socket failed'));
   }
@@ -96,21 +97,6 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
       await Promise.all(closed);
       clearTimeout(timer);
     },
-  };
-}
-
-/**
- * Ends what is still open of a server that shall close: those that are in the middle of a handshake, and commands', which
- * are no links any more. A server closes when its last connection does.
- */
-function followConnections(server: Server): () => void {
-  const open = new Set<Socket>();
-  server.on('connection', (socket) => {
-    open.add(socket);
-    socket.once('close', () => open.delete(socket));
-  });
-  return () => {
-    for (const socket of open) socket.destroy();
   };
 }
 
@@ -134,10 +120,9 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
     },
   );
   server.on('tlsClientError', (error, socket) => {
-    log.warn(
-      { from: socket.remoteAddress, detail: error.message },
-      'a connection to the agents\u2019 port was refused',
-    );
+    // What is wrong with a certificate stands at the connection; the error only says that it was ended.
+    const detail = socket.authorizationError ? String(socket.authorizationError) : error.message;
+    log.warn({ from: socket.remoteAddress, detail }, 'a connection to the agents\u2019 port was refused');
     socket.destroy();
   });
   const renew = () => {

@@ -25,6 +25,7 @@ export const ERRORS = {
   SHOAL_E_NO_INSTANCE: { status: 503, exitCode: 1, title: 'The component has no instance that serves' },
   SHOAL_E_NOT_GRANTED: { status: 403, exitCode: 1, title: 'The manifest does not grant this call' },
   SHOAL_E_PEER_DIED: { status: 502, exitCode: 1, title: 'The peer died during the call' },
+  SHOAL_E_RATE: { status: 429, exitCode: 1, title: 'Asked too often' },
   SHOAL_E_OVERLOADED: { status: 429, exitCode: 1, title: 'Too many calls in flight' },
   SHOAL_E_NO_HANDLER: { status: 404, exitCode: 1, title: 'The component has no such handler' },
   SHOAL_E_NO_STREAM: { status: 400, exitCode: 1, title: 'The handler and the call do not both mean a stream' },

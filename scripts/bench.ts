@@ -9,7 +9,7 @@ import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
-import { benchCluster } from './lib/bench/cluster.js';
+import { benchClusterAgents, benchClusterHosts } from './lib/bench/cluster.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricHosts } from './lib/bench/fabric-hosts.js';
@@ -39,7 +39,10 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
-  cluster: ({ count = 100 }) => benchCluster(DIST, count),
+  'cluster-agents': () => benchClusterAgents(DIST),
+  'cluster-rest': () => benchClusterHosts(DIST, 0, 0),
+  'cluster-cut': ({ count = 35 }) => benchClusterHosts(DIST, count, 0),
+  'cluster-kill': ({ count = 35 }) => benchClusterHosts(DIST, 0, count),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
   'fabric-hosts': () => benchFabricHosts(),
@@ -51,16 +54,19 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-scaling': (options) => benchBrainScaling(options),
   'state-handover': () => benchStateHandover(DIST),
 };
-/** `scripts/bench brain` runs all of these. */
-const BRAIN = Object.keys(BENCHES).filter((name) => name.startsWith('brain-'));
+/** `scripts/bench brain` and `scripts/bench cluster` run all of theirs. */
+const GROUPS: Record<string, string[]> = {
+  brain: Object.keys(BENCHES).filter((name) => name.startsWith('brain-')),
+  cluster: Object.keys(BENCHES).filter((name) => name.startsWith('cluster-')),
+};
 const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--scale N] [--count N] [--quick]
-Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, all
+Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, cluster, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
---count N       failover, cluster: how often the leader is killed, and cut off (default: 100);
-                factory-idle: instances (default: 1000)
+--count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
+                cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
 --quick         brain-scaling, state-handover: less of it`;
 
 async function main(): Promise<number> {
@@ -90,7 +96,7 @@ async function main(): Promise<number> {
   };
   const names = asked.includes('all')
     ? Object.keys(BENCHES)
-    : asked.flatMap((name) => (name === 'brain' ? BRAIN : [name]));
+    : asked.flatMap((name) => (Object.hasOwn(GROUPS, name) ? (GROUPS[name] ?? []) : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
   const badCount = [series === 'all' ? '1' : series, seeds, scale, count].some(
     (text) => text !== undefined && !/^[1-9][0-9]*$/.test(text),

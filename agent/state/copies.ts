@@ -5,7 +5,7 @@ import type { Desired, ShardMap } from '../../protocol/link.js';
 import { monotonicMs } from '../../protocol/monotonic.js';
 import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
 import { copyName, hostsOf, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
-import { TokenBucket } from '../token-bucket.js';
+import { TokenBucket } from '../../protocol/token-bucket.js';
 import { HeldCopy, type Server } from './held-copy.js';
 
 /** Copies with something under way, and those that only keep their leases, are looked at this often. */

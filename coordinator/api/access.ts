@@ -67,7 +67,7 @@ export const ANYBODY: Caller = { name: 'local', role: 'admin' };
 export const STRANGER: Caller = { name: 'a host', role: 'read' };
 
 /** What hosts ask that join with a token for it, or renew their certificate. */
-function isForStrangers(method: string | undefined, path: string): boolean {
+export function isForStrangers(method: string | undefined, path: string): boolean {
   if (path === '/v1/ca') return method === 'GET';
   return (path === '/v1/join' || path === '/v1/renew') && method === 'POST';
 }

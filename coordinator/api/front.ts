@@ -16,10 +16,12 @@ import { watchIdentity } from '../../identity/watch.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { EXEC_PROTOCOL } from '../../protocol/exec.js';
 import type { ClusterView } from '../../protocol/http.js';
-import { type Access, assertAccess } from './access.js';
+import { capConnections } from '../connections.js';
+import { type Access, assertAccess, isForStrangers, STRANGER } from './access.js';
 import { becomeStream, join, wantsExec } from './exec.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
+import { StrangerLimit } from './stranger-limit.js';
 import { wantsStream } from './stream.js';
 
 /** What the front has to know of the coordinator behind it. */
@@ -40,6 +42,8 @@ export interface FrontOptions extends Access {
   tls?: Identity;
   /** Shows who the cluster's other coordinators are, when they speak TLS. */
   identity?: Identity;
+  /** How long a request may take to arrive. */
+  timeouts?: typeof TIMEOUTS;
   log: Logger;
 }
 
@@ -51,6 +55,8 @@ const STALE = 'shoal-stale-seconds';
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: 5_000 };
 /** Who does not finish the handshake of TLS in this time is cut off. */
 const HANDSHAKE_MS_MAX = 5_000;
+/** Streams of events and of commands last. */
+const CAPS = { all: 2_048, perAddress: 512 };
 /** A leader that does not take a connection in this time is no leader to forward to. */
 const CONNECT_MS_MAX = 2_000;
 
@@ -60,8 +66,9 @@ const CONNECT_MS_MAX = 2_000;
  * leader that they came from, also when its process lives on: clients come back with the last id that they have seen.
  */
 export function createFront(options: FrontOptions): Server | TlsServer {
-  const { behind, log } = options;
+  const { behind, log, timeouts = TIMEOUTS } = options;
   const streams = new Set<ServerResponse>();
+  const limit = new StrangerLimit();
   behind.onLeaderChange(() => {
     for (const response of streams) response.destroy();
   });
@@ -70,14 +77,17 @@ export function createFront(options: FrontOptions): Server | TlsServer {
       streams.add(response);
       response.once('close', () => streams.delete(response));
     }
-    answer(options, request, response).catch((error: unknown) => {
+    answer(options, limit, request, response).catch((error: unknown) => {
       const problem = problemOf(error);
       if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');
       if (response.headersSent) response.destroy();
       else sendJson(response, problem.status, problem, 'application/problem+json');
     });
   };
-  const server = options.tls === undefined ? createServer(TIMEOUTS, take) : tlsServer(options.tls, log, take);
+  const server = options.tls === undefined ? createServer(timeouts, take) : tlsServer(options.tls, timeouts, log, take);
+  capConnections(server, CAPS, (from) =>
+    log.warn({ from }, 'a connection to the API was refused: its address has too many'),
+  );
   server.on('upgrade', (request, stream, head) => {
     const socket = stream as Socket;
     socket.on('error', () => socket.destroy());
@@ -92,10 +102,11 @@ export function createFront(options: FrontOptions): Server | TlsServer {
 
 function tlsServer(
   tls: Identity,
+  timeouts: typeof TIMEOUTS,
   log: Logger,
   take: (request: IncomingMessage, response: ServerResponse) => void,
 ): TlsServer {
-  const server = createTlsServer({ ...TIMEOUTS, ...tls.credentials(), handshakeTimeout: HANDSHAKE_MS_MAX }, take);
+  const server = createTlsServer({ ...timeouts, ...tls.credentials(), handshakeTimeout: HANDSHAKE_MS_MAX }, take);
   server.on('tlsClientError', (error, socket) => {
     log.debug({ from: socket.remoteAddress, detail: error.message }, 'a connection to the API was refused');
     socket.destroy();
@@ -130,9 +141,15 @@ function takeUpgrade(
   sendJson(response, problem.status, problem, 'application/problem+json');
 }
 
-async function answer(options: FrontOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  options: FrontOptions,
+  limit: StrangerLimit,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { behind } = options;
   const path = request.url?.split('?')[0];
+  if (isForStrangers(request.method, path ?? '')) assertRate(limit, options.log, request, response);
   if (path === '/v1/cluster' && request.method === 'GET') {
     assertAccess(options, request);
     return sendJson(response, 200, behind.view(), 'application/json');
@@ -152,6 +169,18 @@ async function answer(options: FrontOptions, request: IncomingMessage, response:
   const { staleSeconds } = behind.view();
   response.setHeader(STALE, String(staleSeconds ?? 0));
   api.routing(request, response);
+}
+
+/** Throws SHOAL_E_RATE, with how long to wait in the answer's head. */
+function assertRate(limit: StrangerLimit, log: Logger, request: IncomingMessage, response: ServerResponse): void {
+  const from = request.socket.remoteAddress ?? '';
+  const waitMs = limit.take(from);
+  if (waitMs === 0) return;
+  const seconds = Math.ceil(waitMs / 1_000);
+  response.setHeader('retry-after', String(seconds));
+  const { method, url } = request;
+  log.warn({ audit: true, who: STRANGER.name, from, method, url, status: 429 }, 'asked too often');
+  throw new ShoalError('SHOAL_E_RATE', `asked too often from ${from}, or from everywhere: try again in ${seconds} s`);
 }
 
 /** Resolves when the answer has begun. Throws SHOAL_E_UNREACHABLE when the leader cannot be asked; then nothing was sent. */

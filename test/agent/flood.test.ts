@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { Control } from '../../agent/control.js';
-import { TokenBucket } from '../../agent/token-bucket.js';
 import { encodeFrame } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { TokenBucket } from '../../protocol/token-bucket.js';
 import { until } from '../../scripts/lib/until.js';
 import { ALL_SHARDS, Rig } from '../sdk/rig.js';
 

@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import t from 'tap';
 import { Fence } from '../../agent/fence.js';
@@ -32,6 +34,8 @@ await runCli(['init', '--authority', at('ca'), '--cluster', 'test']);
 await cert('coordinator', 'c1', '--out', at('c1'));
 await cert('agent', 'h1', '--out', at('h1'));
 await cert('agent', 'h2', '--out', at('h2'));
+await cp(at('h1'), at('expired'), { recursive: true });
+await makeExpired(at('ca'), at('expired'));
 const stranger = new Authority(at('stranger'));
 await stranger.init('other');
 await stranger.issue('agent', 'h1', 1, at('forged'));
@@ -51,6 +55,16 @@ t.teardown(async () => {
   await server.close();
   await rig.close();
 });
+
+/** Replaces the certificate of h1 by one of the same authority and key that was valid until yesterday. */
+async function makeExpired(ca: string, identity: string): Promise<void> {
+  const openssl = (...words: string[]) => promisify(execFile)('openssl', words, { timeout: 30_000 });
+  const [request, key] = [join(identity, 'csr'), join(identity, 'own.key')];
+  await openssl('req', '-new', '-key', key, '-subj', '/O=shoal-agent/CN=h1', '-out', request);
+  const signer = ['-CA', join(ca, 'ca.crt'), '-CAkey', join(ca, 'ca.key'), '-set_serial', '7'];
+  const words = ['-req', '-in', request, ...signer, '-days', '-1', '-out', join(identity, 'own.crt')];
+  await openssl('x509', ...words);
+}
 
 /** Resolves with what was received until the connection ended. */
 function ended(socket: TLSSocket | ReturnType<typeof connectTcp>): Promise<number> {
@@ -107,6 +121,7 @@ t.test(
     const refused: [string, () => TLSSocket | ReturnType<typeof connectTcp>, RegExp][] = [
       ['without a certificate', () => dial('h1', { cert: undefined, key: undefined }), /refused/],
       ['of another authority', () => dial('forged', { ca: undefined, rejectUnauthorized: false }), /refused/],
+      ['expired', () => dial('expired'), /CERT_HAS_EXPIRED/],
       ['of a coordinator', () => dial('c1'), /not that of an agent/],
       ['with TLS 1.2', () => dial('h1', { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' }), /refused/],
       [

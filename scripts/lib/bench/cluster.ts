@@ -18,8 +18,8 @@ const SECONDS = 20;
 const UP_MS_MAX = 240_000;
 const HOSTS = 20;
 
-/** One leader with a thousand simulated agents; three coordinators, three members of etcd and twenty agents in namespaces. */
-export async function benchCluster(dist: string, failOvers: number): Promise<Row[]> {
+/** One leader with a thousand simulated agents. */
+export async function benchClusterAgents(dist: string): Promise<Row[]> {
   const whole = await simulated(dist, LINK_VERSION_CHANGES - 1);
   const changes = await simulated(dist, LINK_VERSION);
   const rows: Row[] = [];
@@ -33,7 +33,17 @@ export async function benchCluster(dist: string, failOvers: number): Promise<Row
     const name = `${AGENTS} agents, ${COMPONENTS * COUNT} instances: ${what}`;
     rows.push(compare(name, unit, 0.5, [changes[key]], 'whole states', [whole[key]]));
   }
-  return [...rows, ...(await inNamespaces(dist, failOvers))];
+  return rows;
+}
+
+/**
+ * Three coordinators, three members of etcd and twenty agents in network namespaces: what they take at rest, and what
+ * happens while the leader is cut off and killed so many times. A fail-over takes about ten seconds, most of them for
+ * etcd's members to find one another again.
+ */
+export async function benchClusterHosts(dist: string, cuts: number, kills: number): Promise<Row[]> {
+  const options = { dist, hosts: HOSTS, cuts, kills, restSeconds: SECONDS };
+  return rowsOf(await measureInOwnNetwork(options, `bench${process.pid}`));
 }
 
 interface Load {
@@ -85,11 +95,6 @@ async function load(leader: ChildProcess, api: string, agents: readonly Simulate
   };
 }
 
-async function inNamespaces(dist: string, failOvers: number): Promise<Row[]> {
-  const options = { dist, hosts: HOSTS, cuts: failOvers, kills: failOvers, restSeconds: SECONDS };
-  return rowsOf(await measureInOwnNetwork(options, `bench${process.pid}`));
-}
-
 function rowsOf({ kinds, cut, killed }: ClusterFigures): Row[] {
   const rows: Row[] = [];
   for (const [kind, { cores, mebibytes, count }] of Object.entries(kinds)) {
@@ -97,6 +102,7 @@ function rowsOf({ kinds, cut, killed }: ClusterFigures): Row[] {
     rows.push(alone(`${count} × ${kind} at rest: memory of each`, 'MiB', mebibytes / count));
   }
   for (const [what, { changeMs, agentsMs }] of Object.entries({ 'is cut off': cut, 'is killed': killed })) {
+    if (changeMs.length === 0) continue;
     const name = `the leader ${what}, ${changeMs.length} times`;
     rows.push(...sharesOf(`${name}: another leader takes changes`, changeMs));
     rows.push(...sharesOf(`${name}: ${HOSTS} agents obey it`, agentsMs));
