@@ -49,11 +49,16 @@ export class EtcdRig {
     return this.members.map(({ client }) => client);
   }
 
+  /** Where a member keeps its data. */
+  dataOf(index: number): string {
+    return join(this.#folder, (this.members[index] as Member).name);
+  }
+
   launch(index: number): void {
     const member = this.members[index] as Member;
     const { name, client, peer } = member;
     const cluster = this.members.map((each) => `${each.name}=${each.peer}`).join(',');
-    const words = ['--name', name, '--data-dir', join(this.#folder, name), '--log-level', 'error'];
+    const words = ['--name', name, '--data-dir', this.dataOf(index), '--log-level', 'error'];
     words.push('--listen-client-urls', client, '--advertise-client-urls', client);
     words.push('--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', cluster);
     const env = { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.env.ETCD_UNSUPPORTED_ARCH };
