@@ -1,4 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type {
@@ -37,11 +38,14 @@ import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
 import { SecretFiles } from './secret-files.js';
 import { Segments } from './segments.js';
+import { StartGate } from './start-gate.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
 import type { Server } from './state/held-copy.js';
 import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
+  | 'gate'
+  | 'plain'
   | 'changed'
   | 'event'
   | 'cgroupMade'
@@ -67,6 +71,10 @@ export interface AgentReport {
 }
 
 const EVENTS_MAX = 1_000;
+/** So many processes load themselves at once for each core of the host. */
+const STARTS_PER_CORE = 4;
+/** What is not up by then has its reasons, and others go on. */
+const START_HELD_MS_MAX = 2_000;
 /** Calls in vain are told at most so often for each component. */
 const WANTED_MS = 1_000;
 /** What segments hold is read so often. */
@@ -119,6 +127,8 @@ export class Agent {
     this.#lease = tools.lease;
     this.#tools = {
       ...tools,
+      plain: new Set(),
+      gate: new StartGate(STARTS_PER_CORE * availableParallelism(), START_HELD_MS_MAX),
       secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),
       event: (instance, kind, message) => this.#event(instance, kind, message),

@@ -10,7 +10,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
 import type { Component, Probe } from '../protocol/manifest.js';
 import { restartDelayMs, restartsInARow } from './backoff.js';
-import { Cgroup } from './cgroup.js';
+import { Cgroup, type Usage } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Control, type ShardWaits } from './control.js';
 import { reapInstance } from './crun.js';
@@ -31,12 +31,17 @@ import { activityFields } from './profiles/activity.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { resizeInPlace } from './resize.js';
 import { captureSocket } from './sockets.js';
+import type { StartGate } from './start-gate.js';
 
 export interface InstanceTools extends LaunchTools {
   native: NativeHost;
   clock: () => number;
   log: Logger;
   lease: Pick<SingletonLease, 'holds'>;
+  /** Processes start through it. */
+  gate: StartGate;
+  /** Components whose processes have come up without a word of the SDK: they are up as soon as they run. */
+  plain: Set<string>;
   /** Something that routes, plan or report depend on has changed. */
   changed(): void;
   event(instance: Instance, kind: string, message: string): void;
@@ -112,6 +117,8 @@ export class Instance {
   /** Between the decision to start a process and its shim; what ends the instance then waits for the shim. */
   #launching = false;
   #listening = false;
+  /** Gives back the place that its start has. */
+  #leaveGate: () => void = () => undefined;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(tools: InstanceTools, record: InstanceRecord) {
@@ -368,7 +375,10 @@ export class Instance {
   /** Takes the sample of this second; CPU time from the profiler where it works, else from the cgroup; I/O too. */
   async measure(profiled: CpuTimes | undefined, activity: Activity | undefined): Promise<void> {
     if (!this.running) return;
-    const usage = await this.#cgroup.usage();
+    const before = this.#sample;
+    // What has not run since the last sample uses what it used: reading that is most of what idle instances cost the agent.
+    const isStill = before !== undefined && before.cpuSeconds === profiled?.cpuSeconds;
+    const usage = isStill ? usageOf(before) : await this.#cgroup.usage();
     const { arrived = 0, finished = 0, failed = 0, outstanding = 0, latencyBuckets = [] } = this.#stats ?? {};
     const { busyMs, heat, called } = this.#stats ?? {};
     const { cpuSeconds = usage.cpuSeconds, ...scheduled } = profiled ?? {};
@@ -406,6 +416,7 @@ export class Instance {
     if (!this.#record.warm || this.#phase !== 'starting') return;
     this.#waiting = true;
     this.#hasWaited = true;
+    this.#leaveGate();
     void this.#limit(this.#record.size);
     this.#tools.changed();
   }
@@ -441,6 +452,13 @@ export class Instance {
       return;
     }
     this.#launching = true;
+    this.#leaveGate = await this.#tools.gate.enter();
+    if (this.stopping) {
+      this.#leaveGate();
+      this.#launching = false;
+      await this.#remove();
+      return;
+    }
     this.#startedMs = this.#tools.clock();
     this.#saidReady = false;
     try {
@@ -492,6 +510,7 @@ export class Instance {
   /** The process has ended, or could not be started, and nothing of it is left. */
   #ended(exit: Exit): void {
     this.#launching = false;
+    this.#leaveGate();
     this.#clearTimers();
     this.#exit = this.#killedFor === undefined ? exit : { ...exit, reason: this.#killedFor };
     this.#killedFor = undefined;
@@ -546,6 +565,8 @@ export class Instance {
       const speaksSdk = this.#control.shards !== null || this.#hasWaited;
       // One that is to wait has nothing yet that could be ready.
       const mayBePlain = !speaksSdk && !this.#record.warm && this.#pid !== undefined;
+      const key = `${this.app}/${this.component}`;
+      if (this.#pid !== undefined && this.#tools.plain.has(key)) this.#leaveGate();
       const asked = this.made.ready;
       const plain = sockets.length === 0 && (asked !== undefined || now - this.#startedMs >= PLAIN_READY_MS);
       const listens = sockets.length > 0 && (await allExist(sockets));
@@ -553,7 +574,10 @@ export class Instance {
       this.#notReadyFor = says && asked !== undefined ? await ask(asked, this.#probed) : null;
       // The answer may have taken a while.
       if (this.#phase !== 'starting' || !this.running) return;
-      if (says && this.#notReadyFor === null) return this.#becomeReady();
+      if (says && this.#notReadyFor === null) {
+        if (!speaksSdk) this.#tools.plain.add(key);
+        return this.#becomeReady();
+      }
       if (now >= deadline && this.#record.warm) return this.#isNotWarm();
       if (now >= deadline) {
         const without = speaksSdk ? 'it never called ready()' : await this.#whyNotReady();
@@ -677,6 +701,7 @@ export class Instance {
 
   #becomeReady(): void {
     this.#saidReady = true;
+    this.#leaveGate();
     if (this.#phase !== 'starting') return;
     if (this.#record.warm) {
       this.#isNotWarm();
@@ -762,6 +787,10 @@ export function newRecord(
   slot: number,
 ): InstanceRecord {
   return { format: 1, id, app, component, made, slot, size, restarts: 0, ready: false, startMs: null };
+}
+
+function usageOf({ cpuSeconds, memoryBytes, ioReadBytes, ioWriteBytes }: Sample): Usage {
+  return { cpuSeconds, memoryBytes, ioReadBytes, ioWriteBytes };
 }
 
 async function allExist(paths: string[]): Promise<boolean> {

@@ -29,10 +29,10 @@ export function bodyOf({ id, body = id }: InstanceRecord): string {
 }
 
 export const IDS_PER_INSTANCE = 65_536;
-export const SLOTS_MAX = 4_096;
+export const SLOTS_MAX = 8_192;
 const IDS_FIRST = 200_000;
-/** So that two agents of one host, told apart by their state folders, hardly ever share ids. */
-const AGENT_RANGES = 15;
+/** So that two agents of one host, told apart by their state folders, seldom share ids; as many as 32 bits have. */
+const AGENT_RANGES = 7;
 
 /** Host uids and gids of the slot: user namespaces of two instances share none. */
 export function idsOfSlot(runFolder: string, slot: number): { base: number; count: number } {
