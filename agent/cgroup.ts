@@ -39,6 +39,16 @@ export class Cgroup {
     return missing;
   }
 
+  /** Lines of io.max, one for each disk; false where the host has no io controller. */
+  async limitIo(lines: readonly string[]): Promise<boolean> {
+    for (const line of lines) if (!(await this.#writeIfPresent('io.max', line))) return false;
+    return true;
+  }
+
+  get hasIo(): Promise<boolean> {
+    return exists(join(this.path, 'io.max'));
+  }
+
   /** By memory.reclaim (Linux 5.19), which fails with EAGAIN when it finds less; without it nothing happens. */
   async reclaim(bytes: number): Promise<void> {
     await this.#writeIfPresent('memory.reclaim', String(bytes)).catch((error: unknown) => {

@@ -12,7 +12,7 @@ const CRUN_FOLDERS = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/bin'];
 const WITHOUT: Record<(typeof CONTROLLERS)[number], string> = {
   cpu: 'the CPU size of an instance is counted but not enforced',
   memory: 'the memory size of an instance is not enforced; use is read from its processes',
-  io: 'bytes read and written are not known',
+  io: 'bytes read and written are not known, and `io` of a manifest is not enforced',
   pids: 'the number of processes in an instance is not limited',
 };
 export const CONTROLLER_REMEDY =

@@ -9,6 +9,7 @@ import { type Component, partitionOf } from '../protocol/manifest.js';
 import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
+import { disksOf, ioMaxLines } from './io-limits.js';
 import type { InstancePaths, Paths } from './paths.js';
 import { withPerfMap } from './perf-map.js';
 import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
@@ -79,6 +80,9 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const cgroup = new Cgroup(paths.cgroup(body));
   await cgroup.create();
   await cgroup.limit(startingSize(record.size));
+  const { io } = record.made;
+  // Where the controller is missing the host says so.
+  if (io !== undefined && (await cgroup.hasIo)) await cgroup.limitIo(ioMaxLines(io, await disksOf(io)));
   tools.cgroupMade(cgroup.path, record);
   const pid = await spawnShim(tools, body, record.made.singleton === true);
   await new Cgroup(paths.shimsCgroup).take(pid);

@@ -4,6 +4,7 @@ import {
   type Budget,
   type Cache,
   type Component,
+  type IoLimit,
   type Manifest,
   type Objective,
   PARTITION_DEFAULT,
@@ -62,11 +63,20 @@ export interface UserComponent {
   priority?: number;
   place?: Partial<PlaceRules>;
   warm?: UserRange<number>;
+  io?: UserIo;
   singleton?: boolean;
   secrets?: string[];
   ready?: UserProbe;
   alive?: UserProbe;
   ports?: { name: string; host: number }[];
+}
+
+export interface UserIo {
+  read?: number | string;
+  write?: number | string;
+  readOps?: number;
+  writeOps?: number;
+  devices?: string[];
 }
 
 export interface UserState {
@@ -100,6 +110,7 @@ export const PLACE_DEFAULT: PlaceRules = { spread: 'host', near: [], apart: [], 
 const CPU = { min: 0.01, max: 1024, what: 'cores from 0.01 to 1024' };
 const BUDGET = { min: 0.01, max: 1_000_000, what: 'cores from 0.01 to 1000000' };
 const MEMORY = { min: 4 * 2 ** 20, max: 16 * 2 ** 40, what: 'memory from 4Mi to 16Ti' };
+const IO_BYTES = { min: 4096, max: 2 ** 40, what: 'bytes in a second from 4Ki to 1Ti' };
 const SHARD_MEMORY = {
   min: LIMITS.stateShardBytesMin,
   max: LIMITS.stateShardBytesMax,
@@ -213,6 +224,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     component.warm = max;
     if (typeof given.warm === 'object') component.warmMin = min;
   }
+  if (given.io !== undefined) component.io = buildIo(given.io, `${at}/io`, report);
   if (given.singleton === true) component.singleton = true;
   if (given.secrets !== undefined && given.secrets.length > 0) component.secrets = given.secrets;
   if (given.ready !== undefined) component.ready = buildProbe(given.ready, READY_PROBE, given, `${at}/ready`, report);
@@ -223,6 +235,20 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     component.seasonSeconds = within(parseTimeMs(given.season) / 1000, SEASON, `${at}/season`, given.season);
   }
   return component;
+}
+
+function buildIo(io: UserIo, at: string, report: Report): IoLimit {
+  const { read, write, ...given } = io;
+  if ([read, write, given.readOps, given.writeOps].every((each) => each === undefined)) {
+    report(at, `expected at least one of read, write, readOps and writeOps, found ${describe(io)}`);
+  }
+  const bytes = (one: number | string, key: string) =>
+    checkWithin(parseMemory(one), IO_BYTES, pointerOf(at, key), one, report);
+  return {
+    ...(read === undefined ? {} : { readBytes: bytes(read, 'read') }),
+    ...(write === undefined ? {} : { writeBytes: bytes(write, 'write') }),
+    ...given,
+  };
 }
 
 /** Cores that its smallest count of smallest instances holds. */

@@ -1,5 +1,5 @@
-import type { Cache, Component, Manifest, Objective, Probe, Source } from './manifest.js';
-import type { UserComponent, UserManifest, UserProbe, UserState } from './manifest-build.js';
+import type { Cache, Component, IoLimit, Manifest, Objective, Probe, Source } from './manifest.js';
+import type { UserComponent, UserIo, UserManifest, UserProbe, UserState } from './manifest-build.js';
 
 /**
  * The complete manifest in the form that people write, nothing left to defaults: parseManifest of its JSON gives the
@@ -26,6 +26,7 @@ export function toUserForm(manifest: Manifest): UserManifest {
       const { warm: max, warmMin: min } = component;
       user.warm = min === undefined ? max : { min, max };
     }
+    if (component.io !== undefined) user.io = ioForm(component.io);
     if (component.singleton !== undefined) user.singleton = component.singleton;
     if (component.secrets !== undefined) user.secrets = component.secrets;
     if (component.ready !== undefined) user.ready = probeForm(component.ready);
@@ -36,6 +37,10 @@ export function toUserForm(manifest: Manifest): UserManifest {
   const user: UserManifest = { app: manifest.app, components: Object.fromEntries(components) };
   if (manifest.budget !== undefined) user.budget = manifest.budget;
   return user;
+}
+
+function ioForm({ readBytes: read, writeBytes: write, ...rest }: IoLimit): UserIo {
+  return { ...(read === undefined ? {} : { read }), ...(write === undefined ? {} : { write }), ...rest };
 }
 
 function probeForm({ asks, everyMs, timeoutMs, failures }: Probe): UserProbe {

@@ -38,6 +38,13 @@ const memoryOne = {
   description: 'bytes as a whole number or text such as "64Mi"',
 } as const;
 
+const operations = {
+  type: 'integer',
+  minimum: 1,
+  maximum: 10_000_000,
+  description: 'operations in a second, a whole number from 1 to 10000000',
+} as const;
+
 const countOne = {
   type: 'integer',
   minimum: 0,
@@ -309,6 +316,29 @@ const component = {
     priority: { type: 'integer', minimum: 0, maximum: 1000, description: 'a whole number from 0 to 1000' },
     place,
     warm: range(warmOne, ['integer']),
+    io: {
+      type: 'object',
+      description: 'a map of read, write, readOps, writeOps and devices',
+      additionalProperties: false,
+      properties: {
+        read: memoryOne,
+        write: memoryOne,
+        readOps: operations,
+        writeOps: operations,
+        devices: {
+          type: 'array',
+          minItems: 1,
+          maxItems: 64,
+          uniqueItems: true,
+          description: 'a list of paths of disks such as [/dev/vda], not empty',
+          items: {
+            ...text('the path of a disk'),
+            pattern: '^/dev/[A-Za-z0-9/_-]+$',
+            description: 'the path of a disk such as /dev/vda',
+          },
+        },
+      },
+    },
     singleton: { type: 'boolean', description: 'true or false' },
     secrets: {
       type: 'array',

@@ -35,6 +35,16 @@ export interface Budget {
 /** `observe`: the plan is made and shown, and nothing is changed by it. */
 export type PlanMode = 'act' | 'observe';
 
+/** Of one instance, in a second, on each disk; what is absent is not limited. */
+export interface IoLimit {
+  readBytes?: number;
+  writeBytes?: number;
+  readOps?: number;
+  writeOps?: number;
+  /** Paths of disks; absent: all of the host. */
+  devices?: string[];
+}
+
 export interface Component {
   source: Source;
   command: string[];
@@ -63,6 +73,8 @@ export interface Component {
   warm?: number;
   /** And at least so many, while how many of them follows what is foreseen; absent: always as many as `warm`. */
   warmMin?: number;
+  /** What each instance may read and write at most; absent: as much as it can. */
+  io?: IoLimit;
   /** Never two of its instances at once, on no host; absent: false. Its count is 0 or 1. */
   singleton?: boolean;
   /** What has to succeed before it serves, beside what its SDK or its listeners say. Absent: nothing. */

@@ -165,6 +165,19 @@ t.test('an error prints on one line as compilers print them', async (t) => {
   ]);
 });
 
+t.test('io: bytes and operations in a second, at least one of them', async (t) => {
+  const parse = (io: object) => {
+    const components = { one: { rootfs: 'host', command: ['x'], io } };
+    const result = parseManifest(JSON.stringify({ app: 'a', components }), 'f');
+    return result.ok ? result.manifest.components.one?.io : result.errors.map(({ message }) => message);
+  };
+  t.same(parse({ read: '50Mi', writeOps: 3 }), { readBytes: 50 * 2 ** 20, writeOps: 3 });
+  const least = 'expected at least one of read, write, readOps and writeOps, found a map of devices';
+  t.same(parse({ devices: ['/dev/vda'] }), [least]);
+  t.same(parse({ read: 1 }), ['expected bytes in a second from 4Ki to 1Ti, found the number 1']);
+  t.match(parse({ read: '1Mi', devices: ['vda'] }), [/a disk such as \/dev\/vda/]);
+});
+
 t.test('the published schema is the one in use', async (t) => {
   // SHOAL_WRITE_SCHEMA=1 publishes it anew.
   if (process.env.SHOAL_WRITE_SCHEMA === '1') {
@@ -287,6 +300,16 @@ const stateless: fc.Arbitrary<Omit<Component, 'state'>> = fc.record(
     ports: fc.constant([]),
     budget: fc.integer({ min: 4096, max: 9999 }).map((cpu) => ({ cpu })),
     mode: fc.constantFrom('act', 'observe'),
+    io: fc.record(
+      {
+        readBytes: fc.integer({ min: 4096, max: 2 ** 30 }),
+        writeBytes: fc.integer({ min: 4096, max: 2 ** 30 }),
+        readOps: fc.integer({ min: 1, max: 1000 }),
+        writeOps: fc.integer({ min: 1, max: 1000 }),
+        devices: fc.constant(['/dev/vda']),
+      },
+      { requiredKeys: ['writeOps'] },
+    ),
   },
   { requiredKeys: ['source', 'command', 'env', 'count', 'size', 'objective', 'calls', 'ports'] },
 );
