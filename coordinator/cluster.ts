@@ -6,6 +6,7 @@ import { type Component, type Manifest, type PlanMode, shardCountOf } from '../p
 import type { CopyRecord } from '../protocol/state-copies.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
+import { noteChangedKeys } from './changed-keys.js';
 import { copiesDiffer, copiesOn } from './copies-on.js';
 import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
 import {
@@ -357,14 +358,18 @@ export function setTargets(
   results: Iterable<{ key: string; component: Component; target: Target }>,
 ): ClusterState {
   let targets: Record<string, Target> | null = null;
+  const changed: string[] = [];
   for (const { key, component, target } of results) {
     const before = own(state.targets, key);
     const next = clampTarget(component, target);
     if (isSameTarget(before, next)) continue;
     targets ??= { ...state.targets };
     targets[key] = next;
+    changed.push(key);
   }
-  return targets === null ? state : bump({ ...state, targets });
+  if (targets === null) return state;
+  noteChangedKeys(state.targets, targets, changed);
+  return bump({ ...state, targets });
 }
 
 /** Keeps new instances off the host and, with `drain`, brings those that it has elsewhere. Null: opens it again. */

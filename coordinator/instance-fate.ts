@@ -21,13 +21,21 @@ export type FateOf = (instance: InstanceRecord) => Fate | null;
 
 const DRAINED: Fate = { kind: 'dropped', why: 'has drained' };
 
+/** What becomes of the instances of a host. */
+export interface HostFate {
+  of: FateOf;
+  /** Instances that the host names, that have not failed and do not drain, stay: nothing is wrong with the host as a whole. */
+  sparesRunning: boolean;
+}
+
 /**
  * Which instances of the host are no longer wanted there, as a function of the instance. What holds for the host as a whole is found once.
  */
-export function fateOnHost(name: string, state: ClusterState, observed: Observed, nowMs: number): FateOf {
-  const usual = usualFate(name, state, observed, nowMs);
-  return (instance) =>
+export function fateOnHost(name: string, state: ClusterState, observed: Observed, nowMs: number): HostFate {
+  const { of: usual, sparesRunning } = usualFate(name, state, observed, nowMs);
+  const of: FateOf = (instance) =>
     instance.singleton === true ? fateOfSingleton(instance, usual(instance), observed) : usual(instance);
+  return { of, sparesRunning };
 }
 
 /** What would let others go has singletons end first; they go when their host says so, or can run none any more. */
@@ -40,18 +48,18 @@ export function fateOfSingleton(instance: InstanceRecord, usual: Fate | null, ob
   return observed.leases.isOver(name) ? { kind: 'ended', why: `${ending.why}; its lease is over` } : null;
 }
 
-function usualFate(name: string, state: ClusterState, observed: Observed, nowMs: number): FateOf {
+function usualFate(name: string, state: ClusterState, observed: Observed, nowMs: number): HostFate {
   const host = observed.hosts.get(name);
   const silent = silentMs(observed, name, nowMs);
   if (silent > HOST_LOST_MS) {
     const elsewhere = usableHosts(observed).length > 0;
     const why = `its host ${name} has been away for ${Math.round(silent / 1000)} s`;
-    return () => (elsewhere ? { kind: 'replaced', why } : null);
+    return { of: () => (elsewhere ? { kind: 'replaced', why } : null), sparesRunning: false };
   }
-  if (host === undefined || !isUsable(host)) return () => null;
+  if (host === undefined || !isUsable(host)) return { of: () => null, sparesRunning: true };
   const { statuses } = host;
   const stuck = whyStuck(host, observed, nowMs);
-  return (instance) => {
+  const of: FateOf = (instance) => {
     if (stuck !== null && !hasComeUp(statuses.get(instance.id))) return { kind: 'replaced', why: stuck };
     const seen = statuses.get(instance.id);
     // So it is with nearly all.
@@ -60,6 +68,7 @@ function usualFate(name: string, state: ClusterState, observed: Observed, nowMs:
     if (why !== null) return { kind: 'replaced', why };
     return mayGo(instance, seen, host, state, nowMs) ? DRAINED : null;
   };
+  return { of, sparesRunning: stuck === null };
 }
 
 /** On a wedged host what runs goes on; what does not come up there is made elsewhere, if it can be. */

@@ -1,4 +1,5 @@
 import { ShoalError } from '../protocol/errors.js';
+import { changedKeys } from './changed-keys.js';
 import { type ClusterState, EMPTY_CLUSTER } from './cluster.js';
 import { type InstanceRecord, type InstanceTable, tableOf } from './instance-table.js';
 import type { Store, StoreOperation } from './store/store.js';
@@ -31,22 +32,33 @@ export function differences(before: ClusterState, after: ClusterState): StoreOpe
   for (const part of Object.keys(PARTS) as Part[]) {
     const from = before[part] as Readonly<Record<string, unknown>>;
     const to = after[part] as Readonly<Record<string, unknown>>;
-    if (from === to) continue;
-    let kept = 0;
-    for (const key of Object.keys(to)) {
-      const value = to[key];
-      const isNew = !Object.hasOwn(from, key);
-      if (!isNew) kept += 1;
-      if (isNew || from[key] !== value) batch.push({ kind: 'put', key: PARTS[part] + key, value });
-    }
-    const known = Object.keys(from);
-    if (known.length === kept) continue;
-    for (const key of known) if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: PARTS[part] + key });
+    if (from !== to) batch.push(...recordDifferences(PARTS[part], from, to));
   }
   batch.push(...instanceDifferences(before.instances, after.instances));
   if (batch.length > 0 || before.revision !== after.revision) {
     batch.push({ kind: 'put', key: META_KEY, value: { format: FORMAT, revision: after.revision } });
   }
+  return batch;
+}
+
+function recordDifferences(
+  prefix: string,
+  from: Readonly<Record<string, unknown>>,
+  to: Readonly<Record<string, unknown>>,
+): StoreOperation[] {
+  const changed = changedKeys(from, to);
+  if (changed !== null) return changed.map((key) => ({ kind: 'put', key: prefix + key, value: to[key] }));
+  const batch: StoreOperation[] = [];
+  let kept = 0;
+  for (const key of Object.keys(to)) {
+    const value = to[key];
+    const isNew = !Object.hasOwn(from, key);
+    if (!isNew) kept += 1;
+    if (isNew || from[key] !== value) batch.push({ kind: 'put', key: prefix + key, value });
+  }
+  const known = Object.keys(from);
+  if (known.length === kept) return batch;
+  for (const key of known) if (!Object.hasOwn(to, key)) batch.push({ kind: 'delete', key: prefix + key });
   return batch;
 }
 

@@ -18,7 +18,7 @@ import {
 } from './cluster.js';
 import { HostRooms } from './host-rooms.js';
 import { standingOf } from './host-standing.js';
-import { type Fate, type FateOf, fateOfSingleton, fateOnHost } from './instance-fate.js';
+import { type Fate, type FateOf, fateOfSingleton, fateOnHost, type HostFate } from './instance-fate.js';
 import { InstanceDraft } from './instance-table.js';
 import { isUsable, type Observed, seenOf, usableHosts } from './observed.js';
 import type { SettledComponents } from './settled.js';
@@ -72,21 +72,33 @@ export function reconcile(
   const draft = new InstanceDraft(state.instances);
   const context: Context = { state, observed, brain, nowMs, measured, draft, steps: [] };
   const fates = dropAway(context);
-  const fateOf: FateOf = (each) => fates.get(each.host)?.(each) ?? null;
+  const fateOf: FateOf = (each) => fates.get(each.host)?.of(each) ?? null;
   dropForgotten(fateOf, context);
   const unsettled = unsettledOf(context, settled);
-  for (const { key } of unsettled) drop(draft.ofComponent(key), fateOf, context);
+  const spareRunning = [...fates.values()].every(({ sparesRunning }) => sparesRunning);
+  for (const entry of unsettled) {
+    const group = draft.ofComponent(entry.key);
+    if (!(spareRunning && settled?.allRun(entry, group, observed))) drop(group, fateOf, context);
+  }
   const wishes: Wish[] = [];
+  const wanting: ComponentEntry[] = [];
   const someDrained = Object.values(state.cordons).some(({ drain }) => drain);
   for (const entry of unsettled) {
     const wish = wishOf(entry, someDrained, context);
     if (wish === null) settled?.note(entry, draft.ofComponent(entry.key), state, observed);
     else {
       wishes.push(wish);
+      wanting.push(entry);
       settled?.forget(entry);
     }
   }
   const counters = fulfil(wishes, context);
+  if (settled !== undefined && !context.steps.some(({ kind }) => kind === 'gave-way')) {
+    for (const [i, entry] of wanting.entries()) {
+      if (isResizeOnly(wishes[i] as Wish))
+        settled.resized(entry, state.instances.byComponent.get(entry.key), draft.ofComponent(entry.key));
+    }
+  }
 
   const instances = draft.finish();
   const next =
@@ -147,13 +159,13 @@ function dropForgotten(fateOf: FateOf, context: Context): void {
 }
 
 /** Instances of hosts that have been away for too long. Answers what becomes of those on each host. */
-function dropAway(context: Context): ReadonlyMap<string, FateOf> {
+function dropAway(context: Context): ReadonlyMap<string, HostFate> {
   const { state, observed, nowMs, draft } = context;
-  const fates = new Map<string, FateOf>();
+  const fates = new Map<string, HostFate>();
   for (const name of state.instances.byHost.keys()) {
-    const fateOf = fateOnHost(name, state, observed, nowMs);
-    fates.set(name, fateOf);
-    if (!isUsable(observed.hosts.get(name))) drop(draft.onHost(name), fateOf, context);
+    const fate = fateOnHost(name, state, observed, nowMs);
+    fates.set(name, fate);
+    if (!isUsable(observed.hosts.get(name))) drop(draft.onHost(name), fate.of, context);
   }
   return fates;
 }
@@ -199,6 +211,10 @@ function wishOf(entry: ComponentEntry, someDrained: boolean, { state, draft }: C
   const old = staying.filter((each) => !isCurrent(each));
   const someDrain = staying.length < group.length;
   return { key, app, component, described, wanted, size, generation, current, old, someDrain };
+}
+
+function isResizeOnly({ wanted, current, old, someDrain }: Wish): boolean {
+  return wanted === current.length && old.length === 0 && !someDrain;
 }
 
 /** Drains, resizes and creates, in this order: what shrinks or goes makes room for the rest. Answers the id counters that rose. */

@@ -20,6 +20,8 @@ interface Mark {
 export class SettledComponents {
   /** An entry is made anew with its manifest. */
   readonly #marks = new WeakMap<ComponentEntry, Mark>();
+  /** Of which every instance runs, whatever its size. */
+  readonly #running = new WeakMap<ComponentEntry, Pick<Mark, 'instances' | 'sums' | 'news'>>();
   #cordons: ClusterState['cordons'] = {};
   #isCordonedAnew = false;
 
@@ -63,11 +65,37 @@ export class SettledComponents {
     const { key } = entry;
     const sums = observed.components.get(key);
     const target = targets[key];
-    const calm = instances.every((each) => {
+    if (sums === undefined || target === undefined || !this.allRun(entry, instances, observed)) {
+      this.#marks.delete(entry);
+    } else {
+      this.#marks.set(entry, { target, override: overrides[key], instances, sums, news: sums.news });
+    }
+  }
+
+  /** Whether the hosts name each of the instances, none of them drains and none has failed. */
+  allRun(entry: ComponentEntry, instances: readonly InstanceRecord[], observed: Observed): boolean {
+    const sums = observed.components.get(entry.key);
+    if (sums === undefined) return false;
+    const known = this.#running.get(entry);
+    if (known !== undefined && known.instances === instances && known.sums === sums && known.news === sums.news) {
+      return true;
+    }
+    const all = instances.every((each) => {
       const seen = seenOf(observed, each);
-      return seen !== undefined && seen.sums === sums && seen.status.phase !== 'failed';
+      const runs = seen !== undefined && seen.sums === sums && seen.status.phase !== 'failed';
+      return runs && each.draining === undefined;
     });
-    if (!calm || sums === undefined || target === undefined) this.#marks.delete(entry);
-    else this.#marks.set(entry, { target, override: overrides[key], instances, sums, news: sums.news });
+    if (all) this.#running.set(entry, { instances, sums, news: sums.news });
+    return all;
+  }
+
+  /** The component's instances have been resized and nothing else: if all of `before` ran, so do all of `after`. */
+  resized(
+    entry: ComponentEntry,
+    before: readonly InstanceRecord[] | undefined,
+    after: readonly InstanceRecord[],
+  ): void {
+    const known = this.#running.get(entry);
+    if (known !== undefined && known.instances === before) known.instances = after;
   }
 }

@@ -9,8 +9,9 @@ import {
   instancesOf,
   own,
 } from './cluster.js';
+import type { ComponentSums } from './component-sums.js';
 import type { Work } from './host-samples.js';
-import { type Observed, seenOf, workOf } from './observed.js';
+import { type Observed, type Seen, seenOf, workOf } from './observed.js';
 
 /** How hot a component's state shards are. */
 export interface HeatView {
@@ -51,9 +52,17 @@ interface ComponentTraffic {
   lookedAtMs: number;
   sinceMs: number;
   instances: Map<string, InstanceTraffic>;
+  /** The same as they stood when last looked at: they mostly still do, and need not be looked for by their ids. */
+  order: InstanceTraffic[];
+  /** Sums of the component at that time, and their news: while they are the same, so is what was seen of each instance. */
+  sums: ComponentSums | undefined;
+  news: number;
   talk: Map<string, number>;
   shards: ShardTraffic | null;
 }
+
+/** Components that are looked at in the same second. */
+type Turn = { entry: ComponentEntry; known: ComponentTraffic }[];
 
 interface ShardTraffic {
   heat: Float64Array;
@@ -64,6 +73,8 @@ interface ShardTraffic {
 
 /** The last sample that was looked at, as far as it is needed, and what was learned until then. Changed in place. */
 interface InstanceTraffic extends Work {
+  readonly id: string;
+  seen: Seen;
   /** Of the last turn in which it was looked at. */
   lookedAtMs: number;
   latencyMs: number | null;
@@ -76,24 +87,23 @@ interface InstanceTraffic extends Work {
  */
 export class Traffic implements Measured {
   readonly #components = new Map<string, ComponentTraffic>();
+  /** The same by when they were last looked at, so that a second passes over those that are not due. */
+  readonly #turns = new Map<number, Turn>();
+  #apps: ClusterState['apps'] | null = null;
 
   /** Looks at the components that are due. Answers the keys of those. */
   look(state: ClusterState, observed: Observed, nowMs: number): string[] {
-    const looked: string[] = [];
-    let index = 0;
-    for (const entry of componentsOf(state)) {
-      let known = this.#components.get(entry.key);
-      if (known === undefined) {
-        known = newTraffic(entry, nowMs - (index % (LOOK_MS / 1_000)) * 1_000, nowMs);
-        this.#components.set(entry.key, known);
-      }
-      index += 1;
-      if (nowMs - known.lookedAtMs < LOOK_MS) continue;
-      lookAt(known, entry, state, observed, nowMs);
-      looked.push(entry.key);
+    if (state.apps !== this.#apps) this.#arrange(state, nowMs);
+    const due: Turn = [];
+    for (const [lookedAtMs, turn] of this.#turns) {
+      if (nowMs - lookedAtMs < LOOK_MS) continue;
+      this.#turns.delete(lookedAtMs);
+      for (const each of turn) due.push(each);
     }
-    if (this.#components.size > index) this.#forget(state);
-    return looked;
+    if (due.length === 0) return [];
+    this.#turns.set(nowMs, [...due, ...(this.#turns.get(nowMs) ?? [])]);
+    for (const { entry, known } of due) lookAt(known, entry, state, observed, nowMs);
+    return due.map(({ entry }) => entry.key);
   }
 
   heatOf(key: string): HeatView | null {
@@ -113,26 +123,46 @@ export class Traffic implements Measured {
 
   /** How fast each of the component's instances is. */
   pacesOf(key: string, instances: readonly InstanceRecord[], nowMs: number): Pace[] {
-    const known = this.#components.get(key)?.instances;
-    return instances
-      .filter((each) => each.draining === undefined)
-      .map(({ id, weight = 1, createdAtMs }): Pace => {
-        const seen = known?.get(id);
-        const latencyMs = nowMs - createdAtMs < WARM_MS ? null : (seen?.latencyMs ?? null);
-        return { id, weight, latencyMs, utilisation: seen?.utilisation ?? 0 };
-      });
+    const known = this.#components.get(key);
+    const paces: Pace[] = [];
+    for (const [i, { id, weight = 1, createdAtMs, draining }] of instances.entries()) {
+      if (draining !== undefined) continue;
+      const its = known === undefined ? undefined : trafficOf(known, i, id);
+      const latencyMs = nowMs - createdAtMs < WARM_MS ? null : (its?.latencyMs ?? null);
+      paces.push({ id, weight, latencyMs, utilisation: its?.utilisation ?? 0 });
+    }
+    return paces;
   }
 
-  /** Components that are no more. */
-  #forget(state: ClusterState): void {
-    const present = new Set([...componentsOf(state)].map(({ key }) => key));
-    for (const key of this.#components.keys()) if (!present.has(key)) this.#components.delete(key);
+  /** Takes in that there are other components than before: they get turns, and those that are no more are forgotten. */
+  #arrange(state: ClusterState, nowMs: number): void {
+    const before = new Map(this.#components);
+    this.#components.clear();
+    this.#turns.clear();
+    this.#apps = state.apps;
+    let index = 0;
+    for (const entry of componentsOf(state)) {
+      const atFirstMs = nowMs - (index % (LOOK_MS / 1_000)) * 1_000;
+      const known = before.get(entry.key) ?? newTraffic(entry, atFirstMs, nowMs);
+      index += 1;
+      this.#components.set(entry.key, known);
+      const turn = this.#turns.get(known.lookedAtMs);
+      if (turn === undefined) this.#turns.set(known.lookedAtMs, [{ entry, known }]);
+      else turn.push({ entry, known });
+    }
   }
 }
 
 function newTraffic({ component }: ComponentEntry, lookedAtMs: number, nowMs: number): ComponentTraffic {
   const shards = newShards(shardCountOf(component));
-  return { lookedAtMs, sinceMs: nowMs, instances: new Map(), talk: new Map(), shards };
+  const nothing = { instances: new Map(), order: [], sums: undefined, news: 0, talk: new Map() };
+  return { lookedAtMs, sinceMs: nowMs, ...nothing, shards };
+}
+
+/** What is known of the instance of this id, the i-th of its component. */
+function trafficOf({ order, instances }: ComponentTraffic, i: number, id: string): InstanceTraffic | undefined {
+  const its = order[i];
+  return its?.id === id ? its : instances.get(id);
 }
 
 /** Null for a component without state shards. */
@@ -160,22 +190,32 @@ function lookAt(
   // One alone without state that calls nobody: there is nothing to weigh.
   if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
   const sums: Sums = { shards: known.shards === null ? null : newSums(shardCount), called: new Map() };
-  let present = 0;
-  for (const instance of instances) {
-    const seen = seenOf(observed, instance);
+  const componentSums = observed.components.get(key);
+  const isAsSeen = componentSums !== undefined && componentSums === known.sums && componentSums.news === known.news;
+  known.sums = componentSums;
+  known.news = componentSums?.news ?? 0;
+  const order: InstanceTraffic[] = [];
+  for (const [i, instance] of instances.entries()) {
+    const { id } = instance;
+    const its = trafficOf(known, i, id);
+    const seen = isAsSeen && its !== undefined ? its.seen : seenOf(observed, instance);
     const work = seen === undefined ? undefined : workOf(seen);
-    if (work === undefined) continue;
-    present += 1;
-    const its = known.instances.get(instance.id);
+    if (seen === undefined || work === undefined) continue;
     if (its === undefined) {
-      known.instances.set(instance.id, { ...work, lookedAtMs: nowMs, latencyMs: null, utilisation: 0 });
+      const made = { id, seen, ...work, lookedAtMs: nowMs, latencyMs: null, utilisation: 0 };
+      known.instances.set(id, made);
+      order.push(made);
       continue;
     }
+    order.push(its);
+    its.seen = seen;
     its.lookedAtMs = nowMs;
     if (its.atMs >= work.atMs) continue;
     learn(its, work, instance.size.cpu, component.calls, sums);
     goOnFrom(its, work);
   }
+  known.order = order;
+  const present = order.length;
   if (known.instances.size > present) {
     for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
   }

@@ -28,6 +28,7 @@ const UTILISATION_MIN = 0.6;
 /** The weights that change, by instance. */
 export function nextWeights(paces: readonly Pace[]): Map<string, number> {
   const judged = paces.filter(({ latencyMs }) => latencyMs !== null);
+  if (areEven(judged)) return new Map();
   const changes = new Map<string, number>();
   const usual = lowerMedian(judged.map(({ latencyMs }) => latencyMs ?? 0));
   const usualUtilisation = lowerMedian(judged.map(({ utilisation }) => utilisation));
@@ -37,6 +38,17 @@ export function nextWeights(paces: readonly Pace[]): Map<string, number> {
     if (next !== pace.weight) changes.set(pace.id, next);
   }
   return changes;
+}
+
+/** All have the whole weight, and none is so much slower or hotter than any other that it could lose some. So it is with most. */
+function areEven(judged: readonly Pace[]): boolean {
+  let [least, most] = [Number.POSITIVE_INFINITY, 0];
+  for (const { weight, latencyMs, utilisation } of judged) {
+    if (weight !== 1 || utilisation >= UTILISATION_MIN) return false;
+    least = Math.min(least, latencyMs ?? 0);
+    most = Math.max(most, latencyMs ?? 0);
+  }
+  return most < SLOW.from * least;
 }
 
 /** How many times slower or hotter than usual; below 1: faster and cooler. */
