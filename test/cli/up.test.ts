@@ -3,11 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { fabricArguments } from '../../cli/fabric-options.js';
 import type { Io } from '../../cli/io.js';
 import { PLAIN } from '../../cli/render/paint.js';
 import { addressOf, parseListen } from '../../cli/up/listen.js';
 import { runUp, type UpOptions } from '../../cli/up/run.js';
-import { NO_STREAMS } from './run-cli.js';
+import { NO_STREAMS, runCli } from './run-cli.js';
 
 /** Answers as a coordinator does; the host is connected while its agent's file is there. */
 const COORDINATOR = `
@@ -133,6 +134,28 @@ t.test('labels and taints reach the agent', async (t) => {
   await run.printed('--name rack1 --label=disk=ssd --label=zone=rack-3 --taint=-odd');
   run.stop.abort();
   await done;
+});
+
+t.test('how other hosts reach this one is told to the agent, and an address that is none is refused', async (t) => {
+  const run = await prepare(t, {}, { fabric: fabricArguments({ fabric: '10.0.0.2:7948', fabricPlain: true }) });
+  const done = runUp(run.options);
+  await run.printed('--name rack1 --fabric 10.0.0.2:7948 --fabric-plain');
+  run.stop.abort();
+  await done;
+
+  t.same(fabricArguments({}), []);
+  t.same(fabricArguments({ fabric: '[fd00::2]:7948' }), ['--fabric', '[fd00::2]:7948']);
+  for (const fabric of ['', 'host:7948', '10.0.0.2', '10.0.0.2:', '10.0.0.2:7948 --name x', '10.0.0.2:794800'])
+    t.throws(() => fabricArguments({ fabric }), { code: 'SHOAL_E_USAGE', message: /--fabric must be/ }, fabric);
+  for (const command of [
+    ['up', '--data', run.options.data],
+    ['join', 'https://127.0.0.1:1'],
+  ]) {
+    const env = { SHOAL_JOIN_TOKEN: 'none' };
+    const { code, err } = await runCli([...command, '--fabric', 'nowhere'], { env });
+    t.equal(code, 2, command.join(' '));
+    t.match(err, '--fabric must be ADDRESS:PORT', command.join(' '));
+  }
 });
 
 t.test('a child that dies is started again', async (t) => {
