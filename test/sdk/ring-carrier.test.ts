@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -185,6 +186,30 @@ t.test('without an agent that answers calls go over the Unix socket, and say why
   t.match(app.peers()[0]?.instances[0], { carrier: 'unix', why: /the agent/ });
   t.match(app.stats.channels, { back: { ring: 0, unix: 1, whyNoRing: /the agent/ } });
 });
+
+t.test(
+  'where the runtime forbids buffers over shared memory calls go over the Unix socket, and say what to do',
+  async (t) => {
+    const rig = await Rig.make('ring');
+    t.teardown(() => rig.close());
+    const { openChannel } = native;
+    t.teardown(() => {
+      native.openChannel = openChannel;
+    });
+    // As native/src/common/external_buffer.h does there: this Node is not such a runtime.
+    native.openChannel = (fds) => {
+      for (const fd of [fds.memory, fds.strike, fds.listen]) closeSync(fd);
+      throw new Error('this JavaScript runtime allows no buffers over shared memory: run the component by Node.js');
+    };
+    await rig.start('back', 'a-back-0', (app) => app.handle('echo', (body) => body));
+    const { app } = await rig.start('front', 'a-front-0');
+    rig.publish();
+    for (let i = 0; i < 10; i += 1) t.equal(await app.call('back', 'echo', i), i);
+    const why = /allows no buffers over shared memory.*Node\.js/;
+    t.match(app.peers()[0]?.instances[0], { carrier: 'unix', why });
+    t.match(app.stats.channels, { back: { ring: 0, unix: 1, whyNoRing: why } });
+  },
+);
 
 t.test('many callers are served alike, however much one of them asks', async (t) => {
   const rig = await Rig.make('ring');

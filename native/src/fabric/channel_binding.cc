@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "common/external_buffer.h"
 #include "common/polled.h"
 #include "fabric/channel.h"
 #include "host/system_error.h"
@@ -28,15 +29,14 @@ class OpenChannel : public Polled {
 
   int start() { return watch(bell_.listenFd()); }
 
-  /** One external buffer for the whole mapping, made once. */
+  /** One external buffer for the whole mapping, made once; nothing, with an exception pending, where none is allowed.
+   */
   Napi::Value makeBuffer() {
     // Nothing to release: onClosing() takes the buffer's memory away before it is unmapped, whenever the buffer is
     // collected.
     const auto release = [](napi_env, void*, void*) {};
-    napi_value buffer = nullptr;
-    if (napi_create_external_arraybuffer(env(), segment_.data(), segment_.bytes(), release, nullptr, &buffer) !=
-        napi_ok)
-      return env().Undefined();
+    napi_value buffer = makeExternalBuffer(env(), segment_.data(), segment_.bytes(), release, nullptr);
+    if (buffer == nullptr) return {};
     buffer_ = Napi::Persistent(Napi::Value(env(), buffer).As<Napi::ArrayBuffer>());
     return buffer_.Value();
   }
@@ -117,9 +117,9 @@ Napi::Value openChannel(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   const Napi::Value buffer = channel->makeBuffer();
-  if (buffer.IsUndefined()) {
+  if (buffer.IsEmpty()) {
     channel->close();
-    return fail(env, "this runtime allows no external buffers");
+    return env.Undefined();
   }
   Napi::Object handle = Napi::Object::New(env);
   handle.Set("buffer", buffer);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/external_buffer.h"
 #include "common/unique_fd.h"
 #include "host/system_error.h"
 
@@ -75,16 +76,13 @@ Napi::Function allocator(Napi::Env env, const File& file, int mode) {
   });
 }
 
-/** An external buffer for the mapping; nullptr when this runtime allows none. */
+/** An external buffer for the mapping; nullptr, with an exception pending, when this runtime allows none. */
 napi_value makeBuffer(napi_env env, const Part& part) {
   auto* held = new Part(part);
   const auto release = [](napi_env, void*, void* hint) { delete static_cast<Part*>(hint); };
-  napi_value buffer = nullptr;
-  if (napi_create_external_arraybuffer(env, part->data(), part->bytes(), release, held, &buffer) == napi_ok) {
-    return buffer;
-  }
-  delete held;
-  return nullptr;
+  napi_value buffer = makeExternalBuffer(env, part->data(), part->bytes(), release, held);
+  if (buffer == nullptr) delete held;
+  return buffer;
 }
 
 Napi::Value mapPart(Napi::Env env, const SharedFile& file, double offset, double length) {
@@ -100,10 +98,7 @@ Napi::Value mapPart(Napi::Env env, const SharedFile& file, double offset, double
   }
   const auto part = std::make_shared<Mapping>(data, bytes);
   const napi_value buffer = makeBuffer(env, part);
-  if (buffer == nullptr) {
-    Napi::Error::New(env, "this runtime allows no external buffers").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
+  if (buffer == nullptr) return env.Undefined();
   const auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(
       Napi::Weak(Napi::Value(env, buffer).As<Napi::ArrayBuffer>()));
   Napi::Object handle = Napi::Object::New(env);
