@@ -22,6 +22,7 @@ import { benchProfiler } from './lib/bench/profiler.js';
 import { benchProfilerCost } from './lib/bench/profiler-cost.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
+import { benchStateCache } from './lib/bench/state-cache.js';
 import { benchStateHandover } from './lib/bench/state-handover.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
@@ -52,6 +53,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
   'brain-scaling': (options) => benchBrainScaling(options),
+  'state-cache': () => benchStateCache(),
   'state-handover': () => benchStateHandover(DIST),
 };
 /** `scripts/bench brain` and `scripts/bench cluster` run all of theirs. */

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { DesiredInstance } from '../../protocol/link.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
-import { RedisServer } from './cache/redis-rig.js';
+import { RedisServer } from '../../scripts/lib/state/redis-server.js';
 import { AgentRig } from './rig.js';
 
 const MANIFEST = new URL('../../../examples/state/shoal.yaml', import.meta.url);

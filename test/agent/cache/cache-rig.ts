@@ -4,10 +4,10 @@ import type { Test } from 'tap';
 import { type CacheNews, HostCaches } from '../../../agent/cache/host-caches.js';
 import type { CacheTarget } from '../../../agent/cache/redis-cache.js';
 import type { CachedSettings } from '../../../protocol/control.js';
+import { RedisServer } from '../../../scripts/lib/state/redis-server.js';
 import { CacheConnection } from '../../../sdk/cache/cache-connection.js';
 import { CachedState } from '../../../sdk/cache/cached-state.js';
 import type { KeyedState, StateOptions } from '../../../sdk/state.js';
-import { RedisServer } from './redis-rig.js';
 
 export const SETTINGS: CachedSettings = { mode: 'cache', valueBytesMax: 1024 * 1024 };
 export const NEAR: CachedSettings = { ...SETTINGS, near: { bytesMax: 1024 * 1024, entriesMax: 1000 } };

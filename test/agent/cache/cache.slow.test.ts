@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { RedisServer, startCluster } from '../../../scripts/lib/state/redis-server.js';
 import { until } from '../../../scripts/lib/until.js';
 import { AgentRig, component, instance } from '../rig.js';
 import { CacheRig, NEAR, PASSWORD, rigWith } from './cache-rig.js';
-import { RedisServer, startCluster } from './redis-rig.js';
 
 const run = promisify(execFile);
 

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { promisify } from 'node:util';
-import { retry } from '../../../scripts/lib/until.js';
+import { retry } from '../until.js';
 
 const run = promisify(execFile);
 const STARTED_MS_MAX = 30_000;
