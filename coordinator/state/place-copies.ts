@@ -192,6 +192,7 @@ class Placing {
     const isOnly = (host: string) => record?.inSync.length === 1 && record.inSync[0] === host && !isGone(host);
     return {
       isThere: (host) => isOnly(host) || this.#isThere(host),
+      speaks: (host) => hosts.get(host)?.connected === true,
       isGone,
       bootOf: (host) => (isUsable(hosts.get(host)) ? (hosts.get(host)?.info.boot ?? null) : null),
       reportOf: (host) => hosts.get(host)?.copies.get(name) ?? null,

@@ -13,6 +13,8 @@ export interface WantedShard {
 export interface SeenHosts {
   /** Its agent speaks with the coordinator, or has done so lately. */
   isThere(host: string): boolean;
+  /** Its agent speaks with the coordinator now. */
+  speaks(host: string): boolean;
   /** The operator, or the loss of the host, says that its memory will not come back. */
   isGone(host: string): boolean;
   /** Of its present boot; null while unknown. */
@@ -108,11 +110,14 @@ function settledPass(record: CopyRecord, seen: SeenHosts): CopyRecord | null {
 function mended(record: CopyRecord, owner: string, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
   const report = seen.reportOf(owner);
   const current = report !== null && report.epoch === record.epoch ? report : null;
-  const failing = (host: string) => !seen.isThere(host) || current?.failing.includes(host) === true;
+  // Only an owner that speaks can say that a copy has failed: else it may be the owner that is gone for good, and a copy whose
+  // host is away for a moment is all that is left.
+  const failing = (host: string) => seen.speaks(owner) && current?.failing.includes(host) === true;
+  const isOut = (host: string) => !seen.isThere(host) || failing(host);
   const synced = record.joining.filter((each) => current?.synced.some((one) => isSame(one, each)) === true);
   const inSync = record.inSync.filter((host) => host === owner || !failing(host));
-  const incoming = synced.map(({ host }) => host).filter((host) => !failing(host) && !inSync.includes(host));
-  const joining = record.joining.filter((each) => !failing(each.host) && !synced.some((one) => isSame(one, each)));
+  const incoming = synced.map(({ host }) => host).filter((host) => !isOut(host) && !inSync.includes(host));
+  const joining = record.joining.filter((each) => !isOut(each.host) && !synced.some((one) => isSame(one, each)));
   const seat = seatOn(owner, wanted, seen);
   const sameSeat = seat.instance === record.owner?.instance || seat.instance === null;
   const same = inSync.length === record.inSync.length && incoming.length === 0;
@@ -142,7 +147,8 @@ function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: See
     return { epoch, phase: 'passing', owner: record.owner, passTo: wanted.owner, inSync, joining };
   }
   // A copy that nobody asked for is better than one too few: it stays until all that are wanted are in sync.
-  const needless = inSync.filter((host) => !hosts.includes(host));
+  // Nor is one needless whose host is not asked for since its agent is away for a moment.
+  const needless = inSync.filter((host) => !hosts.includes(host) && seen.speaks(host));
   if (needless.length === 0 || hosts.some((host) => !inSync.includes(host)) || target !== owner) return null;
   return { ...serving, inSync: inSync.filter((host) => !needless.includes(host)), joining };
 }

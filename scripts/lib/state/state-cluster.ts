@@ -132,22 +132,38 @@ export class StateCluster {
   /** SIGKILL: of the agent proper and who waits for it; its instances go on. */
   async kill(name: string): Promise<void> {
     const child = this.#children.get(name);
-    if (child?.pid === undefined) return;
+    if (child?.pid === undefined || !isRunning(child)) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     for (const pid of await childrenOf(child.pid)) killPid(pid);
     child.kill('SIGKILL');
     await exited;
   }
 
+  /** SIGSTOP: as if it were cut off from all others, while its instances go on. */
+  async stop(name: string): Promise<void> {
+    for (const pid of await this.#processesOf(name)) process.kill(pid, 'SIGSTOP');
+  }
+
+  /** Goes on after stop(). */
+  async resume(name: string): Promise<void> {
+    for (const pid of await this.#processesOf(name)) process.kill(pid, 'SIGCONT');
+  }
+
+  async #processesOf(name: string): Promise<number[]> {
+    const pid = this.#children.get(name)?.pid;
+    return pid === undefined ? [] : [...(await childrenOf(pid)), pid];
+  }
+
   killInstance({ pid }: InstanceView): void {
     if (pid !== undefined && pid !== null) killPid(pid);
   }
 
-  /** As if the host had burnt: its processes and its memory are gone. */
-  async lose(host: string): Promise<void> {
-    const instances = (await this.instances()).filter((each) => each.host === host);
+  /** As if the host had burnt: its processes, these instances among them, and its memory are gone. */
+  async lose(host: string, instances: readonly InstanceView[]): Promise<void> {
     await this.kill(host);
-    for (const each of instances) this.killInstance(each);
+    for (const each of instances) if (each.host === host) this.killInstance(each);
+    // With its disk: else what it shall be of this very boot would be written there, and it would begin with empty copies.
+    await rm(new Paths(join(this.#folder, host)).desired, { force: true });
     await rm(new Paths(join(this.#folder, host)).shared, { recursive: true, force: true });
   }
 

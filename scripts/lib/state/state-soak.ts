@@ -1,9 +1,20 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Random } from '../../../protocol/balancer.js';
+import type { InstanceView } from '../../../protocol/http.js';
 import { History } from './history.js';
 import { StateCluster } from './state-cluster.js';
 
-export const FAULTS = ['none', 'instance', 'agent', 'coordinator', 'agent and instance', 'host'] as const;
+/** `cut off`: a host hears and is heard of no more, and its instances go on; `behind`: a host burns whose writes no copy has. */
+export const FAULTS = [
+  'none',
+  'instance',
+  'agent',
+  'coordinator',
+  'agent and instance',
+  'cut off',
+  'host',
+  'behind',
+] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export interface StateSoakOptions {
@@ -35,6 +46,13 @@ const AWAY_MS_MAX = 1_000;
 const SETTLE_MS_MAX = 90_000;
 /** A host that burns comes back empty after this: others have taken over by then. */
 const BURNT_MS = 10_000;
+/** Longer than leases last and hosts are waited for, shorter than what counts as lost. */
+const CUT_MS = { min: 2_500, more: 3_500 };
+/** Copies lag for so long … */
+const BEHIND_MS = 700;
+/** … and the owner, which reports copies that do not answer for 2 s, must not have done so when it burns; else once more. */
+const BEHIND_MS_MAX = 1_600;
+const BEHIND_TRIES = 8;
 
 /**
  * Changes the count again and again under calls, kills processes in the middle, and then looks whether what was answered could
@@ -85,7 +103,7 @@ function keysOf(round: number): string[] {
 
 /** Without a replica no host may burn. */
 function anyFault(replicas: number, random: Random): Fault {
-  const faults = FAULTS.filter((each) => each !== 'host' || replicas > 0);
+  const faults = FAULTS.filter((each) => (each !== 'host' && each !== 'behind') || replicas > 0);
   return faults[Math.floor(random() * faults.length)] as Fault;
 }
 
@@ -101,9 +119,17 @@ async function ownersOf(cluster: StateCluster): Promise<Map<number, string>> {
 
 async function inflict(cluster: StateCluster, fault: Fault, random: Random): Promise<void> {
   const host = cluster.hosts[Math.floor(random() * cluster.hosts.length)] as string;
-  if (fault === 'host') {
-    const burnt = await busiest(cluster);
-    await cluster.lose(burnt);
+  if (fault === 'cut off') {
+    await cluster.stop(host);
+    await pause(CUT_MS.min + random() * CUT_MS.more);
+    await cluster.resume(host);
+    return;
+  }
+  if (fault === 'host' || fault === 'behind') {
+    const instances = await cluster.instances();
+    const burnt = busiest(instances);
+    if (fault === 'host') await cluster.lose(burnt, instances);
+    else await loseBehind(cluster, burnt);
     await pause(BURNT_MS);
     cluster.startAgent(burnt);
     return;
@@ -121,10 +147,38 @@ async function inflict(cluster: StateCluster, fault: Fault, random: Random): Pro
   if (fault === 'coordinator') cluster.startCoordinator();
 }
 
+/**
+ * The host burns while the agents that would copy its writes stand still, and these are killed: what has been sent to them meanwhile
+ * goes with their sockets, so that nothing of what the host wrote is anywhere else. The coordinator stands still as well, so that
+ * it does not have the writes go on without copies.
+ */
+async function loseBehind(cluster: StateCluster, burnt: string): Promise<void> {
+  const others = cluster.hosts.filter((each) => each !== burnt);
+  for (let tries = 0; tries < BEHIND_TRIES; tries += 1) {
+    await cluster.settled(SETTLE_MS_MAX);
+    await cluster.replicated(SETTLE_MS_MAX);
+    const instances = await cluster.instances();
+    const beganMs = performance.now();
+    for (const each of ['coordinator', ...others]) await cluster.stop(each);
+    await pause(BEHIND_MS);
+    await cluster.kill(burnt);
+    const isInTime = performance.now() - beganMs < BEHIND_MS_MAX;
+    if (isInTime) await cluster.lose(burnt, instances);
+    for (const each of others) {
+      await cluster.kill(each);
+      cluster.startAgent(each);
+    }
+    await cluster.resume('coordinator');
+    if (isInTime) return;
+    cluster.startAgent(burnt);
+  }
+  throw new Error(`in ${BEHIND_TRIES} tries ${burnt} could not be killed within ${BEHIND_MS_MAX} ms`);
+}
+
 /** The host that owns the most state shards. */
-async function busiest(cluster: StateCluster): Promise<string> {
+function busiest(instances: readonly InstanceView[]): string {
   const counts = new Map<string, number>();
-  for (const { host, shards } of await cluster.instances()) counts.set(host, (counts.get(host) ?? 0) + shards.length);
+  for (const { host, shards } of instances) counts.set(host, (counts.get(host) ?? 0) + shards.length);
   const [first] = [...counts].sort(([, a], [, b]) => b - a);
   if (first === undefined) throw new Error('no host owns a state shard');
   return first[0];

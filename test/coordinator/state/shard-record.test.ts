@@ -11,6 +11,9 @@ class Rack implements SeenHosts {
   readonly reports = new Map<string, CopyReport>();
 
   isThere = (host: string) => !this.away.has(host) && !this.gone.has(host);
+  /** Has just gone silent. */
+  readonly silent = new Set<string>();
+  speaks = (host: string) => this.isThere(host) && !this.silent.has(host);
   isGone = (host: string) => this.gone.has(host);
   bootOf = (host: string) => `boot-${host}`;
   reportOf = (host: string) => this.reports.get(host) ?? null;
@@ -66,6 +69,11 @@ t.test('while moves are not allowed nothing moves, and what has failed is mended
   const record = serving('a', 'b');
   t.equal(next(record, still(want('c', 'b')), rack), record);
   rack.away.add('b');
+  t.equal(next(record, still(want('a', 'c')), rack), record, 'until the owner says that it has failed');
+  rack.says('a', { epoch: 5, role: 'owner', failing: ['b'] });
+  rack.silent.add('a');
+  t.equal(next(record, still(want('a', 'c')), rack), record, 'and still speaks: b may be all that is left');
+  rack.silent.clear();
   const less = next(record, still(want('a', 'c')), rack) as CopyRecord;
   t.same(less, { ...serving('a'), epoch: 6 });
   t.same(next(less, still(want('a', 'c')), rack), { ...less, epoch: 7, joining: [{ host: 'c', since: 7 }] });
@@ -100,6 +108,9 @@ t.test('an unwanted copy stays until all that are wanted are in sync', async (t)
   const record = serving('a', 'b');
   t.equal(next(record, want('a', 'c'), rack), record, 'c is wanted and away');
   t.same(next(serving('a', 'b', 'c'), want('a', 'b'), new Rack()), { ...serving('a', 'b'), epoch: 6 });
+  const silent = new Rack();
+  silent.silent.add('b');
+  t.equal(next(record, want('a'), silent), record, 'b is asked for no more since its agent is away for a moment');
 });
 
 t.test('the only copy is away: the shard waits; it begins empty when the host is gone or has lost it', async (t) => {

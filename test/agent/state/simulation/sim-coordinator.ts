@@ -107,6 +107,7 @@ export class SimCoordinator {
   #seen(): SeenHosts {
     return {
       isThere: (host) => this.#isThere(host),
+      speaks: (host) => this.#isThere(host),
       isGone: () => false,
       bootOf: (host) => this.#heard.get(host)?.boot ?? null,
       reportOf: (host) => this.#heard.get(host)?.report ?? null,
