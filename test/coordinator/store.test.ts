@@ -176,6 +176,26 @@ t.test('etcd: a batch that was decided is seen at once, and finished by the next
   await store.close();
 });
 
+t.test('etcd: a value that was written again is told from what it was, by the revision that wrote it', async (t) => {
+  const client = new EtcdClient({ endpoints: etcd.endpoints });
+  t.teardown(() => client.close());
+  const key = 'again/beat';
+  const beat = { kind: 'put', key, value: '7:2:1' } as const;
+  const writeIf = async (modified: number) => {
+    const conditions = [{ key, modified }];
+    return (await client.transact({ conditions, perform: [beat], otherwise: [] }, 5_000)).held;
+  };
+  const modified = async () => {
+    const look = { conditions: [], perform: [{ kind: 'read', key } as const], otherwise: [] };
+    return (await client.transact(look, 5_000)).results[0]?.entries[0]?.modified ?? 0;
+  };
+  t.ok(await writeIf(await modified()), 'there is none yet');
+  const first = await modified();
+  t.ok(await writeIf(first));
+  t.notOk(await writeIf(first), 'the same text, but not the same beat');
+  t.ok(await writeIf(await modified()));
+});
+
 t.test('what the embedded store holds moves to etcd by one command, which may be repeated, and not back', async (t) => {
   const place = newPlace('move');
   const from = openLmdbStore({ folder: join(root, place) });

@@ -27,8 +27,11 @@ export interface Transaction {
   otherwise: readonly Operation[];
 }
 
-/** `created`: the revision that created the key, 0 where there is none. */
-export type Condition = { key: string; created: number } | { key: string; value: string };
+/** `created`: the revision that created the key, 0 where there is none; `modified`: the one that last wrote it. */
+export type Condition =
+  | { key: string; created: number }
+  | { key: string; modified: number }
+  | { key: string; value: string };
 
 export type Operation =
   | { kind: 'put'; key: string; value: string | Uint8Array; lease?: bigint }
@@ -48,6 +51,7 @@ export interface Entry {
   key: string;
   value: Buffer;
   created: number;
+  modified: number;
   lease: bigint;
 }
 

@@ -3,6 +3,7 @@ import type { Condition, Entry, Operation, Outcome, Transaction } from './etcd.j
 
 /** Messages of etcd's API version 3 (api/etcdserverpb/rpc.proto, api/mvccpb/kv.proto); numbers are those of the fields. */
 const TARGET_CREATE = 1;
+const TARGET_MODIFIED = 2;
 const TARGET_VALUE = 3;
 
 export function transactionMessage({ conditions, perform, otherwise }: Transaction): Message {
@@ -17,6 +18,9 @@ function compareMessage(condition: Condition): Message {
   if ('created' in condition) {
     const compare = new Message().int(2, TARGET_CREATE).bytes(3, condition.key);
     return compare.int(5, condition.created);
+  }
+  if ('modified' in condition) {
+    return new Message().int(2, TARGET_MODIFIED).bytes(3, condition.key).int(6, condition.modified);
   }
   return new Message().int(2, TARGET_VALUE).bytes(3, condition.key).bytes(7, condition.value);
 }
@@ -47,6 +51,7 @@ function readEntry(fields: Fields): Entry {
     key: fields.bytes(1).toString('utf8'),
     value: fields.bytes(5),
     created: fields.int(2),
+    modified: fields.int(3),
     lease: fields.bigint(6),
   };
 }

@@ -276,7 +276,7 @@ export class EtcdStore implements Store {
         const [holder, last] = seen.results.map(({ entries }) => entries[0]);
         this.#noteLeader(holder);
         if (holder !== undefined) {
-          const leftMs = silence.leftMs(holder.lease, textOf(last), this.#clockwork.nowMs());
+          const leftMs = silence.leftMs(holder.lease, last, this.#clockwork.nowMs());
           if (leftMs > 0) await this.#untilLeaderChanges(seen.revision + 1, Math.min(LOOK_MS, leftMs));
           else await this.#takeAway(holder, last as Entry);
           continue;
@@ -328,7 +328,7 @@ export class EtcdStore implements Store {
     const { leader, beat } = this.#keys;
     const conditions = [
       { key: leader, created: holder.created },
-      { key: beat, value: last.value.toString('utf8') },
+      { key: beat, modified: last.modified },
     ];
     const perform: Operation[] = [{ kind: 'delete', key: leader }];
     await this.#ask(() => this.#etcd.transact({ conditions, perform, otherwise: [] }, ASK_MS_MAX));

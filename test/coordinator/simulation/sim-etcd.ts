@@ -137,6 +137,7 @@ export class SimEtcd {
   #holds(condition: Condition): boolean {
     const entry = this.#keys.get(condition.key)?.at(-1)?.entry ?? null;
     if ('created' in condition) return (entry?.created ?? 0) === condition.created;
+    if ('modified' in condition) return (entry?.modified ?? 0) === condition.modified;
     return entry !== null && entry.value.toString('utf8') === condition.value;
   }
 
@@ -151,7 +152,7 @@ export class SimEtcd {
 
   #put({ key, value, lease = 0n }: Extract<Operation, { kind: 'put' }>, revision: number): void {
     const created = this.#keys.get(key)?.at(-1)?.entry?.created ?? revision;
-    this.#set(key, { key, value: Buffer.from(value), created, lease }, revision);
+    this.#set(key, { key, value: Buffer.from(value), created, modified: revision, lease }, revision);
   }
 
   #set(key: string, entry: Entry | null, revision: number): void {

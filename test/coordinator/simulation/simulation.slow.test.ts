@@ -6,7 +6,7 @@ import { within } from '../../../scripts/lib/until.js';
 import type { Played } from './seeds-worker.js';
 
 /** SHOAL_SEEDS=FROM-TO plays others, such as one that has failed. */
-const [from = 1, to = from] = (process.env.SHOAL_SEEDS ?? '1-1000').split('-').map(Number);
+const [from = 1, to = from] = (process.env.SHOAL_SEEDS ?? '1-10000').split('-').map(Number);
 const THREADS = Math.min(4, availableParallelism());
 const WAIT_MS_MAX = 550_000;
 
