@@ -51,7 +51,10 @@ export class ChannelBroker {
 
   /** The caller's side of a new channel. Rejects with the agent's reason, or SHOAL_E_UNREACHABLE when it is away. */
   async open({ component, instance }: PeerAddress): Promise<ChannelFds> {
-    if (this.#packets === undefined) await this.#untilConnected();
+    if (this.#packets === undefined) {
+      this.#dialNow();
+      await this.#untilConnected();
+    }
     const requestId = this.#nextRequest++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -84,6 +87,7 @@ export class ChannelBroker {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#redial);
+    this.#redial = undefined;
     this.#lost();
   }
 
@@ -100,6 +104,7 @@ export class ChannelBroker {
         () => this.#ended(packets),
       );
       this.#packets = packets;
+      this.#delayMs = LIMITS.reconnectMsMin;
       for (const wake of [...this.#waiting]) wake();
     } catch {
       // The agent is away; why does not matter here, since it is dialled again.
@@ -109,8 +114,20 @@ export class ChannelBroker {
 
   #dialAgain(): void {
     if (this.#closed) return;
-    this.#redial = setTimeout(() => void this.#dial(), this.#delayMs);
+    this.#redial = setTimeout(() => {
+      this.#redial = undefined;
+      void this.#dial();
+    }, this.#delayMs);
     this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
+  }
+
+  /** Somebody waits: the agent may be back since the last try. */
+  #dialNow(): void {
+    if (this.#redial === undefined) return;
+    clearTimeout(this.#redial);
+    this.#redial = undefined;
+    this.#delayMs = LIMITS.reconnectMsMin;
+    void this.#dial();
   }
 
   #ended(packets: PacketHandle): void {

@@ -44,6 +44,8 @@ export interface FrontOptions extends Access {
   identity?: Identity;
   /** How long a request may take to arrive. */
   timeouts?: typeof TIMEOUTS;
+  /** What those may ask who show no token. */
+  strangers?: StrangerLimit;
   log: Logger;
 }
 
@@ -66,9 +68,8 @@ const CONNECT_MS_MAX = 2_000;
  * leader that they came from, also when its process lives on: clients come back with the last id that they have seen.
  */
 export function createFront(options: FrontOptions): Server | TlsServer {
-  const { behind, log, timeouts = TIMEOUTS } = options;
+  const { behind, log, timeouts = TIMEOUTS, strangers = new StrangerLimit() } = options;
   const streams = new Set<ServerResponse>();
-  const limit = new StrangerLimit();
   behind.onLeaderChange(() => {
     for (const response of streams) response.destroy();
   });
@@ -77,7 +78,7 @@ export function createFront(options: FrontOptions): Server | TlsServer {
       streams.add(response);
       response.once('close', () => streams.delete(response));
     }
-    answer(options, limit, request, response).catch((error: unknown) => {
+    answer(options, strangers, request, response).catch((error: unknown) => {
       const problem = problemOf(error);
       if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');
       if (response.headersSent) response.destroy();

@@ -8,6 +8,7 @@ import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
 import { createFront } from '../../coordinator/api/front.js';
 import { createApi } from '../../coordinator/api/server.js';
+import { StrangerLimit } from '../../coordinator/api/stranger-limit.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
 import { startLinkServer } from '../../coordinator/link-server.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
@@ -63,6 +64,8 @@ const front = createFront({
   ...access,
   tls: identity,
   behind: { ...behind, view: () => Promise.reject(new Error('nobody asks')) as never },
+  // All that is asked here within a few seconds comes from one address.
+  strangers: new StrangerLimit(() => 1_000 * performance.now()),
   log,
 });
 await within('the API to listen', CLOSE_MS_MAX, new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve)));
