@@ -119,7 +119,7 @@ export class OwnedState<Value> implements KeyedState<Value> {
       const detail = `state ${this.#name.text} is opened as ${this.#raw ? 'raw' : 'not raw'}, and an entry is not so`;
       throw new ShoalError('SHOAL_E_USAGE', detail);
     }
-    return readValue<Value>(bytes.slice(), raw, this.#name.text);
+    return readValue<Value>(raw ? bytes.slice() : bytes, raw, this.#name.text);
   }
 
   #expiry(ttlMs: number | undefined): number {

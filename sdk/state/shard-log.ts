@@ -24,6 +24,7 @@ export interface LogLimits {
 
 export interface ScannedEntry {
   key: string;
+  /** A view: to be read before the next write. */
   value: Uint8Array;
   raw: boolean;
 }
@@ -235,7 +236,7 @@ export class ShardLog {
         const { half } = lease;
         if (!hasName(half, position, name) || half.expiresAtMs(position) <= nowMs) continue;
         const raw = (half.flags(position) & RECORD.raw) !== 0;
-        yield { key: this.#keyIn(half, position), value: valueIn(half, position).slice(), raw };
+        yield { key: this.#keyIn(half, position), value: valueIn(half, position), raw };
       }
     } finally {
       this.#leases.delete(lease);

@@ -19,7 +19,7 @@ export function bytesOf(value: unknown, raw: boolean, state: string): Uint8Array
   }
 }
 
-/** The value that is kept as these bytes, which become the caller's. Throws SHOAL_E_STATE_DAMAGED. */
+/** The value that is kept as these bytes; those of a raw state become the caller's. Throws SHOAL_E_STATE_DAMAGED. */
 export function readValue<Value>(bytes: Uint8Array, raw: boolean, state: string): Value {
   if (raw) return bytes as Value;
   try {
