@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
@@ -29,11 +31,14 @@ const log = pino({ level: 'silent' });
 const OPERATOR = 'operator-token-0123456789';
 const READER = 'reader-token-0123456789';
 
-const folder = t.testdir({
-  tokens: `${tokenLine({ name: 'olga', role: 'operate' }, OPERATOR)}${tokenLine({ name: 'rita', role: 'read' }, READER)}`,
-  operator: OPERATOR,
-  reader: READER,
-});
+// A folder of its own, not tap's: that goes before what uses it is closed.
+const folder = await mkdtemp(join(tmpdir(), 'shoal-exec-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
+const olga = tokenLine({ name: 'olga', role: 'operate' }, OPERATOR);
+const rita = tokenLine({ name: 'rita', role: 'read' }, READER);
+await writeFile(join(folder, 'tokens'), `${olga}${rita}`);
+await writeFile(join(folder, 'operator'), OPERATOR);
+await writeFile(join(folder, 'reader'), READER);
 
 /** Commands of this host in place of those of an instance. */
 const commands: InsideProcess[] = [];

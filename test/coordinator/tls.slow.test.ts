@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { pino } from 'pino';
@@ -11,7 +12,9 @@ import { until } from '../../scripts/lib/until.js';
 import { runCli, startCli } from '../cli/run-cli.js';
 import { CoordinatorRig } from './rig.js';
 
-const folder = t.testdir({});
+// A folder of its own, not tap's: that goes before what uses it is closed.
+const folder = await mkdtemp(join(tmpdir(), 'shoal-tls-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
 const at = (...parts: string[]) => join(folder, ...parts);
 const authority = new Authority(at('authority'));
 await authority.init('test');
