@@ -1,4 +1,3 @@
-import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import {
@@ -14,8 +13,8 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { NAME_PATTERN } from '../protocol/manifest-schema.js';
-import { withSocketPath } from '../protocol/socket-path.js';
 import { TokenBucket } from '../protocol/token-bucket.js';
+import { listenForInstance } from './instance-socket.js';
 
 export interface ControlEvents {
   hello(): void;
@@ -90,17 +89,9 @@ export class Control {
   /** Listens in the instance's socket folder, on which only its own user may dial. */
   async listen(folder: string, owner: number): Promise<void> {
     const path = join(folder, 'agent.sock');
-    await rm(path, { force: true });
     const server = createServer((socket) => this.#accept(socket));
-    await withSocketPath(path, (short) => {
-      return new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(short, resolve);
-      });
-    });
+    await listenForInstance(server, path, owner);
     server.on('error', (error) => this.#events.closed(error.message));
-    await chmod(path, 0o600);
-    await chown(path, owner, owner);
     this.#server = server;
   }
 

@@ -10,9 +10,9 @@ import {
   SEGMENT_FDS,
 } from '../protocol/channels.js';
 import { ShoalError } from '../protocol/errors.js';
-import { LIMITS } from '../protocol/limits.js';
 import { withSocketPath } from '../protocol/socket-path.js';
 import type { PeerAddress } from './carrier.js';
+import { Redial } from './redial.js';
 
 /** How long a request waits for an agent that is away, and how long for its answer. */
 const CONNECT_MS_MAX = 300;
@@ -37,12 +37,9 @@ export class ChannelBroker {
   /** Takes the segments of state shards, with their descriptors; until it is set they are closed. */
   onSegment: ((shard: number, epoch: number, fd: number) => void) | undefined;
   readonly #pending = new Map<number, Pending>();
-  readonly #waiting = new Set<() => void>();
+  readonly #redial = new Redial(() => void this.#dial());
   #packets: PacketHandle | undefined;
-  #redial: NodeJS.Timeout | undefined;
-  #delayMs: number = LIMITS.reconnectMsMin;
   #nextRequest = 1;
-  #closed = false;
 
   constructor(path: string) {
     this.#path = path;
@@ -52,8 +49,7 @@ export class ChannelBroker {
   /** The caller's side of a new channel. Rejects with the agent's reason, or SHOAL_E_UNREACHABLE when it is away. */
   async open({ component, instance }: PeerAddress): Promise<ChannelFds> {
     if (this.#packets === undefined) {
-      this.#dialNow();
-      await this.#untilConnected();
+      await this.#redial.untilConnected(CONNECT_MS_MAX, () => unreachable('the agent is away'));
     }
     const requestId = this.#nextRequest++;
     return new Promise((resolve, reject) => {
@@ -85,16 +81,14 @@ export class ChannelBroker {
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#redial);
-    this.#redial = undefined;
+    this.#redial.close();
     this.#lost();
   }
 
   async #dial(): Promise<void> {
     try {
       const socket = await withSocketPath(this.#path, async (short) => native.dialPackets(short));
-      if (this.#closed) {
+      if (this.#redial.closed) {
         closeSync(socket);
         return;
       }
@@ -104,36 +98,17 @@ export class ChannelBroker {
         () => this.#ended(packets),
       );
       this.#packets = packets;
-      this.#delayMs = LIMITS.reconnectMsMin;
-      for (const wake of [...this.#waiting]) wake();
+      this.#redial.connected();
     } catch {
       // The agent is away; why does not matter here, since it is dialled again.
-      this.#dialAgain();
+      this.#redial.later();
     }
-  }
-
-  #dialAgain(): void {
-    if (this.#closed) return;
-    this.#redial = setTimeout(() => {
-      this.#redial = undefined;
-      void this.#dial();
-    }, this.#delayMs);
-    this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
-  }
-
-  /** Somebody waits: the agent may be back since the last try. */
-  #dialNow(): void {
-    if (this.#redial === undefined) return;
-    clearTimeout(this.#redial);
-    this.#redial = undefined;
-    this.#delayMs = LIMITS.reconnectMsMin;
-    void this.#dial();
   }
 
   #ended(packets: PacketHandle): void {
     if (this.#packets !== packets) return;
     this.#lost();
-    this.#dialAgain();
+    this.#redial.later();
   }
 
   #lost(): void {
@@ -164,7 +139,7 @@ export class ChannelBroker {
       this.#ended(packets);
       return;
     }
-    this.#delayMs = LIMITS.reconnectMsMin;
+    this.#redial.heard();
     if (reply.type === 'refused') {
       closeAll(numbers);
       this.#settle(reply.requestId)?.reject(new ShoalError(reply.code, reply.detail));
@@ -197,21 +172,6 @@ export class ChannelBroker {
     const pending = this.#pending.get(requestId);
     this.#pending.delete(requestId);
     return pending;
-  }
-
-  #untilConnected(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.delete(wake);
-        reject(unreachable('the agent is away'));
-      }, CONNECT_MS_MAX);
-      this.#waiting.add(wake);
-    });
   }
 }
 

@@ -5,6 +5,7 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Identity } from './app.js';
 import { parseToInstance } from './control-parse.js';
+import { Redial } from './redial.js';
 import type { ShardStore } from './shard-store.js';
 import type { Conversation } from './warm.js';
 
@@ -25,11 +26,9 @@ export class AgentConnection {
   readonly #events: ControlEvents;
   readonly #wantedMs = new Map<string, number>();
   #socket: Socket | undefined;
-  #delayMs: number = LIMITS.reconnectMsMin;
-  #redial: NodeJS.Timeout | undefined;
+  readonly #redial = new Redial(() => this.#dial());
   #beat: NodeJS.Timeout | undefined;
   #ready = false;
-  #closed = false;
 
   constructor(
     path: string,
@@ -94,14 +93,12 @@ export class AgentConnection {
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#redial);
+    this.#redial.close();
     clearInterval(this.#beat);
     this.#socket?.end();
   }
 
   #dial(): void {
-    if (this.#closed) return;
     const socket = connect(this.#path);
     this.#converse(socket, new FrameReader());
     socket.on('connect', () => this.#greet(socket));
@@ -121,8 +118,7 @@ export class AgentConnection {
         for (const message of reader.push(chunk)) {
           if (socket.destroyed) return;
           this.#take(parseToInstance(message));
-          // Only an agent that makes sense is dialled again at once.
-          this.#delayMs = LIMITS.reconnectMsMin;
+          this.#redial.heard();
         }
       } catch (error) {
         socket.destroy(toShoalError(error));
@@ -132,9 +128,7 @@ export class AgentConnection {
     socket.on('error', () => undefined);
     socket.on('close', () => {
       if (this.#socket === socket) this.#socket = undefined;
-      if (this.#closed) return;
-      this.#redial = setTimeout(() => this.#dial(), this.#delayMs);
-      this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
+      this.#redial.later();
     });
   }
 

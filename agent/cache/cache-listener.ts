@@ -1,10 +1,9 @@
-import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { type CacheEntry, type CacheReply, type CacheRequest, parseCacheRequest } from '../../protocol/cache.js';
 import { ShoalError, toShoalError } from '../../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { withSocketPath } from '../../protocol/socket-path.js';
+import { listenForInstance } from '../instance-socket.js';
 import type { RedisCache } from './redis-cache.js';
 
 export type CacheCommands = Pick<RedisCache, 'get' | 'set' | 'delete' | 'swap'>;
@@ -35,17 +34,9 @@ export class CacheListener {
 
   /** On this path only the instance's own user may dial. */
   async listen(path: string, owner: number): Promise<void> {
-    await rm(path, { force: true });
     const server = createServer((socket) => this.#accept(socket));
-    await withSocketPath(path, (short) => {
-      return new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(short, resolve);
-      });
-    });
+    await listenForInstance(server, path, owner);
     server.on('error', () => this.close());
-    await chmod(path, 0o600);
-    await chown(path, owner, owner);
     if (this.#closed) server.close();
     else this.#server = server;
   }

@@ -5,6 +5,7 @@ import { isErrorCode, ShoalError, toShoalError } from '../../protocol/errors.js'
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { monotonicMs } from '../../protocol/monotonic.js';
+import { Redial } from '../redial.js';
 import { NearCache } from './near-cache.js';
 
 type Answer = Extract<CacheReply, { type: 'value' | 'done' }>;
@@ -30,12 +31,9 @@ export class CacheConnection {
   readonly #path: string;
   readonly #near: NearCache | undefined;
   readonly #pending = new Map<number, Pending>();
-  readonly #waiting = new Set<() => void>();
+  readonly #redial = new Redial(() => this.#dial());
   #socket: Socket | undefined;
-  #redial: NodeJS.Timeout | undefined;
-  #delayMs: number = LIMITS.reconnectMsMin;
   #nextId = 1;
-  #closed = false;
 
   constructor(path: string, { near }: Pick<CachedSettings, 'near'>) {
     this.#path = path;
@@ -69,8 +67,7 @@ export class CacheConnection {
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#redial);
+    this.#redial.close();
     this.#lost();
   }
 
@@ -78,7 +75,11 @@ export class CacheConnection {
     if (this.#pending.size >= LIMITS.cacheRequestsMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${LIMITS.cacheRequestsMax} requests wait for the cache`);
     }
-    if (this.#socket === undefined) await this.#untilConnected();
+    if (this.#redial.closed) throw unreachable('this instance has closed its connections');
+    if (this.#socket === undefined) {
+      const away = () => unreachable('the agent of this host is away, and with it the cache');
+      await this.#redial.untilConnected(CONNECT_MS_MAX, away);
+    }
     const id = this.#nextId++;
     const frame = encodeFrame({ ...asked, id } satisfies CacheRequest);
     return new Promise((resolve, reject) => {
@@ -94,17 +95,17 @@ export class CacheConnection {
     const socket = connect(this.#path);
     const reader = new FrameReader();
     socket.on('connect', () => {
-      if (this.#closed) {
+      if (this.#redial.closed) {
         socket.destroy();
         return;
       }
       this.#socket = socket;
-      for (const wake of [...this.#waiting]) wake();
+      this.#redial.connected();
     });
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const message of reader.push(chunk)) this.#take(parseCacheReply(message));
-        this.#delayMs = LIMITS.reconnectMsMin;
+        this.#redial.heard();
       } catch (error) {
         socket.destroy(toShoalError(error));
       }
@@ -113,9 +114,7 @@ export class CacheConnection {
     socket.on('error', () => undefined);
     socket.on('close', () => {
       if (this.#socket === socket) this.#lost();
-      if (this.#closed) return;
-      this.#redial = setTimeout(() => this.#dial(), this.#delayMs);
-      this.#delayMs = Math.min(LIMITS.reconnectMsMax, this.#delayMs * 2);
+      this.#redial.later();
     });
   }
 
@@ -157,20 +156,8 @@ export class CacheConnection {
       this.#settle(id)?.reject(new ShoalError('SHOAL_E_PEER_DIED', detail));
     }
   }
+}
 
-  #untilConnected(): Promise<void> {
-    if (this.#closed) throw new ShoalError('SHOAL_E_UNREACHABLE', 'this instance has closed its connections');
-    return new Promise((resolve, reject) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.delete(wake);
-        reject(new ShoalError('SHOAL_E_UNREACHABLE', 'the agent of this host is away, and with it the cache'));
-      }, CONNECT_MS_MAX);
-      this.#waiting.add(wake);
-    });
-  }
+function unreachable(detail: string): ShoalError {
+  return new ShoalError('SHOAL_E_UNREACHABLE', detail);
 }

@@ -6,10 +6,11 @@ import { pino } from 'pino';
 import t from 'tap';
 import { Control } from '../../agent/control.js';
 import { Fence } from '../../agent/fence.js';
-import { Link, type LinkedAgent } from '../../agent/link.js';
+import { Link } from '../../agent/link.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { type AgentEvent, LINK_VERSION_CHANGES, type ToCoordinator } from '../../protocol/link.js';
+import { idleAgent } from './idle-agent.js';
 
 const HOST = { name: 'h', cores: 1, memoryBytes: 1, kernel: '6', degraded: [] };
 const MESSAGE = 'x'.repeat(100_000);
@@ -73,24 +74,18 @@ t.test('a coordinator that does not read gets no queue of reports, and later eve
   let changed = () => {};
   let reports = 0;
   let waiting: AgentEvent[] = [];
-  const agent: LinkedAgent = {
-    applied: 0,
-    apply: async () => {},
+  const agent = idleAgent({
     report: async () => {
       reports += 1;
       return { instances: [], events: waiting.splice(0) };
     },
-    profile: () => Promise.reject(new Error('nobody asks')),
-    startCommand: () => Promise.reject(new Error('nobody asks')),
     keep: (events) => {
       waiting = [...events, ...waiting];
     },
-    leaseAsked: undefined,
-    prolongLease: async () => undefined,
     onChange: (listener) => {
       changed = listener;
     },
-  };
+  });
   const link = new Link({
     coordinators: [join(folder, 'c.sock')],
     host: HOST,

@@ -11,6 +11,7 @@ import { Identity } from '../../identity/identity.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { type Desired, type Hello, LINK_VERSION, type ToAgent, type ToCoordinator } from '../../protocol/link.js';
 import { until } from '../../scripts/lib/until.js';
+import { idleAgent } from './idle-agent.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
 const desired = (revision: number): Desired => ({ revision, apps: {}, instances: [], shards: {} });
@@ -78,20 +79,12 @@ async function agent(
   const link = new Link({
     coordinators,
     host: HOST,
-    agent: {
-      applied: 0,
+    agent: idleAgent({
       apply: async (desired: Desired) => {
         await apply(desired);
         applied.push(desired.revision);
       },
-      report: async () => ({ instances: [], events: [], ports: [] }),
-      profile: () => Promise.reject(new Error('nobody asks')),
-      startCommand: () => Promise.reject(new Error('nobody asks')),
-      keep: () => undefined,
-      onChange: () => undefined,
-      leaseAsked: undefined,
-      prolongLease: async () => undefined,
-    },
+    }),
     fence,
     identity,
     log: pino({ level: 'silent' }),

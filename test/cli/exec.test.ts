@@ -20,6 +20,7 @@ import { EXEC_PROTOCOL, readFromCommand } from '../../protocol/exec.js';
 import { FrameReader } from '../../protocol/frame.js';
 import type { ClusterView, EventView } from '../../protocol/http.js';
 import { until } from '../../scripts/lib/until.js';
+import { idleAgent } from '../agent/idle-agent.js';
 import { CoordinatorRig } from '../coordinator/rig.js';
 import { runCli, startCli } from './run-cli.js';
 
@@ -66,17 +67,9 @@ links.follow(rig.coordinator);
 const link = new Link({
   coordinators: [socket],
   host: { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] },
-  agent: {
-    applied: 0,
-    apply: async () => undefined,
-    report: async () => ({ instances: [], events: [], ports: [] }),
-    profile: () => Promise.reject(new Error('nobody asks')),
+  agent: idleAgent({
     startCommand,
-    keep: () => undefined,
-    onChange: () => undefined,
-    leaseAsked: undefined,
-    prolongLease: async () => undefined,
-  },
+  }),
   fence: await Fence.open(join(rig.folder, 'term')),
   log,
 });

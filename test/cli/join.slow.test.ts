@@ -16,6 +16,7 @@ import { Authority } from '../../identity/authority.js';
 import { Identity } from '../../identity/identity.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
 import { until, within } from '../../scripts/lib/until.js';
+import { idleAgent } from '../agent/idle-agent.js';
 import { CoordinatorRig } from '../coordinator/rig.js';
 import { runCli as runUnbounded } from './run-cli.js';
 
@@ -105,17 +106,7 @@ async function agentOf(name: string): Promise<Link> {
   const link = new Link({
     coordinators: [socket],
     host: { name: host, cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] },
-    agent: {
-      applied: 0,
-      leaseAsked: undefined,
-      prolongLease: async () => undefined,
-      apply: async () => undefined,
-      report: async () => ({ instances: [], events: [], ports: [] }),
-      profile: () => Promise.reject(new Error('nobody asks')),
-      startCommand: () => Promise.reject(new Error('nobody asks')),
-      keep: () => undefined,
-      onChange: () => undefined,
-    },
+    agent: idleAgent(),
     fence: new Fence(0, async () => undefined),
     identity: new Identity(folderOfIdentity),
     log: pino({ level: 'silent' }),

@@ -10,6 +10,7 @@ import type { Desired } from '../../protocol/link.js';
 import { CoordinatorsRig, type Seat } from '../../scripts/lib/cluster/coordinators.js';
 import { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
 import { until } from '../../scripts/lib/until.js';
+import { idleAgent } from '../agent/idle-agent.js';
 import { MANIFEST } from './rig.js';
 
 const HOST = { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] };
@@ -23,19 +24,13 @@ async function fakeAgent(t: { teardown(action: () => Promise<void>): void }, coo
   const fence = await Fence.open(join(folder, 'term.json'));
   const told: Desired[] = [];
   const agent = {
+    ...idleAgent(),
     get applied() {
       return told.at(-1)?.revision ?? 0;
     },
     apply: async (desired: Desired) => {
       told.push(desired);
     },
-    report: async () => ({ instances: [], events: [], ports: [] }),
-    profile: () => Promise.reject(new Error('nobody asks')),
-    startCommand: () => Promise.reject(new Error('nobody asks')),
-    keep: () => undefined,
-    leaseAsked: undefined,
-    prolongLease: async () => undefined,
-    onChange: () => undefined,
   };
   const link = new Link({ coordinators, host: HOST, agent, fence, log: pino({ level: 'silent' }) });
   t.teardown(async () => {

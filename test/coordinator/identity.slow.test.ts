@@ -17,6 +17,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import { LINK_VERSION } from '../../protocol/link.js';
 import { freePorts } from '../../scripts/lib/cluster/etcd.js';
 import { until, within } from '../../scripts/lib/until.js';
+import { idleAgent } from '../agent/idle-agent.js';
 import { runCli } from '../cli/run-cli.js';
 import { CoordinatorRig } from './rig.js';
 
@@ -92,17 +93,7 @@ async function agent(identity: string, name = 'h1') {
   const link = new Link({
     coordinators: [`127.0.0.1:${port}`],
     host: { ...HOST, name },
-    agent: {
-      applied: 0,
-      apply: async () => undefined,
-      report: async () => ({ instances: [], events: [], ports: [] }),
-      profile: () => Promise.reject(new Error('nobody asks')),
-      startCommand: () => Promise.reject(new Error('nobody asks')),
-      keep: () => undefined,
-      leaseAsked: undefined,
-      prolongLease: async () => undefined,
-      onChange: () => undefined,
-    },
+    agent: idleAgent(),
     fence,
     identity: new Identity(at(identity)),
     log: pino({ level: 'silent' }),

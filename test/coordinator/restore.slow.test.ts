@@ -12,6 +12,7 @@ import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
 import { EtcdRig, freePorts } from '../../scripts/lib/cluster/etcd.js';
 import { retry, until, within } from '../../scripts/lib/until.js';
+import { idleAgent } from '../agent/idle-agent.js';
 
 const MAIN = fileURLToPath(new URL('../../coordinator/main.js', import.meta.url));
 const PAGE = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
@@ -98,19 +99,11 @@ class Site {
     const link = new Link({
       coordinators: [join(this.folder, 'c.sock')],
       host: { name: 'h1', cores: 8, memoryBytes: 2 ** 34, kernel: '6.1', degraded: [] },
-      agent: {
-        applied: 0,
+      agent: idleAgent({
         apply: async () => {
           obeyed += 1;
         },
-        report: async () => ({ instances: [], events: [], ports: [] }),
-        profile: () => Promise.reject(new Error('nobody asks')),
-        startCommand: () => Promise.reject(new Error('nobody asks')),
-        keep: () => undefined,
-        leaseAsked: undefined,
-        prolongLease: async () => undefined,
-        onChange: () => undefined,
-      },
+      }),
       fence: await Fence.open(join(this.folder, 'term.json')),
       log: pino({ level: 'debug' }, { write }),
     });
