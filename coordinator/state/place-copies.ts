@@ -192,7 +192,8 @@ class Placing {
     const isOnly = (host: string) => record?.inSync.length === 1 && record.inSync[0] === host && !isGone(host);
     return {
       isThere: (host) => isOnly(host) || this.#isThere(host),
-      speaks: (host) => hosts.get(host)?.connected === true,
+      // Not from its hello on: what hosts are asked for is planned of those that have reported.
+      speaks: (host) => isUsable(hosts.get(host)),
       isGone,
       bootOf: (host) => (isUsable(hosts.get(host)) ? (hosts.get(host)?.info.boot ?? null) : null),
       reportOf: (host) => hosts.get(host)?.copies.get(name) ?? null,

@@ -13,7 +13,7 @@ export interface WantedShard {
 export interface SeenHosts {
   /** Its agent speaks with the coordinator, or has done so lately. */
   isThere(host: string): boolean;
-  /** Its agent speaks with the coordinator now. */
+  /** Its agent speaks with the coordinator now, and has said what it has. */
   speaks(host: string): boolean;
   /** The operator, or the loss of the host, says that its memory will not come back. */
   isGone(host: string): boolean;

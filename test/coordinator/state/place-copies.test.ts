@@ -53,10 +53,11 @@ components:
     return { ...state, instances: tableOf(instances), shards: { [KEY]: { epoch: 1, owners, changedAtMs: 0 } } };
   }
 
-  connect(name: string, labels: Record<string, string> = { disk: 'ssd' }, boot = `boot-${name}`): void {
+  /** `reports`: it says at once what it has. */
+  connect(name: string, labels: Record<string, string> = { disk: 'ssd' }, boot = `boot-${name}`, reports = true): void {
     const info = { name, cores: 4, memoryBytes: 2 ** 33, kernel: '6', degraded: [], fabric: '127.0.0.1:1', labels };
     hostConnected(this.observed, boot === '' ? info : { ...info, boot }, this.nowMs);
-    takeReport(this.observed, name, 1, [], this.nowMs);
+    if (reports) takeReport(this.observed, name, 1, [], this.nowMs);
   }
 
   says(host: string, shard: number, report: Partial<CopyReport>): void {
@@ -141,6 +142,23 @@ t.test('where there is a replica, its host takes over when the owner is away for
   rack.says('b', 0, { epoch: fencing?.epoch ?? 0 });
   rack.place();
   t.match(rack.record(0), { phase: 'serving', owner: { host: 'b', instance: 'shop-cart-1' }, inSync: ['b'] });
+});
+
+t.test('a replica whose agent has come back, and has not yet said what it has, is not let go of', async (t) => {
+  const rack = new Rack(1, [{ name: 'a' }, { name: 'b' }]);
+  rack.place();
+  t.same(rack.record(0)?.inSync, ['a', 'b']);
+  // Both were away for a moment: a, with the owner, has burnt, and nobody knows yet.
+  for (const host of ['a', 'b']) hostDisconnected(rack.observed, host, rack.nowMs);
+  rack.nowMs += 500;
+  rack.place();
+  rack.connect('b', undefined, undefined, false);
+  rack.place();
+  t.same(rack.record(0)?.inSync, ['a', 'b']);
+  rack.nowMs += 10_000;
+  rack.connect('b');
+  rack.place();
+  t.match(rack.record(0), { phase: 'fencing', inSync: ['a', 'b'] });
 });
 
 t.test('records go with their component', async (t) => {
