@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstring>
@@ -31,17 +32,18 @@ constexpr uint32_t kBytes = kRingBytesMin;
 
 /** A ring in memory of exactly its size, so that ASan sees an access beyond it. */
 struct TestRing {
-  explicit TestRing(uint32_t position = 0) {
+  explicit TestRing(uint32_t position = 0, uint32_t size = kBytes) : bytes(size) {
     control->tail.store(position);
     control->head.store(position);
   }
-  Ring ring() { return {control.get(), reinterpret_cast<std::byte*>(data.get()), kBytes}; }
+  Ring ring() { return {control.get(), reinterpret_cast<std::byte*>(data.get()), bytes}; }
   SharedWord& header(uint32_t position) {
-    return *reinterpret_cast<SharedWord*>(&data[position % (kBytes / kWordBytes)]);
+    return *reinterpret_cast<SharedWord*>(&data[position % (bytes / kWordBytes)]);
   }
 
+  uint32_t bytes;
   std::unique_ptr<RingControl<SharedWord>> control = std::make_unique<RingControl<SharedWord>>();
-  std::unique_ptr<uint64_t[]> data = std::make_unique<uint64_t[]>(kBytes / kWordBytes);
+  std::unique_ptr<uint64_t[]> data = std::make_unique<uint64_t[]>(bytes / kWordBytes);
 };
 
 bool send(Producer& producer, uint32_t number, uint32_t length, bool more = false) {
@@ -106,6 +108,52 @@ void testBatchesAndFullRing() {
   CHECK(!send(producer, 0, 56));  // borrowed until release()
   CHECK(!consumer.release());
   CHECK(send(producer, 0, 56));
+}
+
+/** Who never has much under way stays at the begin of the ring, until a burst fills it. */
+void testLapsStayInTheNearestCache() {
+  constexpr uint32_t kLength = 100;
+  const uint32_t words = 8 * kLapWords;
+  const uint32_t mostWords = kLapWords + recordWords(kLength);
+  TestRing memory(words - 1, words * kWordBytes);
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  const auto echo = [&](uint32_t number) {
+    CHECK(send(producer, number, kLength));
+    CHECK(!producer.publish());
+    expect(consumer, number, kLength);
+    CHECK(!consumer.release());
+  };
+  for (uint32_t i = 0; i < 1'000; ++i) {
+    echo(i);
+    CHECK(producer.position() % words < mostWords);
+  }
+  uint32_t burst = 0;
+  for (; send(producer, burst, kLength); ++burst) {
+  }
+  CHECK(!producer.publish());
+  for (uint32_t i = 0; i < burst; ++i) expect(consumer, i, kLength);
+  CHECK(!consumer.release());
+  uint32_t farthest = 0;
+  for (uint32_t i = 0; i < 1'000; ++i) {
+    echo(i);
+    farthest = std::max(farthest, producer.position() % words);
+  }
+  CHECK(farthest > words - mostWords);
+}
+
+/** A record for which there would be no room behind the padding goes where it is, and does not wait. */
+void testLongRecordsBeginNoLap() {
+  const uint32_t words = 8 * kLapWords;
+  TestRing memory(0, words * kWordBytes);
+  Producer producer(memory.ring());
+  Consumer consumer(memory.ring());
+  for (uint32_t i = 0; i < 100; ++i) {
+    CHECK(send(producer, i, producer.lengthMax()));
+    CHECK(!producer.publish());
+    expect(consumer, i, producer.lengthMax());
+    CHECK(!consumer.release());
+  }
 }
 
 void testLoanMayShrinkOrBeDropped() {
@@ -363,6 +411,8 @@ int main() {
   testRecordsOfEveryLength();
   testStreamingCopy();
   testBatchesAndFullRing();
+  testLapsStayInTheNearestCache();
+  testLongRecordsBeginNoLap();
   testLoanMayShrinkOrBeDropped();
   testFlagsAskForTheBellOnce();
   testHostileProducer();

@@ -78,7 +78,7 @@ Napi::Value fail(Napi::Env env, const std::string& problem) {
 Napi::Value createChannel(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const uint32_t ringBytes = info[0].ToNumber().Uint32Value();
-  if (!isRingSize(ringBytes)) return fail(env, "a ring has 4 KiB to 1 GiB, a power of two");
+  if (!isRingSize(ringBytes)) return fail(env, "a ring has 4 KiB to 512 MiB, a power of two");
   ChannelFds fds[2];
   std::string problem;
   if (!makeChannel(ringBytes, fds, problem)) return fail(env, problem);

@@ -15,10 +15,11 @@ namespace shoal::fabric {
 static_assert(std::endian::native == std::endian::little);
 
 inline constexpr uint32_t kMagic = 0x4c414853;  // "SHAL"
-inline constexpr uint32_t kVersion = 1;
+/** 2: padding may be longer than a record. */
+inline constexpr uint32_t kVersion = 2;
 inline constexpr uint32_t kHeaderBytes = 4096;
 inline constexpr uint32_t kRingBytesMin = 4096;
-inline constexpr uint32_t kRingBytesMax = 1u << 30;
+inline constexpr uint32_t kRingBytesMax = 1u << 29;
 
 /** Positions count words of 8 bytes. They only grow, modulo 2^32, which is 32 GiB: far more than any ring holds. */
 inline constexpr uint32_t kWordBytes = 8;
@@ -72,7 +73,7 @@ inline constexpr uint32_t kFlagPadding = 1u << 29;
 /** Of the bytes that follow, without what rounds them up to words. */
 inline constexpr uint32_t kLengthMask = kFlagPadding - 1;
 
-static_assert(sizeof(RecordHeader) == kWordBytes && kRingBytesMax / 4 <= kLengthMask);
+static_assert(sizeof(RecordHeader) == kWordBytes && kRingBytesMax - kWordBytes <= kLengthMask);
 
 /** Words that a record of so many bytes takes with its header. */
 constexpr uint32_t recordWords(uint32_t length) { return 1 + length / kWordBytes + (length % kWordBytes != 0 ? 1 : 0); }
@@ -83,6 +84,12 @@ constexpr uint32_t recordWords(uint32_t length) { return 1 + length / kWordBytes
  * messages too.
  */
 constexpr uint32_t recordBytesMax(uint32_t ringBytes) { return ringBytes / 4 - kWordBytes; }
+
+/**
+ * After so many words a producer looks whether it can go back to the ring's begin. Both rings of a channel are 8 KiB
+ * then, a part of the nearest cache, which has 32 KiB or more.
+ */
+inline constexpr uint32_t kLapWords = 4096 / kWordBytes;
 
 constexpr bool isRingSize(uint32_t bytes) {
   return std::has_single_bit(bytes) && bytes >= kRingBytesMin && bytes <= kRingBytesMax;

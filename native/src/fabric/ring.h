@@ -78,7 +78,10 @@ class BasicProducer : private RingEnd<Word> {
 
   /** Whether a loan succeeds. The consumer's line is fetched only when the last known head is not enough. */
   bool hasRoom(uint32_t length) {
-    if (this->corruption_ == Corruption::none && !fits(length)) look(this->control_->head.loadAcquire());
+    if (this->corruption_ == Corruption::none && !fits(length)) {
+      look(this->control_->head.loadAcquire());
+      laps_ = laps_ && fits(length);
+    }
     return this->corruption_ == Corruption::none && fits(length);
   }
 
@@ -86,6 +89,7 @@ class BasicProducer : private RingEnd<Word> {
    */
   std::byte* loan(uint32_t length) {
     assert(length <= lengthMax());
+    if (laps_ && written_ - lapBegan_ >= kLapWords) beginLap(length);
     if (!hasRoom(length)) return nullptr;
     const uint32_t end = this->wordsToEnd(written_);
     if (recordWords(length) > end) put((end - 1) * kWordBytes, kFlagPadding);
@@ -150,6 +154,20 @@ class BasicProducer : private RingEnd<Word> {
     return written_ - released_ + words + (words > end ? end : 0) + 1 <= this->words_;
   }
 
+  /**
+   * Goes back to the ring's begin, by padding, when the consumer has given all back: two ends that never have much
+   * under way stay in the few lines that both have in their nearest caches. Not for a record that would have to wait
+   * then.
+   */
+  void beginLap(uint32_t length) {
+    lapBegan_ = written_;
+    const uint32_t end = this->wordsToEnd(written_);
+    const uint32_t behind = this->words_ - end;
+    if (written_ != published_ || behind < kLapWords || behind <= recordWords(length) || !drained()) return;
+    put((end - 1) * kWordBytes, kFlagPadding);
+    lapBegan_ = written_;
+  }
+
   void look(uint32_t head) {
     if (head - released_ > published_ - released_) {
       this->corruption_ = Corruption::position;
@@ -176,6 +194,9 @@ class BasicProducer : private RingEnd<Word> {
   uint32_t released_;
   /** The header at published_, to be stored by publish(). */
   uint32_t first_ = 0;
+  uint32_t lapBegan_ = written_;
+  /** Until the ring was full once: who sends in bursts needs all of it. */
+  bool laps_ = true;
 };
 
 /** Borrowed from the ring until release(). The peer can still change the bytes: look at them once, or copy first. */
@@ -243,7 +264,7 @@ class BasicConsumer : private RingEnd<Word> {
     const uint32_t end = this->wordsToEnd(taken_);
     if ((header & kFlagPresent) == 0 || flags == (kFlagMore | kFlagPadding)) {
       this->corruption_ = Corruption::flags;
-    } else if (length > this->longest() || words > end || (flags == kFlagPadding && words != end)) {
+    } else if (words > end || (flags == kFlagPadding ? words != end : length > this->longest())) {
       this->corruption_ = Corruption::length;
     } else if (taken_ + words - released_ >= this->words_) {
       this->corruption_ = Corruption::position;  // over what was not given back
