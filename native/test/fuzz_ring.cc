@@ -16,6 +16,7 @@ using namespace shoal::fabric;
 namespace {
 
 constexpr uint32_t kRingBytes = 256;
+constexpr uint32_t kShortLapWords = 8;
 
 /** The bytes of the input, one after the other; zeros after the last. */
 class Input {
@@ -150,7 +151,7 @@ void step(Sends& producer, Receives& consumer, uint8_t what) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Shared world = {Input(data, size)};
   shared = &world;
-  Sends producer(world.ring());
+  Sends producer(world.ring(), kShortLapWords);
   Receives consumer(world.ring());
   while (!world.input.empty()) {
     step(producer, consumer, world.input.take<uint8_t>());

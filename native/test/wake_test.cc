@@ -22,6 +22,7 @@ struct Scenario {
   uint32_t records;
   /** How many records the producer publishes by one store, and the consumer gives back by one. */
   uint32_t batch;
+  uint32_t lapWords;
 };
 
 template <class Word>
@@ -31,7 +32,7 @@ struct World {
   size_t bells[2] = {Interleavings::current()->addBell(), Interleavings::current()->addBell()};
 
   void produce(const Scenario& scenario) {
-    BasicProducer<Word> producer({&control, data, kRingBytes});
+    BasicProducer<Word> producer({&control, data, kRingBytes}, scenario.lapWords);
     ModelBell bell(bells[0], bells[1]);
     for (uint32_t sent = 0; sent < scenario.records; ++sent) {
       Interleavings::current()->standsAt(producer, sent);
@@ -84,10 +85,12 @@ class HastyWord : public ModelWord {
 }  // namespace
 
 int main() {
-  const Scenario scenarios[] = {{"few records, room for all", 3, 1},
-                                {"more records than room", 6, 1},
-                                {"in batches", 6, 2},
-                                {"in batches, with a rest", 7, 3}};
+  const Scenario scenarios[] = {{"few records, room for all", 3, 1, kLapWords},
+                                {"more records than room", 6, 1, kLapWords},
+                                {"in batches", 6, 2, kLapWords},
+                                {"in batches, with a rest", 7, 3, kLapWords},
+                                {"in laps", 6, 1, 4},
+                                {"in batches and laps", 6, 2, 4}};
   for (const Scenario& scenario : scenarios) {
     const Interleavings::Result result = explore<ModelWord>(scenario);
     if (!result.stuck.empty())

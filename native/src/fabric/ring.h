@@ -70,8 +70,13 @@ class BasicProducer : private RingEnd<Word> {
   using Base = RingEnd<Word>;
 
  public:
-  explicit BasicProducer(BasicRing<Word> ring)
-      : Base(ring), written_(ring.control->head.load()), published_(written_), released_(written_) {}
+  explicit BasicProducer(BasicRing<Word> ring, uint32_t lapWords = kLapWords)
+      : Base(ring),
+        written_(ring.control->head.load()),
+        published_(written_),
+        released_(written_),
+        lapBegan_(written_),
+        lapWords_(lapWords) {}
 
   using Base::corruption;
   uint32_t lengthMax() const { return this->longest(); }
@@ -80,7 +85,7 @@ class BasicProducer : private RingEnd<Word> {
   bool hasRoom(uint32_t length) {
     if (this->corruption_ == Corruption::none && !fits(length)) {
       look(this->control_->head.loadAcquire());
-      laps_ = laps_ && fits(length);
+      if (!fits(length)) lapWords_ = UINT32_MAX;
     }
     return this->corruption_ == Corruption::none && fits(length);
   }
@@ -89,7 +94,7 @@ class BasicProducer : private RingEnd<Word> {
    */
   std::byte* loan(uint32_t length) {
     assert(length <= lengthMax());
-    if (laps_ && written_ - lapBegan_ >= kLapWords) beginLap(length);
+    if (written_ - lapBegan_ >= lapWords_) beginLap(length);
     if (!hasRoom(length)) return nullptr;
     const uint32_t end = this->wordsToEnd(written_);
     if (recordWords(length) > end) put((end - 1) * kWordBytes, kFlagPadding);
@@ -163,7 +168,7 @@ class BasicProducer : private RingEnd<Word> {
     lapBegan_ = written_;
     const uint32_t end = this->wordsToEnd(written_);
     const uint32_t behind = this->words_ - end;
-    if (written_ != published_ || behind < kLapWords || behind <= recordWords(length) || !drained()) return;
+    if (written_ != published_ || behind < lapWords_ || behind <= recordWords(length) || !drained()) return;
     put((end - 1) * kWordBytes, kFlagPadding);
     lapBegan_ = written_;
   }
@@ -194,9 +199,9 @@ class BasicProducer : private RingEnd<Word> {
   uint32_t released_;
   /** The header at published_, to be stored by publish(). */
   uint32_t first_ = 0;
-  uint32_t lapBegan_ = written_;
-  /** Until the ring was full once: who sends in bursts needs all of it. */
-  bool laps_ = true;
+  uint32_t lapBegan_;
+  /** More than any ring has once that was full: who sends in bursts needs all of it. */
+  uint32_t lapWords_;
 };
 
 /** Borrowed from the ring until release(). The peer can still change the bytes: look at them once, or copy first. */
