@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { ShoalError } from '../protocol/errors.js';
+import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
 import type {
   AgentEvent,
@@ -384,10 +385,10 @@ export class Agent {
   }
 
   /** Starts a command in an instance. Throws SHOAL_E_NOT_FOUND, or SHOAL_E_CONFLICT while none of its processes runs. */
-  async startCommand(id: string, command: readonly string[]): Promise<InsideProcess> {
+  async startCommand(id: string, command: readonly string[], terminal: TerminalSize | null): Promise<InsideProcess> {
     const instance = this.#instances.get(id);
     if (instance === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no ${id} on this host now`);
-    return instance.startCommand(command);
+    return instance.startCommand(command, terminal);
   }
 
   #changed(): void {

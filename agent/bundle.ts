@@ -1,7 +1,12 @@
 import { dirname } from 'node:path';
 import { CONTROL_SOCKET, PEERS_FOLDER } from '../protocol/control.js';
+import { LIMITS } from '../protocol/limits.js';
 import { PIDS_MAX } from './cgroup.js';
 import { seccompProfile } from './seccomp.js';
+import { TERMINALS_FOLDER } from './terminal.js';
+
+/** Terminals of one instance: one for each command that people can run in it, and some of its own. */
+const TERMINALS_MAX = 2 * LIMITS.execsPerHostMax;
 
 /** What the OCI configuration of one instance is made of; every path absolute on the host. */
 export interface BundleInput {
@@ -86,6 +91,13 @@ export function bundleConfig(input: BundleInput): object {
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
       { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'size=64k'] },
+      {
+        destination: TERMINALS_FOLDER,
+        type: 'devpts',
+        source: 'devpts',
+        // All instances together have the host's 4096 (kernel.pty.max).
+        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', `max=${TERMINALS_MAX}`],
+      },
       memory('/dev/shm', '64m', '1777'),
       memory('/tmp', '256m', '1777'),
       ...input.binds.map(({ source, target }) => bind(source, target, 'ro')),

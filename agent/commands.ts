@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
+import type { TerminalSize } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { type Address, dial } from './coordinators.js';
@@ -11,13 +12,14 @@ import { serveCommand } from './exec-session.js';
 export interface CommandsOptions {
   identity: Identity | null;
   log: Logger;
-  start(instance: string, command: readonly string[]): Promise<InsideProcess>;
+  start(instance: string, command: readonly string[], terminal: TerminalSize | null): Promise<InsideProcess>;
 }
 
 interface Asked {
   ticket: string;
   instance: string;
   command: readonly string[];
+  terminal: TerminalSize | null;
 }
 
 /** Commands that people run in instances of this host, each over a connection of its own to the coordinator. */
@@ -34,7 +36,7 @@ export class Commands {
    * Starts a command and attaches it; resolves when it is attached, and rejects when that cannot be. Who ends the connection
    * ends the command.
    */
-  async run(address: Address, { ticket, instance, command }: Asked): Promise<void> {
+  async run(address: Address, { ticket, instance, command, terminal }: Asked): Promise<void> {
     if (this.#running >= LIMITS.execsPerHostMax) {
       const many = `${LIMITS.execsPerHostMax} commands run in instances of this host`;
       throw new ShoalError('SHOAL_E_OVERLOADED', `${many}; try again when one has ended`);
@@ -42,7 +44,7 @@ export class Commands {
     this.#running += 1;
     let inside: InsideProcess | undefined;
     try {
-      inside = await this.#options.start(instance, command);
+      inside = await this.#options.start(instance, command, terminal);
       const { socket, reader, early } = await this.#attach(address, ticket);
       void this.#serve(socket, reader, early, inside);
     } catch (error) {

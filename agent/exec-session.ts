@@ -23,6 +23,7 @@ export async function serveCommand(
   const send = (message: FromCommand) => socket.write(encodeFrame(message));
   const take = (message: ToCommand) => {
     if (message.type === 'end') stdin.end();
+    else if (message.type === 'size') inside.resize?.(message);
     else if (stdin.writable && !stdin.write(message.bytes)) socket.pause();
   };
   const takeAll = (messages: readonly unknown[]) => {

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
+import type { NativeHost } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
+import type { TerminalSize } from '../protocol/exec.js';
 import { Cgroup } from './cgroup.js';
 import type { Paths } from './paths.js';
+import { Terminal } from './terminal.js';
 
 export interface Ended {
   /** Null: it was ended when its time was over. */
@@ -19,6 +22,8 @@ export interface InsideProcess {
   stdin: Writable;
   stdout: Readable;
   stderr: Readable;
+  /** Where it has a terminal: tells it its size. */
+  resize?(size: TerminalSize): void;
   /** Resolves when it has ended and all that it said was taken. */
   ended: Promise<{ code: number | null; signal: string | null }>;
   /** Ends it and all that it has started, and waits until nothing of it is left. Safe to call again. */
@@ -45,10 +50,8 @@ export async function startInside(
   body: string,
   command: readonly string[],
 ): Promise<InsideProcess> {
-  const cgroup = new Cgroup(join(paths.cgroup(body), `${CGROUP_PREFIX}${randomUUID()}`));
-  await cgroup.create();
-  const run = [crun, '--root', paths.crunRoot, '--cgroup-manager=disabled', 'exec', body, ...command];
-  const child = spawn('sh', ['-c', ENTER, 'sh', join(cgroup.path, 'cgroup.procs'), ...run], {
+  const cgroup = await cgroupOf(paths, body);
+  const child = spawn('sh', [...entering(cgroup), ...crunWords({ paths, crun }), body, ...command], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   // It may end without having read all of its input.
@@ -60,13 +63,61 @@ export async function startInside(
     throw new ShoalError('SHOAL_E_HOST', `cannot run ${command[0]} in ${body}: ${(error as Error).message}`);
   }
   return {
-    ...pipesOf(child),
+    ...pipesOf(child, child),
     async end() {
       // The shell may not have entered the cgroup yet.
       child.kill('SIGKILL');
       await cgroup.remove();
     },
   };
+}
+
+/** The same with a terminal of that size, which is standard input, output and error of the command. */
+export async function startInTerminal(
+  tools: ExecTools & { native: NativeHost },
+  body: string,
+  command: readonly string[],
+  size: TerminalSize,
+): Promise<InsideProcess> {
+  const terminal = await Terminal.make(tools, body, command, size);
+  const cgroup = await cgroupOf(tools.paths, body).catch(async (error: unknown) => {
+    await terminal.close();
+    throw error;
+  });
+  const child = spawn('sh', [...entering(cgroup), ...crunWords(tools), ...terminal.words, body], {
+    cwd: terminal.folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  child.once('close', () => terminal.ended());
+  try {
+    await spawned(child);
+  } catch (error) {
+    await Promise.all([cgroup.remove(), terminal.close()]);
+    throw new ShoalError('SHOAL_E_HOST', `cannot run ${command[0]} in ${body}: ${(error as Error).message}`);
+  }
+  return {
+    ...pipesOf(child, { stdin: terminal.stdin, stdout: terminal.stdout, stderr: child.stderr }),
+    resize: (to) => terminal.resize(to),
+    async end() {
+      child.kill('SIGKILL');
+      await cgroup.remove();
+      await terminal.close();
+    },
+  };
+}
+
+async function cgroupOf(paths: Paths, body: string): Promise<Cgroup> {
+  const cgroup = new Cgroup(join(paths.cgroup(body), `${CGROUP_PREFIX}${randomUUID()}`));
+  await cgroup.create();
+  return cgroup;
+}
+
+function entering(cgroup: Cgroup): string[] {
+  return ['-c', ENTER, 'sh', join(cgroup.path, 'cgroup.procs')];
+}
+
+function crunWords({ paths, crun }: ExecTools): string[] {
+  return [crun, '--root', paths.crunRoot, '--cgroup-manager=disabled', 'exec'];
 }
 
 /** Ends what commands of an earlier agent have left running in the instance's cgroup. */
@@ -127,12 +178,13 @@ function spawned(child: ChildProcess): Promise<void> {
 
 /** Node.js throws away what nobody has begun to read when a process ends: here it is read from the first. */
 export function pipesOf(
-  child: ChildProcessByStdio<Writable, Readable, Readable>,
+  child: ChildProcess,
+  from: Pick<InsideProcess, 'stdin' | 'stdout' | 'stderr'>,
 ): Pick<InsideProcess, 'stdin' | 'stdout' | 'stderr' | 'ended'> {
-  const [stdout, stderr] = [child.stdout.pipe(new PassThrough()), child.stderr.pipe(new PassThrough())];
+  const [stdout, stderr] = [from.stdout.pipe(new PassThrough()), from.stderr.pipe(new PassThrough())];
   const closed = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }));
   });
   const read = [stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.once('end', resolve)));
-  return { stdin: child.stdin, stdout, stderr, ended: Promise.all([closed, ...read]).then(([how]) => how) };
+  return { stdin: from.stdin, stdout, stderr, ended: Promise.all([closed, ...read]).then(([how]) => how) };
 }

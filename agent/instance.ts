@@ -6,6 +6,7 @@ import type { Activity, CpuTimes, NativeHost, PidWatch } from '../native/index.j
 import type { ChannelRequest } from '../protocol/channels.js';
 import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { DesiredInstance, InstancePhase, InstanceStatus, Sample, Size } from '../protocol/link.js';
 import type { Component, Probe } from '../protocol/manifest.js';
@@ -14,7 +15,7 @@ import { Cgroup, type Usage } from './cgroup.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Control, type ShardWaits } from './control.js';
 import { reapInstance } from './crun.js';
-import { type Ended, endCommandsIn, execInside, type InsideProcess, startInside } from './exec.js';
+import { type Ended, endCommandsIn, execInside, type InsideProcess, startInside, startInTerminal } from './exec.js';
 import {
   type Exit,
   type LaunchTools,
@@ -616,8 +617,9 @@ export class Instance {
   }
 
   /** Starts a command inside, with which somebody then talks. Throws SHOAL_E_CONFLICT while no process of it runs. */
-  async startCommand(command: readonly string[]): Promise<InsideProcess> {
+  async startCommand(command: readonly string[], terminal: TerminalSize | null): Promise<InsideProcess> {
     this.#assertEnterable();
+    if (terminal !== null) return startInTerminal(this.#tools, this.body, command, terminal);
     return startInside(this.#tools, this.body, command);
   }
 

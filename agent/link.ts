@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
-import { isCommand } from '../protocol/exec.js';
+import { isCommand, isTerminalSize } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -85,7 +85,7 @@ export class Link {
     this.#host = host;
     this.#agent = agent;
     this.#log = log;
-    this.#commands = new Commands({ identity, log, start: (id, command) => agent.startCommand(id, command) });
+    this.#commands = new Commands({ identity, log, start: (...wanted) => agent.startCommand(...wanted) });
     agent.onChange(() => this.#reportSoon());
   }
 
@@ -301,14 +301,19 @@ export class Link {
     if (this.#socket === socket && this.#welcome) this.#send(message);
   }
 
-  #exec({ ticket, term, instance, command }: Extract<ToAgent, { type: 'exec' }>): void {
-    if (typeof ticket !== 'string' || typeof instance !== 'string' || !isCommand(command))
+  #exec({ ticket, term, instance, command, terminal = null }: Extract<ToAgent, { type: 'exec' }>): void {
+    if (
+      typeof ticket !== 'string' ||
+      typeof instance !== 'string' ||
+      !isCommand(command) ||
+      !(terminal === null || isTerminalSize(terminal))
+    )
       throw new ShoalError('SHOAL_E_FRAME', 'the coordinator asked for a command that is none');
     const [socket, address] = [this.#socket, this.#address];
     if (address === undefined) return;
     this.#fence
       .admit(readTerm(term))
-      .then(() => this.#commands.run(address, { ticket, instance, command }))
+      .then(() => this.#commands.run(address, { ticket, instance, command, terminal }))
       .catch((error: unknown) => {
         const { code, message: why } = toShoalError(error);
         if (this.#socket === socket && this.#welcome) this.#send({ type: 'no-exec', ticket, code, why });

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type ErrorCode, ShoalError } from '../protocol/errors.js';
+import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
 
 export interface CommandWanted {
   instance: string;
   command: string[];
+  /** Null: without one. */
+  terminal: TerminalSize | null;
 }
 
 /** Who can have commands run: the agents that are connected. */

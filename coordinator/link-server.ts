@@ -16,6 +16,7 @@ import {
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
+  LINK_VERSION_TERMINAL,
   type NoExec,
   type ProfileAnswer,
   type Report,
@@ -374,18 +375,22 @@ class AgentLink {
   }
 
   /** Has the agent run a command. */
-  exec({ instance, command }: CommandWanted): Promise<Socket> {
+  exec({ instance, command, terminal }: CommandWanted): Promise<Socket> {
     const host = this.#host;
     const coordinator = this.#coordinator;
     if (!this.#joined || this.#over || host === null || coordinator === null) {
       return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
     }
-    if ((this.#hello?.version ?? 0) < LINK_VERSION_EXEC) {
+    const version = this.#hello?.version ?? 0;
+    if (version < (terminal === null ? LINK_VERSION_EXEC : LINK_VERSION_TERMINAL)) {
+      const what = terminal === null ? 'run commands' : 'give commands a terminal';
       const remedy = 'install this version there too';
-      return Promise.reject(new ShoalError('SHOAL_E_HOST', `the agent of ${host} cannot run commands: ${remedy}`));
+      return Promise.reject(new ShoalError('SHOAL_E_HOST', `the agent of ${host} cannot ${what}: ${remedy}`));
     }
     const { term } = coordinator;
-    return this.#links.tickets.ask(host, (ticket) => this.#send({ type: 'exec', ticket, term, instance, command }));
+    return this.#links.tickets.ask(host, (ticket) =>
+      this.#send({ type: 'exec', ticket, term, instance, command, terminal }),
+    );
   }
 
   /** Hands the connection over to who has asked for the command; from here on it is not this link's. */

@@ -89,6 +89,7 @@ export const native: NativeHost = {
   createChannel: addon.createChannel,
   openChannel: addon.openChannel,
   listenPackets: addon.listenPackets,
+  resizeTerminal: addon.resizeTerminal,
   dialPackets: addon.dialPackets,
   openPackets: addon.openPackets,
   startRelay: addon.startRelay,

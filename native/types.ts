@@ -18,6 +18,8 @@ export interface NativeHost {
   sdNotify(state: string): boolean;
   /** Whatever runs in the cgroup or below can use no device but null, zero, full, random, urandom and terminals. */
   confineDevices(cgroupPath: string): void;
+  /** Tells a terminal its size, each from 1 to 65535; its programs get SIGWINCH (ioctl_tty(2), TIOCSWINSZ). */
+  resizeTerminal(fd: number, columns: number, rows: number): void;
   /** Makes a whiteout: hides what lower layers of an overlay have at the path. */
   markDeleted(path: string): void;
   /** Makes the folder hide what lower layers of an overlay have in theirs. */
@@ -33,9 +35,10 @@ export interface NativeHost {
   openChannel(fds: ChannelFds, onBell: (gone: boolean) => void): ChannelHandle;
   /**
    * Listens for packets with descriptors (unix(7): SOCK_SEQPACKET, SCM_RIGHTS) at a path of at most 107 bytes, in place
-   * of a stale socket. `onSocket` is given each socket that dials, to open or close; it must not throw.
+   * of a stale socket. `onSocket` is given each socket that dials, to open or close; it must not throw. `asStream`: of
+   * SOCK_STREAM instead, for runtimes that send descriptors so.
    */
-  listenPackets(path: string, onSocket: (socket: number) => void): { close(): void };
+  listenPackets(path: string, onSocket: (socket: number) => void, asStream?: boolean): { close(): void };
   /** A socket connected to such a path. Throws EAGAIN when too many dial at once. */
   dialPackets(path: string): number;
   /**

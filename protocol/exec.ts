@@ -7,8 +7,14 @@ import { LIMITS } from './limits.js';
  */
 export const EXEC_PROTOCOL = 'shoal-exec/1';
 
-/** To the command: bytes of its standard input, and that there are no more. */
-export type ToCommand = { type: 'input'; bytes: Uint8Array } | { type: 'end' };
+/** Of a terminal, in characters. */
+export interface TerminalSize {
+  columns: number;
+  rows: number;
+}
+
+/** To the command: bytes of its standard input, that there are no more, and the size that its terminal has now. */
+export type ToCommand = { type: 'input'; bytes: Uint8Array } | { type: 'end' } | ({ type: 'size' } & TerminalSize);
 
 /** How a command has ended: by itself with a code, or by a signal such as SIGKILL. */
 export interface CommandEnd {
@@ -26,12 +32,31 @@ export function isCommand(value: unknown): value is string[] {
   return value[0] !== '' && value.reduce((sum, word) => sum + Buffer.byteLength(word), 0) <= LIMITS.execCommandBytesMax;
 }
 
+/** As the kernel can hold it (ioctl_tty(2), struct winsize). */
+export function isTerminalSize(value: unknown): value is TerminalSize {
+  const { columns, rows } = fieldsOf(value);
+  return [columns, rows].every((side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= 65_535);
+}
+
+/** COLUMNSxROWS, such as 80x24. */
+export function formatTerminalSize({ columns, rows }: TerminalSize): string {
+  return `${columns}x${rows}`;
+}
+
+/** Null: it is no size of a terminal. */
+export function parseTerminalSize(text: string): TerminalSize | null {
+  const [, columns, rows] = /^(\d{1,5})x(\d{1,5})$/.exec(text) ?? [];
+  const size = { columns: Number(columns), rows: Number(rows) };
+  return isTerminalSize(size) ? size : null;
+}
+
 /** Throws SHOAL_E_FRAME. */
 export function readToCommand(message: unknown): ToCommand {
   const { type, bytes } = fieldsOf(message);
+  if (type === 'size' && isTerminalSize(message)) return { type, columns: message.columns, rows: message.rows };
   if (type === 'end') return { type };
   if (type === 'input' && bytes instanceof Uint8Array) return { type, bytes };
-  throw new ShoalError('SHOAL_E_FRAME', 'to a command there is input, and its end');
+  throw new ShoalError('SHOAL_E_FRAME', 'to a command there is input, its end, and the size of its terminal');
 }
 
 /** Throws SHOAL_E_FRAME. */

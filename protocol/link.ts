@@ -1,5 +1,6 @@
 import type { CalleeChannels, ShardHeat } from './control.js';
 import type { ErrorCode } from './errors.js';
+import type { TerminalSize } from './exec.js';
 import type { InstanceNews } from './instance-news.js';
 import type { Component } from './manifest.js';
 import type { Profile, ProfileRequest } from './profile.js';
@@ -10,16 +11,19 @@ import type { StateFigures } from './state-figures.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 8;
+export const LINK_VERSION = 9;
 /**
  * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
- * 8 commands run in instances.
+ * 8 commands run in instances,
+ * 9 terminals for these.
  */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
 export const LINK_VERSION_CHANGES = 6;
 /** From this version on an agent runs commands in its instances. */
 export const LINK_VERSION_EXEC = 8;
+/** From this version on such a command can have a terminal. */
+export const LINK_VERSION_TERMINAL = 9;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -334,5 +338,12 @@ export type ToAgent =
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
   | { type: 'elsewhere'; link: string | null }
   | { type: 'profile'; request: number; of: ProfileRequest }
-  /** Run a command in an instance, and attach it with this ticket. */
-  | { type: 'exec'; ticket: string; term: number; instance: string; command: string[] };
+  /** Run a command in an instance, with a terminal where its size is given, and attach it with this ticket. */
+  | {
+      type: 'exec';
+      ticket: string;
+      term: number;
+      instance: string;
+      command: string[];
+      terminal?: TerminalSize | null;
+    };

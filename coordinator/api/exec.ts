@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
-import { EXEC_PROTOCOL, isCommand } from '../../protocol/exec.js';
+import { EXEC_PROTOCOL, isCommand, parseTerminalSize } from '../../protocol/exec.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { ExecSource } from '../exec-tickets.js';
 import { instanceViews } from '../views.js';
@@ -18,7 +18,7 @@ interface Params {
 
 /** Commands in instances. The connection becomes that of the command: what is then said on it is in protocol/exec.ts. */
 export async function execRoutes(server: FastifyInstance, know: Know, source: ExecSource, audit: Audit): Promise<void> {
-  server.post<{ Params: Params; Querystring: { word: string | string[] } }>(
+  server.post<{ Params: Params; Querystring: { word: string | string[]; terminal?: string } }>(
     '/instances/:id/exec',
     {
       schema: {
@@ -31,6 +31,7 @@ export async function execRoutes(server: FastifyInstance, know: Know, source: Ex
               description: 'each word of the command, in order',
               anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }],
             },
+            terminal: { type: 'string', description: 'give it a terminal of this size: COLUMNSxROWS' },
           },
           required: ['word'],
           additionalProperties: false,
@@ -38,19 +39,23 @@ export async function execRoutes(server: FastifyInstance, know: Know, source: Ex
         response: { '4xx': PROBLEM, '5xx': PROBLEM },
       },
     },
-    async ({ params: { id }, query: { word }, raw }, reply) => {
+    async ({ params: { id }, query: { word, terminal }, raw }, reply) => {
       const command = typeof word === 'string' ? [word] : word;
       if (!wantsExec(raw)) throw new ShoalError('SHOAL_E_USAGE', `ask with \`Upgrade: ${EXEC_PROTOCOL}\``);
       if (!isCommand(command)) {
         const most = `at most ${LIMITS.execWordsMax} words of ${LIMITS.execCommandBytesMax} bytes together`;
         throw new ShoalError('SHOAL_E_USAGE', `a command has a first word that is not empty, and ${most}`);
       }
+      const size = terminal === undefined ? null : parseTerminalSize(terminal);
+      if (terminal !== undefined && size === null) {
+        throw new ShoalError('SHOAL_E_USAGE', 'a terminal has from 1x1 to 65535x65535 columns and rows, such as 80x24');
+      }
       const { host } = found(
         instanceViews(know()).find((each) => each.id === id),
         `instance ${id}`,
       );
       audit(raw, `exec in ${id}: ${JSON.stringify(command)}`);
-      const there = await source.exec(host, { instance: id, command });
+      const there = await source.exec(host, { instance: id, command, terminal: size });
       reply.hijack();
       becomeStream(reply.raw, raw.socket, EXEC_PROTOCOL);
       join(raw.socket, there);

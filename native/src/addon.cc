@@ -10,6 +10,7 @@
 #include "host/process.h"
 #include "host/sd_notify.h"
 #include "host/shared_file.h"
+#include "host/terminal.h"
 #include "host/whiteout.h"
 #include "profiler/activity_profiler.h"
 #include "profiler/cpu_profiler.h"
@@ -29,6 +30,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("bootMs", Napi::Function::New(env, host::bootMs, "bootMs"));
   exports.Set("sdNotify", Napi::Function::New(env, host::sdNotify, "sdNotify"));
   exports.Set("confineDevices", Napi::Function::New(env, host::confineDevices, "confineDevices"));
+  exports.Set("resizeTerminal", Napi::Function::New(env, host::resizeTerminal, "resizeTerminal"));
   exports.Set("markDeleted", Napi::Function::New(env, host::markDeleted, "markDeleted"));
   exports.Set("markOpaque", Napi::Function::New(env, host::markOpaque, "markOpaque"));
   exports.Set("openSharedFile", Napi::Function::New(env, host::openSharedFile, "openSharedFile"));

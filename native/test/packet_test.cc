@@ -123,11 +123,11 @@ void testListening() {
   CHECK(mkdtemp(folder) != nullptr);
   const std::string path = std::string(folder) + "/socket";
   CHECK(!dialPackets(path).valid() && errno == ENOENT);
-  UniqueFd stale = listenForPackets(path);
+  UniqueFd stale = listenForPackets(path, false);
   CHECK(stale.valid());
   stale.reset();
   CHECK(!dialPackets(path).valid() && errno == ECONNREFUSED);
-  UniqueFd listener = listenForPackets(path);
+  UniqueFd listener = listenForPackets(path, false);
   CHECK(listener.valid());
   CHECK(!acceptPackets(listener.get()).valid() && errno == EAGAIN);
   UniqueFd dialled = dialPackets(path);
@@ -141,7 +141,7 @@ void testListening() {
   UniqueFd more = dialPackets(path);
   for (; more.valid(); more = dialPackets(path)) waiting.push_back(std::move(more));
   CHECK(errno == EAGAIN && waiting.size() < 100);
-  CHECK(!listenForPackets(std::string(200, 'x')).valid() && errno == ENAMETOOLONG);
+  CHECK(!listenForPackets(std::string(200, 'x'), false).valid() && errno == ENAMETOOLONG);
   CHECK(unlink(path.c_str()) == 0 && rmdir(folder) == 0);
 }
 

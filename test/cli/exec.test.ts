@@ -50,7 +50,7 @@ async function startCommand(id: string, [program = '', ...words]: readonly strin
   const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] });
   child.stdin.on('error', () => undefined);
   const inside: InsideProcess = {
-    ...pipesOf(child),
+    ...pipesOf(child, child),
     end: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
       ended.add(inside);
@@ -160,6 +160,18 @@ t.test('who may only read may not, and what cannot be run says why', async (t) =
   }
   t.match(await shoal(['shop-web-0', '--', 'a'.repeat(9_000)]), { code: 2, err: /8192 bytes/ });
   t.equal((await rig.api.inject({ method: 'POST', url: '/v1/instances/shop-web-0/exec?word=id' })).statusCode, 400);
+  t.match(
+    await rig.api.inject({
+      method: 'POST',
+      url: '/v1/instances/shop-web-0/exec?word=id&terminal=0x24',
+      headers: { upgrade: EXEC_PROTOCOL },
+    }),
+    { statusCode: 400, body: /a terminal has from 1x1/ },
+  );
+  t.match(await shoal(['-t', 'shop-web-0', '--', 'id'], leader, 'operator', 'x'), {
+    code: 2,
+    err: /-t needs a terminal as standard input/,
+  });
   const refused = await fetch(`${addressOf(leader)}/v1/apps`, { headers: { authorization: `Bearer ${OPERATOR}` } });
   t.equal(refused.status, 200, 'other requests are answered as before');
 });

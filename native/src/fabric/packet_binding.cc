@@ -154,11 +154,12 @@ Napi::Function sender(Napi::Env env, const Polled::Self& self) {
 Napi::Value listenPackets(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsString() || !info[1].IsFunction()) {
-    Napi::TypeError::New(env, "listenPackets(path: string, onSocket: function)").ThrowAsJavaScriptException();
+    Napi::TypeError::New(env, "listenPackets(path: string, onSocket: function, asStream?: boolean)")
+        .ThrowAsJavaScriptException();
     return env.Undefined();
   }
   const std::string path = info[0].ToString();
-  UniqueFd fd = listenForPackets(path);
+  UniqueFd fd = listenForPackets(path, info[2].ToBoolean());
   if (!fd.valid()) return fail(env, errno, "listen", path);
   auto* listener = new PacketListener(env, std::move(fd), info[1].As<Napi::Function>());
   const Polled::Self self = listener->self();

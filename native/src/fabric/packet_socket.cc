@@ -11,7 +11,7 @@
 namespace shoal::fabric {
 namespace {
 
-constexpr int kSocketType = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+constexpr int kSocketFlags = SOCK_CLOEXEC | SOCK_NONBLOCK;
 constexpr int kBacklog = 8;
 
 /** Room for the most descriptors and not one more, whatever alignment would add. */
@@ -44,10 +44,10 @@ bool addressOf(const std::string& path, sockaddr_un& address) {
 
 /** A socket bound or connected to the path by `join`. */
 template <class Join>
-UniqueFd socketAt(const std::string& path, Join join) {
+UniqueFd socketAt(const std::string& path, int type, Join join) {
   sockaddr_un address;
   if (!addressOf(path, address)) return UniqueFd();
-  UniqueFd fd(socket(AF_UNIX, kSocketType, 0));
+  UniqueFd fd(socket(AF_UNIX, type | kSocketFlags, 0));
   if (!fd.valid() || join(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
   const int problem = errno;
   fd.reset();
@@ -111,9 +111,9 @@ int sendPacket(int socket, const void* bytes, size_t length, const int* fds, siz
   return sent < 0 ? errno : 0;
 }
 
-UniqueFd listenForPackets(const std::string& path) {
+UniqueFd listenForPackets(const std::string& path, bool asStream) {
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return UniqueFd();
-  UniqueFd fd = socketAt(path, ::bind);
+  UniqueFd fd = socketAt(path, asStream ? SOCK_STREAM : SOCK_SEQPACKET, ::bind);
   if (fd.valid() && ::listen(fd.get(), kBacklog) != 0) fd.reset();
   return fd;
 }
@@ -122,6 +122,6 @@ UniqueFd acceptPackets(int listener) {
   return UniqueFd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
-UniqueFd dialPackets(const std::string& path) { return socketAt(path, ::connect); }
+UniqueFd dialPackets(const std::string& path) { return socketAt(path, SOCK_SEQPACKET, ::connect); }
 
 }  // namespace shoal::fabric

@@ -33,8 +33,11 @@ Received receivePacket(int socket, Packet& packet, int& problem);
 /** Does not wait; 0 or errno: EAGAIN when the other side does not read. The descriptors stay the caller's. */
 int sendPacket(int socket, const void* bytes, size_t length, const int* fds, size_t fdCount);
 
-/** A listening socket at the path, in place of a stale one; not valid and errno when there cannot be one. */
-UniqueFd listenForPackets(const std::string& path);
+/**
+ * A listening socket at the path, in place of a stale one; not valid and errno when there cannot be one. `asStream`:
+ * for programs that send descriptors over SOCK_STREAM, whose bytes then come in parts that mean nothing.
+ */
+UniqueFd listenForPackets(const std::string& path, bool asStream);
 
 /** Takes the next that dials; not valid and errno, EAGAIN when there is none. */
 UniqueFd acceptPackets(int listener);
