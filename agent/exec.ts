@@ -7,6 +7,7 @@ import type { NativeHost } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { Cgroup } from './cgroup.js';
+import { makeCommandFolder, PROCESS_WORDS, readConfig, removeCommandFolder } from './command-folder.js';
 import type { Paths } from './paths.js';
 import { Terminal } from './terminal.js';
 
@@ -50,8 +51,13 @@ export async function startInside(
   body: string,
   command: readonly string[],
 ): Promise<InsideProcess> {
-  const cgroup = await cgroupOf(paths, body);
-  const child = spawn('sh', [...entering(cgroup), ...crunWords({ paths, crun }), body, ...command], {
+  const folder = await makeCommandFolder(paths, body, await readConfig(paths, body), { args: command });
+  const cgroup = await cgroupOf(paths, body).catch(async (error: unknown) => {
+    await removeCommandFolder(folder);
+    throw error;
+  });
+  const child = spawn('sh', [...entering(cgroup), ...crunWords({ paths, crun }), ...PROCESS_WORDS, body], {
+    cwd: folder,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   // It may end without having read all of its input.
@@ -59,7 +65,7 @@ export async function startInside(
   try {
     await spawned(child);
   } catch (error) {
-    await cgroup.remove();
+    await Promise.all([cgroup.remove(), removeCommandFolder(folder)]);
     throw new ShoalError('SHOAL_E_HOST', `cannot run ${command[0]} in ${body}: ${(error as Error).message}`);
   }
   return {
@@ -68,6 +74,7 @@ export async function startInside(
       // The shell may not have entered the cgroup yet.
       child.kill('SIGKILL');
       await cgroup.remove();
+      await removeCommandFolder(folder);
     },
   };
 }

@@ -1,5 +1,4 @@
 import { closeSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, type Readable, Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
@@ -7,6 +6,7 @@ import type { NativeHost } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { withSocketPath } from '../protocol/socket-path.js';
+import { makeCommandFolder, PROCESS_WORDS, readConfig, removeCommandFolder } from './command-folder.js';
 import type { Paths } from './paths.js';
 
 /** Where a container has its terminals: a devpts of its own. */
@@ -14,13 +14,6 @@ export const TERMINALS_FOLDER = '/dev/pts';
 /** What a terminal takes for the end of its input. */
 const END_OF_INPUT = '\x04';
 const CONSOLE_SOCKET = 'console';
-const PROCESS_FILE = 'process.json';
-
-/** The part of a container's config.json that is used here. */
-interface Config {
-  process: Record<string, unknown>;
-  mounts: { destination: string }[];
-}
 
 /**
  * A terminal for one command in an instance. crun makes it in the instance and hands its other side over through a socket
@@ -32,7 +25,7 @@ export class Terminal {
   /** Where crun is to run: the words name files there. */
   readonly folder: string;
   /** For `crun exec`, before the instance. */
-  readonly words = ['--tty', '--console-socket', CONSOLE_SOCKET, '--process', PROCESS_FILE];
+  readonly words = ['--tty', '--console-socket', CONSOLE_SOCKET, ...PROCESS_WORDS];
   readonly #native: NativeHost;
   readonly #output = new PassThrough();
   #size: TerminalSize;
@@ -47,16 +40,15 @@ export class Terminal {
     command: readonly string[],
     size: TerminalSize,
   ): Promise<Terminal> {
-    const { process, mounts } = JSON.parse(await readFile(paths.instance(body).config, 'utf8')) as Config;
-    if (!mounts.some(({ destination }) => destination === TERMINALS_FOLDER)) {
+    const config = await readConfig(paths, body);
+    if (!config.mounts.some(({ destination }) => destination === TERMINALS_FOLDER)) {
       const why = `${body} was started by a version of Shoal without terminals`;
       throw new ShoalError('SHOAL_E_CONFLICT', `${why}: run the command without -t, or replace the instance first`);
     }
-    const terminal = new Terminal(native, await mkdtemp(join(paths.instance(body).directory, 'terminal-')), size);
+    const consoleSize = { width: size.columns, height: size.rows };
+    const fields = { args: command, terminal: true, consoleSize };
+    const terminal = new Terminal(native, await makeCommandFolder(paths, body, config, fields), size);
     try {
-      const consoleSize = { width: size.columns, height: size.rows };
-      const inside = { ...process, args: command, terminal: true, consoleSize };
-      await writeFile(join(terminal.folder, PROCESS_FILE), JSON.stringify(inside), { mode: 0o600 });
       await terminal.#listen();
     } catch (error) {
       await terminal.close();
@@ -99,7 +91,7 @@ export class Terminal {
     this.#ours?.stream.destroy();
     this.ended();
     this.stdin.destroy();
-    await rm(this.folder, { recursive: true, force: true });
+    await removeCommandFolder(this.folder);
   }
 
   #listen(): Promise<void> {

@@ -80,7 +80,10 @@ t.test('in a terminal a program has its size, its keys and its exit code, and th
   t.equal(await sleepers(seconds), 0);
 
   t.match(user.said(), /CapEff:\s+0+\s.*CapBnd:\s+0+\s.*NoNewPrivs:\s+1\s+Seccomp:\s+2\s/s);
-  t.match(user.said(), /Max processes +512 +512 .*uid=0\(root\) gid=0\(root\) groups=0\(root\)\s+0022\s+t-idle-0\s/s);
+  const plain = await runCli(['exec', '--server', cluster.server, 't-idle-0', '--', 'sh', '-c', RIGHTS]);
+  const rights = user.said().replaceAll('\r', '');
+  t.equal(rights.slice(rights.indexOf('CapInh'), rights.indexOf('is <')), plain.out, 'no more and no less');
+  t.match(plain.out, /Max processes +512 +512 .*uid=0\(root\) gid=0\(root\) groups=0\(root\)\s+0022\s+t-idle-0\s/s);
 });
 
 t.test('a terminal is given back when the command is interrupted, and needs one to begin with', async (t) => {
