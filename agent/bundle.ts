@@ -5,8 +5,8 @@ import { PIDS_MAX } from './cgroup.js';
 import { seccompProfile } from './seccomp.js';
 import { TERMINALS_FOLDER } from './terminal.js';
 
-/** Terminals of one instance: one for each command that people can run in it, and some of its own. */
-const TERMINALS_MAX = 2 * LIMITS.execsPerHostMax;
+/** Terminals of one instance: as many as commands that people can run in it. */
+const TERMINALS_MAX = LIMITS.execsPerHostMax;
 
 /** What the OCI configuration of one instance is made of; every path absolute on the host. */
 export interface BundleInput {
@@ -95,7 +95,7 @@ export function bundleConfig(input: BundleInput): object {
         destination: TERMINALS_FOLDER,
         type: 'devpts',
         source: 'devpts',
-        // All instances together have the host's 4096 (kernel.pty.max).
+        // All instances together have 3,072: kernel.pty.max without kernel.pty.reserve, which stays the host's.
         options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', `max=${TERMINALS_MAX}`],
       },
       memory('/dev/shm', '64m', '1777'),

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Paths } from './paths.js';
 
@@ -35,4 +35,11 @@ export async function makeCommandFolder(
 
 export async function removeCommandFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
+}
+
+/** Removes what commands of an earlier agent have left, none of which may run any more. */
+export async function removeCommandFolders(paths: Paths, body: string): Promise<void> {
+  const { directory } = paths.instance(body);
+  const names = (await readdir(directory)).filter((name) => name.startsWith(PREFIX));
+  await Promise.all(names.map((name) => removeCommandFolder(join(directory, name))));
 }

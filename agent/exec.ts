@@ -7,7 +7,13 @@ import type { NativeHost } from '../native/index.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { Cgroup } from './cgroup.js';
-import { makeCommandFolder, PROCESS_WORDS, readConfig, removeCommandFolder } from './command-folder.js';
+import {
+  makeCommandFolder,
+  PROCESS_WORDS,
+  readConfig,
+  removeCommandFolder,
+  removeCommandFolders,
+} from './command-folder.js';
 import type { Paths } from './paths.js';
 import { Terminal } from './terminal.js';
 
@@ -127,11 +133,13 @@ function crunWords({ paths, crun }: ExecTools): string[] {
   return [crun, '--root', paths.crunRoot, '--cgroup-manager=disabled', 'exec'];
 }
 
-/** Ends what commands of an earlier agent have left running in the instance's cgroup. */
-export async function endCommandsIn(cgroup: Cgroup): Promise<void> {
+/** Ends what commands of an earlier agent have left running in an instance, and removes what they have left. */
+export async function endCommandsIn(paths: Paths, body: string): Promise<void> {
+  const cgroup = new Cgroup(paths.cgroup(body));
   for (const name of await cgroup.children()) {
     if (name.startsWith(CGROUP_PREFIX)) await new Cgroup(join(cgroup.path, name)).remove();
   }
+  await removeCommandFolders(paths, body);
 }
 
 /**

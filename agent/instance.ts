@@ -269,7 +269,7 @@ export class Instance {
     const shimPid = await readPid(here.shimPid);
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
-      await endCommandsIn(this.#cgroup);
+      await endCommandsIn(this.#tools.paths, this.body);
       this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
       this.#tools.event(this, 'adopted', `goes on with pid ${this.#pid ?? 'still to come'}`);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Probe, ProbeAsks } from '../../protocol/manifest.js';
@@ -78,3 +78,29 @@ t.test('a command that does not end is ended, and a loop of crashes is told with
   t.same(await rig.close(), []);
   t.notOk(await runs(pid));
 });
+
+t.test('a command that runs when the agent is killed is ended by the next one, which removes its folder', async (t) => {
+  const rig = await AgentRig.make();
+  // No other process of this machine sleeps for just so long.
+  const command = ['sleep', String(800_000 + process.pid)];
+  const alive = probe({ kind: 'exec', command }, { timeoutMs: 60_000 });
+  const asked = component('x', { command: ['sh', '-c', 'sleep 1000'], alive });
+  rig.desire(() => ({ apps: { t: { asked } }, instances: [instance('asked', 0)] }));
+  await rig.until('the command runs', async () => (await pidsOf(command)).length === 1);
+  const [former] = await pidsOf(command);
+  const folders = async () =>
+    (await readdir(join(rig.run, 'instances/t-asked-0'))).filter((name) => name.startsWith('command-'));
+  const [left] = await folders();
+  t.type(left, 'string');
+  await rig.killAgent('SIGKILL');
+  rig.startAgent();
+  await rig.until('its folder is removed', async () => !(await folders()).includes(left as string));
+  t.notOk((await pidsOf(command)).includes(former as number));
+  t.same(await rig.close(), []);
+});
+
+async function pidsOf(command: readonly string[]): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return pids.filter((_, at) => commands[at] === `${command.join('\0')}\0`).map(Number);
+}
