@@ -171,13 +171,14 @@ async function projectIn(folder: string): Promise<Project> {
   const entries = await readdir(folder, { withFileTypes: true });
   // A link is no file of the project: it might lead out of it.
   const names = new Set(entries.filter((entry) => entry.isFile()).map(({ name }) => name));
+  const folders = new Set(entries.filter((entry) => entry.isDirectory()).map(({ name }) => name));
   const texts: Record<string, string> = {};
   for (const name of TEXTS_READ.filter((each) => names.has(each))) {
     const content = await readFile(join(folder, name));
     if (content.length > TEXT_BYTES_MAX) throw new ShoalError('SHOAL_E_START', `step detect: ${name} is too long`);
     texts[name] = content.toString('utf8');
   }
-  return { names, texts };
+  return { names, folders, texts };
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,9 +1,10 @@
 import { ShoalError } from '../../protocol/errors.js';
 
-/** What is known of a project: the names in its top folder, and the text of those that recipes look into. */
+/** What is known of a project: the names of files and folders in its top folder, and the text of those that recipes look into. */
 export interface Project {
   names: ReadonlySet<string>;
-  /** Of package.json and Cargo.toml, where they are there. */
+  folders: ReadonlySet<string>;
+  /** Of TEXTS_READ those that are there. */
   texts: Readonly<Record<string, string>>;
 }
 
@@ -26,10 +27,15 @@ export const HOST_BASE_CONTEXT = 'shoal-host';
 export const HOST_BASE_LABEL = 'shoal.base';
 
 export const CONTAINERFILES = ['Containerfile', 'Dockerfile'];
-export const TEXTS_READ = ['package.json', 'Cargo.toml'];
+export const TEXTS_READ = ['package.json', 'Cargo.toml', 'go.mod', 'requirements.txt'];
 const NODE_LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
 const NODE_MAINS = ['server.js', 'server.mjs', 'main.js', 'main.mjs', 'index.js', 'index.mjs', 'app.js', 'app.mjs'];
 const PYTHON_MAINS = ['main.py', 'app.py', 'server.py', '__main__.py'];
+/** Scripts that npm runs when it installs, and that may be anything in the project. */
+const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall', 'prepare'];
+/** In requirements.txt: other files of the project, which pip reads or installs. */
+const LOCAL_REQUIREMENT =
+  /^\s*(-[rcef]\b|--(requirement|constraint|editable|find-links)\b|[\w.-]*\/)|\bfile:|@\s*\.{0,2}\//m;
 /** A start command that needs no shell: node or another word, and plain words after it. */
 const PLAIN_COMMAND = /^[A-Za-z0-9_./@=:-]+( [A-Za-z0-9_./@=:-]+)*$/;
 
@@ -77,14 +83,18 @@ function node(project: Project, base: Base): string {
     scripts = {},
     dependencies = {},
     devDependencies = {},
+    optionalDependencies = {},
     main,
+    isOfSources,
   } = readPackage(project.texts['package.json'] ?? '');
   const lock = NODE_LOCKS.find((name) => project.names.has(name));
   const builds = scripts.build !== undefined;
-  const needs = Object.keys(dependencies).length + (builds ? Object.keys(devDependencies).length : 0) > 0;
+  const needed = { ...dependencies, ...optionalDependencies, ...(builds ? devDependencies : {}) };
+  const needs = Object.keys(needed).length > 0;
   const omit = builds ? '' : ' --omit=dev';
   const flags = '--no-audit --no-fund --no-update-notifier --cache /tmp/npm';
   const install = lock === undefined ? `RUN npm install${omit} ${flags}` : `RUN npm ci${omit} ${flags}`;
+  const asked = ['package.json', lock, project.names.has('.npmrc') ? '.npmrc' : undefined].filter(Boolean);
   const start = scripts.start ?? '';
   const entry = main ?? NODE_MAINS.find((name) => project.names.has(name));
   if (start === '' && entry === undefined) {
@@ -93,13 +103,17 @@ function node(project: Project, base: Base): string {
   const words = start === '' ? ['node', entry as string] : plainOrShell(start);
   return lines(
     stage(base),
-    needs ? [`COPY package.json ${lock ?? ''} ./`, install] : null,
-    'COPY . .',
+    needs ? installed(install, isOfSources ? null : asked.join(' ')) : 'COPY . .',
     builds ? 'RUN npm run build' : null,
     builds && needs ? `RUN npm prune --omit=dev ${flags}` : null,
     'ENV NODE_ENV=production',
     command(words),
   );
+}
+
+/** The sources, and what is installed from these files, before the sources come; null: it is made of the sources. */
+function installed(install: string, files: string | null): string[] {
+  return files === null ? ['COPY . .', install] : [`COPY ${files} ./`, install, 'COPY . .'];
 }
 
 function plainOrShell(start: string): string[] {
@@ -113,22 +127,26 @@ function python(project: Project, base: Base): string {
     throw new ShoalError('SHOAL_E_START', `step detect: there is none of ${PYTHON_MAINS.join(', ')} to start; add one`);
   }
   const listed = project.names.has('requirements.txt');
+  const isOfSources = !listed || LOCAL_REQUIREMENT.test(project.texts['requirements.txt'] ?? '');
+  const install = `RUN python3 -m pip install ${target} ${listed ? '-r requirements.txt' : '.'}`;
   return lines(
     stage(base),
     'ENV PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app/.packages',
-    listed ? ['COPY requirements.txt ./', `RUN python3 -m pip install ${target} -r requirements.txt`] : null,
-    'COPY . .',
-    listed ? null : `RUN python3 -m pip install ${target} .`,
+    installed(install, isOfSources ? null : 'requirements.txt'),
     command(['python3', entry]),
   );
 }
 
 function go(project: Project, base: Base): string {
+  // A vendored module is not fetched, and one that stands for a folder of the project needs that folder.
+  const fetches =
+    project.names.has('go.sum') &&
+    !project.folders.has('vendor') &&
+    !/=>\s*\.{1,2}\//.test(project.texts['go.mod'] ?? '');
   return lines(
     stage(base, 'build'),
     'ENV GOPATH=/go GOCACHE=/tmp/go-build GOTOOLCHAIN=local CGO_ENABLED=0',
-    project.names.has('go.sum') ? ['COPY go.mod go.sum ./', 'RUN go mod download'] : null,
-    'COPY . .',
+    fetches ? installed('RUN go mod download', 'go.mod go.sum') : 'COPY . .',
     'RUN go build -trimpath -buildvcs=false -o /app/program .',
     stage(base),
     'COPY --from=build /app/program /app/program',
@@ -137,23 +155,35 @@ function go(project: Project, base: Base): string {
 }
 
 function rust(project: Project, base: Base): string {
-  const name = /^\s*\[package\][^[]*?^\s*name\s*=\s*"([A-Za-z0-9_-]+)"/ms.exec(project.texts['Cargo.toml'] ?? '')?.[1];
+  const text = project.texts['Cargo.toml'] ?? '';
+  const name = programOf(text);
   if (name === undefined) {
     throw new ShoalError('SHOAL_E_START', 'step detect: Cargo.toml names no [package]; add a Containerfile');
   }
   const locked = project.names.has('Cargo.lock');
-  const fetch = ['COPY Cargo.toml Cargo.lock ./', 'RUN mkdir src && touch src/main.rs && cargo fetch --locked'];
+  // Of these the fetch needs more of the project than two files, or nothing is fetched at all.
+  const isOfSources =
+    ['.cargo', 'vendor'].some((folder) => project.folders.has(folder)) || /^\s*\[workspace\b|\bpath\s*=/m.test(text);
+  const fetch = 'RUN mkdir -p src && touch src/main.rs && cargo fetch --locked';
   return lines(
     stage(base, 'build'),
     'ENV CARGO_HOME=/cargo',
-    locked ? fetch : null,
-    'COPY . .',
+    locked && !isOfSources ? installed(fetch, 'Cargo.toml Cargo.lock') : 'COPY . .',
     // What a program carries of the place and time it was built at would differ from one build to the next.
     `RUN cargo build --release${locked ? ' --locked' : ''} && cp target/release/${name} /app/program`,
     stage(base),
     'COPY --from=build /app/program /app/program',
     command(['/app/program']),
   );
+}
+
+/** The program that a Cargo.toml makes: that of its only [[bin]], else the package's; undefined without a package. */
+function programOf(text: string): string | undefined {
+  const tables = text.split(/^(?=\s*\[)/m).map((table) => table.trim());
+  const nameOf = (table = '') => /^\s*name\s*=\s*"([A-Za-z0-9_-]+)"/m.exec(table)?.[1];
+  const own = nameOf(tables.find((table) => table.startsWith('[package]')));
+  const [program, ...more] = tables.filter((table) => table.startsWith('[[bin]]'));
+  return own !== undefined && more.length === 0 ? (nameOf(program) ?? own) : own;
 }
 
 function files(base: Base): string {
@@ -165,7 +195,10 @@ interface Package {
   scripts?: Record<string, string>;
   dependencies?: Record<string, unknown>;
   devDependencies?: Record<string, unknown>;
+  optionalDependencies?: Record<string, unknown>;
   main?: string;
+  /** To install it takes more of the project than package.json and the lock file. */
+  isOfSources?: boolean;
 }
 
 /** The parts of a package.json that decide; what has another shape than npm takes counts as not there. */
@@ -179,7 +212,15 @@ function readPackage(text: string): Package {
     scripts: texts(value.scripts),
     dependencies: asMap(value.dependencies),
     devDependencies: asMap(value.devDependencies),
+    optionalDependencies: asMap(value.optionalDependencies),
   };
+  const places = [value.dependencies, value.devDependencies, value.optionalDependencies].flatMap((of) =>
+    Object.values(texts(of)),
+  );
+  found.isOfSources =
+    value.workspaces !== undefined ||
+    places.some((place) => /^(file:|link:|[./~])/.test(place)) ||
+    INSTALL_SCRIPTS.some((name) => found.scripts?.[name] !== undefined);
   if (typeof value.main === 'string' && value.main !== '') found.main = value.main;
   return found;
 }

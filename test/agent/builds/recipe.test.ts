@@ -3,8 +3,12 @@ import { type Base, type Project, recipeFor } from '../../../agent/builds/recipe
 
 const HOST: Base = { kind: 'host' };
 
+/** A name that ends in a slash is a folder's. */
 function project(names: string[], texts: Record<string, string> = {}): Project {
-  return { names: new Set([...names, ...Object.keys(texts)]), texts };
+  const isFolder = (name: string) => name.endsWith('/');
+  const files = names.filter((name) => !isFolder(name));
+  const folders = names.filter(isFolder).map((name) => name.slice(0, -1));
+  return { names: new Set([...files, ...Object.keys(texts)]), folders: new Set(folders), texts };
 }
 
 function textOf(given: Project, base: Base = HOST): string {
@@ -45,6 +49,42 @@ t.test('Python, Go, Rust and static projects', async (t) => {
   t.match(textOf(project([], { 'Cargo.toml': '[package]\nname = "shop"\n[dependencies]\n' })), 'target/release/shop');
   t.match(textOf(project(['index.html'])), 'static-server.js","/app"]');
   t.throws(() => textOf(project(['README.md'])), /add a Containerfile/);
+});
+
+t.test('what is installed of the sources themselves is installed after they came', async (t) => {
+  const json = (fields: object) => ({ 'package.json': JSON.stringify({ main: 'a.js', ...fields }) });
+  const fromFiles = project(['package-lock.json', '.npmrc'], json({ dependencies: { a: '^1.0.0' } }));
+  t.match(textOf(fromFiles), /COPY package.json package-lock.json .npmrc .\/\nRUN npm ci .*\nCOPY \. \./);
+  const cargo = (more: string) => ({ 'Cargo.toml': `[package]\nname = "shop"\n${more}` });
+  const module = (more: string) => ({ 'go.mod': `module shop\n${more}` });
+  t.match(textOf(project(['Cargo.lock'], cargo(''))), /cargo fetch --locked\nCOPY \. \./);
+  t.match(textOf(project(['main.py'], { 'requirements.txt': 'flask==3.0\n' })), /-r requirements.txt\nCOPY \. \./);
+  for (const local of [
+    project(['package-lock.json'], json({ dependencies: { a: 'file:./a' } })),
+    project(['package-lock.json'], json({ dependencies: { a: '1' }, workspaces: ['a'] })),
+    project(['package-lock.json'], json({ dependencies: { a: '1' }, scripts: { postinstall: 'node patch.js' } })),
+    project(['main.py'], { 'requirements.txt': 'flask\n./wheels/a.whl\n' }),
+    project(['main.py'], { 'requirements.txt': 'wheels/a.whl' }),
+    project(['main.py'], { 'requirements.txt': '-r base.txt\n' }),
+    project(['main.py'], { 'requirements.txt': '-c constraints.txt\nflask' }),
+    project(['go.sum', 'vendor/'], module('')),
+    project(['go.sum'], module('replace a => ./a\n')),
+    project(['Cargo.lock', '.cargo/'], cargo('')),
+    project(['Cargo.lock'], cargo('[dependencies]\na = { path = "a" }\n')),
+    project(['Cargo.lock'], cargo('[workspace]\nmembers = ["a"]\n')),
+  ]) {
+    const text = textOf(local);
+    const between = text.slice(0, text.indexOf('COPY . .'));
+    t.notMatch(between, 'RUN', text);
+  }
+});
+
+t.test('the program of a Rust project is that of its only [[bin]], else the package', async (t) => {
+  const made = (text: string) => /target\/release\/(\S+)/.exec(textOf(project([], { 'Cargo.toml': text })))?.[1];
+  t.equal(made('[package]\nauthors = ["A"]\nname = "shop"\n[lib]\nname = "other"\n'), 'shop');
+  t.equal(made('[package]\nname = "shop"\n[[bin]]\npath = "x.rs"\nname = "till"\n'), 'till');
+  t.equal(made('[package]\nname = "shop"\n[[bin]]\nname = "a"\n[[bin]]\nname = "b"\n'), 'shop');
+  t.throws(() => made('[lib]\nname = "x"\n'), /names no \[package\]/);
 });
 
 t.test('the base is the host\u2019s own root, or the image that the operator has named', async (t) => {
