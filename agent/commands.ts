@@ -5,7 +5,7 @@ import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type Address, dial } from './coordinators.js';
+import { type Address, dial, endIfRevoked } from './coordinators.js';
 import type { InsideProcess } from './exec.js';
 import { serveCommand } from './exec-session.js';
 
@@ -56,6 +56,11 @@ export class Commands {
 
   close(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Ends commands that were asked for by coordinators whose certificate is revoked. */
+  endRevoked(revoked: ReadonlySet<string>): void {
+    for (const socket of this.#sockets) endIfRevoked(socket, revoked);
   }
 
   async #serve(socket: Socket, reader: FrameReader, early: unknown[], inside: InsideProcess): Promise<void> {

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type PeerCertificate, TLSSocket } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import { type Identity, refuseUnlessCoordinator } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
@@ -63,13 +63,23 @@ export class Coordinators {
 
 /**
  * Connects, by mutual TLS to other hosts when there is an identity; `ready` is called when something can be said. Whoever
- * has a certificate of this cluster's coordinators is one, whatever its address.
+ * has a certificate of this cluster's coordinators that is not revoked is one, whatever its address.
  */
 export function dial(address: Address, identity: Identity | null, ready: () => void): Socket {
   if ('path' in address) return connect(address.path, ready);
   if (identity === null) return connect({ ...address, noDelay: true }, ready);
   // Read for each dial: a renewed certificate needs no restart.
-  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity: refuseUnlessCoordinator }, ready);
+  const checkServerIdentity = (_host: string, certificate: PeerCertificate) =>
+    refuseUnlessCoordinator(certificate, identity.revoked());
+  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity }, ready);
+}
+
+/** Ends a connection with a coordinator whose certificate was revoked since. */
+export function endIfRevoked(socket: Socket, revoked: ReadonlySet<string>): void {
+  // One that has ended shows none any more.
+  if (!(socket instanceof TLSSocket) || socket.destroyed) return;
+  if (revoked.has(socket.getPeerCertificate().serialNumber))
+    socket.destroy(new Error('the certificate of the coordinator is revoked'));
 }
 
 /** Whether the address can be dialled without an identity: nobody else answers there. */

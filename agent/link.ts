@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
+import { parseSerials } from '../identity/serials.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { isCommand, isTerminalSize } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
@@ -20,7 +21,7 @@ import {
 import type { ProfileRequest } from '../protocol/profile.js';
 import type { Agent } from './agent.js';
 import { Commands } from './commands.js';
-import { type Address, Coordinators, dial, jittered, parseAddress } from './coordinators.js';
+import { type Address, Coordinators, dial, endIfRevoked, jittered, parseAddress } from './coordinators.js';
 import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
@@ -164,6 +165,7 @@ export class Link {
     else if (message?.type === 'desired') this.#obey(parseDesired(message.desired), message.term);
     else if (message?.type === 'change') this.#obeyChange(message);
     else if (message?.type === 'heard') this.#heard(message);
+    else if (message?.type === 'revoked') this.#learnRevoked(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'exec') this.#exec(message);
     else if (message?.type === 'elsewhere') {
@@ -221,6 +223,23 @@ export class Link {
     admitted
       .then(() => this.#agent.prolongLease(lease))
       .catch((error: unknown) => this.#log.error({ err: error }, 'cannot prolong the lease of singletons'));
+  }
+
+  /** Kept on disk: a coordinator that is revoked is refused also by an agent that starts again and dials it first. */
+  #learnRevoked({ term, serials }: Extract<ToAgent, { type: 'revoked' }>): void {
+    const identity = this.#identity;
+    const revoked = parseSerials(serials);
+    const admitted = this.#fence.admit(readTerm(term));
+    if (identity === null) return;
+    admitted
+      .then(() => identity.keepRevoked(revoked))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'cannot keep the list of revoked certificates'))
+      .finally(() => this.#endRevoked(identity.revoked()));
+  }
+
+  #endRevoked(revoked: ReadonlySet<string>): void {
+    if (this.#socket !== undefined) endIfRevoked(this.#socket, revoked);
+    this.#commands.endRevoked(revoked);
   }
 
   #beat(): void {

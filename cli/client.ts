@@ -242,7 +242,7 @@ export function apiPath(...parts: string[]): string {
 
 /** A coordinator of the cluster whose authority is trusted, or, as behind a proxy, whoever the certificate names rightly. */
 function refuseStranger(...[host, certificate]: Parameters<typeof checkServerIdentity>): Error | undefined {
-  const refused = refuseUnlessCoordinator(host, certificate);
+  const refused = refuseUnlessCoordinator(certificate);
   // An agent may bear the name of the coordinator's host, and serves other agents alone.
   return nameOf(certificate, 'agent') === null ? refused && checkServerIdentity(host, certificate) : refused;
 }

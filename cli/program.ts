@@ -102,7 +102,7 @@ export function createProgram(io: Io, signal: AbortSignal): Command {
   for (const add of [...adders, addForecast, addDelete, addVersion]) add(program, open);
   addSimulate(program, io);
   addStore(program, io);
-  addIdentity(program, io);
+  addIdentity(program, io, open);
   addToken(program, io, open);
   addJoin(program, io, signal);
   addDoctor(program, io);

@@ -20,6 +20,7 @@ import {
 import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
 import type { Release } from './releases.js';
+import type { RevokedRecord } from './revoking.js';
 import { type SecretRecord, secretKey, versionsFor } from './secrets.js';
 
 export { componentKey, type InstanceRecord } from './instance-table.js';
@@ -55,6 +56,8 @@ export interface ClusterState {
   joinTokens: Readonly<Record<string, JoinTokenRecord>>;
   /** By host name: those that joined by a token, and those whose certificates were made void. */
   joined: Readonly<Record<string, JoinedRecord>>;
+  /** By serial: certificates that are void before they expire. */
+  revoked: Readonly<Record<string, RevokedRecord>>;
 }
 
 export interface Pause {
@@ -116,6 +119,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   cordons: {},
   joinTokens: {},
   joined: {},
+  revoked: {},
 };
 
 export function componentOf(state: ClusterState, app: string, component: string): Component | undefined {

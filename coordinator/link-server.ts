@@ -16,6 +16,7 @@ import {
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
+  LINK_VERSION_REVOKED,
   LINK_VERSION_TERMINAL,
   type NoExec,
   type ProfileAnswer,
@@ -129,6 +130,7 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
   const renew = () => {
     server.setSecureContext(identity.credentials());
     links.endRevoked(identity.revoked());
+    links.tellRevoked();
   };
   server.once('close', watchIdentity(identity, renew, log));
   return server;
@@ -149,6 +151,8 @@ class Links {
   readonly #byHost = new Map<string, AgentLink>();
   readonly tickets = new ExecTickets();
   #leader: Leader = null;
+  /** Of the store, as it was last looked at. */
+  #revoked: ClusterState['revoked'] | null = null;
   #stopListening: () => void = () => undefined;
 
   constructor(options: LinkServerOptions) {
@@ -170,6 +174,20 @@ class Links {
     for (const link of [...this.#all]) {
       if (link.proven !== null && serials.has(link.proven.serial)) link.end('its certificate is revoked');
     }
+  }
+
+  /** What the store says is revoked is so at once, for whoever dials here too; agents are told of it. */
+  #revoke(leader: Coordinator): void {
+    const { identity } = this.#options;
+    if (identity === undefined || leader.state.revoked === this.#revoked) return;
+    this.#revoked = leader.state.revoked;
+    identity.tellRevoked(Object.keys(leader.state.revoked));
+    this.endRevoked(identity.revoked());
+    this.tellRevoked();
+  }
+
+  tellRevoked(): void {
+    for (const link of this.#byHost.values()) link.sendRevoked();
   }
 
   hosts(): string[] {
@@ -197,7 +215,9 @@ class Links {
       for (const link of [...this.#byHost.values()]) link.end('this coordinator no longer leads');
     }
     if (leader instanceof Coordinator) {
+      this.#revoke(leader);
       this.#stopListening = leader.onChange(() => {
+        this.#revoke(leader);
         for (const link of [...this.#byHost.values()]) {
           if (link.isVoid(leader.state)) link.end('its certificate was made void');
           else link.sendDesired();
@@ -324,6 +344,15 @@ class AgentLink {
     }
     this.#send({ type: 'elsewhere', link: leader.link });
     this.end('another coordinator leads');
+  }
+
+  /** Tells the agent which certificates are void, when there are any. */
+  sendRevoked(): void {
+    const coordinator = this.#coordinator;
+    if (!this.#joined || this.#over || coordinator === null || !coordinator.leads()) return;
+    if ((this.#hello?.version ?? 0) < LINK_VERSION_REVOKED) return;
+    const serials = [...(this.#links.options.identity?.revoked() ?? [])];
+    if (serials.length > 0) this.#send({ type: 'revoked', term: coordinator.term, serials });
   }
 
   /** Sends what the agent's host shall be now. A slow reader gets the latest state, not every one before it. */
@@ -512,6 +541,7 @@ class AgentLink {
     this.#joined = true;
     this.#log.info({ host, revision: hello.revision }, 'agent connected');
     this.#send({ type: 'welcome', version: hello.version, term });
+    this.sendRevoked();
     this.sendDesired();
     for (const report of this.#early.splice(0)) this.#report(host, report);
     this.#socket.resume();

@@ -160,6 +160,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   });
   const member = new Member({
     ...access,
+    ...identity,
     secrets: options.secrets,
     ...(options.authority === null ? {} : { authority: options.authority }),
     store,

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { Authority } from '../identity/authority.js';
+import type { Identity } from '../identity/identity.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { ClusterView } from '../protocol/http.js';
 import { pause } from '../protocol/pause.js';
@@ -11,6 +12,7 @@ import type { EventLog } from './events.js';
 import { LeaderWatch } from './leader-watch.js';
 import type { LinkServer } from './link-server.js';
 import { Coordinator } from './loop.js';
+import { RevokedWatch } from './revoked-watch.js';
 import type { SecretBox } from './secret-box.js';
 import type { Candidate, Store } from './store/store.js';
 
@@ -18,6 +20,8 @@ export interface MemberOptions extends Access {
   store: Store;
   candidate: Candidate;
   link: LinkServer;
+  /** Of this coordinator, by whose list certificates of others are refused. */
+  identity?: Identity;
   /** Signs certificates of hosts that join. */
   authority?: Authority;
   events: EventLog;
@@ -45,6 +49,10 @@ export class Member implements Behind {
   #ledUntilMs = 0;
   #followed: string | null = null;
   #watch: LeaderWatch | null = null;
+  /** Of a coordinator with an identity; it leads only while its certificate is not revoked. */
+  #revokedWatch: RevokedWatch | null = null;
+  #isRevoked = false;
+  #stepDown: () => void = () => undefined;
   #leaderChanged: () => void = () => undefined;
 
   constructor(options: MemberOptions) {
@@ -61,6 +69,7 @@ export class Member implements Behind {
 
   get leaderApi(): string | null {
     const { leader } = this.#options.store;
+    if (this.#revokedWatch?.isKnown === false) return null;
     return leader === null || leader.api === '' || leader.api === this.#options.candidate.api ? null : leader.api;
   }
 
@@ -87,13 +96,19 @@ export class Member implements Behind {
   async run(signal: AbortSignal): Promise<void> {
     const { store, log } = this.#options;
     const looking = setInterval(() => this.#lookWhoLeads(), LOOK_MS);
+    this.#watchRevoked();
     try {
       while (!signal.aborted) {
         try {
+          if (this.#isRevoked) {
+            await pause(RETRY_MS, signal);
+            continue;
+          }
           await this.#leadOnce(signal);
           if (store.shared || signal.aborted) continue;
         } catch (error) {
           if (signal.aborted) break;
+          if (this.#isRevoked) continue;
           const { code } = toShoalError(error);
           if (!store.shared || (code !== 'SHOAL_E_NOT_LEADER' && code !== 'SHOAL_E_STORE_AWAY')) throw error;
           log.warn({ err: error }, 'the leadership could not be taken up');
@@ -104,6 +119,7 @@ export class Member implements Behind {
       }
     } finally {
       clearInterval(looking);
+      this.#revokedWatch?.close();
       this.#watch?.close();
     }
   }
@@ -115,7 +131,8 @@ export class Member implements Behind {
     const end = () => ended.abort();
     signal.addEventListener('abort', end, { once: true });
     try {
-      const coordinator = await Coordinator.open({ store, events, clock, log, candidate, signal });
+      this.#stepDown = end;
+      const coordinator = await Coordinator.open({ store, events, clock, log, candidate, signal: ended.signal });
       const api = await createApi({
         ...this.#options,
         profiles: link,
@@ -135,8 +152,9 @@ export class Member implements Behind {
       this.#leads = false;
       this.#ledUntilMs = clock();
       link.follow(null);
-      if (signal.aborted && store.leads()) await coordinator.stop();
+      if (store.leads()) await coordinator.stop();
       else await coordinator.halt();
+      if (this.#isRevoked) await store.resign();
       log.info('the coordinator no longer leads');
     } finally {
       unsubscribe();
@@ -147,6 +165,20 @@ export class Member implements Behind {
   /** Ends the answers under way. */
   async close(): Promise<void> {
     await this.#api?.close();
+  }
+
+  /** Where coordinators share a store: one whose certificate is revoked would be refused by all agents, so another one leads. */
+  #watchRevoked(): void {
+    const { identity, store, log } = this.#options;
+    if (identity === undefined || !store.shared) return;
+    const changed = (isRevoked: boolean) => {
+      this.#isRevoked = isRevoked;
+      if (!isRevoked) return log.info('the certificate of this coordinator is valid again: it may lead');
+      const remedy = 'bring another one into its identity folder, made by `shoal cert coordinator`';
+      log.error(`the certificate of this coordinator is revoked; it does not lead: ${remedy}`);
+      this.#stepDown();
+    };
+    this.#revokedWatch = new RevokedWatch({ identity, store, leads: () => this.#leads, changed, log });
   }
 
   /** Agents that wait here are sent to who leads, and it is noticed when that one is gone. */

@@ -2,6 +2,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { changedKeys } from './changed-keys.js';
 import { type ClusterState, EMPTY_CLUSTER } from './cluster.js';
 import { type InstanceRecord, type InstanceTable, tableOf } from './instance-table.js';
+import { REVOKED_PREFIX } from './revoking.js';
 import type { Store, StoreOperation } from './store/store.js';
 
 /** Where each part of the cluster state lives in the store: one key per entry, so that a change writes little. */
@@ -19,6 +20,7 @@ const PARTS = {
   cordons: 'cordon/',
   joinTokens: 'join-token/',
   joined: 'joined/',
+  revoked: REVOKED_PREFIX,
 } as const;
 const INSTANCES = 'instance/';
 const META_KEY = 'meta';
@@ -109,6 +111,7 @@ export async function loadCluster(store: Store): Promise<ClusterState> {
     cordons: {},
     joinTokens: {},
     joined: {},
+    revoked: {},
   };
   // The store is this program's own and its format was checked above, so the entries have the shapes it wrote.
   const readPart = async (part: Part) => {

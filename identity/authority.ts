@@ -20,6 +20,13 @@ const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes
 /** What a certificate may be used for: agents dial coordinators and each other. Who is what says the organisation. */
 const USES = 'serverAuth,clientAuth';
 
+export interface RevokedCertificate {
+  serial: string;
+  /** What it says whose it is. */
+  name: string;
+  validToMs: number;
+}
+
 /**
  * The cluster's certificate authority: a folder that only its operator reads. Certificates are made by openssl, since Node
  * signs none. Errors are SHOAL_E_USAGE for what cannot be meant so, SHOAL_E_HOST where openssl is missing or fails.
@@ -121,17 +128,25 @@ export class Authority {
     return new Set(text.split('\n').filter((line) => line !== ''));
   }
 
-  /** Voids a certificate: its serial goes to the list that every coordinator is given. */
-  async revoke(certificateFile: string): Promise<string> {
-    await this.#assertThere();
-    let serial: string;
+  /**
+   * Voids a certificate: its serial goes to the authority's list, of which the cluster has to be told. Throws SHOAL_E_USAGE
+   * for what is no certificate of this authority.
+   */
+  async revoke(certificateFile: string): Promise<RevokedCertificate> {
+    const ca = new X509Certificate(await this.certificate());
+    let certificate: X509Certificate;
     try {
-      serial = new X509Certificate(await readFile(certificateFile)).serialNumber;
+      certificate = new X509Certificate(await readFile(certificateFile));
     } catch (cause) {
       throw new ShoalError('SHOAL_E_USAGE', `${certificateFile}: ${(cause as Error).message}`, { cause });
     }
-    await appendFile(join(this.folder, FILES.revoked), `${serial}\n`);
-    return serial;
+    if (!certificate.verify(ca.publicKey)) {
+      throw new ShoalError('SHOAL_E_USAGE', `${certificateFile} is no certificate of the authority in ${this.folder}`);
+    }
+    const { serialNumber: serial } = certificate;
+    if (!(await this.revoked()).has(serial)) await appendFile(join(this.folder, FILES.revoked), `${serial}\n`);
+    const name = certificate.subject.split('\n').join(', ');
+    return { serial, name, validToMs: Date.parse(certificate.validTo) };
   }
 
   async #assertThere(): Promise<void> {

@@ -1,7 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PeerCertificate } from 'node:tls';
 import { ShoalError } from '../protocol/errors.js';
+import { replaceFile } from './files.js';
 
 export type Role = 'agent' | 'coordinator';
 
@@ -24,6 +26,11 @@ export interface Credentials {
 
 /** The folder with which a part shows who it is and knows the others. Read anew each time: files may be replaced. */
 export class Identity {
+  /** Serials that the cluster has said are revoked. */
+  readonly #told = new Set<string>();
+  /** Written one after another. */
+  #kept: Promise<void> = Promise.resolve();
+
   constructor(readonly folder: string) {}
 
   /** Throws SHOAL_E_USAGE with the file that is missing. */
@@ -36,20 +43,47 @@ export class Identity {
     };
   }
 
-  /** Serials, as Node writes them. */
+  /** Serials, as Node writes them: those in the file, and those that the cluster has told of. */
   revoked(): ReadonlySet<string> {
-    const text = this.#has(FILES.revoked) ? this.#read(FILES.revoked) : '';
-    return new Set(text.split('\n').filter((line) => line !== ''));
+    return new Set([...this.#inFile(), ...this.#told]);
   }
 
-  /** Changes with any of the files. */
+  /** Whether the certificate that it shows is revoked. */
+  isRevoked(): boolean {
+    return this.revoked().has(new X509Certificate(this.#read(FILES.certificate)).serialNumber);
+  }
+
+  /** The cluster says that these are revoked. None is ever taken back. */
+  tellRevoked(serials: Iterable<string>): void {
+    for (const serial of serials) this.#told.add(serial);
+  }
+
+  /** As tellRevoked, and enters them in the file: who starts again knows them before it has spoken with anybody. */
+  keepRevoked(serials: Iterable<string>): Promise<void> {
+    this.tellRevoked(serials);
+    this.#kept = this.#kept.catch(() => undefined).then(() => this.#writeRevoked());
+    return this.#kept;
+  }
+
+  async #writeRevoked(): Promise<void> {
+    const known = this.#inFile();
+    if ([...this.#told].every((serial) => known.has(serial))) return;
+    const text = [...this.revoked()].map((serial) => `${serial}\n`).join('');
+    await replaceFile(join(this.folder, FILES.revoked), text, 0o644);
+  }
+
+  /** Changes with any of the files, and with what was told. */
   version(): string {
-    return Object.values(FILES)
-      .map((name) => {
-        const { mtimeMs = 0, ino = 0 } = statSync(join(this.folder, name), { throwIfNoEntry: false }) ?? {};
-        return `${mtimeMs}:${ino}`;
-      })
-      .join(' ');
+    const files = Object.values(FILES).map((name) => {
+      const { mtimeMs = 0, ino = 0 } = statSync(join(this.folder, name), { throwIfNoEntry: false }) ?? {};
+      return `${mtimeMs}:${ino}`;
+    });
+    return [...files, this.#told.size].join(' ');
+  }
+
+  #inFile(): ReadonlySet<string> {
+    const text = this.#has(FILES.revoked) ? this.#read(FILES.revoked) : '';
+    return new Set(text.split('\n').filter((line) => line !== ''));
   }
 
   #has(name: string): boolean {
@@ -73,12 +107,19 @@ export class Identity {
 
 /**
  * For TLS to whoever leads the cluster: a certificate of this cluster's coordinators is enough, whatever the address, since
- * nobody else gets one.
+ * nobody else gets one; unless its serial is one of those that are revoked.
  */
-export function refuseUnlessCoordinator(_host: string, certificate: PeerCertificate): Error | undefined {
-  if (nameOf(certificate, 'coordinator') !== null) return undefined;
-  return new Error('its certificate is not that of a coordinator of this cluster');
+export function refuseUnlessCoordinator(
+  certificate: PeerCertificate,
+  revoked: ReadonlySet<string> = NONE,
+): Error | undefined {
+  if (nameOf(certificate, 'coordinator') === null) {
+    return new Error('its certificate is not that of a coordinator of this cluster');
+  }
+  return revoked.has(certificate.serialNumber) ? new Error('its certificate is revoked') : undefined;
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 /** The name in the certificate when it is of that role; null otherwise. TLS has checked who signed it, and its dates. */
 export function nameOf(certificate: PeerCertificate, role: Role): string | null {

@@ -45,6 +45,14 @@ export interface JoinAnswer {
   /** Where agents dial coordinators, HOST:PORT. */
   links: string[];
 }
+export interface RevokedView {
+  serial: string;
+  /** Whose certificate it is. */
+  name: string;
+  atMs: number;
+  /** When it would have expired. */
+  validToMs: number;
+}
 export interface JoinTokenView {
   id: string;
   name: string;

@@ -151,4 +151,6 @@ export const LIMITS = {
   joinTokensMax: 1_000,
   joinTokenSecondsMax: 7 * 86_400,
   joinTokenUsesMax: 1_000,
+  /** Certificates that are void before they expire. */
+  revokedMax: 10_000,
 } as const;

@@ -11,11 +11,10 @@ import type { StateFigures } from './state-figures.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 9;
+export const LINK_VERSION = 10;
 /**
  * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
- * 8 commands run in instances,
- * 9 terminals for these.
+ * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked.
  */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
@@ -24,6 +23,8 @@ export const LINK_VERSION_CHANGES = 6;
 export const LINK_VERSION_EXEC = 8;
 /** From this version on such a command can have a terminal. */
 export const LINK_VERSION_TERMINAL = 9;
+/** From this version on an agent is told which certificates are revoked. */
+export const LINK_VERSION_REVOKED = 10;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -337,6 +338,8 @@ export type ToAgent =
   | { type: 'heard'; term: number; lease?: number }
   /** This coordinator does not lead; the leader's agents dial it at `link`, HOST:PORT, where that is known. */
   | { type: 'elsewhere'; link: string | null }
+  /** Serials of the certificates that are revoked, all of them: nobody who shows one is a coordinator or an agent. */
+  | { type: 'revoked'; term: number; serials: string[] }
   | { type: 'profile'; request: number; of: ProfileRequest }
   /** Run a command in an instance, with a terminal where its size is given, and attach it with this ticket. */
   | {

@@ -2,9 +2,13 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Role } from '../../identity/identity.js';
-import { ShoalError } from '../../protocol/errors.js';
+import { ShoalError, toShoalError } from '../../protocol/errors.js';
+import type { RevokedView } from '../../protocol/http.js';
+import { apiPath } from '../client.js';
 import { type Io, printJson, printLines } from '../io.js';
-import { examples, type GlobalOptions } from '../session.js';
+import { type Column, renderTable } from '../render/table.js';
+import { clean } from '../render/text.js';
+import { examples, type GlobalOptions, type OpenSession } from '../session.js';
 
 const AUTHORITY = '/etc/shoal/authority';
 const DAYS = '90';
@@ -15,10 +19,11 @@ interface Options extends GlobalOptions {
   days: string;
   out?: string;
   address?: string[];
+  offline?: boolean;
 }
 
 /** Loaded here only: no other command needs it. */
-async function open(folder: string) {
+async function authorityIn(folder: string) {
   const { Authority } = await import('../../identity/authority.js');
   return new Authority(resolve(folder));
 }
@@ -28,7 +33,7 @@ function said(io: Io, json: boolean | undefined, result: object, line: string): 
   else printLines(io, [line]);
 }
 
-export function addIdentity(program: Command, io: Io): void {
+export function addIdentity(program: Command, io: Io, open: OpenSession): void {
   program
     .command('init')
     .summary('make the certificate authority of a cluster')
@@ -40,13 +45,13 @@ export function addIdentity(program: Command, io: Io): void {
     .addHelpText('after', examples([['shoal init --cluster north', 'once for a cluster']]))
     .action(async (_options: unknown, command: Command) => {
       const { json, authority, cluster } = command.optsWithGlobals<Options>();
-      await (await open(authority)).init(cluster);
+      await (await authorityIn(authority)).init(cluster);
       said(io, json, { authority, cluster }, `the authority of ${cluster} is in ${authority}`);
     });
-  addCert(program, io);
+  addCert(program, io, open);
 }
 
-function addCert(program: Command, io: Io): void {
+function addCert(program: Command, io: Io, open: OpenSession): void {
   const cert = program
     .command('cert')
     .summary('certificates for hosts and coordinators')
@@ -56,7 +61,7 @@ function addCert(program: Command, io: Io): void {
       examples([
         ['shoal cert agent rack1 --out rack1', 'then bring the folder to /etc/shoal/identity of that host'],
         ['shoal cert coordinator c1 --out c1', 'for a coordinator'],
-        ['shoal cert revoke rack1/own.crt', 'then bring `revoked` to the coordinators'],
+        ['shoal cert revoke rack1/own.crt', 'all coordinators and agents are told'],
       ]),
     );
   for (const role of ['agent', 'coordinator'] satisfies Role[]) {
@@ -73,7 +78,7 @@ function addCert(program: Command, io: Io): void {
     }
     made.action(async (name: string, _options: unknown, command: Command) => {
       const { json, authority, days, out = name, address = [] } = command.optsWithGlobals<Options>();
-      await (await open(authority)).issue(role, name, Number(days), resolve(out), address);
+      await (await authorityIn(authority)).issue(role, name, Number(days), resolve(out), address);
       said(io, json, { role, name, folder: out }, `the identity of ${role} ${name} is in ${out}`);
     });
   }
@@ -81,19 +86,54 @@ function addCert(program: Command, io: Io): void {
     .command('revoke')
     .summary('make a certificate void')
     .description(
-      "Enter a certificate in the authority's list `revoked`, which every coordinator has in its identity folder.",
+      "Make a certificate of a coordinator or an agent void: it is entered in the authority's list `revoked`, and the cluster is told, which refuses it from then on. Renew first what is to stay.",
     )
     .argument('<certificate>', 'file of the certificate')
     .option('--authority <dir>', 'folder of the authority', AUTHORITY)
+    .option('--offline', 'only enter it in the list, to be brought to the identity folder of every coordinator by hand')
     .action(async (file: string, _options: unknown, command: Command) => {
-      const { json, authority } = command.optsWithGlobals<Options>();
-      const serial = await (await open(authority)).revoke(resolve(file));
-      if (serial === '') throw new ShoalError('SHOAL_E_USAGE', `${file} has no serial`);
-      said(
-        io,
-        json,
-        { serial },
-        `${serial} is revoked; bring ${authority}/revoked to the identity of every coordinator`,
-      );
+      const { json, authority, offline } = command.optsWithGlobals<Options>();
+      const { serial, name, validToMs } = await (await authorityIn(authority)).revoke(resolve(file));
+      const list = `${authority}/revoked`;
+      if (offline) {
+        const remedy = `bring ${list} to the identity of every coordinator`;
+        return said(io, json, { serial, name, told: false }, clean(`${serial} (${name}) is revoked; ${remedy}`));
+      }
+      await tell(command, open, serial, { name, validToMs }, list);
+      said(io, json, { serial, name, told: true }, clean(`${serial} (${name}) is revoked`));
     });
+  cert
+    .command('revoked')
+    .summary('certificates that are void')
+    .description('List the certificates that the cluster knows to be void before they expire.')
+    .action(async (_options: unknown, command: Command) => {
+      const { client, signal, json } = await open(command);
+      const list = await client.list<RevokedView>(apiPath('revoked'), { signal });
+      if (json) printJson(io, list);
+      else printLines(io, renderTable(list, COLUMNS));
+    });
+}
+
+const COLUMNS: readonly Column<RevokedView>[] = [
+  { title: 'SERIAL', value: ({ serial }) => serial },
+  { title: 'OF', value: ({ name }) => clean(name) },
+  { title: 'SINCE', value: ({ atMs }) => new Date(atMs).toISOString() },
+  { title: 'WOULD EXPIRE', value: ({ validToMs }) => new Date(validToMs).toISOString() },
+];
+
+async function tell(
+  command: Command,
+  open: OpenSession,
+  serial: string,
+  body: Omit<RevokedView, 'serial' | 'atMs'>,
+  list: string,
+): Promise<void> {
+  try {
+    const { client, signal } = await open(command);
+    await client.text('PUT', apiPath('revoked', serial), { body, signal });
+  } catch (cause) {
+    const { code, message } = toShoalError(cause);
+    const remedy = `it is in ${list}; repeat the command when a coordinator can be asked, or see --offline`;
+    throw new ShoalError(code, `the cluster was not told that ${serial} is revoked: ${message}; ${remedy}`, { cause });
+  }
 }

@@ -9,6 +9,7 @@ import {
 } from 'node:http';
 import { createServer as createTlsServer, request as httpsRequest, type Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { PeerCertificate } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Identity, refuseUnlessCoordinator } from '../../identity/identity.js';
@@ -225,7 +226,7 @@ function forward(
   });
 }
 
-/** A request to the leader; one that speaks TLS must be a coordinator of this cluster. */
+/** A request to the leader; one that speaks TLS must be a coordinator of this cluster, with a certificate that is not revoked. */
 function requestTo(url: URL, options: RequestOptions, identity: Identity | undefined): ClientRequest {
   if (url.protocol === 'http:') return httpRequest(url, options);
   if (identity === undefined) {
@@ -233,7 +234,9 @@ function requestTo(url: URL, options: RequestOptions, identity: Identity | undef
     throw new ShoalError('SHOAL_E_UNREACHABLE', `the leader at ${url.origin} speaks TLS: ${remedy}`);
   }
   const { ca, minVersion } = identity.credentials();
-  return httpsRequest(url, { ...options, ca, minVersion, checkServerIdentity: refuseUnlessCoordinator });
+  const checkServerIdentity = (_host: string, certificate: PeerCertificate) =>
+    refuseUnlessCoordinator(certificate, identity.revoked());
+  return httpsRequest(url, { ...options, ca, minVersion, checkServerIdentity });
 }
 
 function noLeader(behind: Behind): ShoalError {

@@ -9,11 +9,14 @@ import {
   parseJoinToken,
   secretDigest,
 } from '../../identity/join-token.js';
+import { SERIAL_PATTERN } from '../../identity/serials.js';
 import { ShoalError } from '../../protocol/errors.js';
-import type { JoinAnswer, JoinTokenView } from '../../protocol/http.js';
+import type { JoinAnswer, JoinTokenView, RevokedView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { own } from '../cluster.js';
 import { addJoinToken, assertMayJoin, isVoid, noteJoined, removeJoinToken, voidCertificates } from '../joining.js';
 import type { Coordinator } from '../loop.js';
+import { revoke } from '../revoking.js';
 import { answers } from './schemas.js';
 
 export interface JoinOptions {
@@ -25,6 +28,7 @@ export interface JoinOptions {
 }
 
 const HOST_NAME = { type: 'string', pattern: '^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$' } as const;
+const SERIAL = { type: 'string', pattern: SERIAL_PATTERN } as const;
 const PEM = { type: 'string', maxLength: 8_192 } as const;
 
 function body(properties: Record<string, object>) {
@@ -130,7 +134,8 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
       const authority = authorityOf(options);
       const link = linkOf(options);
       const { host, validFromMs, serial } = hostOf(certificate, await authority.certificate(), coordinator.now());
-      const voided = isVoid(coordinator.state, host, validFromMs) || (await authority.revoked()).has(serial);
+      const isRevoked = own(coordinator.state.revoked, serial) !== undefined || (await authority.revoked()).has(serial);
+      const voided = isRevoked || isVoid(coordinator.state, host, validFromMs);
       const signed = Buffer.from(signature, 'base64');
       const key = createPublicKey(certificate);
       if (voided || !verify('sha256', Buffer.from(request), key, signed)) {
@@ -140,6 +145,31 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
       const fresh = await authority.sign('agent', host, request, HOST_CERTIFICATE_DAYS);
       coordinator.note('certificate-renewed', host);
       return { certificate: fresh, ca: await authority.certificate(), links: [link] };
+    },
+  );
+
+  server.get('/revoked', { schema: { summary: 'Certificates that are revoked' } }, async () =>
+    Object.entries(coordinator.state.revoked).map(
+      ([serial, { name, atMs, validToMs }]): RevokedView => ({ serial, name, atMs, validToMs }),
+    ),
+  );
+
+  server.put<{ Params: { serial: string }; Body: { name: string; validToMs: number } }>(
+    '/revoked/:serial',
+    {
+      schema: {
+        summary: 'Make a certificate void: all coordinators and agents are told',
+        params: body({ serial: SERIAL }),
+        body: body({
+          name: { type: 'string', minLength: 1, maxLength: 200 },
+          validToMs: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+        }),
+      },
+    },
+    async ({ params: { serial }, body: { name, validToMs } }, reply) => {
+      await coordinator.change((state) => revoke(state, serial, { name, validToMs, atMs: coordinator.now() }));
+      coordinator.note('certificate-revoked', `${serial} of ${name}`);
+      return reply.code(204).send();
     },
   );
 

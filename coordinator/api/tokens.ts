@@ -84,7 +84,12 @@ function digestOf(token: string): Buffer {
 }
 
 /** Apps as a whole, and who belongs to the cluster. */
-const ADMINS = [/^\/v1\/apps\/[^/]+\/?$/, /^\/v1\/join-tokens/, /^\/v1\/hosts\/[^/]+\/certificate\/?$/];
+const ADMINS = [
+  /^\/v1\/apps\/[^/]+\/?$/,
+  /^\/v1\/join-tokens/,
+  /^\/v1\/hosts\/[^/]+\/certificate\/?$/,
+  /^\/v1\/revoked\//,
+];
 
 /** The least that a caller must be. */
 export function roleFor(method: string, path: string): ApiRole {

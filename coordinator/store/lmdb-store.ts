@@ -105,6 +105,10 @@ export class LmdbStore implements Store {
     return term;
   }
 
+  async resign(): Promise<void> {
+    this.#lose();
+  }
+
   /** Nobody waits for anybody here. */
   async endLeadershipOf(): Promise<void> {}
 

@@ -53,6 +53,8 @@ export interface Store {
    * nothing where it is not, or no longer, that one which leads.
    */
   endLeadershipOf(leader: Candidate): Promise<void>;
+  /** Gives leadership up, so that another one need not wait for its end; campaign() may win it again. */
+  resign(): Promise<void>;
   /** Whether this store leads, with this term if one is given, as far as it can know without asking anybody. */
   leads(term?: number): boolean;
   /** Called once for every leadership that was lost, however it was noticed. Returns a function that unsubscribes. */

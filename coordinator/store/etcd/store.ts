@@ -107,6 +107,15 @@ export class EtcdStore implements Store {
     }
   }
 
+  async resign(): Promise<void> {
+    const lead = this.#lead;
+    if (lead === null) return;
+    this.#lead = null;
+    lead.cancelCompact();
+    // It ends by itself where etcd cannot be reached.
+    await lead.leadership.end(ASK_MS_MAX).catch((error: unknown) => this.#note(error));
+  }
+
   leads(term?: number): boolean {
     const lead = this.#lead;
     return lead !== null && lead.term === (term ?? lead.term) && lead.leadership.remainingMs > 0;
@@ -255,7 +264,7 @@ export class EtcdStore implements Store {
 
   async campaign(candidate: Candidate = { name: '', api: '', link: null }, signal?: AbortSignal): Promise<number> {
     this.#assertOpen();
-    await this.#resign();
+    await this.resign();
     const ended = () => this.#closing.signal.aborted || signal?.aborted === true;
     const callOff = () => this.#stopWaiting();
     signal?.addEventListener('abort', callOff, { once: true });
@@ -440,18 +449,8 @@ export class EtcdStore implements Store {
     this.#closing.abort();
     this.#stopWaiting();
     this.#listeners.clear();
-    await this.#resign();
+    await this.resign();
     this.#etcd.close();
-  }
-
-  /** Ends the own leadership so that the next leader need not wait for the lease to end. */
-  async #resign(): Promise<void> {
-    const lead = this.#lead;
-    if (lead === null) return;
-    this.#lead = null;
-    lead.cancelCompact();
-    // It ends by itself where etcd cannot be reached.
-    await lead.leadership.end(ASK_MS_MAX).catch((error: unknown) => this.#note(error));
   }
 
   #lose(lead: Lead): void {

@@ -26,7 +26,13 @@ export class CoordinatorsRig {
     readonly seats: readonly Seat[],
   ) {}
 
-  static async start(count: number, etcd: readonly string[], words: readonly string[] = []): Promise<CoordinatorsRig> {
+  /** `wordsOf`: what the coordinator of that name is told besides. */
+  static async start(
+    count: number,
+    etcd: readonly string[],
+    words: readonly string[] = [],
+    wordsOf: (name: string) => readonly string[] = () => [],
+  ): Promise<CoordinatorsRig> {
     const folder = await mkdtemp(join(tmpdir(), 'shoal-coordinators-'));
     const ports = await freePorts(2 * count);
     const seats = Array.from({ length: count }, (_, index) => {
@@ -41,7 +47,7 @@ export class CoordinatorsRig {
         socket,
         link,
         child: null,
-        words: [...own, '--etcd', etcd.join(','), ...words],
+        words: [...own, '--etcd', etcd.join(','), ...words, ...wordsOf(name)],
       };
     });
     const rig = new CoordinatorsRig(folder, seats);

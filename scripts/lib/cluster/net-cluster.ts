@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { PeerCertificate } from 'node:tls';
 import { Authority } from '../../../identity/authority.js';
 import { FILES, refuseUnlessCoordinator } from '../../../identity/identity.js';
 import type { ClusterView } from '../../../protocol/http.js';
@@ -255,7 +256,7 @@ function askByTls(
     method,
     headers,
     ca,
-    checkServerIdentity: refuseUnlessCoordinator,
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) => refuseUnlessCoordinator(certificate),
     signal: AbortSignal.timeout(ms),
   };
   return new Promise((resolve, reject) => {
