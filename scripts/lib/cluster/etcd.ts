@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ETCD_ELECTION } from '../../../cli/up/etcd-member.js';
 import { EtcdClient, type EtcdOptions } from '../../../coordinator/store/etcd/client.js';
 import { until } from '../until.js';
 
@@ -58,7 +59,7 @@ export class EtcdRig {
     const member = this.members[index] as Member;
     const { name, client, peer } = member;
     const cluster = this.members.map((each) => `${each.name}=${each.peer}`).join(',');
-    const words = ['--name', name, '--data-dir', this.dataOf(index), '--log-level', 'error'];
+    const words = ['--name', name, '--data-dir', this.dataOf(index), '--log-level', 'error', ...ETCD_ELECTION];
     words.push('--listen-client-urls', client, '--advertise-client-urls', client);
     words.push('--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', cluster);
     const env = { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.env.ETCD_UNSUPPORTED_ARCH };

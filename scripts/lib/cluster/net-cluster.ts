@@ -4,6 +4,7 @@ import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PeerCertificate } from 'node:tls';
+import { ETCD_ELECTION } from '../../../cli/up/etcd-member.js';
 import { Authority } from '../../../identity/authority.js';
 import { FILES, refuseUnlessCoordinator } from '../../../identity/identity.js';
 import type { ClusterView } from '../../../protocol/http.js';
@@ -176,7 +177,7 @@ export class NetCluster {
       const [client, peer] = [`http://${address(name)}:2379`, `http://${address(name)}:2380`];
       const urls = ['--listen-client-urls', client, '--advertise-client-urls', client, '--listen-peer-urls', peer];
       const cluster = ['--initial-advertise-peer-urls', peer, '--initial-cluster', peers];
-      const own = ['--name', name, '--data-dir', join(data, name), '--log-level', 'error'];
+      const own = ['--name', name, '--data-dir', join(data, name), '--log-level', 'error', ...ETCD_ELECTION];
       this.#add('etcd', name, ['etcd', ...own, ...urls, ...cluster]);
     }
     for (const name of this.coordinators) {
