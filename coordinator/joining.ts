@@ -1,3 +1,4 @@
+import { CERTIFICATE_BACKDATE_MS } from '../identity/authority.js';
 import { isSecret } from '../identity/join-token.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -81,7 +82,7 @@ export function noteJoined(
 ): ClusterState {
   const token = own(state.joinTokens, id);
   if (token === undefined) throw new ShoalError('SHOAL_E_UNAUTHORIZED', 'the token for joining is no longer known');
-  if ((own(state.joined, host)?.voidBeforeMs ?? 0) > validFromMs) {
+  if (validFromLeast(state, host) >= validFromMs) {
     throw new ShoalError('SHOAL_E_CONFLICT', `certificates of ${host} were made void just now: try again in a second`);
   }
   return bump({
@@ -91,15 +92,34 @@ export function noteJoined(
   });
 }
 
+/** Who signed a certificate may have had a clock that was ahead of the one by which it is made void, by so much. */
+const SKEW_MS_MAX = 300_000;
+
+/**
+ * Since when a certificate of the host has to be valid, ms since the epoch, so that it is told from all that were made before
+ * `nowMs`. They say from when on they are valid, CERTIFICATE_BACKDATE_MS before they were made by the clock of who made them.
+ * It is past, for clocks that are right to within the difference.
+ */
+export function validFromNext(state: ClusterState, host: string, nowMs: number): number {
+  const voidBeforeMs = own(state.joined, host)?.voidBeforeMs ?? 0;
+  // Certificates count in whole seconds.
+  const untilMs = Math.ceil((nowMs - CERTIFICATE_BACKDATE_MS + SKEW_MS_MAX) / 1_000) * 1_000;
+  return Math.max(untilMs, voidBeforeMs + 1_000);
+}
+
 /** Makes all certificates void that the host has. Its name may be used again. */
 export function voidCertificates(state: ClusterState, host: string, nowMs: number): ClusterState {
   const before = own(state.joined, host) ?? { token: '', atMs: nowMs };
-  // Certificates count in whole seconds.
-  const voidBeforeMs = Math.floor(nowMs / 1_000) * 1_000 + 1_000;
+  const voidBeforeMs = validFromNext(state, host, nowMs);
   return bump({ ...state, joined: { ...state.joined, [host]: { ...before, voidBeforeMs, gone: true } } });
+}
+
+/** Since when a certificate of the host has to be valid at least, not to be void; ms since the epoch. */
+export function validFromLeast(state: ClusterState, host: string): number {
+  return own(state.joined, host)?.voidBeforeMs ?? 0;
 }
 
 /** Whether a host's certificate, valid from then, has been made void. */
 export function isVoid(state: ClusterState, host: string, validFromMs: number): boolean {
-  return validFromMs < (own(state.joined, host)?.voidBeforeMs ?? 0);
+  return validFromMs < validFromLeast(state, host);
 }

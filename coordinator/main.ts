@@ -15,6 +15,7 @@ import { type Listen, startLinkServer } from './link-server.js';
 import { Member } from './member.js';
 import { SecretBox } from './secret-box.js';
 import { ServiceManager } from './service-manager.js';
+import { steadyClock } from './steady-clock.js';
 import { ETCD_FLAGS, etcdSettings, type StoreSettings } from './store/flags.js';
 import { openStore } from './store/open.js';
 import type { Candidate } from './store/store.js';
@@ -167,7 +168,7 @@ async function run(options: Options, log: Logger): Promise<void> {
     candidate,
     link,
     events: createEventLog(),
-    clock: () => Date.now(),
+    clock: steadyClock(),
     run: options.run,
     version: packageVersion(),
     log,

@@ -1,24 +1,32 @@
-import { execFile } from 'node:child_process';
 import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
-import { appendFile, chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { replaceFile } from './files.js';
 import { COORDINATOR_NAME, FILES, ORGANISATION, type Role } from './identity.js';
+import { openssl, signRequest, withFolder } from './signing.js';
 
 const CA_KEY = 'ca.key';
 const CA_DAYS = 3_650;
 const DAYS_MAX = 825;
+const DAY_MS = 86_400_000;
 const REQUEST_BYTES_MAX = 8_192;
-/** It takes milliseconds, a second on a machine that is busy. */
-const OPENSSL_MS_MAX = 20_000;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 /** What a certificate may be used for: agents dial coordinators and each other. Who is what says the organisation. */
 const USES = 'serverAuth,clientAuth';
+
+/** Certificates are valid from so long before they are made: clocks of hosts may be behind by that much. */
+export const CERTIFICATE_BACKDATE_MS = 3_600_000;
+
+export interface SignOptions {
+  /** Names or IP addresses that stand in a coordinator's, for callers that go by them. */
+  addresses?: readonly string[];
+  nowMs?: number;
+  /** It is valid from no earlier moment, which has to be past. */
+  notBeforeMs?: number;
+}
 
 export interface RevokedCertificate {
   serial: string;
@@ -40,20 +48,15 @@ export class Authority {
     const key = join(this.folder, CA_KEY);
     if (await exists(key)) throw new ShoalError('SHOAL_E_CONFLICT', `${this.folder} already holds a cluster authority`);
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    const uses = ['basicConstraints=critical,CA:TRUE,pathlen:0', 'keyUsage=critical,keyCertSign,cRLSign'];
-    const extensions = uses.flatMap((each) => ['-addext', each]);
-    const out = ['-keyout', key, '-out', join(this.folder, FILES.ca)];
-    await openssl(
-      'req',
-      '-x509',
-      ...NEW_KEY,
-      '-days',
-      String(CA_DAYS),
-      '-subj',
-      `/O=shoal/CN=${cluster}`,
-      ...extensions,
-      ...out,
-    );
+    await withFolder(async (work) => {
+      const request = join(work, 'csr');
+      const subject = `/O=shoal/CN=${cluster}`;
+      await openssl(['req', '-new', ...NEW_KEY, '-keyout', key, '-subj', subject, '-out', request]);
+      const uses = ['basicConstraints=critical,CA:TRUE,pathlen:0', 'keyUsage=critical,keyCertSign,cRLSign'];
+      const extensions = [...uses, 'subjectKeyIdentifier=hash'];
+      const signed = { request, subject, extensions, serial: newSerial(), ...validity(CA_DAYS, Date.now()) };
+      await replaceFile(join(this.folder, FILES.ca), await signRequest({ key }, signed), 0o644);
+    });
     await chmod(key, 0o600);
     await writeFile(join(this.folder, FILES.revoked), '', { flag: 'a' });
   }
@@ -67,7 +70,7 @@ export class Authority {
     await withFolder(async (work) => {
       const key = join(work, 'key');
       const request = await makeRequest(key, name);
-      const certificate = await this.sign(role, name, request, days, addresses);
+      const certificate = await this.sign(role, name, request, days, { addresses });
       await mkdir(out, { recursive: true, mode: 0o700 });
       await replaceFile(join(out, FILES.ca), await this.certificate(), 0o644);
       await replaceFile(join(out, FILES.key), await readFile(key, 'utf8'), 0o600);
@@ -86,7 +89,7 @@ export class Authority {
     name: string,
     request: string,
     days: number,
-    addresses: readonly string[] = [],
+    { addresses = [], nowMs = Date.now(), notBeforeMs = 0 }: SignOptions = {},
   ): Promise<string> {
     assertName(name);
     if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX) {
@@ -95,24 +98,18 @@ export class Authority {
     // By the second name members of etcd know each other; by the third they are reached on their own host.
     const alternatives = [name, COORDINATOR_NAME, '127.0.0.1', ...addresses].map(alternativeName);
     await this.#assertThere();
-    const key = await keyOfRequest(request);
+    await assertRequest(request);
     return withFolder(async (work) => {
-      const [asked, extensions, publicKey, out] = ['csr', 'ext', 'pub', 'crt'].map((each) => join(work, each));
-      if (!asked || !extensions || !publicKey || !out) throw new Error('four paths');
-      await writeFile(publicKey, key);
+      const asked = join(work, 'csr');
+      await writeFile(asked, request);
+      const extensions = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature'];
+      extensions.push(`extendedKeyUsage=${USES}`);
+      if (role === 'coordinator') extensions.push(`subjectAltName=${alternatives.join(',')}`);
+      const { validFromMs, validToMs } = validity(days, nowMs);
+      const dates = { validFromMs: Math.max(validFromMs, notBeforeMs), validToMs };
       const subject = `/O=${ORGANISATION[role]}/CN=${name}`;
-      // A request of our own with the right subject, whose key is then replaced: nothing else of theirs goes in.
-      await openssl('req', '-new', ...NEW_KEY, '-keyout', join(work, 'unused'), '-subj', subject, '-out', asked);
-      const lines = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature'];
-      lines.push(`extendedKeyUsage=${USES}`);
-      if (role === 'coordinator') lines.push(`subjectAltName=${alternatives.join(',')}`);
-      await writeFile(extensions, `${lines.join('\n')}\n`);
-      const signer = ['-CA', join(this.folder, FILES.ca), '-CAkey', join(this.folder, CA_KEY)];
-      // The first bit is 0: a serial is a positive number of at most 20 bytes (RFC 5280, section 4.1.2.2).
-      const serial = `0x7f${randomBytes(15).toString('hex')}`;
-      const words = ['-set_serial', serial, '-days', String(days), '-extfile', extensions, '-out', out];
-      await openssl('x509', '-req', '-in', asked, '-force_pubkey', publicKey, ...signer, ...words);
-      return readFile(out, 'utf8');
+      const signer = { key: join(this.folder, CA_KEY), certificate: join(this.folder, FILES.ca) };
+      return signRequest(signer, { request: asked, subject, extensions, serial: newSerial(), ...dates });
     });
   }
 
@@ -163,15 +160,15 @@ export async function makeRequest(keyFile: string, name: string): Promise<string
   assertName(name);
   return withFolder(async (work) => {
     const [key, request] = [join(work, 'key'), join(work, 'csr')];
-    await openssl('req', '-new', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', key, '-out', request);
+    await openssl(['req', '-new', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', key, '-out', request]);
     await copyFile(key, keyFile);
     await chmod(keyFile, 0o600);
     return readFile(request, 'utf8');
   });
 }
 
-/** The public key of a request, in PEM, when the request proves that its maker has the private one. */
-async function keyOfRequest(request: string): Promise<string> {
+/** Throws SHOAL_E_USAGE unless the request is for a key of our kind, and proves that its maker has the private one. */
+async function assertRequest(request: string): Promise<void> {
   const refuse = (why: string, cause?: unknown) =>
     new ShoalError('SHOAL_E_USAGE', `the request for a certificate ${why}`, { cause });
   if (request.length > REQUEST_BYTES_MAX) throw refuse(`is longer than ${REQUEST_BYTES_MAX} bytes`);
@@ -180,7 +177,7 @@ async function keyOfRequest(request: string): Promise<string> {
     await writeFile(asked, request);
     let text: string;
     try {
-      const said = await openssl('req', '-in', asked, '-verify', '-noout', '-pubkey', '-out', out);
+      const said = await openssl(['req', '-in', asked, '-verify', '-noout', '-pubkey', '-out', out]);
       // OpenSSL 3.0 says so, and ends with 0 all the same.
       if (!said.includes('verify OK')) throw refuse('is not signed by its own key');
       text = await readFile(out, 'utf8');
@@ -191,8 +188,17 @@ async function keyOfRequest(request: string): Promise<string> {
     }
     const curve = createPublicKey(text).asymmetricKeyDetails?.namedCurve;
     if (curve !== 'prime256v1') throw refuse('must be for a key on the curve P-256, as `shoal join` makes it');
-    return text;
   });
+}
+
+/** From a while before now: a host whose clock is behind takes it too. */
+function validity(days: number, nowMs: number): { validFromMs: number; validToMs: number } {
+  return { validFromMs: nowMs - CERTIFICATE_BACKDATE_MS, validToMs: nowMs + days * DAY_MS };
+}
+
+/** The first bit is 0: a serial is a positive number of at most 20 bytes (RFC 5280, section 4.1.2.2). */
+function newSerial(): string {
+  return `7f${randomBytes(15).toString('hex')}`;
 }
 
 /** As it stands in a certificate, or SHOAL_E_USAGE. */
@@ -200,15 +206,6 @@ function alternativeName(address: string): string {
   if (isIP(address) !== 0) return `IP:${address}`;
   if (NAME.test(address)) return `DNS:${address}`;
   throw new ShoalError('SHOAL_E_USAGE', `"${address}" is neither a name nor an IP address`);
-}
-
-async function withFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'shoal-issue-'));
-  try {
-    return await work(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 function assertName(name: string): void {
@@ -220,17 +217,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** What it says on standard error. */
-async function openssl(...words: string[]): Promise<string> {
-  try {
-    const { stderr } = await promisify(execFile)('openssl', words, { timeout: OPENSSL_MS_MAX, killSignal: 'SIGKILL' });
-    return stderr;
-  } catch (cause) {
-    const { code, killed = false, stderr = '' } = cause as { code?: unknown; killed?: boolean; stderr?: string };
-    const late = killed ? `it did not end within ${OPENSSL_MS_MAX / 1_000} s` : stderr.trim();
-    const why = code === 'ENOENT' ? 'it is not installed: apt-get install openssl' : late;
-    throw new ShoalError('SHOAL_E_HOST', `openssl cannot make the certificate: ${why}`, { cause });
-  }
 }

@@ -14,7 +14,16 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { JoinAnswer, JoinTokenView, RevokedView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { own } from '../cluster.js';
-import { addJoinToken, assertMayJoin, isVoid, noteJoined, removeJoinToken, voidCertificates } from '../joining.js';
+import {
+  addJoinToken,
+  assertMayJoin,
+  isVoid,
+  noteJoined,
+  removeJoinToken,
+  validFromLeast,
+  validFromNext,
+  voidCertificates,
+} from '../joining.js';
 import type { Coordinator } from '../loop.js';
 import { revoke } from '../revoking.js';
 import { answers } from './schemas.js';
@@ -109,7 +118,9 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
         assertMayJoin(coordinator.state, token, host, coordinator.observed.hosts.has(host), coordinator.now());
       // Before anything is computed for whoever asks; and again, since others may have joined meanwhile.
       allowed();
-      const certificate = await authority.sign('agent', host, request, HOST_CERTIFICATE_DAYS);
+      // Dated by the clock on the wall, which the coordinator's own follows without jumps.
+      const notBeforeMs = validFromNext(coordinator.state, host, Date.now());
+      const certificate = await authority.sign('agent', host, request, HOST_CERTIFICATE_DAYS, { notBeforeMs });
       const validFromMs = Date.parse(new X509Certificate(certificate).validFrom);
       await coordinator.change((state) => {
         const known = coordinator.observed.hosts.has(host);
@@ -133,7 +144,7 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
     async ({ body: { certificate, request, signature } }): Promise<JoinAnswer> => {
       const authority = authorityOf(options);
       const link = linkOf(options);
-      const { host, validFromMs, serial } = hostOf(certificate, await authority.certificate(), coordinator.now());
+      const { host, validFromMs, serial } = hostOf(certificate, await authority.certificate(), Date.now());
       const isRevoked = own(coordinator.state.revoked, serial) !== undefined || (await authority.revoked()).has(serial);
       const voided = isRevoked || isVoid(coordinator.state, host, validFromMs);
       const signed = Buffer.from(signature, 'base64');
@@ -142,7 +153,8 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
         const why = voided ? 'is void' : 'is not of whoever asks: the signature is not by its key';
         throw new ShoalError('SHOAL_E_UNAUTHORIZED', `the certificate of ${host} ${why}`);
       }
-      const fresh = await authority.sign('agent', host, request, HOST_CERTIFICATE_DAYS);
+      const notBeforeMs = validFromLeast(coordinator.state, host);
+      const fresh = await authority.sign('agent', host, request, HOST_CERTIFICATE_DAYS, { notBeforeMs });
       coordinator.note('certificate-renewed', host);
       return { certificate: fresh, ca: await authority.certificate(), links: [link] };
     },
@@ -182,7 +194,7 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
       },
     },
     async ({ params: { name } }, reply) => {
-      await coordinator.change((state) => voidCertificates(state, name, coordinator.now()));
+      await coordinator.change((state) => voidCertificates(state, name, Date.now()));
       return reply.code(204).send();
     },
   );

@@ -1,0 +1,60 @@
+import { X509Certificate } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { EMPTY_CLUSTER } from '../../coordinator/cluster.js';
+import { isVoid, validFromLeast, validFromNext, voidCertificates } from '../../coordinator/joining.js';
+import { Authority, CERTIFICATE_BACKDATE_MS, makeRequest } from '../../identity/authority.js';
+
+const NOW_MS = 1_800_000_000_000;
+const MINUTE_MS = 60_000;
+
+const folder = await mkdtemp(join(tmpdir(), 'shoal-joining-'));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
+
+t.test('a host whose clock is behind by less than an hour takes a new certificate of a new authority', async (t) => {
+  const authority = new Authority(join(folder, 'ca'));
+  await authority.init('test');
+  await authority.issue('agent', 'h1', 1, join(folder, 'h1'));
+  for (const file of ['ca/ca.crt', 'h1/own.crt', 'h1/ca.crt']) {
+    const { validFrom, validTo } = new X509Certificate(await readFile(join(folder, file)));
+    t.ok(Date.parse(validFrom) < Date.now() - 59 * MINUTE_MS, `${file} from ${validFrom}`);
+    t.ok(Date.parse(validTo) > Date.now() + 23 * 60 * MINUTE_MS, `${file} to ${validTo}`);
+  }
+  const request = await makeRequest(join(folder, 'key'), 'h1');
+  const notBeforeMs = Date.now() - 10 * MINUTE_MS;
+  const later = new X509Certificate(await authority.sign('agent', 'h1', request, 1, { notBeforeMs }));
+  t.equal(Date.parse(later.validFrom), Math.floor(notBeforeMs / 1_000) * 1_000);
+});
+
+t.test('what was made before is void and what is made after is not, by clocks that are minutes apart', async () => {
+  // Each who signs or makes void has a clock of its own, right to within two and a half minutes.
+  const skew = () => fc.integer({ min: -150_000, max: 150_000 });
+  const times = fc.record({
+    madeMs: fc.integer({ min: 0, max: 90 * MINUTE_MS }),
+    afterMs: fc.integer({ min: 1_000, max: 90 * MINUTE_MS }),
+    signer: skew(),
+    forgetter: skew(),
+    next: skew(),
+    isJoined: fc.boolean(),
+  });
+  const seconds = (ms: number) => Math.floor(ms / 1_000) * 1_000;
+  fc.assert(
+    fc.property(times, ({ madeMs, afterMs, signer, forgetter, next, isJoined }) => {
+      const validFrom = (nowMs: number, leastMs: number) => Math.max(seconds(nowMs - CERTIFICATE_BACKDATE_MS), leastMs);
+      const madeAt = NOW_MS + madeMs + signer;
+      const before = voidCertificates(EMPTY_CLUSTER, 'h1', NOW_MS - 600 * MINUTE_MS);
+      const made = validFrom(madeAt, isJoined ? validFromNext(before, 'h1', madeAt) : validFromLeast(before, 'h1'));
+      const voidedMs = NOW_MS + madeMs + afterMs;
+      const known = isJoined ? { ...before, joined: { h1: { token: '', atMs: madeAt, voidBeforeMs: made } } } : before;
+      const after = voidCertificates(known, 'h1', voidedMs + forgetter);
+      if (!isVoid(after, 'h1', made)) throw new Error('what was made before is not void');
+      const renewedAt = voidedMs + afterMs + next;
+      const renewed = validFrom(renewedAt, validFromNext(after, 'h1', renewedAt));
+      if (isVoid(after, 'h1', renewed)) throw new Error('what is made after is void');
+      if (renewed > voidedMs + afterMs) throw new Error('what is made after is not valid yet');
+    }),
+  );
+});
