@@ -212,11 +212,14 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   if (ids !== undefined) rearrange(observed, host, ids, changed, nowMs, heard);
   const counts = new Map(report.counts?.map((each) => [each.index, each]));
   const { rows } = host;
-  for (let row = 0, at = 0; row < rows.length; row += 1, at = rowAfter(report.samples, at)) {
+  // One for all: there are a hundred thousand each second.
+  const sample: HeardSample = { rows: report.samples, from: 0, counts: undefined };
+  for (let row = 0; row < rows.length; row += 1) {
     const seen = rows[row] as Seen;
-    const facts = changed.get(seen.status.id) ?? seen.status;
-    const sample = { rows: report.samples, from: at, counts: counts.get(row) };
+    const facts = changed.size === 0 ? seen.status : (changed.get(seen.status.id) ?? seen.status);
+    sample.counts = counts.size === 0 ? undefined : counts.get(row);
     takeOne(observed, host, seen, facts, sample, nowMs, heard);
+    sample.from = rowAfter(report.samples, sample.from);
   }
   host.lastHeardMs = nowMs;
   noteTakenUp(host, report.revision, nowMs);
@@ -236,18 +239,30 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
 
 /** That facts and samples are there of just those that the report names. */
 function checkNews(host: HostState, { ids, instances, samples }: HeardReport): void {
-  const isFirst = host.appliedRevision === null;
-  const named = ids ?? (isFirst ? [] : host.rows.map(({ status }) => status.id));
-  const known = new Set(isFirst ? [] : host.statuses.keys());
+  let names = 0;
+  if (ids === undefined && host.appliedRevision !== null) {
+    // Those of the report before, which is nearly always so.
+    names = host.rows.length;
+    const absent = instances.find(({ id }) => !host.statuses.has(id));
+    if (absent !== undefined) throw unfit(`says something of ${absent.id}, which it does not name`);
+  } else {
+    names = checkNames(host, ids ?? [], instances);
+  }
+  let count = 0;
+  for (let at = 0; at < samples.length; at = rowAfter(samples, at)) count += 1;
+  if (count !== names) throw unfit(`has ${count} samples for ${names} instances`);
+}
+
+/** Answers how many are named. */
+function checkNames(host: HostState, named: readonly string[], instances: readonly InstanceFacts[]): number {
+  const known = new Set(host.appliedRevision === null ? [] : host.statuses.keys());
   for (const { id } of instances) known.add(id);
   const unknown = named.find((id) => !known.has(id));
   if (unknown !== undefined) throw unfit(`names ${unknown}, of which nothing was said on this connection`);
   const present = new Set(named);
   const absent = instances.find(({ id }) => !present.has(id));
   if (absent !== undefined) throw unfit(`says something of ${absent.id}, which it does not name`);
-  let count = 0;
-  for (let at = 0; at < samples.length; at = rowAfter(samples, at)) count += 1;
-  if (count !== named.length) throw unfit(`has ${count} samples for ${named.length} instances`);
+  return named.length;
 }
 
 function unfit(what: string): ShoalError {
@@ -295,13 +310,20 @@ function rearrange(
   });
 }
 
+/** Where in a report the sample of an instance stands. */
+interface HeardSample {
+  rows: SampleRows;
+  from: number;
+  counts: SampleCounts | undefined;
+}
+
 /** Takes what a report says of one instance. */
 function takeOne(
   observed: Observed,
   host: HostState,
   seen: Seen,
   facts: InstanceFacts,
-  sample: { rows: SampleRows; from: number; counts: SampleCounts | undefined },
+  sample: HeardSample,
   nowMs: number,
   heard: Heard,
 ): void {

@@ -60,7 +60,8 @@ type SampleField = (typeof SAMPLE_FIELDS)[number];
 const OPTIONAL_FIELDS_AT = SAMPLE_FIELDS.indexOf('busyMs');
 export type OptionalField = { [Field in SampleField]: undefined extends Sample[Field] ? Field : never }[SampleField];
 export const OPTIONAL_FIELDS = SAMPLE_FIELDS.slice(OPTIONAL_FIELDS_AT) as OptionalField[];
-const NO_SAMPLE = -1;
+/** In place of the number of buckets. */
+export const NO_SAMPLE = -1;
 
 /** Where in a row the fields begin, and the buckets. */
 export const FIELDS_AT = 1;
