@@ -54,6 +54,7 @@ type FromInstances =
   | 'gone'
   | 'wanted'
   | 'shardWaits'
+  | 'shardsChanged'
   | 'openChannel'
   | 'channelClosed'
   | 'secrets'
@@ -80,6 +81,8 @@ const START_HELD_MS_MAX = 2_000;
 const WANTED_MS = 1_000;
 /** What segments hold is read so often. */
 const FIGURES_MS = 2_000;
+/** Reports that follow each other within this tell the same samples. */
+const MEASURE_MS = 100;
 
 /** All instances of this host: brings them to the desired state and keeps routes, ports and state shards in line. */
 export class Agent {
@@ -107,10 +110,13 @@ export class Agent {
   #events: AgentEvent[] = [];
   #figures: StateFigures = {};
   #figuresMs = 0;
+  #measuredMs = Number.NEGATIVE_INFINITY;
   #desired: Desired = emptyDesired();
   #applied = 0;
   #scheduled = false;
   #routesDue = false;
+  /** Components whose state shards are to be looked at. */
+  readonly #shardsDue = new Set<string>();
   /** Instances whose sockets callers have been given. */
   #dialable: ReadonlySet<string> = new Set();
   #again: NodeJS.Timeout | undefined;
@@ -146,6 +152,7 @@ export class Agent {
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
       shardWaits: ({ app, component }, { shard, index }) => this.#copies.waits(`${app}/${component}`, shard, index),
+      shardsChanged: ({ app, component }) => this.#shardsChanged(`${app}/${component}`),
       openChannel: (instance, request) => this.#openChannel(instance, request),
       channelClosed: (instance, channel) => this.#channels.closed(instance, channel),
       ended: (instance) => this.#channels.forget(instance.id),
@@ -305,18 +312,10 @@ export class Agent {
     return new Map(running.map(({ cgroup }) => [cgroup.path, cgroup]));
   }
 
-  /** Statuses of all instances, with a fresh sample each; what has happened; the host ports that listen. */
+  /** Statuses of all instances, with a sample each; what has happened; the host ports that listen. */
   async report(): Promise<AgentReport> {
-    const cpu = this.#profilers.cpu?.read();
-    const activity = this.#profilers.activity?.read();
     const instances = [...this.#instances.values()];
-    await Promise.all(
-      instances.map((each) =>
-        each.measure(cpu?.get(each.cgroup.path), activity?.get(each.cgroup.path)).catch((error: unknown) => {
-          this.#tools.log.warn({ err: error, instance: each.id }, 'cannot measure an instance');
-        }),
-      ),
-    );
+    await this.#measure(instances);
     const events = this.#events;
     this.#events = [];
     return {
@@ -329,6 +328,24 @@ export class Agent {
       copies: this.#copies.reports(),
       state: this.#stateFigures(),
     };
+  }
+
+  async #measure(instances: readonly Instance[]): Promise<void> {
+    const nowMs = performance.now();
+    const isDue = nowMs - this.#measuredMs >= MEASURE_MS;
+    // One that is new has no sample to tell again.
+    const due = isDue ? instances : instances.filter((each) => !each.isMeasured);
+    if (due.length === 0) return;
+    if (isDue) this.#measuredMs = nowMs;
+    const cpu = this.#profilers.cpu?.read();
+    const activity = this.#profilers.activity?.read();
+    await Promise.all(
+      due.map((each) =>
+        each.measure(cpu?.get(each.cgroup.path), activity?.get(each.cgroup.path)).catch((error: unknown) => {
+          this.#tools.log.warn({ err: error, instance: each.id }, 'cannot measure an instance');
+        }),
+      ),
+    );
   }
 
   /** Read now and then: a header is read from each segment. */
@@ -538,9 +555,8 @@ export class Agent {
     return (id) => weights.get(id) ?? 1;
   }
 
-  /** Who serves a state shard, or another host's instances: told before all else that is due, since calls wait for it. */
+  /** Who serves a state shard, or another host's instances: told at once, since calls wait for it. */
   #routesChanged(): void {
-    this.#changed();
     if (this.#routesDue || this.#closed || !this.#opened || this.#desired.revision === 0) return;
     this.#routesDue = true;
     setImmediate(() => {
@@ -610,7 +626,7 @@ export class Agent {
     for (const key of Object.keys(this.#desired.shards)) {
       if (!this.#handovers.has(key)) {
         const handover = new Handover(this.#tools.log, key, this.#segments, {
-          changed: () => this.#routesChanged(),
+          changed: () => this.#shardsChanged(key),
           note: (instance, kind, message) => this.#event(instance, kind, message),
           fileOf: (shard) => this.#copies.fileOf(key, shard),
         });
@@ -641,11 +657,20 @@ export class Agent {
       .finally(() => this.#losing.delete(name));
   }
 
-  /** At once, and not with the next look at everything: calls wait for it. */
+  /** Before the next look at everything, since calls wait for it; once for all that changes together. */
   #shardsChanged(key: string): void {
     if (this.#closed || !this.#opened) return;
-    this.#handOverOf(key, this.#instances.values());
-    this.#routesChanged();
+    const isScheduled = this.#shardsDue.size > 0;
+    this.#shardsDue.add(key);
+    if (isScheduled) return;
+    setImmediate(() => {
+      const keys = [...this.#shardsDue];
+      this.#shardsDue.clear();
+      if (this.#closed) return;
+      for (const each of keys) this.#handOverOf(each, this.#instances.values());
+      this.#routesChanged();
+      this.#tell();
+    });
   }
 
   /** Who has the shard here and can be spoken with. */

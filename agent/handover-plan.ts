@@ -28,9 +28,10 @@ export type HandoverStep =
 export function planHandover(map: ShardMap, holders: readonly Holder[]): HandoverStep[] {
   const steps: HandoverStep[] = [];
   const mayHideState = holders.some((each) => each.unknown);
+  const holdersOf = byShard(holders);
   for (let shard = 0; shard < map.owners.length; shard += 1) {
     const wanted = map.owners[shard] ?? null;
-    const holding = holders.filter((each) => each.shards.includes(shard));
+    const holding = holdersOf.get(shard) ?? [];
     const live = holding.filter((each) => !each.frozen.includes(shard));
     const truth =
       live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];
@@ -49,4 +50,16 @@ export function planHandover(map: ShardMap, holders: readonly Holder[]): Handove
     else if (truth.frozen.includes(shard)) steps.push({ kind: 'own', shard, to: target.id });
   }
   return steps;
+}
+
+function byShard(holders: readonly Holder[]): Map<number, Holder[]> {
+  const holdersOf = new Map<number, Holder[]>();
+  for (const holder of holders) {
+    for (const shard of holder.shards) {
+      const others = holdersOf.get(shard);
+      if (others === undefined) holdersOf.set(shard, [holder]);
+      else others.push(holder);
+    }
+  }
+  return holdersOf;
 }

@@ -53,6 +53,8 @@ export interface InstanceTools extends LaunchTools {
   wanted(instance: Instance, component: string): void;
   /** Calls on a state shard wait for its other copies. */
   shardWaits(instance: Instance, message: ShardWaits): void;
+  /** It holds other state shards than it said before. */
+  shardsChanged(instance: Instance): void;
   /** The instance asks for a channel to another. */
   openChannel(instance: Instance, request: Extract<ChannelRequest, { type: 'open' }>): void;
   channelClosed(instance: Instance, channel: number): void;
@@ -195,6 +197,10 @@ export class Instance {
   }
   get running(): boolean {
     return this.#shimPid !== undefined;
+  }
+  /** Whether there is a sample of its use. */
+  get isMeasured(): boolean {
+    return this.#sample !== undefined || !this.running;
   }
   get control(): Control {
     return this.#control;
@@ -725,7 +731,7 @@ export class Instance {
     const shardsChanged = String(stats.shards) !== String(this.#stats?.shards);
     this.#stats = stats;
     this.#heardMs = this.#tools.clock();
-    if (shardsChanged) this.#tools.changed();
+    if (shardsChanged) this.#tools.shardsChanged(this);
   }
 
   #flooded(): void {

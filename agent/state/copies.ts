@@ -7,6 +7,7 @@ import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-c
 import { copyName, hostsOf, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
 import { TokenBucket } from '../../protocol/token-bucket.js';
 import { HeldCopy, type Server } from './held-copy.js';
+import { PassTurns } from './pass-turns.js';
 
 /** Copies with something under way, and those that only keep their leases, are looked at this often. */
 const BUSY_TICK_MS = 20;
@@ -41,6 +42,8 @@ export interface CopiesTools {
 export class Copies {
   readonly #tools: CopiesTools;
   readonly #held = new Map<string, HeldCopy>();
+  /** The same by component and shard. */
+  readonly #byKey = new Map<string, Map<number, HeldCopy>>();
   #records: Readonly<Record<string, CopyRecord>> = {};
   /** Components whose shards follow records. */
   #keys: ReadonlySet<string> = new Set();
@@ -51,6 +54,7 @@ export class Copies {
   #busyTick: NodeJS.Timeout | undefined;
   readonly #idleTick: NodeJS.Timeout;
   readonly #retries = new Map<string, NodeJS.Timeout>();
+  readonly #turns = new PassTurns();
   #closed = false;
 
   constructor(tools: CopiesTools) {
@@ -89,26 +93,26 @@ export class Copies {
 
   /** Whether an instance of this host may serve the shard: it may where no records are kept. */
   serves(key: string, shard: number): boolean {
-    return !this.#keys.has(key) || this.#held.get(copyName(key, shard))?.serves === true;
+    return !this.#keys.has(key) || this.#at(key, shard)?.serves === true;
   }
 
   /** Of the shards that an instance of this host has, those that it shall not have: others own them. */
   strays(key: string, shards: readonly number[]): number[] {
-    return shards.filter((shard) => this.#held.get(copyName(key, shard))?.isElsewhere === true);
+    return shards.filter((shard) => this.#at(key, shard)?.isElsewhere === true);
   }
 
   /** Shards of which there is a whole copy that is not served here, each with the number of the file that it is in. */
   waiting(key: string): Map<number, number> {
     const waiting = new Map<number, number>();
-    for (const [name, copy] of this.#held) {
-      if (keyOfName(name) === key && copy.isWhole && !copy.serves) waiting.set(shardOfName(name), copy.file);
+    for (const [shard, copy] of this.#byKey.get(key) ?? []) {
+      if (copy.isWhole && !copy.serves) waiting.set(shard, copy.file);
     }
     return waiting;
   }
 
   /** A number that changes when the shard's segment is another file than before. */
   fileOf(key: string, shard: number): number {
-    return this.#held.get(copyName(key, shard))?.file ?? 0;
+    return this.#at(key, shard)?.file ?? 0;
   }
 
   receive(from: string, messages: readonly CopyEnvelope[]): void {
@@ -136,10 +140,30 @@ export class Copies {
     for (const copy of this.#held.values()) copy.close();
   }
 
+  #at(key: string, shard: number): HeldCopy | undefined {
+    return this.#byKey.get(key)?.get(shard);
+  }
+
+  /** A record that has to wait for its turn is as one that comes late. */
   #configure(name: string, record: CopyRecord): void {
     if (!this.#held.has(name) && !this.#open(name)) return;
+    const isPass = record.phase === 'passing' && record.owner?.host === this.#tools.host;
+    if (!isPass) this.#turns.done(name);
+    else if (!this.#turns.take(name, monotonicMs())) {
+      this.#tickSoon();
+      return;
+    }
     this.#do(name, (copy) => copy.configure(record));
     this.#tools.tell();
+  }
+
+  /** Those whose turn has come are passed on. */
+  #passNext(): void {
+    for (const name of this.#turns.waiting) {
+      const record = this.#records[name];
+      if (record === undefined || this.#closed) this.#turns.done(name);
+      else this.#configure(name, record);
+    }
   }
 
   #open(name: string): boolean {
@@ -160,12 +184,28 @@ export class Copies {
         },
         failed: (error) => this.#problem(name, error),
       });
-      this.#held.set(name, copy);
+      this.#keep(name, copy);
       return true;
     } catch (error) {
       this.#failed(name, error);
       return false;
     }
+  }
+
+  #keep(name: string, copy: HeldCopy): void {
+    const [key, shard] = [keyOfName(name), shardOfName(name)];
+    const shards = this.#byKey.get(key) ?? new Map<number, HeldCopy>();
+    this.#held.set(name, copy);
+    this.#byKey.set(key, shards.set(shard, copy));
+  }
+
+  #letGo(name: string): void {
+    const key = keyOfName(name);
+    const shards = this.#byKey.get(key);
+    this.#held.delete(name);
+    this.#turns.done(name);
+    shards?.delete(shardOfName(name));
+    if (shards?.size === 0) this.#byKey.delete(key);
   }
 
   /** A step that fails leaves what was written before it: the copy goes on from there. */
@@ -175,9 +215,13 @@ export class Copies {
     try {
       act(copy);
       if (copy.isBusy) this.#tickSoon();
+      if (this.#turns.isUnder(name) && !copy.isLeaving) {
+        this.#turns.done(name);
+        this.#passNext();
+      }
     } catch (error) {
       copy.close();
-      this.#held.delete(name);
+      this.#letGo(name);
       this.#failed(name, error);
       this.#tools.changed(keyOfName(name));
     }
@@ -203,7 +247,7 @@ export class Copies {
   /** No record in the store names this host: nobody will ask it for the shard. */
   #remove(name: string): void {
     this.#do(name, (copy) => copy.remove());
-    this.#held.delete(name);
+    this.#letGo(name);
     this.#tools.tell();
   }
 
@@ -244,6 +288,7 @@ export class Copies {
     this.#busyTick ??= setTimeout(() => {
       this.#busyTick = undefined;
       this.#tick((each) => each.isBusy);
+      this.#passNext();
     }, BUSY_TICK_MS);
   }
 

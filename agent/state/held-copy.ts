@@ -98,6 +98,11 @@ export class HeldCopy {
     return !this.#releasing && this.#memory.note.role !== 'owner';
   }
 
+  /** Whether it is being passed on, and who takes it has not spoken yet. */
+  get isLeaving(): boolean {
+    return this.#copy.isPassing || this.#memory.note.passed !== null;
+  }
+
   /** Whether it may be here next: who would serve it can read it already. */
   get isWhole(): boolean {
     const { role } = this.#memory.note;

@@ -4,7 +4,13 @@ import { type CopyTiming, retryAfterMs } from './copy-timing.js';
 
 type FillPart = Extract<CopyMessage, { type: 'fill' }>;
 
-/** One fill as its source sees it: a part, its answer, the next part. */
+/** Parts with entries are large: who has not answered one is more likely busy than without it. */
+const PART_PATIENCE = 2;
+
+/**
+ * One fill as its source sees it: a part, its answer, the next part. The first has no entries, since the joining host may not have
+ * heard of it yet: what nobody takes is sent again soon.
+ */
 export class OutgoingFill {
   /** Of the joining host. */
   readonly since: number;
@@ -31,7 +37,8 @@ export class OutgoingFill {
 
   /** Whether a part is to be sent, for the first time or again. */
   isDue(nowMs: number, timing: CopyTiming): boolean {
-    return this.#part === null || nowMs - this.#sentAtMs >= retryAfterMs(this.#repeats, timing);
+    const repeats = this.#part?.part === 0 ? this.#repeats : this.#repeats + PART_PATIENCE;
+    return this.#part === null || nowMs - this.#sentAtMs >= retryAfterMs(repeats, timing);
   }
 
   /** The part that is due; null when writes that it needs are no longer kept. */
@@ -57,11 +64,13 @@ export class OutgoingFill {
     if (records === null) return null;
     // Writes first: an entry that is read now is at least as new as they are.
     this.#last += records.length;
-    const { entries, next } =
-      this.#cursor === null ? { entries: [], next: null } : store.entriesFrom(this.#cursor, timing.partBytesMax);
+    const part = this.#partNumber;
+    const isEmpty = part === 0 || this.#cursor === null;
+    const { entries, next } = isEmpty
+      ? { entries: [], next: this.#cursor }
+      : store.entriesFrom(this.#cursor, timing.partBytesMax);
     this.#cursor = next;
     const done = next === null && this.#last === store.last;
-    const part = this.#partNumber;
     this.#partNumber += 1;
     const fill = { epoch: this.#begun, begun: this.#begun, attempt: this.#attempt };
     return { type: 'fill', ...fill, part, records, entries, last: this.#last, done };

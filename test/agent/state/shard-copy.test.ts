@@ -184,9 +184,10 @@ t.test('a shard of many entries is filled while it is written, and passed withou
 t.test('what was acknowledged before its fill ended a host must hold before it counts as in sync', async (t) => {
   const rack = begin('a', 'b', 'c');
   rack.say({ ...later, inSync: ['a'], joining: [{ host: 'c', since: 2 }] }, 'a');
+  rack.at('a').receive('c', { type: 'filled', epoch: 2, begun: 2, attempt: 1, part: 0 }, rack.nowMs);
   // The last part of the fill is on its way; its answer comes after a write was acknowledged.
   rack.write('a', 1);
-  rack.at('a').receive('c', { type: 'filled', epoch: 2, begun: 2, attempt: 1, part: 0 }, rack.nowMs);
+  rack.at('a').receive('c', { type: 'filled', epoch: 2, begun: 2, attempt: 1, part: 1 }, rack.nowMs);
   t.same(rack.memories.get('a')?.note.requires, [{ host: 'c', since: 2 }], 'it is required from now on');
   t.same(rack.at('a').report(rack.nowMs).synced, []);
 });

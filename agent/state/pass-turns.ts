@@ -1,0 +1,41 @@
+/** State shards of this host that are being passed on at once: each is served by nobody until those before it have gone. */
+const PASSES_MAX = 2;
+/** One that has waited so long goes along with others: the coordinator lets a pass take no longer than a few times this. */
+const WAIT_MS_MAX = 500;
+
+/** Whose turn it is to be passed on; until then a state shard is served as before. Pure: the clock is passed in. */
+export class PassTurns {
+  readonly #under = new Set<string>();
+  /** In the order in which they came, since when. */
+  readonly #waiting = new Map<string, number>();
+
+  /** Whether it may be passed on now; else it waits. */
+  take(name: string, nowMs: number): boolean {
+    if (this.#under.has(name)) return true;
+    const sinceMs = this.#waiting.get(name) ?? nowMs;
+    const [first = name] = this.#waiting.keys();
+    const isNext = this.#under.size < PASSES_MAX && first === name;
+    if (!isNext && nowMs - sinceMs < WAIT_MS_MAX) {
+      this.#waiting.set(name, sinceMs);
+      return false;
+    }
+    this.#waiting.delete(name);
+    this.#under.add(name);
+    return true;
+  }
+
+  /** It has been passed on, or is not to be any more. */
+  done(name: string): void {
+    this.#under.delete(name);
+    this.#waiting.delete(name);
+  }
+
+  isUnder(name: string): boolean {
+    return this.#under.has(name);
+  }
+
+  /** Those that wait, the first of them first. */
+  get waiting(): string[] {
+    return [...this.#waiting.keys()];
+  }
+}
