@@ -84,7 +84,7 @@ export class SoakHost {
 }
 
 /** Folder on which the host itself sees cgroup v2. */
-function cgroupMount(): string {
+export function cgroupMount(): string {
   for (const path of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) if (mountedAt(path) === 'cgroup2') return path;
   throw new Error('cgroup v2 is mounted nowhere on this host');
 }

@@ -6,10 +6,13 @@ import { Paths } from '../../../agent/paths.js';
 import type { ComponentView, InstanceView } from '../../../protocol/http.js';
 import type { AgentEvent } from '../../../protocol/link.js';
 import { freePort } from '../demo/cluster.js';
+import { clearAway } from './clear-away.js';
 
 const UP_MS_MAX = 60_000;
 const END_MS_MAX = 20_000;
 const LOOK_MS = 50;
+/** Whoever ends the run by one of these leaves nothing behind either. */
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 export interface StateClusterOptions {
   /** Folder of compiled code. */
@@ -25,6 +28,8 @@ export interface StateClusterOptions {
   shardMemory?: string;
   /** The caller makes a load by itself (load.mts), and is told of shards that change hands; else it asks what it is asked. */
   load?: boolean;
+  /** In place of numbers.mts: a program of dist/scripts/lib, which may call its own component. */
+  program?: string;
 }
 
 export interface Reply {
@@ -43,6 +48,8 @@ export class StateCluster {
   /** Where agents take others, when the load is measured. */
   readonly linkPorts = new Map<string, number>();
   output = '';
+  #closing: Promise<void> | undefined;
+  readonly #leave = () => void this.close().finally(() => process.exit(1));
 
   private constructor(options: StateClusterOptions, folder: string, api: string) {
     this.#options = options;
@@ -54,6 +61,7 @@ export class StateCluster {
     const folder = await mkdtemp('/run/shoal-state-');
     await chmod(folder, 0o711);
     const cluster = new StateCluster(options, folder, `127.0.0.1:${await freePort()}`);
+    for (const signal of SIGNALS) process.once(signal, cluster.#leave);
     try {
       await cluster.#begin();
     } catch (error) {
@@ -85,7 +93,7 @@ export class StateCluster {
   }
 
   #manifest(): unknown {
-    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', load = false } = this.#options;
+    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', load = false, program } = this.#options;
     const directory = join(dist, 'scripts/lib/state');
     // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
     const size = { cpu: { min: load ? 0.3 : 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
@@ -97,6 +105,14 @@ export class StateCluster {
           directory,
           command: ['node', '/app/numbers.mjs'],
           ...(load ? { env: { TELLS: 'caller' }, calls: ['caller'] } : {}),
+          ...(program === undefined
+            ? {}
+            : {
+                directory: join(dist, 'scripts/lib'),
+                command: ['node', join('/app', program)],
+                env: { SHARDS: String(shards) },
+                calls: ['store'],
+              }),
           state: { mode: 'partitioned', shards, shardMemory, replicas },
           count: { min: 1, max: countMax },
           size,
@@ -134,28 +150,29 @@ export class StateCluster {
     const child = this.#children.get(name);
     if (child?.pid === undefined || !isRunning(child)) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
-    for (const pid of await childrenOf(child.pid)) killPid(pid);
+    for (const pid of await childrenOf(child.pid)) signalPid(pid, 'SIGKILL');
     child.kill('SIGKILL');
     await exited;
   }
 
   /** SIGSTOP: as if it were cut off from all others, while its instances go on. */
   async stop(name: string): Promise<void> {
-    for (const pid of await this.#processesOf(name)) process.kill(pid, 'SIGSTOP');
+    for (const pid of await this.#processesOf(name)) signalPid(pid, 'SIGSTOP');
   }
 
   /** Goes on after stop(). */
   async resume(name: string): Promise<void> {
-    for (const pid of await this.#processesOf(name)) process.kill(pid, 'SIGCONT');
+    for (const pid of await this.#processesOf(name)) signalPid(pid, 'SIGCONT');
   }
 
   async #processesOf(name: string): Promise<number[]> {
-    const pid = this.#children.get(name)?.pid;
-    return pid === undefined ? [] : [...(await childrenOf(pid)), pid];
+    const child = this.#children.get(name);
+    if (child?.pid === undefined || !isRunning(child)) return [];
+    return [...(await childrenOf(child.pid)), child.pid];
   }
 
   killInstance({ pid }: InstanceView): void {
-    if (pid !== undefined && pid !== null) killPid(pid);
+    if (pid !== undefined && pid !== null) signalPid(pid, 'SIGKILL');
   }
 
   /** As if the host had burnt: its processes, these instances among them, and its memory are gone. */
@@ -239,16 +256,29 @@ export class StateCluster {
 
   /** Asks the component that calls the one with state. */
   askCaller<T>(path: string, ms: number): Promise<T> {
+    return this.askInstance({ host: 'caller', id: 't-caller-0' }, path, ms);
+  }
+
+  /** A socket of the instance's own folder. */
+  socketOf({ host, id }: Pick<InstanceView, 'host' | 'id'>, name: string): string {
+    return join(new Paths(join(this.#folder, host)).instance(id).socket, name);
+  }
+
+  /** Asks an instance that listens on its port `http`. */
+  askInstance<T>(instance: Pick<InstanceView, 'host' | 'id'>, path: string, ms: number): Promise<T> {
     return new Promise((resolve, reject) => {
       // By the socket that a port would lead to: all hosts of this machine would listen on the same one.
-      const socketPath = join(new Paths(join(this.#folder, 'caller')).instance('t-caller-0').socket, 'http.sock');
+      const socketPath = this.socketOf(instance, 'http.sock');
       const asked = request({ socketPath, path, agent: this.#http, timeout: ms }, (response) => {
         let text = '';
         response.setEncoding('utf8').on('data', (chunk: string) => {
           text += chunk;
         });
         response.on('error', reject);
-        response.on('end', () => resolve(JSON.parse(text) as T));
+        response.on('end', () => {
+          if (response.statusCode === 200) resolve(JSON.parse(text) as T);
+          else reject(new Error(`${path}: ${text}`));
+        });
       });
       asked.on('timeout', () => asked.destroy(new Error(`no answer to ${path} within ${ms} ms`)));
       asked.on('error', reject);
@@ -276,18 +306,23 @@ export class StateCluster {
     }
   }
 
-  /** Ends agents with their instances, then the coordinator, and removes all files. */
-  async close(): Promise<void> {
+  /** Ends agents with their instances, then the coordinator, and removes all files, whatever state all this is in. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const signal of SIGNALS) process.off(signal, this.#leave);
     this.#http.destroy();
-    for (const host of ['caller', ...this.hosts]) {
-      const child = this.#children.get(host);
-      // An agent that was killed has left instances behind.
-      if (child !== undefined && !isRunning(child)) this.startAgent(host);
-    }
+    // What stands still does not end.
+    for (const name of this.#children.keys()) await this.resume(name);
     const agents = [...this.#children].filter(([name]) => name !== 'coordinator');
     await Promise.all(agents.map(([, child]) => end(child, 'SIGTERM')));
     const coordinator = this.#children.get('coordinator');
     if (coordinator !== undefined) await end(coordinator, 'SIGKILL');
+    // An agent that was killed has left instances behind.
+    for (const host of ['caller', ...this.hosts]) await clearAway(join(this.#folder, host));
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -322,9 +357,9 @@ function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode === null && signalCode === null;
 }
 
-function killPid(pid: number): void {
+function signalPid(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch (error) {
     // It ended between the look and the shot.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
