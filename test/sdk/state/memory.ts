@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { native } from '../../../native/index.js';
 import type { MappedPart, SharedFileHandle } from '../../../native/types.js';
 import { HEADER_WORDS, newSegmentHeader, segmentBytesFor } from '../../../protocol/state-segment.js';
@@ -30,6 +30,11 @@ export class TestSegment implements SegmentMemory {
 
   get bytes(): number {
     return this.#file.bytes;
+  }
+
+  /** Memory that it takes of the host. */
+  get heldBytes(): number {
+    return fstatSync(this.#fd).blocks * 512;
   }
 
   /** Of the header, as they are now. */
