@@ -22,7 +22,9 @@ import { benchProfiler } from './lib/bench/profiler.js';
 import { benchProfilerCost } from './lib/bench/profiler-cost.js';
 import { type Row, renderRows } from './lib/bench/rows.js';
 import { benchStart } from './lib/bench/start.js';
+import { benchState } from './lib/bench/state.js';
 import { benchStateCache } from './lib/bench/state-cache.js';
+import { benchStateFull } from './lib/bench/state-full.js';
 import { benchStateHandover } from './lib/bench/state-handover.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
@@ -53,7 +55,9 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
   'brain-scaling': (options) => benchBrainScaling(options),
+  state: () => benchState(DIST),
   'state-cache': () => benchStateCache(),
+  'state-full': () => benchStateFull(),
   'state-handover': () => benchStateHandover(DIST),
 };
 /** `scripts/bench brain` and `scripts/bench cluster` run all of theirs. */
@@ -69,7 +73,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
                 cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
---quick         brain-scaling, state-handover: less of it`;
+--quick         brain-scaling, state, state-full, state-handover: less of it`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);

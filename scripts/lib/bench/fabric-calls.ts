@@ -1,17 +1,16 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { freePort } from '../demo/cluster.js';
 import { quantile } from '../demo/recorder.js';
 import { processesByInstance, SoakHost } from '../soak/host.js';
 import { retry } from '../until.js';
+import { giveAway } from './give-away.js';
 import { compare, type Row } from './rows.js';
 
-const GIVE = fileURLToPath(new URL('./calls/give.mjs', import.meta.url));
 const ROUNDS = 5;
 const TRIPS = 5_000;
 const START_MS_MAX = 30_000;
@@ -139,12 +138,4 @@ async function handIn(host: SoakHost, app: string, kind: (typeof SOCKETS)[number
   }
   server.close();
   await rm(folder, { recursive: true });
-}
-
-/** By a process of its own, since Node hands its sockets to children only. */
-async function giveAway(path: string, kind: string, socket: Socket): Promise<void> {
-  const child = spawn(process.execPath, [GIVE, path, kind], { stdio: ['ignore', 'inherit', 'inherit', socket] });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  socket.destroy();
-  if (code !== 0) throw new Error(`a socket could not be handed to ${path}`);
 }

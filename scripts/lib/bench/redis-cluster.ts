@@ -1,10 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from '../demo/cluster.js';
+import { RedisConnection } from '../state/redis-connection.mjs';
 
 const run = promisify(execFile);
 
@@ -15,63 +16,6 @@ const REDIRECTS_MAX = 50;
 /** Of the cluster bus: the port and this. */
 const BUS_OFFSET = 10_000;
 const PORT_MAX = 65_535 - BUS_OFFSET;
-
-type Reply = string | number | null | Error;
-
-/** One connection, whose answers come in the order of the questions (RESP2, redis.io/docs/reference/protocol-spec). */
-export class RedisConnection {
-  readonly #socket: Socket;
-  readonly #waiting: { resolve(reply: Reply): void; reject(error: Error): void }[] = [];
-  #bytes: Buffer = Buffer.alloc(0);
-
-  constructor(port: number) {
-    this.#socket = connect(port, '127.0.0.1');
-    this.#socket.setNoDelay(true);
-    this.#socket.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#socket.on('error', (error) => this.#fail(error));
-    this.#socket.on('close', () => this.#fail(new Error('the server closed the connection')));
-  }
-
-  ask(...words: (string | Buffer)[]): Promise<Reply> {
-    const parts = words.flatMap((word) => [
-      Buffer.from(`$${Buffer.byteLength(word)}\r\n`),
-      Buffer.from(word),
-      Buffer.from('\r\n'),
-    ]);
-    this.#socket.write(Buffer.concat([Buffer.from(`*${words.length}\r\n`), ...parts]));
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-
-  #fail(error: Error): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
-  }
-
-  #take(chunk: Buffer): void {
-    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
-    for (;;) {
-      const end = this.#bytes.indexOf('\r\n');
-      if (end < 0) return;
-      const kind = this.#bytes.toString('latin1', 0, 1);
-      const line = this.#bytes.toString('latin1', 1, end);
-      const length = kind === '$' ? Number(line) : -1;
-      const next = end + 2 + (length < 0 ? 0 : length + 2);
-      if (this.#bytes.length < next) return;
-      const bulk = length < 0 ? null : this.#bytes.toString('latin1', end + 2, end + 2 + length);
-      this.#bytes = this.#bytes.subarray(next);
-      this.#waiting.shift()?.resolve(replyOf(kind, line, bulk));
-    }
-  }
-}
-
-function replyOf(kind: string, line: string, bulk: string | null): Reply {
-  if (kind === '$') return bulk;
-  if (kind === '-') return new Error(line);
-  return kind === ':' ? Number(line) : line;
-}
 
 /** Debian's redis-server, once for each member of a cluster, on loopback: nothing is written to disk. */
 export class RedisCluster {
@@ -144,14 +88,17 @@ export class RedisCluster {
     this.#ports.push(port);
   }
 
-  /** Gives the first `count` members equal shares of the slots, by redis-cli, slot after slot. */
-  async reshard(count: number): Promise<void> {
+  /** Gives the first `count` members equal shares of the slots, by redis-cli, slot after slot. False: not within `ms`. */
+  async reshard(count: number, ms: number): Promise<boolean> {
     const weights = this.#ids.map((id, i) => `${id}=${i < count ? 1 : 0}`);
     const address = `127.0.0.1:${this.#ports[0]}`;
     const words = ['--cluster', 'rebalance', address, '--cluster-use-empty-masters', '--cluster-threshold', '1'];
-    await run('redis-cli', [...words, '--cluster-pipeline', '100', '--cluster-weight', ...weights]).catch(
-      // In what it prints are lines as long as there are slots.
-      ({ stdout }: { stdout: string }) => {
+    const timeout = Math.max(1, Math.round(ms));
+    return run('redis-cli', [...words, '--cluster-pipeline', '100', '--cluster-weight', ...weights], { timeout }).then(
+      () => true,
+      ({ stdout, killed }: { stdout: string; killed?: boolean }) => {
+        if (killed === true) return false;
+        // In what it prints are lines as long as there are slots.
         throw new Error(`redis-cli cannot rebalance: ${stdout.slice(-500)}`);
       },
     );
@@ -188,7 +135,7 @@ export class RedisCluster {
   #at(port: number): RedisConnection {
     let connection = this.#connections.get(port);
     if (connection === undefined) {
-      connection = new RedisConnection(port);
+      connection = new RedisConnection(connect(port, '127.0.0.1'));
       this.#connections.set(port, connection);
     }
     return connection;

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import { connect } from 'shoal/sdk';
+import { shardOf } from './shard-of.mjs';
 
 /**
  * A steady load on the component `store`, for benches. `GET /fill?keys=N&bytes=N` writes all values once; `/start?rate=N&keys=N&
@@ -16,13 +17,6 @@ const app = await connect();
 const calls: [startMs: number, ms: number, shard: number, failed: number][] = [];
 const changes: [shard: number, kind: string, atMs: number][] = [];
 let timer: NodeJS.Timeout | undefined;
-
-/** As protocol/shard.ts has it, which is not in this component's folder. */
-function shardOf(key: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(key, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193);
-  return (hash >>> 0) % SHARDS;
-}
 
 function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
@@ -59,7 +53,7 @@ async function callOne(keys: number, bytes: number): Promise<void> {
   } catch {
     failed = 1;
   }
-  calls.push([startMs, nowMs() - startMs, shardOf(key), failed]);
+  calls.push([startMs, nowMs() - startMs, shardOf(key, SHARDS), failed]);
 }
 
 function start(rate: number, keys: number, bytes: number): void {
