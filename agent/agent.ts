@@ -545,7 +545,7 @@ export class Agent {
     for (const instance of instances) {
       const components = componentsOf(this.#desired, instance.app);
       const caller = components[instance.component] ?? instance.made;
-      instance.sendRoutes(this.#desired.revision, routesFor(instance.app, caller, components, all));
+      instance.sendRoutes(this.#desired.revision, routesFor(instance.app, instance.component, caller, components, all));
     }
     this.#between?.serve(this.#desired, routables.map(servedHere));
   }

@@ -170,11 +170,19 @@ export async function lose(source: Instance | undefined, shard: number): Promise
   source.control.frozen = source.control.frozen.filter((each) => each !== shard);
 }
 
+/**
+ * Who is not ready yet may have hooks to set for what comes. One with replicated state sets none, and the owner is to be ready
+ * only when it has the entries.
+ */
+function mayHold({ phase, made }: Instance): boolean {
+  return phase === 'ready' || phase === 'draining' || (phase === 'starting' && made.state === 'replicated');
+}
+
 function holderOf(instance: Instance): Holder {
   const { control } = instance;
   return {
     id: instance.id,
-    connected: control.connected && (instance.phase === 'ready' || instance.phase === 'draining'),
+    connected: control.connected && mayHold(instance),
     reachable: instance.channels.connected,
     unknown: instance.running && control.shards === null && instance.phase !== 'starting',
     shards: control.shards ?? [],

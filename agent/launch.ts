@@ -126,7 +126,9 @@ function settingsOf(component: Component): StateSettings | null {
     return { mode: 'cache', valueBytesMax, ...(near === undefined ? {} : { near }) };
   }
   const partition = partitionOf(component);
-  return partition === null ? null : { mode: 'partitioned', ...partition };
+  return partition === null
+    ? null
+    : { mode: component.state === 'replicated' ? 'replicated' : 'partitioned', ...partition };
 }
 
 /** exit.json; null when the shim left none, since it was killed itself. */

@@ -16,10 +16,11 @@ export interface Routable {
 
 /**
  * Where a caller's calls go: for each component that its manifest grants, the instances that serve; for a partitioned
- * one the owner of each state shard. An owner is who holds the shard now, not who shall: a call must find the state.
+ * one the owner of each state shard, and for a replicated one as well in the routes of its own instances. An owner is who holds the shard now, not who shall: a call must find the state.
  */
 export function routesFor(
   app: string,
+  callerName: string,
   caller: Component,
   components: Readonly<Record<string, Component>>,
   instances: readonly Routable[],
@@ -35,7 +36,8 @@ export function routesFor(
     if (near.length < serving.length) route.near = near.length;
     if (serving.some(({ weight }) => weight !== 1)) route.weights = serving.map(({ weight }) => weight);
     const shardCount = shardCountOf(components[callee]);
-    if (shardCount > 0) route.owners = ownersOf(here, shardCount);
+    const isByKey = components[callee]?.state === 'partitioned' || callee === callerName;
+    if (shardCount > 0 && isByKey) route.owners = ownersOf(here, shardCount);
     routes[callee] = route;
   }
   return routes;

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
-import { type Component, type Manifest, type PlanMode, shardCountOf } from '../protocol/manifest.js';
+import { type Component, hasShards, type Manifest, type PlanMode, shardCountOf } from '../protocol/manifest.js';
 import type { CopyRecord } from '../protocol/state-copies.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
@@ -329,7 +329,7 @@ export function pauseInstance(state: ClusterState, id: string, paused: boolean):
   const instance = findInstance(state.instances, id);
   if (instance === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no instance ${id}`);
   const { app, component, paused: before = false, ...rest } = instance;
-  if (paused && componentOf(state, app, component)?.state === 'partitioned') {
+  if (paused && hasShards(componentOf(state, app, component))) {
     const remedy = `its state shards could not be reached or moved; pause ${app}/${component} as a whole`;
     throw new ShoalError('SHOAL_E_CONFLICT', `${id} cannot be paused alone: ${remedy}`);
   }

@@ -1,5 +1,6 @@
 import { LIMITS } from '../protocol/limits.js';
 import type { InstancePhase } from '../protocol/link.js';
+import { hasShards } from '../protocol/manifest.js';
 import { type ClusterState, componentOf, type InstanceRecord, wantedCount } from './cluster.js';
 import { HOST_LOST_MS, standingOf } from './host-standing.js';
 import { type HostState, isUsable, type Observed, type Seen, silentMs, usableHosts } from './observed.js';
@@ -114,8 +115,8 @@ function mayGo(
   if (seen === undefined) return true;
   const { status, samples, row } = seen;
   if (status.phase === 'failed' || status.phase === 'backoff') return true;
-  const partitioned = componentOf(state, instance.app, instance.component)?.state === 'partitioned';
-  if (partitioned && wantedCount(state, instance.app, instance.component) > 0) {
+  const sharded = hasShards(componentOf(state, instance.app, instance.component));
+  if (sharded && wantedCount(state, instance.app, instance.component) > 0) {
     if (!ownsNone(state, instance) || status.shards.length > 0) return false;
   }
   return samples.outstanding(row) === 0 || nowMs - draining.sinceMs >= LIMITS.drainMsMax;

@@ -1,5 +1,5 @@
 import { LIMITS } from '../protocol/limits.js';
-import { shardCountOf } from '../protocol/manifest.js';
+import { hasShards, shardCountOf } from '../protocol/manifest.js';
 import { rebalance, spreadByHeat } from './brain/rebalance.js';
 import {
   bump,
@@ -42,7 +42,7 @@ function shareOf(shardCount: number, share: number): number {
   return Math.max(1, Math.floor(share * shardCount));
 }
 
-/** Brings the shard maps of all partitioned components in line with their instances; the rest lose theirs. */
+/** Brings the shard maps of all components that have some in line with their instances; the rest lose theirs. */
 export function assignAllShards(
   state: ClusterState,
   observed: Observed,
@@ -53,12 +53,13 @@ export function assignAllShards(
   const shards: Record<string, ShardRecord> = {};
   let changed = false;
   for (const { app, key, component } of componentsOf(state)) {
-    if (component.state !== 'partitioned') continue;
+    if (!hasShards(component)) continue;
     const before = own(state.shards, key);
     const instances = state.instances.byComponent.get(key) ?? [];
     const heat = planModeOf(state, app, key, component) === 'act' ? measured.heatOf(key) : null;
     const choose = chooserOf(assign, instances, heat);
-    const after = nextRecord(before, shardCountOf(component), instances, observed, choose, nowMs);
+    const able = component.state === 'replicated' ? 'starting' : 'ready';
+    const after = nextRecord(before, shardCountOf(component), instances, observed, choose, able, nowMs);
     shards[key] = after;
     changed ||= after !== before;
   }
@@ -94,12 +95,19 @@ function chooserOf(assign: AssignShards, instances: readonly InstanceRecord[], v
   };
 }
 
+/**
+ * The phase in which an instance can be given shards when none is ready. With replicated state it is `starting`: they all
+ * wait for the entries, and would wait for good for an owner that does not come.
+ */
+type Able = 'ready' | 'starting';
+
 function nextRecord(
   stored: ShardRecord | undefined,
   shardCount: number,
   instances: readonly InstanceRecord[],
   observed: Observed,
   choose: Chooser,
+  able: Able,
   nowMs: number,
 ): ShardRecord {
   const before = stored?.owners.length === shardCount ? stored : undefined;
@@ -110,7 +118,7 @@ function nextRecord(
   };
   const present = new Set(instances.map((each) => each.id));
   const kept = current.owners.map((owner) => (owner !== null && present.has(owner) ? owner : null));
-  const { owners, filling } = nextOwners(kept, instances, current, observed, choose, nowMs);
+  const { owners, filling } = nextOwners(kept, instances, current, observed, choose, able, nowMs);
   const moved = before === undefined || !isSame(owners, before.owners);
   if (!moved && filling === (before.filling ?? false)) return before;
   return {
@@ -138,6 +146,7 @@ function nextOwners(
   current: ShardRecord,
   observed: Observed,
   { assign, rebalance }: Chooser,
+  able: Able,
   nowMs: number,
 ): { owners: Owners; filling: boolean } {
   const filling = current.filling ?? false;
@@ -149,7 +158,8 @@ function nextOwners(
     const candidates = staying.filter((each) => !broken(each.id)).map((each) => each.id);
     return { owners: candidates.length === 0 ? owners : assign(owners, candidates), filling: false };
   }
-  const ready = staying.filter((each) => phaseOf(each.id) === 'ready').map((each) => each.id);
+  const inPhase = (phase: Able) => staying.filter((each) => phaseOf(each.id) === phase).map((each) => each.id);
+  const ready = inPhase('ready').length > 0 ? inPhase('ready') : inPhase(able);
   if (ready.length === 0) return { owners, filling };
   // An owner that only starts (for example again, after its host did) keeps what it has.
   const holding = new Set(owners.filter((owner) => owner !== null && !broken(owner)));
@@ -183,7 +193,7 @@ export function isSettled(record: ShardRecord, instances: readonly InstanceRecor
 
 /** Whether the instance owns no shard by the map, so that it may go once it reports none either. */
 export function ownsNone(state: ClusterState, instance: InstanceRecord): boolean {
-  if (componentOf(state, instance.app, instance.component)?.state !== 'partitioned') return true;
+  if (!hasShards(componentOf(state, instance.app, instance.component))) return true;
   const record = state.shards[componentKey(instance.app, instance.component)];
   return record === undefined || !record.owners.includes(instance.id);
 }

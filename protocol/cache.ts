@@ -27,6 +27,13 @@ export type CacheRequest = { id: number } & CacheEntry &
     | { type: 'swap'; before: Uint8Array | null; after: Uint8Array | null; ttlMs?: number }
   );
 
+/** What is asked, whoever numbers it. */
+export type AskedOfCache = CacheRequest extends infer One
+  ? One extends CacheRequest
+    ? Omit<One, 'id'>
+    : never
+  : never;
+
 export type CacheReply =
   /** Answers get. `ttlMs`: how long it lasts from when it was asked for; only told to who keeps values near. */
   | { type: 'value'; id: number; value: Uint8Array | null; ttlMs?: number }
@@ -42,7 +49,7 @@ const STATE_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
 /** The message of an instance; throws SHOAL_E_FRAME when it has another shape. */
 export function parseCacheRequest(message: unknown): CacheRequest {
-  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `message on ${CACHE_SOCKET}: ${what}`);
+  const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `request for an entry of a state: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
   const { type, id, state, key, value, before, after, ttlMs } = message as Record<string, unknown>;
   if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0) throw fail('has no id');

@@ -15,11 +15,11 @@ export const PORTS_FOLDER = '/run/shoal';
 /** Environment variable of an instance whose component has state: its settings, in JSON. */
 export const STATE_VARIABLE = 'SHOAL_STATE';
 
-export type StateSettings = PartitionedSettings | CachedSettings;
+export type StateSettings = ShardedSettings | CachedSettings;
 
-/** As in the manifest. */
-export interface PartitionedSettings {
-  mode: 'partitioned';
+/** As in the manifest. `replicated`: the entries of the one shard are in all instances. */
+export interface ShardedSettings {
+  mode: 'partitioned' | 'replicated';
   shards: number;
   shardBytesMax: number;
   valueBytesMax: number;
@@ -39,7 +39,7 @@ export interface Route {
   near?: number;
   /** Shares in which they are to get calls, above 0 and at most 1, in the order of `instances`; absent: all alike. */
   weights?: number[];
-  /** Present for partitioned components: owner of each state shard. */
+  /** Where calls go by their keys: owner of each state shard. */
   owners?: (string | null)[];
 }
 
@@ -90,6 +90,8 @@ export interface InstanceStats {
   heat?: ShardHeat[];
   /** Calls that this process made, by the component called. */
   called?: Record<string, number>;
+  /** With replicated state: what is read here lacks no write that is older; absent while no entries are here. */
+  stateLagMs?: number;
   /** What they go over, by the component called. */
   channels?: Record<string, CalleeChannels>;
 }

@@ -18,6 +18,8 @@ export const LIMITS = {
   stateValueBytesDefault: 1024 * 1024,
   stateValueBytesMax: 15 * 1024 * 1024,
   stateTtlMsMax: 100 * 365 * 86_400_000,
+  /** Of all entries of replicated state: a message holds them. */
+  replicatedBytesMax: 4 * 1024 * 1024,
   stateShardBytesDefault: 16 * 1024 * 1024,
   stateShardBytesMin: 64 * 1024,
   stateShardBytesMax: 256 * 1024 * 1024,

@@ -13,6 +13,7 @@ import {
   type PlanMode,
   type Probe,
   type ProbeAsks,
+  REPLICATED_DEFAULT,
   type Source,
   type StateMode,
 } from './manifest.js';
@@ -116,6 +117,12 @@ const SHARD_MEMORY = {
   max: LIMITS.stateShardBytesMax,
   what: 'memory from 64Ki to 256Mi',
 };
+const REPLICATED_MEMORY = {
+  min: LIMITS.stateShardBytesMin,
+  max: LIMITS.replicatedBytesMax,
+  what: 'memory from 64Ki to 4Mi, which all entries of replicated state have together',
+};
+const REPLICATED_VALUE = { min: 1, max: LIMITS.replicatedBytesMax, what: 'memory from 1 byte to 4Mi' };
 const VALUE = { min: 1, max: LIMITS.stateValueBytesMax, what: 'memory from 1 byte to 15Mi' };
 const NEAR = { min: LIMITS.cacheNearBytesMin, max: LIMITS.cacheNearBytesMax, what: 'memory from 64Ki to 256Mi' };
 const SEASON = { min: 10, max: 4 * 7 * 86_400, what: 'a season from 10s to 4w' };
@@ -145,14 +152,13 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
     const given = user.components[name];
     if (given === undefined) continue;
     const at = pointerOf('/components', name);
-    components.set(name, buildComponent(given, at, report, sourceOf));
+    components.set(name, buildComponent(name, given, at, report, sourceOf));
     checkComponents(given.calls, `${at}/calls`, names, report);
     checkComponents(given.place?.near, `${at}/place/near`, names, report);
     checkComponents(given.place?.apart, `${at}/place/apart`, names, report);
     checkNearAndApart(given, at, report);
     checkPorts(given, name, at, hostPorts, report);
     checkRef(given, at, report);
-    checkHasSomethingBehind(given, at, report);
   }
   const manifest: Manifest = { app: user.app, components: Object.fromEntries(components) };
   if (user.budget === undefined) return manifest;
@@ -160,7 +166,7 @@ export function buildManifest(user: UserManifest, report: Report, sourceOf: Sour
   return { ...manifest, budget: buildBudget(user.budget, least, '/budget', report) };
 }
 
-function buildComponent(given: UserComponent, at: string, report: Report, sourceOf: SourceOf): Component {
+function buildComponent(name: string, given: UserComponent, at: string, report: Report, sourceOf: SourceOf): Component {
   const within = (value: number, bound: Bound, pointer: string, found: unknown): number =>
     checkWithin(value, bound, pointer, found, report);
   const ranged = <T extends number | string>(
@@ -191,7 +197,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
   const userState = userStateOf(given);
   const state = userState.mode;
   const partition = buildPartition(userState, `${at}/state`, report, within);
-  if (partition !== undefined) checkPartitioned(given, partition, count, at, report);
+  if (partition !== undefined) checkOwners(given, partition, count, at, report);
   if (given.singleton === true) checkSingleton(given, count, at, report);
   const component: Component = {
     source: buildSource(given),
@@ -208,7 +214,7 @@ function buildComponent(given: UserComponent, at: string, report: Report, source
     },
     objective: buildObjective(given, at, (ms, pointer, found) => within(ms, LATENCY, pointer, found)),
     state,
-    calls: given.calls ?? [],
+    calls: callsOf(given, name),
     ports: given.ports ?? [],
   };
   if (partition !== undefined && typeof given.state === 'object') component.partition = partition;
@@ -335,15 +341,6 @@ function buildObjective(
   return { kind: 'utilisation', target: objective.utilisation ?? MANIFEST_DEFAULTS.utilisation };
 }
 
-/** What the schema knows already and this version of Shoal does not do yet. */
-function checkHasSomethingBehind(given: UserComponent, at: string, report: Report): void {
-  const { mode: state } = userStateOf(given);
-  if (state === 'replicated') {
-    const remedy = 'give `none`, `partitioned` or `cache`';
-    report(`${at}/state`, `this version has no state ${describe(state)}: ${remedy}`);
-  }
-}
-
 /** A folder has no branches. */
 function checkRef({ build }: UserComponent, at: string, report: Report): void {
   if (typeof build !== 'object' || build.ref === undefined || isRemote(build.from)) return;
@@ -355,17 +352,17 @@ export function isRemote(build: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(build) || /^[^/\s]+@[^/\s]+:/.test(build);
 }
 
-function userStateOf({ state = 'none' }: UserComponent): UserState {
+function userStateOf({ state = 'none' }: { state?: StateMode | UserState | undefined }): UserState {
   return typeof state === 'string' ? { mode: state } : state;
 }
 
 function buildPartition(
-  { mode, shards, shardMemory, value, replicas = 0 }: UserState,
+  { mode, shards, shardMemory, value, replicas }: UserState,
   at: string,
   report: Report,
   within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
 ): Partition | undefined {
-  if (mode !== 'partitioned') {
+  if (mode !== 'partitioned' && mode !== 'replicated') {
     const ofShards = { shards, shardMemory, replicas: replicas === 0 ? undefined : replicas };
     for (const [name, given] of Object.entries(ofShards)) {
       if (given !== undefined) report(`${at}/${name}`, `expected no ${name}, since state ${mode} has no state shards`);
@@ -377,11 +374,22 @@ function buildPartition(
   }
   const bytes = (given: number | string | undefined, standard: number, bound: Bound, name: string): number =>
     given === undefined ? standard : within(parseMemory(given), bound, `${at}/${name}`, given);
+  const isReplicated = mode === 'replicated';
+  if (isReplicated && shards !== undefined) {
+    report(`${at}/shards`, 'expected no shards, since replicated state is in one shard, whole in every instance');
+  }
+  const standard = isReplicated ? REPLICATED_DEFAULT : PARTITION_DEFAULT;
+  const copies = replicas ?? standard.replicas ?? 0;
   return {
-    shards: shards ?? PARTITION_DEFAULT.shards,
-    shardBytesMax: bytes(shardMemory, PARTITION_DEFAULT.shardBytesMax, SHARD_MEMORY, 'shardMemory'),
-    valueBytesMax: bytes(value, PARTITION_DEFAULT.valueBytesMax, VALUE, 'value'),
-    ...(replicas === 0 ? {} : { replicas }),
+    shards: shards ?? standard.shards,
+    shardBytesMax: bytes(
+      shardMemory,
+      standard.shardBytesMax,
+      isReplicated ? REPLICATED_MEMORY : SHARD_MEMORY,
+      'shardMemory',
+    ),
+    valueBytesMax: bytes(value, standard.valueBytesMax, isReplicated ? REPLICATED_VALUE : VALUE, 'value'),
+    ...(copies === 0 ? {} : { replicas: copies }),
   };
 }
 
@@ -439,12 +447,19 @@ function checkCacheServers(servers: readonly string[], at: string, report: Repor
   return addresses;
 }
 
-function checkPartitioned(given: UserComponent, { shards }: Partition, count: Range, at: string, report: Report): void {
+/** Instances with replicated state ask each other. */
+function callsOf({ calls = [], state }: UserComponent, name: string): string[] {
+  const asksItself = userStateOf({ state }).mode === 'replicated' && !calls.includes(name);
+  return asksItself ? [...calls, name] : calls;
+}
+
+function checkOwners(given: UserComponent, { shards }: Partition, count: Range, at: string, report: Report): void {
+  const { mode: state } = userStateOf(given);
   const pointer = given.count === undefined ? `${at}/state` : `${at}/count`;
   if (count.min < 1) {
-    report(pointer, 'expected count min of at least 1, since partitioned state needs an owner, found 0');
+    report(pointer, `expected count min of at least 1, since ${state} state needs an owner, found 0`);
   }
-  if (count.max > shards) {
+  if (state === 'partitioned' && count.max > shards) {
     const found = `found ${count.max}`;
     report(pointer, `expected count max of at most ${shards}, the number of state shards, ${found}`);
   }
@@ -453,7 +468,10 @@ function checkPartitioned(given: UserComponent, { shards }: Partition, count: Ra
 /** It begins only when the one before has ended: there is nobody to hand state to, and none waits beside it. */
 function checkSingleton({ state, warm: given = 0 }: UserComponent, count: Range, at: string, report: Report): void {
   if (count.max > 1) report(`${at}/count`, `expected count max of at most 1 for a singleton, found ${count.max}`);
-  if (state === 'partitioned') report(`${at}/state`, 'expected state none for a singleton, found "partitioned"');
+  const { mode } = userStateOf({ state });
+  if (mode === 'partitioned' || mode === 'replicated') {
+    report(`${at}/state`, `expected state none for a singleton, found "${mode}"`);
+  }
   const warm = typeof given === 'object' ? (given.max ?? given.min ?? 0) : given;
   if (warm > 0) report(`${at}/warm`, `expected no warm processes of a singleton, found ${warm}`);
 }

@@ -53,7 +53,7 @@ export interface Component {
   size: { cpu: { min: number; max: number }; memory: { min: number; max: number } };
   objective: Objective;
   state: StateMode;
-  /** For partitioned state; absent: PARTITION_DEFAULT. */
+  /** For partitioned and replicated state; absent: PARTITION_DEFAULT or REPLICATED_DEFAULT. */
   partition?: Partition;
   /** For state in a cache; always there with that. */
   cache?: Cache;
@@ -110,12 +110,26 @@ export const PARTITION_DEFAULT: Partition = {
   valueBytesMax: LIMITS.stateValueBytesDefault,
 };
 
-/** Null for a component whose state is not partitioned. */
-export function partitionOf(component: Component | undefined): Partition | null {
-  return component?.state === 'partitioned' ? (component.partition ?? PARTITION_DEFAULT) : null;
+/** One state shard, of which each instance has a replica. Small: all of it goes in one message to an instance that joins. */
+export const REPLICATED_DEFAULT: Partition = {
+  shards: 1,
+  shardBytesMax: LIMITS.replicatedBytesMax,
+  valueBytesMax: LIMITS.stateValueBytesDefault,
+  replicas: 1,
+};
+
+/** Whether its entries are in state shards with owners. */
+export function hasShards(component: Component | undefined): boolean {
+  return component?.state === 'partitioned' || component?.state === 'replicated';
 }
 
-/** 0 for a component whose state is not partitioned. */
+/** Null for a component without state shards. */
+export function partitionOf(component: Component | undefined): Partition | null {
+  if (component === undefined || !hasShards(component)) return null;
+  return component.partition ?? (component.state === 'replicated' ? REPLICATED_DEFAULT : PARTITION_DEFAULT);
+}
+
+/** 0 for a component without state shards. */
 export function shardCountOf(component: Component | undefined): number {
   return partitionOf(component)?.shards ?? 0;
 }

@@ -1,26 +1,22 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import { CACHE_SOCKET } from '../protocol/cache.js';
-import {
-  type CachedSettings,
-  CONTROL_SOCKET,
-  type InstanceStats,
-  PEERS_FOLDER,
-  type StateSettings,
-} from '../protocol/control.js';
+import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER, type StateSettings } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { BestCarrier } from './best-carrier.js';
 import { CacheConnection } from './cache/cache-connection.js';
-import { CachedState, cannot } from './cache/cached-state.js';
 import type { Listener } from './carrier.js';
 import { AgentConnection } from './control.js';
 import { LeavingServer } from './leaving-server.js';
 import { Meter } from './meter.js';
 import type { Way } from './peer.js';
+import { FOLLOW_HANDLER, isOwnHandler, WRITE_HANDLER } from './replicated/messages.js';
+import { ReplicatedEntries } from './replicated/replicated-entries.js';
 import { type CallOptions, Router } from './router.js';
 import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
+import { cannot, SharedState } from './shared-state.js';
 import { type KeyedState, OwnedState, type StateOptions } from './state.js';
 import { listenOnPath } from './unix-carrier.js';
 import { untilActivated } from './warm.js';
@@ -75,7 +71,9 @@ export interface PeerView {
 export class App {
   readonly identity: Identity;
   readonly #store: ShardStore;
-  readonly #cache: { connection: CacheConnection; settings: CachedSettings } | undefined;
+  readonly #cache: CacheConnection | undefined;
+  readonly #replicated: ReplicatedEntries | undefined;
+  readonly #settings: StateSettings | null;
   readonly #states = new Map<string, KeyedState<unknown>>();
   readonly #meter = new Meter();
   readonly #server: CallServer;
@@ -90,11 +88,12 @@ export class App {
   /** Throws SHOAL_E_HOST when the component has state and this process cannot map it. */
   constructor(identity: Identity, carrier: BestCarrier, settings: StateSettings | null = null) {
     this.identity = identity;
-    this.#store = new ShardStore(settings?.mode === 'partitioned' ? settings : null);
-    if (settings?.mode === 'partitioned') takeSegments(this.#store, carrier);
+    this.#settings = settings;
+    const sharded = settings === null || settings.mode === 'cache' ? null : settings;
+    this.#store = new ShardStore(sharded);
+    if (sharded !== null) takeSegments(this.#store, carrier);
     if (settings?.mode === 'cache') {
-      const path = join(identity.socketFolder, basename(CACHE_SOCKET));
-      this.#cache = { connection: new CacheConnection(path, settings), settings };
+      this.#cache = new CacheConnection(join(identity.socketFolder, basename(CACHE_SOCKET)), settings);
     }
     this.#server = new CallServer(this.#store, (name, options) => this.state(name, options), this.#meter);
     this.#carrier = carrier;
@@ -109,12 +108,23 @@ export class App {
         drain: () => void this.#leave(),
       },
     );
+    if (settings?.mode === 'replicated') this.#replicated = this.#replicate();
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#leave());
+  }
+
+  #replicate(): ReplicatedEntries {
+    const entries = new ReplicatedEntries(this.#store, (handler, body, options) =>
+      this.#router.call(this.identity.component, handler, body, options),
+    );
+    this.#server.handle(WRITE_HANDLER, (body) => entries.handleWrite(body));
+    this.#server.handle(FOLLOW_HANDLER, (body, { signal }) => entries.handleFollow(body, signal), false);
+    return entries;
   }
 
   /** Begins to talk with the agent. */
   start(): void {
     this.#agent.start();
+    this.#replicated?.start();
   }
 
   /** As start(), once the agent has said which instance this process is. */
@@ -123,16 +133,19 @@ export class App {
     const { instance, ...conversation } = await untilActivated(join(this.identity.socketFolder, 'agent.sock'));
     this.identity.instance = instance;
     this.#agent.start(conversation);
+    this.#replicated?.start();
   }
 
   /** Registers what other components can call by this name. Before ready(). */
   handle(name: string, handler: Handler): void {
+    if (isOwnHandler(name)) throw new ShoalError('SHOAL_E_NAME', `${name}: names that begin with shoal: are not free`);
     this.#server.handle(name, handler);
   }
 
-  /** Begins to serve and says so. */
+  /** Begins to serve and says so; with replicated state once all entries are here. */
   async ready(): Promise<void> {
     this.#listener ??= await this.#carrier.listen((channel) => this.#server.accept(channel));
+    await this.#replicated?.caughtUp();
     this.#agent.ready();
   }
 
@@ -174,8 +187,9 @@ export class App {
   }
 
   #openState(name: string, options: StateOptions): KeyedState<unknown> {
-    if (this.#cache === undefined) return new OwnedState<unknown>(this.#store, name, options);
-    return new CachedState<unknown>(this.#cache.connection, this.#cache.settings, name, options);
+    const shared = this.#cache ?? this.#replicated;
+    if (shared === undefined || this.#settings === null) return new OwnedState<unknown>(this.#store, name, options);
+    return new SharedState<unknown>(shared, this.#settings, name, options);
   }
 
   /** State shards that this instance holds now. */
@@ -196,7 +210,7 @@ export class App {
   }
 
   #assertHooks(): void {
-    if (this.#cache !== undefined) throw cannot('to be told of state shards');
+    if (this.#settings !== null && this.#settings.mode !== 'partitioned') throw cannot('to be told of state shards');
   }
 
   /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */
@@ -216,12 +230,14 @@ export class App {
 
   /** What this instance has served since it started, and the state shards that it holds. */
   get stats(): InstanceStats {
+    const stateLagMs = this.#replicated?.lagMs;
     return {
       ...this.#meter.read(),
       shards: this.#store.held,
       frozen: this.#store.frozen,
       called: this.#router.called,
       channels: this.#router.channels,
+      ...(stateLagMs === undefined ? {} : { stateLagMs }),
     };
   }
 
@@ -246,12 +262,13 @@ export class App {
   /** Ends all connections at once, without waiting for calls. */
   async close(): Promise<void> {
     await this.#listener?.close();
+    this.#replicated?.close();
     this.#agent.close();
     this.#router.close();
     this.#server.close();
     this.#carrier.close();
     this.#store.close();
-    this.#cache?.connection.close();
+    this.#cache?.close();
     for (const server of this.#http) server.close();
   }
 

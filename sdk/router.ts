@@ -7,6 +7,7 @@ import { AnswerStream } from './answer-stream.js';
 import type { Carrier } from './carrier.js';
 import { Deadlines } from './deadlines.js';
 import { type Again, NotSent, type OutgoingCall, Overloaded, Peer, type Way } from './peer.js';
+import { isOwnHandler } from './replicated/messages.js';
 import { discard, isSource, type StreamSource } from './stream-writer.js';
 
 export interface CallOptions {
@@ -40,7 +41,7 @@ class Callee {
   near: readonly Candidate[] = [];
   far: readonly Candidate[] = [];
   readonly peers = new Map<string, Peer>();
-  /** Calls sent, since the process began. */
+  /** Calls that the component made, since the process began. */
   called = 0;
 
   constructor(readonly component: string) {}
@@ -289,7 +290,7 @@ export class Router {
   }
 
   #send(callee: Callee, instance: string, call: OutgoingCall, again?: Again): Promise<unknown> {
-    callee.called += 1;
+    if (!isOwnHandler(call.handler)) callee.called += 1;
     let peer = callee.peers.get(instance);
     if (peer === undefined) {
       peer = new Peer(this.#carrier, { component: callee.component, instance }, this.#deadlines);

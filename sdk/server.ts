@@ -3,7 +3,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Channel } from './carrier.js';
 import { parseRequest } from './fabric-parse.js';
-import type { Counted, Meter } from './meter.js';
+import { type Counted, Meter } from './meter.js';
 import type { ShardStore } from './shard-store.js';
 import type { KeyedState, StateOptions } from './state.js';
 import { StreamMemory } from './stream-memory.js';
@@ -37,6 +37,11 @@ export type OpenState = <Value = unknown>(name: string, options?: StateOptions) 
 export type Handler = (body: unknown, context: CallContext) => unknown;
 
 type Call = Extract<FabricRequest, { type: 'call' }>;
+
+interface Served {
+  readonly handler: Handler;
+  readonly meter: Meter;
+}
 
 const NO_SHARDS: readonly number[] = [];
 
@@ -182,10 +187,12 @@ class Context implements CallContext {
 
 /** Serves the calls of other instances. */
 export class CallServer {
-  readonly #handlers = new Map<string, Handler>();
+  readonly #handlers = new Map<string, Served>();
   readonly #store: ShardStore;
   readonly #state: OpenState;
   readonly #meter: Meter;
+  /** Of what is no demand. */
+  readonly #unmetered = new Meter();
   readonly #channels = new Set<Channel>();
   #draining = false;
   #idle: (() => void)[] = [];
@@ -197,9 +204,10 @@ export class CallServer {
     this.#meter = meter;
   }
 
-  handle(name: string, handler: Handler): void {
+  /** `isMetered` false: its calls are no demand, have no latency that matters, and nobody waits for them before leaving. */
+  handle(name: string, handler: Handler, isMetered = true): void {
     if (this.#handlers.has(name)) throw new ShoalError('SHOAL_E_USAGE', `handler ${name} is registered twice`);
-    this.#handlers.set(name, handler);
+    this.#handlers.set(name, { handler, meter: isMetered ? this.#meter : this.#unmetered });
   }
 
   get handlers(): string[] {
@@ -249,7 +257,7 @@ export class CallServer {
 
   #serve(channel: Channel, running: Map<number, RunningCall>, call: Call, memory: StreamMemory): void {
     const { id } = call;
-    let begun: { handler: Handler; leave: () => void };
+    let begun: Served & { leave: () => void };
     try {
       begun = this.#begin(call, running.size);
     } catch (error) {
@@ -263,7 +271,7 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const mine = new RunningCall(channel, call, this.#meter.begin(call.shards), begun.leave, memory);
+    const mine = new RunningCall(channel, call, begun.meter.begin(call.shards), begun.leave, memory);
     running.set(id, mine);
     const end = (outcome: Outcome) => {
       running.delete(id);
@@ -302,16 +310,16 @@ export class CallServer {
   }
 
   /** Throws when the call is not to be begun. */
-  #begin({ handler: name, shards }: Call, running: number): { handler: Handler; leave: () => void } {
+  #begin({ handler: name, shards }: Call, running: number): Served & { leave: () => void } {
     if (this.#draining) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is leaving');
     if (running >= LIMITS.callsOutstandingPerPeerMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${running} calls of one caller are at work`);
     }
-    const handler = this.#handlers.get(name);
-    if (handler === undefined) {
+    const served = this.#handlers.get(name);
+    if (served === undefined) {
       throw new ShoalError('SHOAL_E_NO_HANDLER', `no handler ${name}; there are: ${this.handlers.join(', ')}`);
     }
-    return { handler, leave: this.#store.enter(shards ?? []) };
+    return { ...served, leave: this.#store.enter(shards ?? []) };
   }
 
   #reply(channel: Channel, id: number, outcome: Outcome): void {

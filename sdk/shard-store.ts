@@ -1,4 +1,4 @@
-import type { PartitionedSettings } from '../protocol/control.js';
+import type { ShardedSettings } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { monotonicMs } from '../protocol/monotonic.js';
@@ -43,16 +43,17 @@ const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE
  * without a copy and outlives this process. Every change of hands can be repeated with the same result.
  */
 export class ShardStore {
-  readonly settings: PartitionedSettings | null;
+  readonly settings: ShardedSettings | null;
   readonly #shards = new Map<number, Shard>();
   readonly #offered = new Map<number, Offered>();
   readonly #waiting = new Set<() => void>();
   readonly #freezeMsMax: number;
   readonly #arrive: ShardHook[] = [];
   readonly #leave: ShardHook[] = [];
+  readonly #freeze: (() => void)[] = [];
   #ask: (shard: number, index: number) => void = () => undefined;
 
-  constructor(settings: PartitionedSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
+  constructor(settings: ShardedSettings | null = null, freezeMsMax = FREEZE_MS_MAX) {
     this.settings = settings;
     this.#freezeMsMax = freezeMsMax;
   }
@@ -78,6 +79,11 @@ export class ShardStore {
   /** Called after the shard's last call here. */
   onLeave(hook: ShardHook): void {
     this.#leave.push(hook);
+  }
+
+  /** Called when a shard is to leave once the calls at work on it have ended: those that only wait should. */
+  onFreeze(hook: () => void): void {
+    this.#freeze.push(hook);
   }
 
   /** The agent has sent a shard's segment: it is read at once, whoever writes to it still. */
@@ -138,6 +144,7 @@ export class ShardStore {
   async freeze(shard: number): Promise<void> {
     const here = this.#get(shard);
     here.closing = true;
+    for (const hook of this.#freeze) hook();
     if (here.users > 0 && !(await untilIdle(here, this.#freezeMsMax))) {
       here.closing = here.frozen;
       throw new ShoalError('SHOAL_E_DEADLINE', `${here.users} calls work on state shard ${shard} without an end`);
@@ -231,6 +238,11 @@ export class ShardStore {
     const here = this.#get(shard);
     if (here.frozen) throw new ShoalError('SHOAL_E_SHARD_MOVED', `state shard ${shard} has been handed over`);
     return here.log;
+  }
+
+  /** Of this owner. Throws SHOAL_E_SHARD_MOVED for a shard that is not here. */
+  epoch(shard: number): number {
+    return this.#get(shard).epoch;
   }
 
   close(): void {

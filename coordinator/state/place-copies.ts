@@ -1,5 +1,5 @@
 import { LIMITS } from '../../protocol/limits.js';
-import { partitionOf, shardCountOf } from '../../protocol/manifest.js';
+import { hasShards, partitionOf, shardCountOf } from '../../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
 import type { CopyRecord } from '../../protocol/state-copies.js';
 import { copyName, hostsOf, keyOfName } from '../../protocol/state-copies-parse.js';
@@ -51,7 +51,7 @@ export function placeCopies(
   const changed: [string, CopyRecord][] = [];
   const keys = new Set<string>();
   for (const entry of componentsOf(state)) {
-    if (entry.component.state !== 'partitioned') continue;
+    if (!hasShards(entry.component)) continue;
     keys.add(entry.key);
     const placed = new Placing(entry, state, observed, nowMs, measured, timing);
     const news = placed.run();

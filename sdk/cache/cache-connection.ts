@@ -1,5 +1,11 @@
 import { connect, type Socket } from 'node:net';
-import { type CacheEntry, type CacheReply, type CacheRequest, parseCacheReply } from '../../protocol/cache.js';
+import {
+  type AskedOfCache,
+  type CacheEntry,
+  type CacheReply,
+  type CacheRequest,
+  parseCacheReply,
+} from '../../protocol/cache.js';
 import type { CachedSettings } from '../../protocol/control.js';
 import { isErrorCode, ShoalError, toShoalError } from '../../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
@@ -9,10 +15,9 @@ import { Redial } from '../redial.js';
 import { NearCache } from './near-cache.js';
 
 type Answer = Extract<CacheReply, { type: 'value' | 'done' }>;
-type Asked = CacheRequest extends infer One ? (One extends CacheRequest ? Omit<One, 'id'> : never) : never;
 
 interface Pending {
-  asked: Asked;
+  asked: AskedOfCache;
   sentMs: number;
   timer: NodeJS.Timeout;
   resolve(answer: Answer): void;
@@ -55,7 +60,7 @@ export class CacheConnection {
   }
 
   /** Whether it was done; and else, for a swap, what the value was. */
-  async write(asked: Exclude<Asked, { type: 'get' }>): Promise<{ did: boolean; value: Uint8Array | null }> {
+  async write(asked: Exclude<AskedOfCache, { type: 'get' }>): Promise<{ did: boolean; value: Uint8Array | null }> {
     // Not kept from before the write, whatever becomes of it; nor is what is read meanwhile, once the answer is there.
     this.#near?.stale(asked);
     try {
@@ -71,7 +76,7 @@ export class CacheConnection {
     this.#lost();
   }
 
-  async #ask(asked: Asked): Promise<Answer> {
+  async #ask(asked: AskedOfCache): Promise<Answer> {
     if (this.#pending.size >= LIMITS.cacheRequestsMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${LIMITS.cacheRequestsMax} requests wait for the cache`);
     }

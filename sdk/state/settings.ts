@@ -21,7 +21,8 @@ export function stateSettings(env: NodeJS.ProcessEnv): StateSettings | null {
     return { mode, valueBytesMax, near: { bytesMax, entriesMax } };
   }
   const counts = isUpTo(shards, LIMITS.shardCountMax) && isUpTo(shardBytesMax, LIMITS.stateShardBytesMax);
-  if (mode !== 'partitioned' || !counts || !isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) throw fail();
+  const isSharded = mode === 'partitioned' || (mode === 'replicated' && shards === 1);
+  if (!isSharded || !counts || !isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) throw fail();
   return { mode, shards, shardBytesMax, valueBytesMax };
 }
 

@@ -23,10 +23,13 @@ export interface LogLimits {
 }
 
 export interface ScannedEntry {
+  state: string;
   key: string;
   /** A view: to be read before the next write. */
   value: Uint8Array;
   raw: boolean;
+  /** Infinity: never. */
+  expiresAtMs: number;
 }
 
 type MappedPart = ReturnType<SegmentMemory['map']>;
@@ -202,8 +205,8 @@ export class ShardLog {
     return there;
   }
 
-  /** All entries of a state as they are now, whatever is written while they are gone through; in no order. */
-  scan(name: StateName): Generator<ScannedEntry> {
+  /** All entries of a state, or of all with null, as they are now, whatever is written while they are gone through; in no order. */
+  scan(name: StateName | null): Generator<ScannedEntry> {
     const lease = { half: this.#half.snapshot() };
     this.#leases.add(lease);
     return this.#entriesOf(lease, name, this.#contents.index.positions(), this.#clock());
@@ -230,13 +233,15 @@ export class ShardLog {
     this.#written(units);
   }
 
-  *#entriesOf(lease: Lease, name: StateName, positions: Int32Array, nowMs: number): Generator<ScannedEntry> {
+  *#entriesOf(lease: Lease, name: StateName | null, positions: Int32Array, nowMs: number): Generator<ScannedEntry> {
     try {
       for (const position of positions) {
         const { half } = lease;
-        if (!hasName(half, position, name) || half.expiresAtMs(position) <= nowMs) continue;
+        const expiresAtMs = half.expiresAtMs(position);
+        if ((name !== null && !hasName(half, position, name)) || expiresAtMs <= nowMs) continue;
         const raw = (half.flags(position) & RECORD.raw) !== 0;
-        yield { key: this.#keyIn(half, position), value: valueIn(half, position), raw };
+        const state = name?.text ?? this.#stateIn(half, position);
+        yield { state, key: this.#keyIn(half, position), value: valueIn(half, position), raw, expiresAtMs };
       }
     } finally {
       this.#leases.delete(lease);
@@ -474,9 +479,17 @@ export class ShardLog {
 
   #keyIn(half: LogHalf, position: number): string {
     const start = half.keyStart(position);
-    const bytes = half.bytes.subarray(start + half.nameLength(position), start + half.keyLength(position));
+    return this.#textIn(half, position, start + half.nameLength(position), start + half.keyLength(position));
+  }
+
+  #stateIn(half: LogHalf, position: number): string {
+    const start = half.keyStart(position);
+    return this.#textIn(half, position, start, start + half.nameLength(position));
+  }
+
+  #textIn(half: LogHalf, position: number, start: number, end: number): string {
     try {
-      return decoder.decode(bytes);
+      return decoder.decode(half.bytes.subarray(start, end));
     } catch (cause) {
       throw this.#damaged(`has a key at unit ${position} that is no text`, cause);
     }

@@ -92,7 +92,7 @@ t.test('weights come with the desired state and go out with the routes', async (
   const up = { app: 't', component: 'store', shards: [], frozen: [] };
   const routes = (weights: readonly number[]) => {
     const instances = weights.map((weight, i) => ({ ...up, id: `t-store-${i}`, serving: i > 0, weight }));
-    return routesFor('t', component('front', { calls: ['store'] }), { store: component('store') }, instances);
+    return routesFor('t', 'front', component('front', { calls: ['store'] }), { store: component('store') }, instances);
   };
   t.same(routes([1, 1, 1]), { store: { instances: ['t-store-1', 't-store-2'] } });
   t.same(routes([1, 0.5, 1]), { store: { instances: ['t-store-1', 't-store-2'], weights: [0.5, 1] } });

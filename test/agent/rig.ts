@@ -19,7 +19,7 @@ import {
   type ToCoordinator,
   type WarmProcesses,
 } from '../../protocol/link.js';
-import { type Component, PARTITION_DEFAULT } from '../../protocol/manifest.js';
+import { type Component, PARTITION_DEFAULT, REPLICATED_DEFAULT } from '../../protocol/manifest.js';
 import type { ProfileRequest } from '../../protocol/profile.js';
 
 const AGENT = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
@@ -227,6 +227,7 @@ export function component(name: string, change: Partial<Component> = {}): Compon
     calls: [],
     ports: [],
     ...(change.state === 'partitioned' ? { partition: { ...PARTITION_DEFAULT, shards: SHARDS } } : {}),
+    ...(change.state === 'replicated' ? { partition: REPLICATED_DEFAULT, calls: [name] } : {}),
     ...change,
   };
 }

@@ -192,10 +192,6 @@ t.test('what this version cannot do yet is refused, not pretended', async (t) =>
   t.teardown(() => rig.close());
   const apply = async (payload: string) =>
     (await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload })).json<Problem>();
-  t.match(await apply(MANIFEST.replace('partitioned', 'replicated')), {
-    code: 'SHOAL_E_MANIFEST',
-    detail: /no state "replicated"|no state the text "replicated"/,
-  });
   const built = 'app: shop\ncomponents:\n  web:\n    build: ./src\n';
   t.match(await apply(built), { code: 'SHOAL_E_MANIFEST', detail: /build: must be an absolute path here, not .\/src/ });
 });

@@ -74,7 +74,13 @@ const REFUSALS: Refusal[] = [
     '$.components.index.alive',
     /found tcp and exec/,
   ),
-  refusal('replicated', inValid('state: replicated'), [6, 12], '$.components.index.state', /has no state/),
+  refusal(
+    'state shards of replicated state',
+    inValid('state: {mode: replicated, shards: 4}'),
+    [6, 39],
+    '$.components.index.state.shards',
+    /in one shard, whole in every instance/,
+  ),
   refusal('cache of no server', inValid('state: cache'), [6, 12], '$.components.index.state', /exactly one of server/),
   refusal(
     'password in an address',

@@ -6,7 +6,7 @@ import { Channels } from '../../agent/channels.js';
 import { Control } from '../../agent/control.js';
 import { Segments } from '../../agent/segments.js';
 import { native } from '../../native/index.js';
-import { type InstanceStats, type PartitionedSettings, type Route, STATE_VARIABLE } from '../../protocol/control.js';
+import { type InstanceStats, type Route, type ShardedSettings, STATE_VARIABLE } from '../../protocol/control.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { until } from '../../scripts/lib/until.js';
@@ -16,7 +16,7 @@ import type { CarrierKind } from '../../sdk/carrier.js';
 import { stateSettings } from '../../sdk/state/settings.js';
 
 /** Of all instances of a rig. */
-export const STATE: PartitionedSettings = {
+export const STATE: ShardedSettings = {
   mode: 'partitioned',
   shards: 64,
   shardBytesMax: LIMITS.stateShardBytesDefault,

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { CacheThread } from '../../../agent/cache/cache-thread.js';
 import type { CachedSettings } from '../../../protocol/control.js';
 import { CacheConnection } from '../../../sdk/cache/cache-connection.js';
-import { CachedState } from '../../../sdk/cache/cached-state.js';
+import { SharedState } from '../../../sdk/shared-state.js';
 import { quantile } from '../demo/recorder.js';
 import { RedisServer } from '../state/redis-server.js';
 import { retry } from '../until.js';
@@ -53,7 +53,7 @@ export async function benchStateCache(): Promise<Row[]> {
     const open = (component: string, settings: CachedSettings): Store => {
       const connection = new CacheConnection(listenerOf(component).path, settings);
       connections.push(connection);
-      return new CachedState<Uint8Array>(connection, settings, 'entries', { raw: true });
+      return new SharedState<Uint8Array>(connection, settings, 'entries', { raw: true });
     };
     const direct: Store = { get: (key) => client.get(key), set: (key, value) => client.set(key, value) };
     const agent = open('far', SETTINGS);

@@ -6,7 +6,7 @@ import type { CacheTarget } from '../../../agent/cache/redis-cache.js';
 import type { CachedSettings } from '../../../protocol/control.js';
 import { RedisServer } from '../../../scripts/lib/state/redis-server.js';
 import { CacheConnection } from '../../../sdk/cache/cache-connection.js';
-import { CachedState } from '../../../sdk/cache/cached-state.js';
+import { SharedState } from '../../../sdk/shared-state.js';
 import type { KeyedState, StateOptions } from '../../../sdk/state.js';
 
 export const SETTINGS: CachedSettings = { mode: 'cache', valueBytesMax: 1024 * 1024 };
@@ -64,7 +64,7 @@ export class Instance {
   ) {}
 
   state<Value>(name: string, options: StateOptions = {}): KeyedState<Value> {
-    return new CachedState<Value>(this.connection, this.settings, name, options);
+    return new SharedState<Value>(this.connection, this.settings, name, options);
   }
 }
 

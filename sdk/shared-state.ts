@@ -1,50 +1,53 @@
-import type { CachedSettings } from '../../protocol/control.js';
-import { ShoalError } from '../../protocol/errors.js';
-import { KeyBytes, type StateName, stateName } from '../state/key-bytes.js';
-import { bytesOf, changed, readValue, ttlOf } from '../state/values.js';
-import type { KeyedState, StateOptions, WriteOptions } from '../state.js';
-import type { CacheConnection } from './cache-connection.js';
+import type { StateSettings } from '../protocol/control.js';
+import { ShoalError } from '../protocol/errors.js';
+import type { CacheConnection } from './cache/cache-connection.js';
+import { KeyBytes, type StateName, stateName } from './state/key-bytes.js';
+import { bytesOf, changed, readValue, ttlOf } from './state/values.js';
+import type { KeyedState, StateOptions, WriteOptions } from './state.js';
+
+/** Where they are. */
+export type SharedEntries = Pick<CacheConnection, 'read' | 'write'>;
 
 /** So often an update begins anew when others change the value between its reading and its writing. */
 const UPDATE_TRIES_MAX = 100;
 
-/** The entries of one state in the component's cache, which all its instances share. */
-export class CachedState<Value> implements KeyedState<Value> {
-  readonly #cache: Pick<CacheConnection, 'read' | 'write'>;
+/** The entries of one state that all instances share, in the component's cache or replicated: no instance has some for itself. */
+export class SharedState<Value> implements KeyedState<Value> {
+  readonly #entries: SharedEntries;
   readonly #name: StateName;
   readonly #raw: boolean;
   readonly #valueBytesMax: number;
   readonly #keyBytes = new KeyBytes();
 
-  /** Throws SHOAL_E_STATE_MODE when what it needs no cache can do. */
+  /** Throws SHOAL_E_STATE_MODE when it needs what only state shards can do. */
   constructor(
-    cache: Pick<CacheConnection, 'read' | 'write'>,
-    { valueBytesMax }: Pick<CachedSettings, 'valueBytesMax'>,
+    entries: SharedEntries,
+    { valueBytesMax }: Pick<StateSettings, 'valueBytesMax'>,
     name: string,
     { raw = false, needs = [] }: StateOptions = {},
   ) {
     const [need] = needs;
     if (need !== undefined) throw cannot(`state ${name} needs ${need}`);
-    this.#cache = cache;
+    this.#entries = entries;
     this.#name = stateName(name);
     this.#raw = raw;
     this.#valueBytesMax = valueBytesMax;
   }
 
   async get(key: string): Promise<Value | undefined> {
-    return this.#decode(await this.#cache.read(this.#entry(key)));
+    return this.#decode(await this.#entries.read(this.#entry(key)));
   }
 
   async has(key: string): Promise<boolean> {
-    return (await this.#cache.read(this.#entry(key))) !== null;
+    return (await this.#entries.read(this.#entry(key))) !== null;
   }
 
   async set(key: string, value: Value, { ttlMs }: WriteOptions = {}): Promise<void> {
-    await this.#cache.write({ type: 'set', ...this.#entry(key), value: this.#encode(value), ...lasting(ttlMs) });
+    await this.#entries.write({ type: 'set', ...this.#entry(key), value: this.#encode(value), ...lasting(ttlMs) });
   }
 
   async delete(key: string): Promise<boolean> {
-    return (await this.#cache.write({ type: 'delete', ...this.#entry(key) })).did;
+    return (await this.#entries.write({ type: 'delete', ...this.#entry(key) })).did;
   }
 
   async update(
@@ -53,11 +56,11 @@ export class CachedState<Value> implements KeyedState<Value> {
     { ttlMs }: WriteOptions = {},
   ): Promise<Value | undefined> {
     const entry = this.#entry(key);
-    let before = await this.#cache.read(entry);
+    let before = await this.#entries.read(entry);
     for (let tries = 0; tries < UPDATE_TRIES_MAX; tries += 1) {
       const value = changed(change, this.#decode(before));
       const after = value === undefined ? null : this.#encode(value);
-      const { did, value: found } = await this.#cache.write({
+      const { did, value: found } = await this.#entries.write({
         type: 'swap',
         ...entry,
         before,
@@ -100,8 +103,11 @@ function lasting(ttlMs: number | undefined): { ttlMs?: number } {
   return ttlMs === undefined ? {} : { ttlMs: Math.ceil(ttlOf(ttlMs)) };
 }
 
-/** What a state in a cache cannot do. */
+/** What only entries in state shards can do. */
 export function cannot(what: string): ShoalError {
   const remedy = 'give the component `state: partitioned` in the manifest';
-  return new ShoalError('SHOAL_E_STATE_MODE', `${what}, which a cache cannot give: ${remedy}`);
+  return new ShoalError(
+    'SHOAL_E_STATE_MODE',
+    `${what}, which neither a cache nor replicated state can give: ${remedy}`,
+  );
 }
