@@ -1,7 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { FABRIC_SOCKET, SECRETS_FOLDER, STATE_VARIABLE, type StateSettings } from '../protocol/control.js';
+import {
+  FABRIC_OWN_SOCKET,
+  FABRIC_SOCKET,
+  SECRETS_FOLDER,
+  STATE_VARIABLE,
+  type StateSettings,
+} from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Size } from '../protocol/link.js';
@@ -91,7 +97,8 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
 
 /** What a process before this one has left. */
 async function removeStale(here: InstancePaths, record: InstanceRecord): Promise<void> {
-  const stale = [here.exit, join(here.socket, basename(FABRIC_SOCKET)), ...portSockets(here.socket, record)];
+  const fabric = [FABRIC_SOCKET, FABRIC_OWN_SOCKET].map((socket) => join(here.socket, basename(socket)));
+  const stale = [here.exit, ...fabric, ...portSockets(here.socket, record)];
   await Promise.all(stale.map((path) => rm(path, { force: true })));
 }
 

@@ -37,15 +37,15 @@ export class Peers {
 
   /** Makes the links of the grants and removes all others. Answers the ids that callers can dial now. */
   async sync(grants: readonly Grant[]): Promise<Set<string>> {
-    const wanted = new Map(grants.map((grant) => [this.#link(grant), grant.callee]));
+    const wanted = new Map(grants.map((grant) => [this.#link(grant), grant]));
     for (const link of [...this.#made.keys()]) {
       if (wanted.has(link)) continue;
       await rm(link, { force: true });
       this.#made.delete(link);
     }
     const dialable = new Set<string>();
-    for (const [link, callee] of wanted) {
-      if (await this.#make(link, callee)) dialable.add(callee.id);
+    for (const [link, { caller, callee }] of wanted) {
+      if (await this.#make(link, caller, callee)) dialable.add(callee.id);
     }
     return dialable;
   }
@@ -54,11 +54,11 @@ export class Peers {
     return join(this.#paths.peers(app, caller), callee.component, `${callee.id}.sock`);
   }
 
-  async #make(link: string, callee: Instance): Promise<boolean> {
+  async #make(link: string, caller: string, callee: Instance): Promise<boolean> {
     if (this.#made.get(link) === callee.restarts) return true;
     await mkdir(dirname(link), { recursive: true, mode: 0o755 });
     try {
-      await captureSocket(callee.socket('fabric'), link, callee.ids);
+      await captureSocket(callee.socket(fabricOf(caller, callee)), link, callee.ids);
       this.#made.set(link, callee.restarts);
       return true;
     } catch (error) {
@@ -67,4 +67,9 @@ export class Peers {
       return false;
     }
   }
+}
+
+/** By which socket it is called tells the callee that the caller is of its own component, where that matters to it. */
+function fabricOf(caller: string, { component, made }: Instance): string {
+  return caller === component && made.state === 'replicated' ? 'fabric-own' : 'fabric';
 }

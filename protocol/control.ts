@@ -5,6 +5,8 @@
 export const CONTROL_SOCKET = '/run/shoal/agent.sock';
 /** The instance listens here for calls; the agent links the socket into the folders of granted callers. */
 export const FABRIC_SOCKET = '/run/shoal/fabric.sock';
+/** One with replicated state listens here, too, for its own component alone: the agent links it into no other's folder. */
+export const FABRIC_OWN_SOCKET = '/run/shoal/fabric-own.sock';
 /** Granted callees: PEERS_FOLDER/<component>/<instance>.sock. */
 /** Where an instance has the secrets that its manifest names, a file each. */
 export const SECRETS_FOLDER = '/run/secrets';

@@ -492,7 +492,7 @@ function checkNearAndApart({ place }: UserComponent, at: string, report: Report)
 }
 
 /** The sockets of the agent and the fabric lie in the same folder as those of the ports. */
-const PORT_NAMES_TAKEN = ['agent', 'fabric', 'cache'];
+const PORT_NAMES_TAKEN = ['agent', 'fabric', 'fabric-own', 'cache'];
 
 function checkPorts(
   given: UserComponent,

@@ -1,10 +1,11 @@
 import { basename, join } from 'node:path';
 import { CHANNELS_SOCKET } from '../protocol/channels.js';
-import { FABRIC_SOCKET, STATE_VARIABLE } from '../protocol/control.js';
+import { FABRIC_OWN_SOCKET, FABRIC_SOCKET, STATE_VARIABLE } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { ChannelBroker } from './channel-broker.js';
 import type { RingCarrier } from './ring-carrier.js';
+import { stateSettings } from './state/settings.js';
 import { UnixCarrier } from './unix-carrier.js';
 
 const SPIN_US_MAX = 1_000;
@@ -63,8 +64,9 @@ export class BestCarrier implements Carrier {
   }
 }
 
-/** Where the sockets of an instance are. */
-export interface CarrierFolders {
+/** Whose carrier it is, and where its sockets are. */
+export interface CarrierOwner {
+  component: string;
   socketFolder: string;
   peersFolder: string;
 }
@@ -73,18 +75,21 @@ export interface CarrierFolders {
  * The carrier of this process. Rings need the native part of Shoal, which an image may lack, and an agent that has them;
  * SHOAL_CARRIER=unix does without them. SHOAL_SPIN_US: how long an end of a ring may spin before it sleeps, 0 to 1000.
  */
-export async function makeCarrier(folders: CarrierFolders, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
+export async function makeCarrier(owner: CarrierOwner, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
   const spinMs = spinMsOf(env.SHOAL_SPIN_US);
-  const unix = new UnixCarrier(join(folders.socketFolder, basename(FABRIC_SOCKET)), folders.peersFolder);
+  const { component, socketFolder, peersFolder } = owner;
+  const isReplicated = stateSettings(env)?.mode === 'replicated';
+  const ownPath = isReplicated ? join(socketFolder, basename(FABRIC_OWN_SOCKET)) : undefined;
+  const unix = new UnixCarrier(join(socketFolder, basename(FABRIC_SOCKET)), peersFolder, ownPath);
   const unixOnly = env.SHOAL_CARRIER === 'unix';
   // State needs the agent's descriptors also where calls do not.
   if (unixOnly && env[STATE_VARIABLE] === undefined) return new BestCarrier(undefined, WHY_UNIX, unix);
   try {
     const { ChannelBroker } = await import('./channel-broker.js');
     const { RingCarrier } = await import('./ring-carrier.js');
-    const broker = new ChannelBroker(join(folders.socketFolder, basename(CHANNELS_SOCKET)));
+    const broker = new ChannelBroker(join(socketFolder, basename(CHANNELS_SOCKET)));
     if (unixOnly) return new BestCarrier(undefined, WHY_UNIX, unix, broker);
-    return new BestCarrier(new RingCarrier(broker, spinMs), '', unix, broker);
+    return new BestCarrier(new RingCarrier(broker, spinMs, component), '', unix, broker);
   } catch (error) {
     return new BestCarrier(undefined, toShoalError(error).message, unix);
   }

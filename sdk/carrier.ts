@@ -23,6 +23,8 @@ export interface Channel {
   whyNoRing?: string;
   /** Whether dialling anew may bring a ring. */
   mayImprove?: boolean;
+  /** Of one that was accepted: the caller is of this instance's own component, as the agent says. */
+  readonly isOwn?: boolean;
   /** Bytes that wait for the other side to take them. */
   readonly queuedBytes: number;
   /** Resolves when what waits is sent or given up; undefined while so little waits that streams may add to it. */

@@ -20,6 +20,9 @@ const PARTS_BYTES_MIN = 64 * 1024;
 /** Messages in one record are copied here before they are looked at, since the peer can still change the ring. */
 const scratch = Buffer.alloc(LIMITS.ringBytes / 4);
 
+/** Of channels that this instance has dialled. */
+const NOT_ACCEPTED = { isOwn: false, closed: () => {} };
+
 /** Who gets channels. */
 export type RingBroker = Pick<ChannelBroker, 'open' | 'onOffer' | 'closed'>;
 
@@ -27,11 +30,13 @@ export type RingBroker = Pick<ChannelBroker, 'open' | 'onOffer' | 'closed'>;
 export class RingCarrier implements Carrier {
   readonly #broker: RingBroker;
   readonly #spinMsMax: number;
+  readonly #component: string | undefined;
   #accept: ((channel: Channel) => void) | undefined;
   #accepted = 0;
 
-  /** `broker`: closed by its owner. `spinMsMax`: as long as an end may spin; 0: never. */
-  constructor(broker: RingBroker, spinMsMax = SPIN_MS_MAX) {
+  /** `broker`: closed by its owner. `spinMsMax`: as long as an end may spin; 0: never. `component`: of this instance. */
+  constructor(broker: RingBroker, spinMsMax = SPIN_MS_MAX, component?: string) {
+    this.#component = component;
     this.#spinMsMax = spinMsMax;
     this.#broker = broker;
     broker.onOffer = (offer) => this.#take(offer);
@@ -53,21 +58,21 @@ export class RingCarrier implements Carrier {
     return channel;
   }
 
-  #take({ channel: number, fds }: Offer): void {
+  #take({ channel: number, component, fds }: Offer): void {
     const accept = this.#accepted < LIMITS.channelsPerInstanceMax ? this.#accept : undefined;
-    const channel = this.#open(fds, number);
+    const channel = this.#open(fds, number, component === this.#component);
     if (accept === undefined) channel?.close('this instance takes no more channels');
     else if (channel !== undefined) accept(channel);
   }
 
-  #open(fds: ChannelFds, number: number): RingChannel | undefined {
+  #open(fds: ChannelFds, number: number, isOwn: boolean): RingChannel | undefined {
     this.#accepted += 1;
     const closed = () => {
       this.#accepted -= 1;
       this.#broker.closed(number);
     };
     try {
-      return new RingChannel(fds, 1, this.#spinMsMax, closed);
+      return new RingChannel(fds, 1, this.#spinMsMax, { isOwn, closed });
     } catch {
       // No memory or no descriptors are left here: the caller sees that nobody took it, and goes another way.
       closed();
@@ -78,6 +83,7 @@ export class RingCarrier implements Carrier {
 
 class RingChannel implements Channel {
   readonly kind = 'ring';
+  readonly isOwn: boolean;
   readonly #link: RingLink;
   readonly #accepted: boolean;
   /** Told before anybody else that it is closed. */
@@ -96,7 +102,8 @@ class RingChannel implements Channel {
   #onMessage: ((message: unknown) => void) | undefined;
 
   /** Takes the descriptors over. */
-  constructor(fds: ChannelFds, side: 0 | 1, spinMsMax: number, closed: () => void = () => {}) {
+  constructor(fds: ChannelFds, side: 0 | 1, spinMsMax: number, { isOwn, closed } = NOT_ACCEPTED) {
+    this.isOwn = isOwn;
     this.#accepted = side === 1;
     this.#closed = closed;
     const events: RingLinkEvents = {

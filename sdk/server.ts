@@ -4,6 +4,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Channel } from './carrier.js';
 import { parseRequest } from './fabric-parse.js';
 import { type Counted, Meter } from './meter.js';
+import { isOwnHandler } from './replicated/messages.js';
 import type { ShardStore } from './shard-store.js';
 import type { KeyedState, StateOptions } from './state.js';
 import { StreamMemory } from './stream-memory.js';
@@ -210,8 +211,9 @@ export class CallServer {
     this.#handlers.set(name, { handler, meter: isMetered ? this.#meter : this.#unmetered });
   }
 
+  /** Those that a component has registered. */
   get handlers(): string[] {
-    return [...this.#handlers.keys()];
+    return [...this.#handlers.keys()].filter((name) => !isOwnHandler(name));
   }
 
   accept(channel: Channel): void {
@@ -259,7 +261,7 @@ export class CallServer {
     const { id } = call;
     let begun: Served & { leave: () => void };
     try {
-      begun = this.#begin(call, running.size);
+      begun = this.#begin(call, running.size, channel.isOwn === true);
     } catch (error) {
       // Not counted as demand: the caller asks the new owner of the state shard, or an instance that stays.
       channel.send({
@@ -310,10 +312,13 @@ export class CallServer {
   }
 
   /** Throws when the call is not to be begun. */
-  #begin({ handler: name, shards }: Call, running: number): Served & { leave: () => void } {
+  #begin({ handler: name, shards }: Call, running: number, isOwn: boolean): Served & { leave: () => void } {
     if (this.#draining) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is leaving');
     if (running >= LIMITS.callsOutstandingPerPeerMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${running} calls of one caller are at work`);
+    }
+    if (isOwnHandler(name) && !isOwn) {
+      throw new ShoalError('SHOAL_E_NOT_GRANTED', `${name} is for instances of this component alone`);
     }
     const served = this.#handlers.get(name);
     if (served === undefined) {

@@ -17,49 +17,58 @@ const QUEUED_BYTES_MAX = LIMITS.frameBytesMax;
 export class UnixCarrier implements Carrier {
   readonly #path: string;
   readonly #peersFolder: string;
-  #server: Server | undefined;
+  readonly #ownPath: string | undefined;
+  #servers: Server[] | undefined;
   #accept: ((channel: Channel) => void) | undefined;
 
-  /** `path`: where this instance listens. `peersFolder`: holds `<component>/<instance>.sock` of those it may call. */
-  constructor(path: string, peersFolder: string) {
+  /**
+   * `path`: where this instance listens. `peersFolder`: holds `<component>/<instance>.sock` of those it may call. `ownPath`: where
+   * it listens for its own component alone, if it does.
+   */
+  constructor(path: string, peersFolder: string, ownPath?: string) {
     this.#path = path;
+    this.#ownPath = ownPath;
     this.#peersFolder = peersFolder;
   }
 
-  /** Opens the socket ahead of listen(): it takes file operations, which a warm process need not do when it is in haste. */
-  async prepare(): Promise<Server> {
-    this.#server ??= await this.#open();
-    return this.#server;
+  /** Opens the sockets ahead of listen(): it takes file operations, which a warm process need not do when it is in haste. */
+  async prepare(): Promise<Server[]> {
+    if (this.#servers === undefined) {
+      this.#servers = [await this.#open(this.#path, false)];
+      if (this.#ownPath !== undefined) this.#servers.push(await this.#open(this.#ownPath, true));
+    }
+    return this.#servers;
   }
 
   async listen(accept: (channel: Channel) => void): Promise<Listener> {
-    const server = await this.prepare();
+    const servers = await this.prepare();
     this.#accept = accept;
     return {
       async close() {
         // Its callback would wait for open channels; accepting ends at once.
-        server.close();
+        for (const server of servers) server.close();
       },
     };
   }
 
-  async #open(): Promise<Server> {
+  async #open(path: string, isOwn: boolean): Promise<Server> {
     const server = createServer((socket) => {
       if (this.#accept === undefined) socket.destroy();
-      else this.#accept(new UnixChannel(socket, true));
+      else this.#accept(new UnixChannel(socket, true, isOwn));
     });
-    await listenOnPath(server, this.#path);
+    await listenOnPath(server, path);
     return server;
   }
 
   async dial({ component, instance }: PeerAddress): Promise<Channel> {
     const path = join(this.#peersFolder, component, `${instance}.sock`);
-    return new UnixChannel(await withSocketPath(path, connectTo), false);
+    return new UnixChannel(await withSocketPath(path, connectTo), false, false);
   }
 }
 
 class UnixChannel implements Channel {
   readonly kind = 'unix';
+  readonly isOwn: boolean;
   whyNoRing?: string;
   mayImprove?: boolean;
   readonly #socket: Socket;
@@ -73,7 +82,8 @@ class UnixChannel implements Channel {
     throw new ShoalError('SHOAL_E_INTERNAL', 'a message came before anybody took messages');
   };
 
-  constructor(socket: Socket, accepted: boolean) {
+  constructor(socket: Socket, accepted: boolean, isOwn: boolean) {
+    this.isOwn = isOwn;
     this.#socket = socket;
     this.#accepted = accepted;
     socket.on('data', (chunk: Buffer) => this.#read(chunk));

@@ -100,6 +100,37 @@ t.test('every instance reads what any has written, whichever of them is killed',
   t.same(await rig.close(), [], 'nothing is left');
 });
 
+t.test(
+  'who may call a component does not write its state: only its own instances do, over rings and Unix sockets',
+  async (t) => {
+    const rig = await AgentRig.make();
+    const port = await freePort();
+    const board = component('board', { state: 'replicated' });
+    const calls = ['board', 'plain'];
+    rig.desire(() => ({
+      apps: {
+        t: {
+          board,
+          plain: { ...board, calls: ['plain'], env: { SHOAL_CARRIER: 'unix' } },
+          front: component('intruder', { calls, ports: [{ name: 'http', host: port }] }),
+        },
+      },
+      instances: [...calls.flatMap((name) => [instance(name, 0), instance(name, 1)]), instance('front', 0)],
+      shards: Object.fromEntries(calls.map((name) => [`t/${name}`, { epoch: 1, owners: [`t-${name}-0`] }])),
+    }));
+    // Those that do not own the entries are ready once they have got them: their own instances may ask.
+    const isUp = () => rig.statuses.filter(({ phase }) => phase === 'ready').length === 5;
+    await rig.until('all are ready', isUp, 60_000);
+    await rig.until('the host port listens', () => rig.ports.some(({ host }) => host === port));
+    for (const name of calls) {
+      const signal = AbortSignal.timeout(20_000);
+      const came = await (await fetch(`http://127.0.0.1:${port}/${name}`, { signal })).json();
+      t.same([...new Set(came as string[])], ['SHOAL_E_NOT_GRANTED'], name);
+    }
+    t.same(await rig.close(), [], 'nothing is left');
+  },
+);
+
 t.test('with a coordinator: instances join and leave, and all read on', async (t) => {
   const cluster = await Cluster.start(CLI);
   t.teardown(() => cluster.close());
