@@ -38,11 +38,14 @@ export type {
 
 type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, CpuTimes> };
 type AddonActivity = Omit<ActivityProfilerHandle, 'read'> & { read(): Record<string, Activity> };
+type AddonStacks = Omit<StackProfilerHandle, 'start'> & {
+  start(hertz: number, offCpu: boolean, inlinesProgram: string): Record<string, string>;
+};
 type Made = 'createProfiler' | 'createStackProfiler' | 'createActivityProfiler';
 type Addon = Omit<NativeHost, Made | 'shimPath'> & {
   ActivityProfiler: new () => AddonActivity;
   CpuProfiler: new () => AddonProfiler;
-  StackProfiler: new () => StackProfilerHandle;
+  StackProfiler: new () => AddonStacks;
 };
 
 const REMEDY = 'build it by ./scripts/setup, or install a shoal package with prebuilds for this platform';
@@ -106,7 +109,17 @@ export const native: NativeHost = {
       close: () => profiler.close(),
     };
   },
-  createStackProfiler: () => new addon.StackProfiler(),
+  createStackProfiler() {
+    const profiler = new addon.StackProfiler();
+    return {
+      start: (hertz, offCpu) => profiler.start(hertz, offCpu, join(folder, 'shoal-inlines')),
+      watch: (path) => profiler.watch(path),
+      unwatch: (path) => profiler.unwatch(path),
+      drain: () => profiler.drain(),
+      cost: () => profiler.cost(),
+      close: () => profiler.close(),
+    };
+  },
   createActivityProfiler() {
     const profiler = new addon.ActivityProfiler();
     return {

@@ -319,7 +319,10 @@ export interface DrainedStacks {
     /** Places in `functions`, leaf first. */
     frames: number[];
   }[];
-  functions: { name: string; file: string }[];
+  /** `calledAt`: of one that was inlined into the function that comes after it in stacks, as `/src/x.c:12`. */
+  functions: { name: string; file: string; calledAt?: string }[];
   /** Files, by their last names, whose `.eh_frame` has no table in the kernel: their functions are walked by frame pointers. */
   tablesLeftOut: { file: string; why: 'too large' | 'no room' }[];
+  /** Files, by their last names, whose debug information could not be read: what was inlined there is not told. */
+  inlinesLeftOut: string[];
 }

@@ -12,6 +12,8 @@ export interface ProfileFunction {
   name: string;
   /** The file that holds it: `libc.so.6`, `[kernel]`, `[jit]`. */
   file: string;
+  /** Of one that the compiler has put into the function that comes after it in a stack: where, as `/src/x.c:12`. */
+  calledAt?: string;
 }
 
 export interface ProfileStack {
@@ -114,7 +116,8 @@ export class ProfileSum {
     if (number === undefined) {
       number = this.#functions.length;
       this.#numbers.set(key, number);
-      this.#functions.push({ name: each.name, file: each.file });
+      const { name, file, calledAt } = each;
+      this.#functions.push(calledAt === undefined ? { name, file } : { name, file, calledAt });
     }
     return number;
   }
@@ -124,16 +127,17 @@ export class ProfileSum {
   }
 
   #bytes(place: number): number {
-    const { name = '', file = '' } = this.#functions[place] ?? {};
-    return 4 * (name.length + file.length) + FRAME_BYTES;
+    const { name = '', file = '', calledAt = '' } = this.#functions[place] ?? {};
+    return 4 * (name.length + file.length + calledAt.length) + FRAME_BYTES;
   }
 }
 
 /** Of a number in a frame on the wire, and more. */
 const FRAME_BYTES = 5;
 
-function keyOf({ name, file }: ProfileFunction): string {
-  return `${file}\0${name}`;
+/** Tells functions apart, and one that was inlined at two places. */
+export function keyOf({ name, file, calledAt = '' }: ProfileFunction): string {
+  return `${file}\0${name}\0${calledAt}`;
 }
 
 /** One profile of several; the head is that of the sum. */
@@ -152,8 +156,9 @@ export function readProfile(value: unknown): Profile {
   const kind = PROFILE_KINDS.find((each) => each === given.kind);
   if (kind === undefined) throw broken('a kind that is none');
   const functions = list(given.functions, LIMITS.profileFunctionsMax, 'functions').map((each) => {
-    const { name, file } = record(each, 'a function');
-    return { name: text(name), file: text(file) };
+    const { name, file, calledAt } = record(each, 'a function');
+    const plain = { name: text(name), file: text(file) };
+    return calledAt === undefined ? plain : { ...plain, calledAt: text(calledAt) };
   });
   const stacks = list(given.stacks, LIMITS.profileStacksMax + 1, 'stacks').map((each) => {
     const { frames, count, seconds } = record(each, 'a stack');

@@ -31,7 +31,8 @@ interface Owner {
 }
 
 /** Of the kernel, whatever kinds they are of. */
-interface Taken extends Pick<DrainedStacks, 'functions'>, Partial<Pick<DrainedStacks, 'tablesLeftOut'>> {
+type LeftOut = Pick<DrainedStacks, 'tablesLeftOut' | 'inlinesLeftOut'>;
+interface Taken extends Pick<DrainedStacks, 'functions'>, Partial<LeftOut> {
   stacks: (Pick<DrainedStacks['stacks'][number], 'cgroup' | 'count' | 'seconds' | 'frames'> & { kind: ProfileKind })[];
 }
 
@@ -139,7 +140,8 @@ export class ProfileRecorder {
     this.#activityLost = lost;
   }
 
-  #take({ stacks, functions, tablesLeftOut = [] }: Taken, lost: number, fromMs: number, toMs: number): void {
+  #take(taken: Taken, lost: number, fromMs: number, toMs: number): void {
+    const { stacks, functions, tablesLeftOut = [], inlinesLeftOut = [] } = taken;
     const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: Taken['stacks'] }>();
     for (const stack of stacks) {
       const owner = this.#owners.get(stack.cgroup);
@@ -151,7 +153,7 @@ export class ProfileRecorder {
     }
     for (const [profiles, { kind, stacks: own }] of sums) {
       const sum = new ProfileSum();
-      sum.add({ functions, stacks: own, notes: notesOf(own, functions, tablesLeftOut) });
+      sum.add({ functions, stacks: own, notes: notesOf(own, functions, { tablesLeftOut, inlinesLeftOut }) });
       profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost }));
     }
   }
@@ -191,17 +193,21 @@ export class ProfileRecorder {
   }
 }
 
-/** Of the files in these stacks, which of them are walked by frame pointers for want of a table. */
+/** What is not known of the files in these stacks. */
 function notesOf(
   stacks: Taken['stacks'],
   functions: Taken['functions'],
-  tablesLeftOut: DrainedStacks['tablesLeftOut'],
+  { tablesLeftOut, inlinesLeftOut }: LeftOut,
 ): string[] {
-  if (tablesLeftOut.length === 0) return [];
+  if (tablesLeftOut.length === 0 && inlinesLeftOut.length === 0) return [];
   const files = new Set(stacks.flatMap(({ frames }) => frames.map((place) => functions[place]?.file)));
-  return tablesLeftOut
+  const tables = tablesLeftOut
     .filter(({ file }) => files.has(file))
     .map(({ file, why }) => `stacks through ${file} may lack callers: its unwind table is left out (${why})`);
+  const inlines = inlinesLeftOut
+    .filter((file) => files.has(file))
+    .map((file) => `functions inlined in ${file} are not told: its debug information cannot be read, or not in time`);
+  return [...tables, ...inlines];
 }
 
 async function sizeOf(path: string): Promise<{ path: string; bytes: number; atMs: number }[]> {

@@ -9,10 +9,17 @@ const MICROSECONDS = 1e6;
  */
 export function encodeCollapsed(shown: Shown): string {
   const timed = ['off-cpu', 'system-calls'].includes(shown.profile.kind);
-  const lines = shownStacks(shown).map(({ frames, count, seconds, baseCount, baseSeconds }) => {
+  // Stacks that differ only by where a function was inlined have one text.
+  const sums = new Map<string, [value: number, baseValue: number]>();
+  for (const { frames, count, seconds, baseCount, baseSeconds } of shownStacks(shown)) {
     const [value, baseValue] = timed ? [seconds * MICROSECONDS, baseSeconds * MICROSECONDS] : [count, baseCount];
     const stack = frames.map(frameText).reverse().join(';');
-    return `${stack === '' ? '[nothing]' : stack} ${shown.base === null ? '' : `${Math.round(baseValue)} `}${Math.round(value)}\n`;
+    const [sum, baseSum] = sums.get(stack) ?? [0, 0];
+    sums.set(stack, [sum + value, baseSum + baseValue]);
+  }
+  const lines = Array.from(sums, ([stack, [value, baseValue]]) => {
+    const before = shown.base === null ? '' : `${Math.round(baseValue)} `;
+    return `${stack === '' ? '[nothing]' : stack} ${before}${Math.round(value)}\n`;
   });
   return lines.sort().join('');
 }

@@ -1,4 +1,4 @@
-import type { Profile, ProfileFunction } from '../../protocol/profile.js';
+import { keyOf, type Profile, type ProfileFunction } from '../../protocol/profile.js';
 
 /** A profile to be shown, alone or beside another one that it is compared with. */
 export interface Shown {
@@ -25,7 +25,7 @@ export function shownStacks({ profile, base }: Shown): ShownStack[] {
   ) => {
     for (const { frames: places, count, seconds } of own) {
       const frames = places.map((place) => functions[place] as ProfileFunction);
-      const key = frames.map(({ name, file }) => `${file}\0${name}`).join('\0\0');
+      const key = frames.map(keyOf).join('\0\0');
       let stack = stacks.get(key);
       if (stack === undefined) {
         stack = { frames, count: 0, seconds: 0, baseCount: 0, baseSeconds: 0 };

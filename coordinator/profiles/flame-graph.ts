@@ -9,8 +9,15 @@ interface Node {
   of: ProfileFunction;
 }
 
-/** Name, file, seconds, seconds of the base, callees: as the page's script wants it. */
-type PageNode = [name: number, file: number, seconds: number, baseSeconds: number, children: PageNode[]];
+/** Name, file, seconds, seconds of the base, callees, 1 for an inlined one: as the page's script wants it. */
+type PageNode = [
+  name: number,
+  file: number,
+  seconds: number,
+  baseSeconds: number,
+  children: PageNode[],
+  isInlined: 0 | 1,
+];
 
 /** What is narrower than this share of the whole could not be seen. */
 const SHARE_MIN = 0.0002;
@@ -34,6 +41,7 @@ export function encodeFlameGraph(shown: Shown, title: string): string {
     Math.round(seconds * 1e6) / 1e6,
     Math.round(baseSeconds * 1e6) / 1e6,
     [...children.values()].filter((each) => Math.max(each.seconds, each.baseSeconds) >= least).map(pageNode),
+    of.calledAt === undefined ? 0 : 1,
   ];
   const { profile, base } = shown;
   const tree = pageNode(root);
@@ -74,7 +82,7 @@ function treeOf(shown: Shown): Node {
     node.seconds += seconds;
     node.baseSeconds += baseSeconds;
     for (const of of frames.toReversed()) {
-      const key = `${of.file}\0${of.name}`;
+      const key = `${of.file}\0${of.name}\0${of.calledAt !== undefined}`;
       let child = node.children.get(key);
       if (child === undefined) {
         child = { seconds: 0, baseSeconds: 0, children: new Map(), of };

@@ -22,7 +22,7 @@ document.title = title;
 document.querySelector('h1').textContent = title;
 const width = ([, , seconds, base]) => compared ? Math.max(seconds, base) : seconds;
 const nodeOf = (from, parent) => {
-  const node = { name: texts[from[0]], file: texts[from[1]], seconds: from[2], base: from[3], width: width(from), parent };
+  const node = { name: texts[from[0]], file: texts[from[1]], seconds: from[2], base: from[3], width: width(from), inlined: from[5] === 1, parent };
   node.children = from[4].map((each) => nodeOf(each, node)).sort((a, b) => a.name < b.name ? -1 : 1);
   const sum = node.children.reduce((total, each) => total + each.width, 0);
   node.width = Math.max(node.width, sum);
@@ -35,7 +35,8 @@ const share = (seconds, all) => all > 0 ? (100 * seconds / all).toFixed(2) + ' %
 const words = (node) => {
   const now = time(node.seconds) + ' (' + share(node.seconds, root.seconds) + ')';
   const before = compared ? ', before ' + time(node.base) + ' (' + share(node.base, root.base) + ')' : '';
-  return node.name + (node.file && node.file !== node.name ? '  [' + node.file + ']' : '') + ': ' + now + before;
+  const place = node.file && node.file !== node.name ? '  [' + node.file + (node.inlined ? ', inlined' : '') + ']' : '';
+  return node.name + place + ': ' + now + before;
 };
 const hue = (text) => { let sum = 0; for (const each of text) sum = (sum * 31 + each.codePointAt(0)) % 997; return sum; };
 const colour = (node) => {

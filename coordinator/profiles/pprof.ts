@@ -40,6 +40,8 @@ export function encodePprof(shown: Shown): Buffer {
   texts.of('');
   const files = new Numbers<string>((file) => file);
   const functions = new Numbers<ProfileFunction>(({ name, file }) => `${file}\0${name}`);
+  const sources = new Map<number, string>();
+  const locations = new Numbers<Location>(({ lines }) => lines.map((each) => `${each.function}:${each.line}`).join());
   const message = new Message();
   const valueType = (type: string, unit: string) =>
     new Message().int(VALUE_TYPE.type, texts.of(type)).int(VALUE_TYPE.unit, texts.of(unit));
@@ -49,18 +51,22 @@ export function encodePprof(shown: Shown): Buffer {
   message.message(PROFILE.sampleType, valueType(timed, 'nanoseconds'));
   for (const { frames, count, baseCount, seconds, baseSeconds } of shownStacks(shown)) {
     const nanoseconds = Math.round((seconds - baseSeconds) * NANOSECONDS);
-    // Ids begin with 1.
-    const locations = frames.map((each) => functions.of(each) + 1);
-    const sample = new Message().ints(SAMPLE.location, locations);
+    const numbers = locationsOf(frames, functions, sources).map((each) => locations.of(each) + 1);
+    const sample = new Message().ints(SAMPLE.location, numbers);
     message.message(PROFILE.sample, sample.ints(SAMPLE.value, [Math.round(count - baseCount), nanoseconds]));
   }
-  for (const [place, { name, file }] of functions.all.entries()) {
-    const source = sourceOf(name);
-    const line = new Message().int(LINE.function, place + 1).int(LINE.line, source.line);
+  // Ids begin with 1.
+  for (const [place, { file, lines }] of locations.all.entries()) {
     const location = new Message().int(LOCATION.id, place + 1).int(LOCATION.mapping, files.of(file) + 1);
-    message.message(PROFILE.location, location.message(LOCATION.line, line));
+    for (const each of lines) {
+      const line = new Message().int(LINE.function, each.function + 1).int(LINE.line, each.line);
+      location.message(LOCATION.line, line);
+    }
+    message.message(PROFILE.location, location);
+  }
+  for (const [place, { name }] of functions.all.entries()) {
     const named = new Message().int(FUNCTION.id, place + 1).int(FUNCTION.name, texts.of(name));
-    named.int(FUNCTION.systemName, texts.of(name)).int(FUNCTION.filename, texts.of(source.file));
+    named.int(FUNCTION.systemName, texts.of(name)).int(FUNCTION.filename, texts.of(sources.get(place) ?? ''));
     message.message(PROFILE.function, named);
   }
   for (const [place, file] of files.all.entries()) {
@@ -78,9 +84,41 @@ export function encodePprof(shown: Shown): Buffer {
   return gzipSync(message.encode());
 }
 
+/** A place in a program: the function there, before it those that were inlined into it, innermost first. */
+interface Location {
+  file: string;
+  lines: { function: number; line: number }[];
+}
+
+/** The frames of a stack by place. Where source files come to light they are noted by the function's number. */
+function locationsOf(
+  frames: readonly ProfileFunction[],
+  functions: Numbers<ProfileFunction>,
+  sources: Map<number, string>,
+): Location[] {
+  const found: Location[] = [];
+  let callee: ProfileFunction | undefined;
+  for (const frame of frames) {
+    const number = functions.of(frame);
+    // Where the function is that was inlined, else what the name says.
+    const source = callee?.calledAt === undefined ? sourceOfName(frame.name) : sourceOf(callee.calledAt);
+    if (source.file !== '' && !sources.has(number)) sources.set(number, source.file);
+    const line = { function: number, line: source.line };
+    if (callee?.calledAt === undefined) found.push({ file: frame.file, lines: [line] });
+    else found.at(-1)?.lines.push(line);
+    callee = frame;
+  }
+  return found;
+}
+
 /** JavaScript's names end with their place: `work /app/x.js:3`. */
-function sourceOf(name: string): { file: string; line: number } {
-  const [, file = '', line = '0'] = / (\S+):(\d{1,9})$/.exec(name) ?? [];
+function sourceOfName(name: string): { file: string; line: number } {
+  return sourceOf(/ (\S+)$/.exec(name)?.[1] ?? '');
+}
+
+/** Of a place such as `/src/x.c:12`. */
+function sourceOf(place: string): { file: string; line: number } {
+  const [, file = '', line = '0'] = /^(.+):(\d{1,9})$/.exec(place) ?? [];
   return { file, line: Number(line) };
 }
 

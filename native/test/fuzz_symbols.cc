@@ -7,6 +7,7 @@
 #include "symbols/demangle.h"
 #include "symbols/eh_frame.h"
 #include "symbols/elf_symbols.h"
+#include "symbols/inline_answer.h"
 #include "symbols/kernel_symbols.h"
 #include "symbols/limits.h"
 #include "symbols/mappings.h"
@@ -32,6 +33,7 @@ void elf(std::string_view bytes) {
     if (symbols->find(each.address) == nullptr && each.bytes > 0) __builtin_trap();
     if (symbols->nameOf(source, each).size() > kSymbolNameBytesMax) __builtin_trap();
   }
+  if (symbols->debugLink().name.find('/') != std::string::npos) __builtin_trap();
   const ElfSection& unwind = symbols->unwindSection();
   if (unwind.offset < bytes.size()) ehFrame(bytes.substr(unwind.offset, unwind.bytes), unwind.address, 0);
   for (const ElfSegment& each : symbols->segments()) {
@@ -52,7 +54,7 @@ void perfMap(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 7) {
+  switch (data[0] % 8) {
     case 0:
       elf(bytes);
       break;
@@ -71,6 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 5:
       if (demangle("_R" + std::string(bytes.substr(0, kSymbolNameBytesMax))).size() > kSymbolNameBytesMax + 5)
         __builtin_trap();
+      break;
+    case 6:
+      parseInlined(bytes, bytes.size() % 64);
       break;
     default:
       demangle("_Z" + std::string(bytes.substr(0, kSymbolNameBytesMax)));

@@ -5,10 +5,13 @@
 #include <string>
 
 #include "check.h"
+#include "common/unique_fd.h"
 #include "memory_source.h"
 #include "symbols/demangle.h"
 #include "symbols/eh_frame.h"
 #include "symbols/elf_symbols.h"
+#include "symbols/inline_answer.h"
+#include "symbols/inline_reader.h"
 #include "symbols/kernel_symbols.h"
 #include "symbols/limits.h"
 #include "symbols/mappings.h"
@@ -51,6 +54,32 @@ void namesOfV8() {
   CHECK(plainName("Builtin:Add") == "Builtin:Add");
   CHECK(plainName("JS:*f") == "f");
   CHECK(plainName("JS:") == "");
+}
+
+void inlinedFunctions() {
+  const std::vector<InlinedFunctions> all = {
+      {}, {{"step", "/x.c", 12}, {"sixty", "", 0}}, {{std::string(kSymbolNameBytesMax + 1, 'n'), "f", 1}}};
+  std::string answer;
+  for (const InlinedFunctions& each : all) writeInlined(each, answer);
+  const auto read = parseInlined(answer, all.size());
+  CHECK(read && (*read)[0].empty() && (*read)[1] == all[1] && (*read)[2][0].name.size() == kSymbolNameBytesMax);
+  CHECK(!parseInlined(answer, all.size() - 1) && !parseInlined(answer, all.size() + 1));
+  for (size_t length = 0; length < answer.size(); length += 1)
+    CHECK(!parseInlined(answer.substr(0, length), all.size()));
+  CHECK(!parseInlined("\xff", 1));
+  std::string deep;
+  writeInlined(InlinedFunctions(kInlineDepthMax + 1), deep);
+  CHECK(parseInlined(deep, 1)->front().size() == kInlineDepthMax);
+}
+
+/** Whatever the program does that reads the files. */
+void inlineReaders() {
+  const shoal::UniqueFd file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  CHECK(!InlineReader("/no/such/program").problem().empty() && !InlineReader("/bin/false").problem().empty());
+  CHECK(InlineReader("/bin/true").problem().empty());
+  // It answers with nothing, with too much, with what it is asked, and not at all.
+  for (const char* program : {"/bin/true", "/usr/bin/yes", "/bin/cat", "/bin/false", "/no/such/program"})
+    CHECK(!InlineReader(program).read(file.get(), {0x1000}));
 }
 
 void mappings() {
@@ -246,6 +275,8 @@ int main() {
   perfMapHoldsWhatCameLast();
   perfMapLeavesOutWhatIsNoLine();
   namesOfV8();
+  inlinedFunctions();
+  inlineReaders();
   mappings();
   kernelSymbols();
   mangledNames();

@@ -147,6 +147,42 @@ t.test('pprof: Go reads it and finds the same', async (t) => {
   t.match(go('-comments').stdout, /2 samples were lost/);
 });
 
+t.test('inlined functions: several lines of one location, and one text wherever they were inlined', async (t) => {
+  const functions = [
+    { name: 'step', file: 'web', calledAt: '/my src/x.c:12' },
+    { name: 'step', file: 'web', calledAt: '/my src/x.c:19' },
+    { name: 'sixty', file: 'web', calledAt: '/my src/x.c:30' },
+    { name: 'work', file: 'web' },
+    { name: 'main', file: 'web' },
+  ];
+  const stacks = [
+    { frames: [0, 2, 3, 4], count: 6, seconds: 0.06 },
+    { frames: [1, 2, 3, 4], count: 3, seconds: 0.03 },
+    { frames: [3, 4], count: 1, seconds: 0.01 },
+  ];
+  const rig = await rigWith(t, {
+    hosts: () => ['h1'],
+    ask: async (_host, { kind, fromMs, toMs }) => ({ kind, fromMs, toMs, hertz: 99, lost: 0, functions, stacks }),
+  });
+  const collapsed = (await rig.api.inject(`${URL}?format=collapsed`)).body;
+  t.equal(collapsed, 'main;work 1\nmain;work;sixty;step 9\n');
+  const hot = (await rig.api.inject(`${URL}?format=functions`)).json<HotFunctionsView>();
+  t.match(hot.functions[0], { name: 'step', selfSeconds: 0.09 });
+  const page = (await rig.api.inject(`${URL}?format=html`)).body;
+  const [, data = '', script = ''] = /id="data">(.*?)<\/script>\s*<script>(.*?)<\/script>/s.exec(page) ?? [];
+  const titles = drawPage(data, script).boxes.map(({ title }) => title);
+  t.match(titles.join('\n'), /step {2}\[web, inlined\]: 90.0 ms/);
+  t.match(titles.join('\n'), /work {2}\[web\]: 100.0 ms/);
+  const file = join(rig.folder, 'inlined.pb.gz');
+  await writeFile(file, (await rig.api.inject(`${URL}?format=pprof`)).rawPayload);
+  const go = (...words: string[]) => spawnSync('go', ['tool', 'pprof', ...words, file], { encoding: 'utf8' });
+  if (go('-raw').error !== undefined) return t.comment('Go is not installed here');
+  const raw = go('-raw').stdout;
+  const location = /M=1 step \/?[^:]*:0.*\n +sixty \/my src\/x.c:12.*\n +work \/my src\/x.c:30.*\n/;
+  t.match(raw, location, 'three functions at one place');
+  t.match(go('-top', '-sample_index=samples').stdout, /9 90.00% +90.00% +9 90.00% +step \(inline\)/);
+});
+
 t.test('the page of a flame graph: no name can leave it, and its script draws', async (t) => {
   const rig = await rigWith(t, { hosts: () => ['h1'] });
   const { body, headers } = await rig.api.inject(`${URL}?format=html`);

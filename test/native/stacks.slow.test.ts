@@ -123,6 +123,40 @@ t.test('a program in C++ without frame pointers: the shares, with names as writt
   t.ok(stacks.some(({ names }) => names[0] === 'sixty()'));
 });
 
+for (const [language, compiler] of [
+  ['C', ['cc']],
+  ['C++', ['c++', '-x', 'c++']],
+] as const) {
+  t.test(`a program in ${language} whose functions are inlined: the shares, and which is in which`, async (t) => {
+    const program = join(await makeFolder(t), 'shares');
+    compile('shares.c', program, [...compiler, '-O2', '-g', '-DINLINED']);
+    t.notMatch(spawnSync('nm', [program], { encoding: 'utf8' }).stdout, /sixty|step/, 'no symbol tells of them');
+    const cgroup = await makeCgroup(t);
+    const profiler = native.createStackProfiler();
+    t.teardown(async () => profiler.close());
+    t.notOk(profiler.start(HERTZ, false)['inlined functions in profiles']);
+    profiler.watch(cgroup);
+    const child = runInside(cgroup, [program]);
+    t.teardown(() => end(child));
+    await gather(profiler, 100);
+    const bare = (stacks: NamedStack[]) =>
+      stacks.map((each) => ({ ...each, names: each.names.map((name) => name.split('(')[0] ?? '') }));
+    const stacks = await gatherShares(t, profiler, bare);
+    const of = stacks.filter(({ names }) => names.includes('sixty'));
+    const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+    const within = (...wanted: string[]) => sum(of.filter(({ names }) => isInOrder(names, wanted))) / sum(of);
+    t.ok(within('sixty', 'work', 'main') > 0.97, `sixty is within work, which main calls, as in ${of[0]?.names}`);
+    // Some instructions of the loop are its own.
+    t.ok(within('step', 'sixty') > 0.5, 'and step within sixty');
+    const { functions } = await profiler.drain();
+    t.match(
+      functions.find(({ name }) => name.startsWith('sixty')),
+      { file: 'shares', calledAt: /shares\.c:\d+$/ },
+    );
+    t.notOk(functions.find(({ name }) => name.startsWith('work'))?.calledAt);
+  });
+}
+
 t.test(
   'a program in C++ without frame pointers: whole chains of callers, also through glibc and a signal',
   async (t) => {

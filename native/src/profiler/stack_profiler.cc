@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint32_t kHertzMax = 1000;
 constexpr char kUnwinding[] = "stacks of code without frame pointers";
+constexpr char kInlined[] = "inlined functions in profiles";
 constexpr double kNanoseconds = 1e9;
 
 }  // namespace
@@ -37,17 +38,21 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     lost_ = core_->sampler.lost();
     core_->symbolizer.beginRound();
     core_->unwinder->beginRound();
+    for (const auto& [key, stack] : raw_)
+      core_->symbolizer.prepareUser(processOf(key), stack.frames + SHOAL_KERNEL_FRAMES_MAX, stack.user_frames);
+    core_->symbolizer.readInlined();
     numbers_.reserve(raw_.size());
     for (const auto& [key, stack] : raw_) {
       std::vector<uint32_t> numbers;
       core_->symbolizer.resolveKernel(stack.frames, stack.kernel_frames, numbers);
       if (key.kind == SHOAL_STACK_OFF_CPU) dropOwnFrames(numbers);
-      const symbols::ProcessKey process = {static_cast<int>(key.pid), key.start, key.image};
+      const symbols::ProcessKey process = processOf(key);
       core_->symbolizer.resolveUser(process, stack.frames + SHOAL_KERNEL_FRAMES_MAX, stack.user_frames, numbers);
       core_->unwinder->see(process);
       numbers_.push_back(std::move(numbers));
     }
     leftOut_ = core_->unwinder->leftOut();
+    inlinesLeftOut_ = core_->symbolizer.inlinesLeftOut();
   }
 
   void OnOK() override {
@@ -62,6 +67,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     result.Set("stacks", stacks(env));
     result.Set("functions", functions(env));
     result.Set("tablesLeftOut", tablesLeftOut(env));
+    result.Set("inlinesLeftOut", inlinesLeftOut(env));
     for (const uint64_t cgroup : ended_) {
       // It may have been watched again since.
       const auto path = owner_.paths_.find(cgroup);
@@ -71,6 +77,10 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   }
 
  private:
+  static symbols::ProcessKey processOf(const shoal_stack_key& key) {
+    return {static_cast<int>(key.pid), key.start, key.image};
+  }
+
   /** What a task waits in is above the scheduler; below it are this program and what leads to it. */
   void dropOwnFrames(std::vector<uint32_t>& numbers) const {
     static constexpr size_t kOwnFramesMax = 8;
@@ -117,8 +127,15 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
       const Napi::Object each = Napi::Object::New(env);
       each.Set("name", Napi::String::New(env, function.name));
       each.Set("file", Napi::String::New(env, function.file));
+      if (!function.calledAt.empty()) each.Set("calledAt", Napi::String::New(env, function.calledAt));
       list.Set(i, each);
     }
+    return list;
+  }
+
+  Napi::Array inlinesLeftOut(Napi::Env env) const {
+    const Napi::Array list = Napi::Array::New(env, inlinesLeftOut_.size());
+    for (uint32_t i = 0; i < inlinesLeftOut_.size(); i += 1) list.Set(i, Napi::String::New(env, inlinesLeftOut_[i]));
     return list;
   }
 
@@ -143,6 +160,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   Problem problem_;
   uint64_t lost_ = 0;
   std::vector<Unwinder::LeftOut> leftOut_;
+  std::vector<std::string> inlinesLeftOut_;
   std::vector<StackSampler::Stack> raw_;
   std::vector<std::vector<uint32_t>> numbers_;
   /** Numbers of this answer alone, so that only functions that occur are told. */
@@ -168,9 +186,15 @@ Napi::Value StackProfiler::start(const Napi::CallbackInfo& info) {
     Napi::RangeError::New(env, "the rate must be from 1 to " + limit + " Hz").ThrowAsJavaScriptException();
     return env.Undefined();
   }
+  const Napi::Object missing = Napi::Object::New(env);
   if (!core_) {
     keepLibbpfLog();
-    auto core = std::make_shared<Core>();
+    std::string inlines = info[2].ToString();
+    if (const std::string problem = symbols::InlineReader(inlines).problem(); !problem.empty()) {
+      missing.Set(kInlined, problem);
+      inlines.clear();
+    }
+    auto core = std::make_shared<Core>(std::move(inlines));
     if (const Problem problem = core->sampler.start(static_cast<unsigned>(hertz), info[1].ToBoolean())) {
       host::throwSystemError(env, problem.number, problem.call, libbpfLog());
       return env.Undefined();
@@ -178,7 +202,6 @@ Napi::Value StackProfiler::start(const Napi::CallbackInfo& info) {
     core->unwinder.emplace(core->sampler.unwindMaps(), core->symbolizer);
     core_ = std::move(core);
   }
-  const Napi::Object missing = Napi::Object::New(env);
   if (!core_->sampler.unwindProblem().empty()) missing.Set(kUnwinding, core_->sampler.unwindProblem());
   return missing;
 }

@@ -25,6 +25,7 @@ class StackProfiler : public Napi::ObjectWrap<StackProfiler> {
   class Drain;
   /** What a drain in its thread works on; it outlives close(). */
   struct Core {
+    explicit Core(std::string inlinesProgram) : symbolizer(std::move(inlinesProgram)) {}
     StackSampler sampler;
     symbols::Symbolizer symbolizer;
     std::optional<Unwinder> unwinder;

@@ -20,6 +20,7 @@ class FileSource : public ByteSource {
  public:
   explicit FileSource(UniqueFd file) : file_(std::move(file)) {}
   bool read(uint64_t offset, void* to, size_t bytes) const override;
+  int descriptor() const { return file_.get(); }
 
  private:
   UniqueFd file_;

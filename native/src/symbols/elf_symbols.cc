@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "symbols/limits.h"
 
@@ -11,6 +12,8 @@ namespace shoal::symbols {
 namespace {
 
 constexpr size_t kSymbolsAtOnce = 8192;
+/** Of the longest that is looked for, and a byte by which a longer one is known. */
+constexpr size_t kSectionNameBytes = sizeof ".gnu_debuglink" + 1;
 constexpr char kGnu[] = "GNU";
 #if defined(__aarch64__)
 constexpr uint16_t kMachine = EM_AARCH64;
@@ -85,12 +88,26 @@ void ElfSymbols::readSections(const ByteSource& source, uint64_t offset, uint16_
     }
   }
   for (const Elf64_Shdr& each : headers) {
-    static constexpr char kName[] = ".eh_frame";
-    char name[sizeof kName] = {};
-    const bool read = names < headers.size() && each.sh_name < headers[names].sh_size && each.sh_type != SHT_NOBITS &&
-                      source.read(headers[names].sh_offset + each.sh_name, name, sizeof name);
-    if (read && std::memcmp(name, kName, sizeof name) == 0) unwind_ = {each.sh_offset, each.sh_size, each.sh_addr};
+    char name[kSectionNameBytes] = {};
+    if (names >= headers.size() || each.sh_name >= headers[names].sh_size || each.sh_type == SHT_NOBITS) continue;
+    const uint64_t bytes = std::min<uint64_t>(headers[names].sh_size - each.sh_name, sizeof name - 1);
+    if (!source.read(headers[names].sh_offset + each.sh_name, name, bytes)) continue;
+    const std::string_view text(name);
+    if (text == ".eh_frame") unwind_ = {each.sh_offset, each.sh_size, each.sh_addr};
+    if (text == ".debug_info" || text == ".zdebug_info") hasDebugInfo_ = each.sh_size > 0;
+    if (text == ".gnu_debuglink") readDebugLink(source, each.sh_offset, each.sh_size);
   }
+}
+
+/** A name, zeros up to a multiple of 4 bytes, and the check sum (the manual of GDB, "Separate Debug Files"). */
+void ElfSymbols::readDebugLink(const ByteSource& source, uint64_t offset, uint64_t bytes) {
+  std::string content(std::min<uint64_t>(bytes, kDebugLinkNameBytesMax + 8), '\0');
+  if (!source.read(offset, content.data(), content.size())) return;
+  const std::string name = content.substr(0, strnlen(content.data(), content.size()));
+  const uint64_t crc = aligned(name.size() + 1);
+  if (crc + sizeof debugLink_.crc > content.size() || name.find('/') != std::string::npos) return;
+  debugLink_.name = name;
+  std::memcpy(&debugLink_.crc, content.data() + crc, sizeof debugLink_.crc);
 }
 
 bool ElfSymbols::readFunctions(const ByteSource& source, uint64_t offset, uint64_t bytes) {

@@ -32,6 +32,13 @@ struct ElfSection {
   uint64_t address = 0;
 };
 
+/** A file beside the ELF file that has its debug information: its name and its check sum (.gnu_debuglink). */
+struct DebugLink {
+  /** Without any folder; empty where there is none. */
+  std::string name;
+  uint32_t crc = 0;
+};
+
 /**
  * The functions of a 64-bit little-endian ELF file (System V ABI, chapter 4 and 5), from .symtab or else .dynsym. The
  * file comes from a container and may hold anything: every place in it is checked and every amount bounded.
@@ -57,6 +64,9 @@ class ElfSymbols {
   const std::vector<ElfFunction>& functions() const { return functions_; }
   /** .eh_frame; of no bytes without one. */
   const ElfSection& unwindSection() const { return unwind_; }
+  /** Whether there is DWARF debug information, .debug_info. */
+  bool hasDebugInfo() const { return hasDebugInfo_; }
+  const DebugLink& debugLink() const { return debugLink_; }
   /** Memory that this takes. */
   size_t bytes() const { return functions_.capacity() * sizeof(ElfFunction) + sizeof *this; }
 
@@ -64,6 +74,7 @@ class ElfSymbols {
   bool readSegments(const ByteSource& source, uint64_t offset, uint16_t count);
   void readSections(const ByteSource& source, uint64_t offset, uint16_t count, uint16_t names);
   void readNote(const ByteSource& source, uint64_t offset, uint64_t bytes);
+  void readDebugLink(const ByteSource& source, uint64_t offset, uint64_t bytes);
   bool readFunctions(const ByteSource& source, uint64_t offset, uint64_t bytes);
 
   std::vector<ElfSegment> segments_;
@@ -72,6 +83,8 @@ class ElfSymbols {
   uint64_t namesOffset_ = 0;
   uint64_t namesBytes_ = 0;
   ElfSection unwind_;
+  DebugLink debugLink_;
+  bool hasDebugInfo_ = false;
   bool complete_ = false;
   bool forThisMachine_ = false;
 };

@@ -39,11 +39,33 @@ constexpr size_t kUnwindCieBytesMax = 1024;
 /** Remembered at once by the instructions of a function; compilers remember one. */
 constexpr size_t kUnwindStatesMax = 8;
 
+/** Asked of one file at once; as many addresses fit into a pipe without anybody reading it. */
+constexpr size_t kInlineAddressesMax = 4096;
+/** Inlined into one another at one address. */
+constexpr size_t kInlineDepthMax = 64;
+constexpr size_t kInlinePathBytesMax = 256;
+constexpr size_t kInlineAnswerBytesMax = 8 * 1024 * 1024;
+/** Of shoal-inlines, for one file: seconds of CPU, its own memory, and with what it maps of the file. */
+constexpr uint64_t kInlineCpuSeconds = 4;
+constexpr uint64_t kInlineMemoryBytesMax = 256 * 1024 * 1024;
+constexpr uint64_t kInlineAddressSpaceBytesMax = 4ull * 1024 * 1024 * 1024;
+constexpr int kInlineWaitMs = 10'000;
+/** After as many failures a file is not asked about again. */
+constexpr unsigned kInlineFailuresMax = 3;
+/** Reading takes one part of as many of a CPU's time; and no more files are begun in a round that has spent as much. */
+constexpr int kInlineTimeOneIn = 10;
+constexpr int kInlineRoundMs = 100;
+/** A file that a link to separate debug information (.gnu_debuglink) names is read whole for its check sum. */
+constexpr uint64_t kDebugLinkBytesMax = 64 * 1024 * 1024;
+constexpr size_t kDebugLinkNameBytesMax = 255;
+
 /** Kept at once. */
 constexpr size_t kProcessesMax = 2048;
 constexpr size_t kFilesMax = 256;
 constexpr size_t kFilesBytesMax = 64 * 1024 * 1024;
 constexpr size_t kFunctionsMax = 100'000;
-constexpr size_t kAddressesPerProcessMax = 16'384;
+constexpr size_t kChainsMax = 200'000;
+/** With what is known of them, by process and by file. */
+constexpr size_t kAddressesMax = 500'000;
 
 }  // namespace shoal::symbols

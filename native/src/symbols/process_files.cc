@@ -28,7 +28,7 @@ UniqueFd regular(UniqueFd file) {
   return UniqueFd();
 }
 
-UniqueFd openInRoot(pid_t pid, const std::string& path, uint64_t resolve) {
+UniqueFd openWithin(pid_t pid, const std::string& path, uint64_t resolve) {
   const UniqueFd root(open(procPath(pid, "root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return UniqueFd();
   open_how how = {};
@@ -70,11 +70,13 @@ UniqueFd openMapped(pid_t pid, const Mapping& mapping) {
   UniqueFd file = regular(UniqueFd(open(procPath(pid, name).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
   // Links into map_files need CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; without them the path has to do.
   if (file.valid() || mapping.path.empty() || mapping.path[0] != '/') return file;
-  file = openInRoot(pid, mapping.path, 0);
+  file = openInRoot(pid, mapping.path);
   struct stat info = {};
   if (file.valid() && fstat(file.get(), &info) == 0 && info.st_ino == mapping.inode) return file;
   return UniqueFd();
 }
+
+UniqueFd openInRoot(pid_t pid, const std::string& path) { return openWithin(pid, path, 0); }
 
 UniqueFd openPerfMap(pid_t pid) {
   const std::string status = readProcText(pid, "status");
@@ -84,7 +86,7 @@ UniqueFd openPerfMap(pid_t pid) {
   const size_t end = status.find('\n', line + kLabel.size());
   const std::string_view pids = std::string_view(status).substr(line, end - line);
   const size_t innermost = pids.find_last_of("\t ") + 1;
-  return openInRoot(pid, "/tmp/perf-" + std::string(pids.substr(innermost)) + ".map", RESOLVE_NO_SYMLINKS);
+  return openWithin(pid, "/tmp/perf-" + std::string(pids.substr(innermost)) + ".map", RESOLVE_NO_SYMLINKS);
 }
 
 }  // namespace shoal::symbols

@@ -23,6 +23,9 @@ std::string readProcText(pid_t pid, const char* name);
 /** The file behind a mapping, also one that was replaced or removed since; invalid when it cannot be had. */
 UniqueFd openMapped(pid_t pid, const Mapping& mapping);
 
+/** The file at the path within the process's root, of which no link leads out; invalid when it cannot be had. */
+UniqueFd openInRoot(pid_t pid, const std::string& path);
+
 /** The process's own map of functions made at run time, /tmp/perf-PID.map by its own pid there; invalid without one. */
 UniqueFd openPerfMap(pid_t pid);
 

@@ -27,17 +27,6 @@ std::string baseName(std::string path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-std::string hexadecimal(const std::string& bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const char each : bytes) {
-    const auto value = static_cast<unsigned char>(each);
-    text += kDigits[value >> 4];
-    text += kDigits[value & 15];
-  }
-  return text;
-}
-
 /** Several names of one function differ by what the compiler made of it: `work.constprop.0` is still work. */
 std::string withoutSuffix(std::string name) {
   for (const char* suffix : {".constprop.", ".isra.", ".part.", ".cold"}) {
@@ -47,15 +36,22 @@ std::string withoutSuffix(std::string name) {
   return name;
 }
 
+/** The file in which the debug information is: its own, or what was stripped from it; null without any. */
+const FileSource* debugInfoOf(const FileSource& own, const std::optional<ElfSymbols>& symbols, const DebugFile* debug) {
+  if (symbols && symbols->hasDebugInfo()) return &own;
+  return debug != nullptr && debug->symbols.hasDebugInfo() ? debug->source.get() : nullptr;
+}
+
 }  // namespace
 
 void Symbolizer::beginRound() {
   round_ += 1;
-  if (functions_.size() > kFunctionsMax) {
-    processes_.clear();
-    functions_.clear();
-    numbers_.clear();
+  asked_.clear();
+  if (frames_.isFull()) {
+    forgetAddresses();
+    frames_.clear();
   }
+  if (addressesKept_ > kAddressesMax) forgetAddresses();
   std::erase_if(processes_, [this](const auto& each) { return round_ - each.second.usedRound > kRoundsKept; });
   if (processes_.size() <= kProcessesMax) return;
   std::vector<std::pair<uint64_t, ProcessKey>> byUse;
@@ -64,10 +60,10 @@ void Symbolizer::beginRound() {
   for (size_t i = 0; i + kProcessesMax < byUse.size(); i += 1) processes_.erase(byUse[i].second);
 }
 
-uint32_t Symbolizer::number(Function function) {
-  const auto [place, fresh] = numbers_.try_emplace(std::move(function), static_cast<uint32_t>(functions_.size()));
-  if (fresh) functions_.push_back(&place->first);
-  return place->second;
+void Symbolizer::forgetAddresses() {
+  for (auto& [key, process] : processes_) process.known.clear();
+  for (auto& [key, file] : files_) file.inlined.clear();
+  addressesKept_ = 0;
 }
 
 void Symbolizer::resolveKernel(const unsigned long long* addresses, size_t count, std::vector<uint32_t>& into) {
@@ -76,7 +72,18 @@ void Symbolizer::resolveKernel(const unsigned long long* addresses, size_t count
   }
   for (size_t i = 0; i < count; i += 1) {
     const std::string_view name = kernel_->find(addresses[i] - (i > 0 ? 1 : 0));
-    into.push_back(number({name.empty() ? kKernel : withoutSuffix(std::string(name)), kKernel}));
+    into.push_back(frames_.number({name.empty() ? kKernel : withoutSuffix(std::string(name)), kKernel, ""}));
+  }
+}
+
+void Symbolizer::prepareUser(const ProcessKey& key, const unsigned long long* addresses, size_t count) {
+  if (count == 0) return;
+  Process& owner = process(key);
+  // Code without a file is looked up anew each time, and nothing has to be read for it.
+  for (size_t i = 0; i < count; i += 1) {
+    const uint64_t address = addresses[i] - (i > 0 ? 1 : 0);
+    const Mapping* mapping = findMapping(owner.mappings, address);
+    if (mapping != nullptr && mapping->inode != 0) resolve(key, owner, address);
   }
 }
 
@@ -86,8 +93,55 @@ void Symbolizer::resolveUser(const ProcessKey& key, const unsigned long long* ad
   Process& owner = process(key);
   for (size_t i = 0; i < count; i += 1) {
     // All but the leaf are where a call returns to, which may already be in the next function.
-    into.push_back(resolve(key, owner, addresses[i] - (i > 0 ? 1 : 0)));
+    const std::vector<uint32_t>& numbers = frames_.numbers(resolve(key, owner, addresses[i] - (i > 0 ? 1 : 0)));
+    into.insert(into.end(), numbers.begin(), numbers.end());
   }
+}
+
+void Symbolizer::readInlined() {
+  using Clock = std::chrono::steady_clock;
+  if (Clock::now() < inlinesRestUntil_) return;
+  const auto before = inlineReader_.spent();
+  const auto spent = [&] { return inlineReader_.spent() - before; };
+  for (const FileKey& key : asked_) {
+    const auto found = files_.find(key);
+    if (found == files_.end()) continue;
+    readInlined(found->second);
+    if (spent() > std::chrono::milliseconds(kInlineRoundMs)) break;
+  }
+  // Files that take long, as one may that a container has made to, must not take the host's CPUs.
+  inlinesRestUntil_ = Clock::now() + (kInlineTimeOneIn - 1) * spent();
+}
+
+void Symbolizer::readInlined(File& file) {
+  const FileSource* source = debugInfoOf(*file.source, file.symbols, file.debug.get());
+  std::vector<uint64_t> addresses(file.wanted.begin(), file.wanted.end());
+  addresses.resize(std::min(addresses.size(), kInlineAddressesMax));
+  if (source == nullptr || addresses.empty()) return;
+  const auto answer = inlineReader_.read(source->descriptor(), addresses);
+  if (!answer) {
+    file.inlineFailures += 1;
+    return;
+  }
+  file.inlineFailures = 0;
+  for (size_t i = 0; i < addresses.size(); i += 1) {
+    std::vector<uint32_t> numbers;
+    for (const InlinedFunction& each : (*answer)[i]) {
+      const std::string place = each.file.empty() ? "?" : each.file + ":" + std::to_string(each.line);
+      numbers.push_back(frames_.number({demangle(withoutSuffix(each.name)), file.name, place}));
+    }
+    file.inlined[addresses[i]] = std::move(numbers);
+    file.wanted.erase(addresses[i]);
+  }
+  addressesKept_ += addresses.size();
+}
+
+std::vector<std::string> Symbolizer::inlinesLeftOut() const {
+  std::set<std::string> names;
+  for (const auto& [key, each] : files_) {
+    if (each.inlineFailures >= kInlineFailuresMax) names.insert(each.name);
+  }
+  return {names.begin(), names.end()};
 }
 
 Symbolizer::Process& Symbolizer::process(const ProcessKey& key) {
@@ -132,11 +186,13 @@ uint32_t Symbolizer::resolve(const ProcessKey& key, Process& process, uint64_t a
   // Some machines make code in memory of such files, mapped twice: to write and to execute.
   if (mapping == nullptr || mapping->inode == 0 || mapping->path.starts_with("/memfd:")) {
     const bool named = mapping != nullptr && mapping->path.starts_with('[');
-    return named ? number({mapping->path, mapping->path}) : resolveRuntime(key, process, address);
+    return named ? frames_.chain({mapping->path, mapping->path, ""}) : resolveRuntime(key, process, address);
   }
-  const uint32_t result = resolveInFile(key, *mapping, address);
-  if (process.known.size() >= kAddressesPerProcessMax) process.known.clear();
+  bool isSettled = true;
+  const uint32_t result = resolveInFile(key, *mapping, address, isSettled);
+  if (!isSettled) return result;
   process.known.emplace(address, result);
+  addressesKept_ += 1;
   return result;
 }
 
@@ -144,7 +200,7 @@ uint32_t Symbolizer::resolve(const ProcessKey& key, Process& process, uint64_t a
 uint32_t Symbolizer::resolveRuntime(const ProcessKey& key, Process& process, uint64_t address) {
   if (process.perfMapRound != round_) readPerfMap(key, process);
   const std::string* name = process.perfMap.find(address);
-  return number(name == nullptr ? Function{kUnknown, kUnknown} : Function{*name, kRuntime});
+  return frames_.chain(name == nullptr ? Function{kUnknown, kUnknown, ""} : Function{*name, kRuntime, ""});
 }
 
 void Symbolizer::readPerfMap(const ProcessKey& key, Process& process) {
@@ -160,22 +216,42 @@ void Symbolizer::readPerfMap(const ProcessKey& key, Process& process) {
   }
 }
 
-uint32_t Symbolizer::resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address) {
+uint32_t Symbolizer::resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address, bool& isSettled) {
   const std::string base = baseName(mapping.path);
-  const Function unknown = {"[" + base + "]", base};
-  const File* here = file(key, mapping);
-  if (here == nullptr || !here->symbols) return number(unknown);
+  const Function unknown = {"[" + base + "]", base, ""};
+  File* here = file(key, mapping);
+  if (here == nullptr || !here->symbols) return frames_.chain(unknown);
   const auto inFile = here->symbols->addressOf(address - mapping.start + mapping.fileOffset);
-  if (!inFile) return number(unknown);
-  if (here->debugSymbols) {
-    if (const ElfFunction* found = here->debugSymbols->find(*inFile)) {
-      const std::string name = here->debugSymbols->nameOf(*here->debugSource, *found);
-      if (!name.empty()) return number({demangle(withoutSuffix(name)), base});
-    }
+  if (!inFile) return frames_.chain(unknown);
+  const std::vector<uint32_t>* inlined = inlinedAt(*here, *inFile);
+  isSettled = inlined != nullptr;
+  std::vector<uint32_t> numbers = inlined == nullptr ? std::vector<uint32_t>() : *inlined;
+  const std::string name = functionAt(*here, *inFile);
+  numbers.push_back(frames_.number(name.empty() ? unknown : Function{demangle(withoutSuffix(name)), base, ""}));
+  return frames_.chain(numbers);
+}
+
+const std::vector<uint32_t>* Symbolizer::inlinedAt(File& file, uint64_t address) {
+  static const std::vector<uint32_t> kNone;
+  const bool isKnowable = inlineReader_.isThere() && file.inlineFailures < kInlineFailuresMax &&
+                          debugInfoOf(*file.source, file.symbols, file.debug.get()) != nullptr;
+  if (!isKnowable) return &kNone;
+  const auto found = file.inlined.find(address);
+  if (found != file.inlined.end()) return &found->second;
+  if (file.wanted.size() < kInlineAddressesMax) file.wanted.insert(address);
+  asked_.insert(*file.used);
+  return nullptr;
+}
+
+/** Empty where no symbol is known. */
+std::string Symbolizer::functionAt(const File& file, uint64_t address) const {
+  if (file.debug) {
+    const ElfFunction* found = file.debug->symbols.find(address);
+    std::string name = found == nullptr ? "" : file.debug->symbols.nameOf(*file.debug->source, *found);
+    if (!name.empty()) return name;
   }
-  const ElfFunction* found = here->symbols->find(*inFile);
-  const std::string name = found == nullptr ? "" : here->symbols->nameOf(*here->source, *found);
-  return number(name.empty() ? unknown : Function{demangle(withoutSuffix(name)), base});
+  const ElfFunction* found = file.symbols->find(address);
+  return found == nullptr ? "" : file.symbols->nameOf(*file.source, *found);
 }
 
 Symbolizer::File* Symbolizer::file(const ProcessKey& key, const Mapping& mapping) {
@@ -194,24 +270,12 @@ Symbolizer::File* Symbolizer::file(const ProcessKey& key, const Mapping& mapping
   fresh.used = filesByUse_.begin();
   fresh.source = std::make_unique<FileSource>(std::move(opened));
   fresh.symbols = ElfSymbols::read(*fresh.source);
-  if (fresh.symbols && !fresh.symbols->isComplete()) findDebugFile(fresh);
-  fresh.bytes = (fresh.symbols ? fresh.symbols->bytes() : 0) + (fresh.debugSymbols ? fresh.debugSymbols->bytes() : 0);
+  fresh.name = baseName(mapping.path);
+  if (fresh.symbols && !(fresh.symbols->isComplete() && fresh.symbols->hasDebugInfo()))
+    fresh.debug = findDebugFile(key.pid, mapping, *fresh.source, *fresh.symbols);
+  fresh.bytes = (fresh.symbols ? fresh.symbols->bytes() : 0) + (fresh.debug ? fresh.debug->symbols.bytes() : 0);
   filesBytes_ += fresh.bytes;
   return &fresh;
-}
-
-/** Debian's -dbgsym packages, and most others', put it there: only what the operator of this host has installed. */
-void Symbolizer::findDebugFile(File& file) {
-  const std::string id = hexadecimal(file.symbols->buildId());
-  if (id.size() < 4) return;
-  const std::string path = "/usr/lib/debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug";
-  UniqueFd opened(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!opened.valid()) return;
-  auto source = std::make_unique<FileSource>(std::move(opened));
-  auto symbols = ElfSymbols::read(*source);
-  if (!symbols || symbols->buildId() != file.symbols->buildId()) return;
-  file.debugSource = std::move(source);
-  file.debugSymbols = std::move(symbols);
 }
 
 void Symbolizer::dropFiles() {

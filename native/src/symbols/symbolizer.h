@@ -1,17 +1,22 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "symbols/byte_source.h"
+#include "symbols/debug_file.h"
 #include "symbols/elf_symbols.h"
+#include "symbols/frame_table.h"
+#include "symbols/inline_reader.h"
 #include "symbols/kernel_symbols.h"
 #include "symbols/mappings.h"
 #include "symbols/perf_map.h"
@@ -24,13 +29,6 @@ struct ProcessKey {
   uint64_t start = 0;
   uint32_t image = 0;
   auto operator<=>(const ProcessKey&) const = default;
-};
-
-struct Function {
-  std::string name;
-  /** The file's own name that holds it; `[kernel]`, `[jit]`. */
-  std::string file;
-  auto operator<=>(const Function&) const = default;
 };
 
 /** A version of a file: device, inode, time of its last change in s and ns. */
@@ -46,12 +44,24 @@ struct ElfFile {
 /**
  * Names for addresses of processes in containers. Not for two threads at once. What it keeps is bounded by limits.h:
  * processes and files that were not asked for longest go first; when there are too many functions all is begun anew.
+ *
+ *   symbolizer.beginRound();
+ *   for (each stack) symbolizer.prepareUser(process, addresses, count);
+ *   symbolizer.readInlined();
+ *   for (each stack) symbolizer.resolveUser(process, addresses, count, numbers);
  */
 class Symbolizer {
  public:
+  /** `inlinesProgram`: path of shoal-inlines; empty: inlined functions are not told. */
+  explicit Symbolizer(std::string inlinesProgram = "") : inlineReader_(std::move(inlinesProgram)) {}
+
   /** Forgets, where need be; numbers of functions hold until the next round. */
   void beginRound();
-  /** Numbers of functions, leaf first, as the addresses are. */
+  /** Notes of which addresses it is not known yet what was inlined there. */
+  void prepareUser(const ProcessKey& key, const unsigned long long* addresses, size_t count);
+  /** Finds that out, file by file, for so long as limits.h allows; what is left over is for a later round. */
+  void readInlined();
+  /** Numbers of functions, leaf first, as the addresses are; inlined ones come before the one that they are in. */
   void resolveUser(const ProcessKey& key, const unsigned long long* addresses, size_t count,
                    std::vector<uint32_t>& into);
   void resolveKernel(const unsigned long long* addresses, size_t count, std::vector<uint32_t>& into);
@@ -59,21 +69,28 @@ class Symbolizer {
   const std::vector<Mapping>& mappings(const ProcessKey& key, bool again);
   /** The file behind a mapping of the process; none where there is no file or it is no ELF. */
   std::optional<ElfFile> elf(const ProcessKey& key, const Mapping& mapping);
-  const Function& function(uint32_t number) const { return *functions_[number]; }
+  const Function& function(uint32_t number) const { return frames_.function(number); }
+  /** Files, by their last names, whose debug information could not be read. */
+  std::vector<std::string> inlinesLeftOut() const;
 
  private:
   struct File {
     std::unique_ptr<FileSource> source;
     std::optional<ElfSymbols> symbols;
-    /** Symbols from elsewhere by build id, when the file has not all itself. */
-    std::unique_ptr<FileSource> debugSource;
-    std::optional<ElfSymbols> debugSymbols;
+    /** What the file has not itself. */
+    std::unique_ptr<DebugFile> debug;
+    std::string name;
+    /** Those inlined at addresses of the file, innermost first. */
+    std::unordered_map<uint64_t, std::vector<uint32_t>> inlined;
+    std::set<uint64_t> wanted;
+    unsigned inlineFailures = 0;
     size_t bytes = 0;
     std::list<FileKey>::iterator used;
   };
   struct Process {
     bool read = false;
     std::vector<Mapping> mappings;
+    /** Chains of functions by address. */
     std::unordered_map<uint64_t, uint32_t> known;
     PerfMap perfMap;
     uint64_t perfMapRead = 0;
@@ -85,21 +102,30 @@ class Symbolizer {
   Process& process(const ProcessKey& key);
   void readMappings(const ProcessKey& key, Process& process);
   void readPerfMap(const ProcessKey& key, Process& process);
+  /** A chain, as all that follow. */
   uint32_t resolve(const ProcessKey& key, Process& process, uint64_t address);
   uint32_t resolveRuntime(const ProcessKey& key, Process& process, uint64_t address);
-  uint32_t resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address);
+  /** `isSettled`: whether it stays so. */
+  uint32_t resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address, bool& isSettled);
+  /** Those inlined at the address of the file; null when that is not known yet. */
+  const std::vector<uint32_t>* inlinedAt(File& file, uint64_t address);
+  std::string functionAt(const File& file, uint64_t address) const;
+  void readInlined(File& file);
   File* file(const ProcessKey& key, const Mapping& mapping);
-  void findDebugFile(File& file);
+  void forgetAddresses();
   void dropFiles();
-  uint32_t number(Function function);
 
   std::map<ProcessKey, Process> processes_;
   std::map<FileKey, File> files_;
   /** Most recently used first. */
   std::list<FileKey> filesByUse_;
   size_t filesBytes_ = 0;
-  std::map<Function, uint32_t> numbers_;
-  std::vector<const Function*> functions_;
+  FrameTable frames_;
+  InlineReader inlineReader_;
+  /** Files of this round of which addresses are wanted. */
+  std::set<FileKey> asked_;
+  std::chrono::steady_clock::time_point inlinesRestUntil_;
+  size_t addressesKept_ = 0;
   std::optional<KernelSymbols> kernel_;
   uint64_t round_ = 0;
 };

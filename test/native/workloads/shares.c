@@ -1,4 +1,5 @@
-/** Spends 60, 30 and 10 percent of its CPU time in functions of these names, each called by work(). C and C++. */
+/** Spends 60, 30 and 10 percent of its CPU time in functions of these names, each called by work(). C and C++.
+ * With INLINED they are parts of work(). */
 static volatile unsigned long sink;
 
 /* From turn to turn the length differs by lot: a load with a period of its own falls in step with the clock that
@@ -11,12 +12,21 @@ static void draw_length(void) {
   length = 5000 + (int)((lots >> 33) % 10000);
 }
 
-/* Each round waits for the one before it: a multiplication takes as long wherever the code lies. */
-#define SPEND(name, tenths)                                                                                           \
-  __attribute__((noinline)) void name(void) {                                                                         \
-    unsigned long value = sink;                                                                                       \
-    for (int round = 0; round < tenths * length; round += 1) value = (value ^ (value >> 29)) * 6364136223846793005UL; \
-    sink = value;                                                                                                     \
+#define INLINE static inline __attribute__((always_inline))
+#ifdef INLINED
+#define PLACED INLINE
+#else
+#define PLACED __attribute__((noinline))
+#endif
+
+/* Each waits for the one before it: a multiplication takes as long wherever the code lies. */
+INLINE unsigned long step(unsigned long value) { return (value ^ (value >> 29)) * 6364136223846793005UL; }
+
+#define SPEND(name, tenths)                                                       \
+  PLACED void name(void) {                                                        \
+    unsigned long value = sink;                                                   \
+    for (int round = 0; round < tenths * length; round += 1) value = step(value); \
+    sink = value;                                                                 \
   }
 
 SPEND(sixty, 6)
