@@ -9,7 +9,7 @@ import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
-import { benchClusterAgents, benchClusterHosts } from './lib/bench/cluster.js';
+import { benchClusterAgents, benchClusterHosts, HOSTS } from './lib/bench/cluster.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricHosts } from './lib/bench/fabric-hosts.js';
@@ -34,6 +34,7 @@ interface Options {
   seeds?: number;
   scale?: number;
   count?: number;
+  hosts?: number;
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
@@ -43,9 +44,9 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
   'cluster-agents': () => benchClusterAgents(DIST),
-  'cluster-rest': () => benchClusterHosts(DIST, 0, 0),
-  'cluster-cut': ({ count = 35 }) => benchClusterHosts(DIST, count, 0),
-  'cluster-kill': ({ count = 35 }) => benchClusterHosts(DIST, 0, count),
+  'cluster-rest': ({ hosts = HOSTS }) => benchClusterHosts(DIST, hosts, 0, 0),
+  'cluster-cut': ({ hosts = HOSTS, count = 35 }) => benchClusterHosts(DIST, hosts, count, 0),
+  'cluster-kill': ({ hosts = HOSTS, count = 35 }) => benchClusterHosts(DIST, hosts, 0, count),
   failover: ({ count = 100 }) => benchFailover(count),
   'fabric-calls': () => benchFabricCalls(DIST),
   'fabric-hosts': () => benchFabricHosts(),
@@ -65,7 +66,7 @@ const GROUPS: Record<string, string[]> = {
   brain: Object.keys(BENCHES).filter((name) => name.startsWith('brain-')),
   cluster: Object.keys(BENCHES).filter((name) => name.startsWith('cluster-')),
 };
-const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--scale N] [--count N] [--quick]
+const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|all] [--seeds N] [--scale N] [--count N] [--hosts N] [--quick]
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, cluster, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
@@ -73,6 +74,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
                 cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
+--hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20)
 --quick         brain-scaling, state, state-full, state-handover: less of it`;
 
 async function main(): Promise<number> {
@@ -87,10 +89,11 @@ async function main(): Promise<number> {
       seeds: { type: 'string' },
       scale: { type: 'string' },
       count: { type: 'string' },
+      hosts: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
-  const { json, traces, series, seeds, scale, count, quick } = values;
+  const { json, traces, series, seeds, scale, count, hosts, quick } = values;
   if (traces !== undefined) process.env.SHOAL_TRACES = traces;
   if (quick) process.env.SHOAL_BENCH_QUICK = '1';
   const options: Options = {
@@ -99,12 +102,13 @@ async function main(): Promise<number> {
     ...(seeds === undefined ? {} : { seeds: Number(seeds) }),
     ...(scale === undefined ? {} : { scale: Number(scale) }),
     ...(count === undefined ? {} : { count: Number(count) }),
+    ...(hosts === undefined ? {} : { hosts: Number(hosts) }),
   };
   const names = asked.includes('all')
     ? Object.keys(BENCHES)
     : asked.flatMap((name) => (Object.hasOwn(GROUPS, name) ? (GROUPS[name] ?? []) : [name]));
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
-  const badCount = [series === 'all' ? '1' : series, seeds, scale, count].some(
+  const badCount = [series === 'all' ? '1' : series, seeds, scale, count, hosts].some(
     (text) => text !== undefined && !/^[1-9][0-9]*$/.test(text),
   );
   if (names.length === 0 || unknown.length > 0 || badCount) {

@@ -14,7 +14,7 @@ const USAGE = `usage: scripts/soak [--kills N] [--seed N]
 Kills agent, coordinator, instances, their shims and crun by SIGKILL in the middle of reshaping, and checks after each
 kill that within 10 s the host is exactly what was asked for. Exit code 0: it always was.
 With --hosts: three members of etcd, three coordinators and N agents in network namespaces, which are killed, stopped, cut
-off one-way and both, slowed down, made to lose packets and to run out of disk, several at once; all the time and at each
+off one-way and both, slowed down, made to lose packets and to run out of disk, whose clocks are set, several at once; all the time and at each
 calm it is checked that nothing is double, lost or left over. The same seed gives the same faults.
 state: the count of a component with state changes under calls while owners, agents, the coordinator and, with replicas, whole
 hosts are killed; what was answered is searched for what no single copy could have answered. R is 1 unless told.`;
@@ -81,6 +81,7 @@ async function soakHosts(hosts: number): Promise<number> {
   say(
     `soak: ${done.faults} faults, ${done.terms} terms, ${done.acknowledged} acknowledged changes, ${done.restarts} restarts`,
   );
+  say(`soak: ${done.answered} calls between instances answered, ${done.failed} failed, none answered twice`);
   say(`soak: as wanted after p50 ${quantile(done.convergedMs, 0.5).toFixed(0)} ms, max ${worst.toFixed(0)} ms`);
   return 0;
 }

@@ -13,6 +13,8 @@ const IN_NETWORK = 'SHOAL_BENCH_NETWORK';
 export interface ClusterFigures {
   /** At rest, all of a kind together. */
   kinds: Record<Kind, { cores: number; mebibytes: number; count: number }>;
+  /** At rest, of an agent, on the network with all that frames and encrypts it. */
+  bytesPerSecond: { sent: number; received: number };
   /** The leader was cut off, and its process was killed. */
   cut: FailOvers;
   killed: FailOvers;
@@ -25,8 +27,8 @@ export interface FailOvers {
 }
 
 const WAIT_MS_MAX = 180_000;
-/** A coordinator that was killed comes again after so long. */
-const AWAY_MS = 1_000;
+/** A coordinator that was killed comes again when another one leads: until then it must not win itself. */
+const AWAY_MS = 600_000;
 /** So long is nothing done to a cluster that was mended: the members of etcd find one another again in some seconds. */
 const MENDED_MS = 5_000;
 
@@ -62,16 +64,17 @@ export async function measureCluster(
   const cluster = await NetCluster.start({ dist, hosts, prefix });
   try {
     await until(() => hasAll(cluster, hosts), WAIT_MS_MAX);
-    const kinds = await atRest(cluster, restSeconds);
+    const { kinds, bytesPerSecond } = await atRest(cluster, restSeconds);
     const cut = await failOvers(cluster, cuts, async (leader) => {
       await cluster.rack.drop(leader, 'both');
       return () => cluster.rack.heal(leader);
     });
     const killed = await failOvers(cluster, kills, async (leader) => {
-      await cluster.kill(cluster.part('coordinator', leader), AWAY_MS);
-      return () => Promise.resolve();
+      const part = cluster.part('coordinator', leader);
+      await cluster.kill(part, AWAY_MS);
+      return async () => cluster.revive(part);
     });
-    return { kinds, cut, killed };
+    return { kinds, bytesPerSecond, cut, killed };
   } finally {
     await cluster.close();
     await cluster.remove();
@@ -145,12 +148,16 @@ async function hasAll(cluster: NetCluster, hosts: number): Promise<boolean> {
   return known.filter(({ connected }) => connected).length === hosts;
 }
 
-async function atRest(cluster: NetCluster, restSeconds: number): Promise<ClusterFigures['kinds']> {
+async function atRest(
+  cluster: NetCluster,
+  restSeconds: number,
+): Promise<Pick<ClusterFigures, 'kinds' | 'bytesPerSecond'>> {
   const none = () => ({ cores: 0, mebibytes: 0, count: 0 });
   const kinds = { etcd: none(), coordinator: none(), agent: none() };
-  const before = await cpuOf(cluster);
+  const [bytes, before] = [await cluster.rack.bytes(cluster.hosts), await cpuOf(cluster)];
   await new Promise((resolve) => setTimeout(resolve, restSeconds * 1_000));
-  const after = await cpuOf(cluster);
+  const [bytesAfter, after] = [await cluster.rack.bytes(cluster.hosts), await cpuOf(cluster)];
+  const agentSeconds = Math.max(1, restSeconds) * cluster.hosts.length;
   for (const part of cluster.parts) {
     const pid = await cluster.pidOf(part);
     if (pid === null) throw new Error(`${part.kind} of ${part.machine} does not run`);
@@ -159,7 +166,13 @@ async function atRest(cluster: NetCluster, restSeconds: number): Promise<Cluster
     use.cores += ((after.get(pid) ?? 0) - (before.get(pid) ?? 0)) / Math.max(1, restSeconds);
     use.mebibytes += await residentMebibytes(pid);
   }
-  return kinds;
+  return {
+    kinds,
+    bytesPerSecond: {
+      sent: (bytesAfter.sent - bytes.sent) / agentSeconds,
+      received: (bytesAfter.received - bytes.received) / agentSeconds,
+    },
+  };
 }
 
 async function cpuOf(cluster: NetCluster): Promise<Map<number, number>> {

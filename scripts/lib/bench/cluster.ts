@@ -16,7 +16,7 @@ const COMPONENTS = 20;
 const COUNT = 250;
 const SECONDS = 20;
 const UP_MS_MAX = 240_000;
-const HOSTS = 20;
+export const HOSTS = 20;
 
 /** One leader with a thousand simulated agents. */
 export async function benchClusterAgents(dist: string): Promise<Row[]> {
@@ -41,9 +41,9 @@ export async function benchClusterAgents(dist: string): Promise<Row[]> {
  * happens while the leader is cut off and killed so many times. A fail-over takes about ten seconds, most of them for
  * etcd's members to find one another again.
  */
-export async function benchClusterHosts(dist: string, cuts: number, kills: number): Promise<Row[]> {
-  const options = { dist, hosts: HOSTS, cuts, kills, restSeconds: SECONDS };
-  return rowsOf(await measureInOwnNetwork(options, `bench${process.pid}`));
+export async function benchClusterHosts(dist: string, hosts: number, cuts: number, kills: number): Promise<Row[]> {
+  const options = { dist, hosts, cuts, kills, restSeconds: SECONDS };
+  return rowsOf(hosts, await measureInOwnNetwork(options, `bench${process.pid}`));
 }
 
 interface Load {
@@ -95,17 +95,19 @@ async function load(leader: ChildProcess, api: string, agents: readonly Simulate
   };
 }
 
-function rowsOf({ kinds, cut, killed }: ClusterFigures): Row[] {
+function rowsOf(hosts: number, { kinds, bytesPerSecond, cut, killed }: ClusterFigures): Row[] {
   const rows: Row[] = [];
   for (const [kind, { cores, mebibytes, count }] of Object.entries(kinds)) {
     rows.push(alone(`${count} × ${kind} at rest: CPU of each`, 'cores', cores / count));
     rows.push(alone(`${count} × ${kind} at rest: memory of each`, 'MiB', mebibytes / count));
   }
+  rows.push(alone(`${hosts} × agent at rest: sent by each`, 'B/s', bytesPerSecond.sent));
+  rows.push(alone(`${hosts} × agent at rest: sent to each`, 'B/s', bytesPerSecond.received));
   for (const [what, { changeMs, agentsMs }] of Object.entries({ 'is cut off': cut, 'is killed': killed })) {
     if (changeMs.length === 0) continue;
     const name = `the leader ${what}, ${changeMs.length} times`;
     rows.push(...sharesOf(`${name}: another leader takes changes`, changeMs));
-    rows.push(...sharesOf(`${name}: ${HOSTS} agents obey it`, agentsMs));
+    rows.push(...sharesOf(`${name}: ${hosts} agents obey it`, agentsMs));
   }
   return rows;
 }

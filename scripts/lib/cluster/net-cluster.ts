@@ -8,10 +8,12 @@ import { ETCD_ELECTION } from '../../../cli/up/etcd-member.js';
 import { Authority } from '../../../identity/authority.js';
 import { FILES, refuseUnlessCoordinator } from '../../../identity/identity.js';
 import type { ClusterView } from '../../../protocol/http.js';
+import { ClockShift } from '../soak/clock-shift.js';
 import { NetRack } from './net-rack.js';
 
 const API_PORT = 7946;
 const LINK_PORT = 7947;
+const FABRIC_PORT = 7948;
 const TOKEN = 'soak-soak-soak-soak-soak-soak-soak';
 const COORDINATORS = 3;
 
@@ -23,11 +25,14 @@ export interface Part {
   /** Of the machine. */
   machine: string;
   words: readonly string[];
+  env: Readonly<Record<string, string>>;
   child: ChildProcess | null;
   /** Not before then; ms of performance.now(). */
   restartAtMs: number;
   /** It was killed, so that its end is none of its own. */
   isKilled: boolean;
+  /** Until it starts again. */
+  restart?: NodeJS.Timeout;
 }
 
 export interface NetClusterOptions {
@@ -36,6 +41,8 @@ export interface NetClusterOptions {
   hosts: number;
   /** Of the names of namespaces: unique on this machine, and short. */
   prefix: string;
+  /** Whether the clock on the wall of each machine can be set; that of etcd goes right. */
+  clocks?: boolean;
   /** Before the agent of a host starts, with the folder of its state. */
   prepareHost?: (folder: string) => Promise<void>;
 }
@@ -48,6 +55,7 @@ export class NetCluster {
   readonly parts: Part[] = [];
   readonly hosts: readonly string[];
   readonly coordinators: readonly string[];
+  #clocks: ClockShift | null = null;
   #closing = false;
   #data = '';
   #ca = '';
@@ -65,13 +73,20 @@ export class NetCluster {
     this.coordinators = coordinators;
   }
 
-  static async start({ dist, hosts: count, prefix, prepareHost }: NetClusterOptions): Promise<NetCluster> {
+  static async start({
+    dist,
+    hosts: count,
+    prefix,
+    clocks = false,
+    prepareHost,
+  }: NetClusterOptions): Promise<NetCluster> {
     const coordinators = Array.from({ length: COORDINATORS }, (_, i) => `c${i}`);
     const hosts = Array.from({ length: count }, (_, i) => `h${i}`);
     const folder = await mkdtemp('/run/shoal-rack-');
     await chmod(folder, 0o711);
     const rack = await NetRack.make(prefix, [...coordinators, ...hosts]);
     const cluster = new NetCluster(rack, folder, hosts, coordinators);
+    if (clocks) cluster.#clocks = await ClockShift.make(dist, folder);
     await cluster.#prepare(dist);
     for (const host of hosts) await prepareHost?.(cluster.runOf(host));
     for (const part of cluster.parts) cluster.#launch(part);
@@ -112,6 +127,22 @@ export class NetCluster {
     part.restartAtMs = performance.now() + awayMs;
     part.isKilled = true;
     await this.signal(part, 'SIGKILL');
+  }
+
+  /** Starts what was killed now, whenever it would have come again. */
+  revive(part: Part): void {
+    if (part.child !== null) {
+      part.restartAtMs = 0;
+      return;
+    }
+    clearTimeout(part.restart);
+    this.#launch(part);
+  }
+
+  /** Sets the clock of a machine, so many ms ahead of the true one. */
+  async setClock(machine: string, aheadMs: number): Promise<void> {
+    if (this.#clocks === null) throw new Error('this cluster has clocks that nobody sets');
+    await this.#clocks.set(machine, aheadMs);
   }
 
   /** What one coordinator says of itself; null when it does not answer. */
@@ -178,7 +209,7 @@ export class NetCluster {
       const urls = ['--listen-client-urls', client, '--advertise-client-urls', client, '--listen-peer-urls', peer];
       const cluster = ['--initial-advertise-peer-urls', peer, '--initial-cluster', peers];
       const own = ['--name', name, '--data-dir', join(data, name), '--log-level', 'error', ...ETCD_ELECTION];
-      this.#add('etcd', name, ['etcd', ...own, ...urls, ...cluster]);
+      this.#add('etcd', name, ['etcd', ...own, ...urls, ...cluster], {});
     }
     for (const name of this.coordinators) {
       const identity = join(this.folder, `${name}.identity`);
@@ -186,14 +217,12 @@ export class NetCluster {
       const [api, link] = [`${address(name)}:${API_PORT}`, `${address(name)}:${LINK_PORT}`];
       const files = ['--identity', identity, '--token-file', join(this.folder, 'token'), '--run', this.folder];
       const own = ['--name', name, '--listen', api, '--link', link, '--socket', join(this.folder, `${name}.sock`)];
-      this.#add('coordinator', name, [
-        process.execPath,
-        join(dist, 'coordinator/main.js'),
-        ...own,
-        ...files,
-        '--etcd',
-        etcd,
-      ]);
+      this.#add(
+        'coordinator',
+        name,
+        [process.execPath, join(dist, 'coordinator/main.js'), ...own, ...files, '--etcd', etcd],
+        await this.#clockOf(name),
+      );
     }
     const sockets = this.coordinators.flatMap((name) => ['--socket', `${address(name)}:${LINK_PORT}`]);
     for (const name of this.hosts) {
@@ -201,22 +230,34 @@ export class NetCluster {
       await authority.issue('agent', name, 1, identity);
       await mkdir(this.runOf(name), { mode: 0o711 });
       const own = ['--name', name, '--run', this.runOf(name), '--identity', identity, '--stop-instances'];
-      this.#add('agent', name, [
-        process.execPath,
-        join(dist, 'agent/main.js'),
-        ...own,
-        ...sockets,
-        '--profile-hertz',
-        '0',
-      ]);
+      this.#add(
+        'agent',
+        name,
+        [
+          process.execPath,
+          join(dist, 'agent/main.js'),
+          ...own,
+          ...sockets,
+          '--profile-hertz',
+          '0',
+          '--fabric',
+          `${address(name)}:${FABRIC_PORT}`,
+        ],
+        await this.#clockOf(name),
+      );
     }
   }
 
-  #add(kind: Kind, machine: string, words: string[]): void {
+  async #clockOf(machine: string): Promise<Record<string, string>> {
+    return (await this.#clocks?.environment(machine)) ?? {};
+  }
+
+  #add(kind: Kind, machine: string, words: string[], env: Readonly<Record<string, string>>): void {
     this.parts.push({
       kind,
       machine,
       words: this.rack.on(machine, ...words),
+      env,
       child: null,
       restartAtMs: 0,
       isKilled: false,
@@ -226,7 +267,7 @@ export class NetCluster {
   #launch(part: Part): void {
     if (this.#closing) return;
     const [program = '', ...words] = part.words;
-    const env = { ...process.env, SHOAL_LOG: process.env.SHOAL_LOG ?? 'fatal' };
+    const env = { ...process.env, ...part.env, SHOAL_LOG: process.env.SHOAL_LOG ?? 'fatal' };
     // Etcd tells of every election; what of it matters is seen from outside.
     const stderr = part.kind === 'etcd' ? 'ignore' : 'inherit';
     const child = spawn(program, words, { stdio: ['ignore', 'ignore', stderr], env });
@@ -237,7 +278,7 @@ export class NetCluster {
       if (this.#closing) return;
       if (!part.isKilled) this.crashes.push(`${part.kind} of ${part.machine} ended by itself: ${signal ?? code}`);
       this.restarts += 1;
-      setTimeout(() => this.#launch(part), Math.max(200, part.restartAtMs - performance.now()));
+      part.restart = setTimeout(() => this.#launch(part), Math.max(200, part.restartAtMs - performance.now()));
     });
   }
 }

@@ -60,6 +60,22 @@ export class NetRack {
     await this.#run(name, 'tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'noqueue');
   }
 
+  /** What these machines have sent and received since they were made, all together. */
+  async bytes(names: readonly string[]): Promise<{ sent: number; received: number }> {
+    const { stdout } = await run('ip', ['-statistics', '-json', 'link', 'show']);
+    const sums = { sent: 0, received: 0 };
+    for (const { ifname, stats64 } of JSON.parse(stdout) as {
+      ifname: string;
+      stats64: Record<'rx' | 'tx', Counted>;
+    }[]) {
+      if (!names.includes(ifname)) continue;
+      // As the switch sees it.
+      sums.sent += stats64.rx.bytes;
+      sums.received += stats64.tx.bytes;
+    }
+    return sums;
+  }
+
   async close(): Promise<void> {
     for (const name of this.#machines.keys()) await run('ip', ['netns', 'delete', this.#namespace(name)]);
     this.#machines.clear();
@@ -83,6 +99,10 @@ export class NetRack {
     for (const device of ['lo', 'eth0']) await this.#run(name, 'ip', 'link', 'set', device, 'up');
     await this.#run(name, 'ip', 'address', 'add', `${address}/24`, 'dev', 'eth0');
   }
+}
+
+interface Counted {
+  bytes: number;
 }
 
 const MACHINES_MAX = 200;

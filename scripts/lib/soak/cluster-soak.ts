@@ -7,6 +7,7 @@ import { retry } from '../until.js';
 import { leftovers, processesByInstance } from './host.js';
 import { KnownWrites } from './known-writes.js';
 import { mountSmallDisk, Nemesis, unmountSmallDisk } from './nemesis.js';
+import { WorkWatch } from './work-watch.js';
 
 export interface ClusterSoakOptions {
   /** Folder of compiled code. */
@@ -26,6 +27,9 @@ export interface ClusterSoakResult {
   /** After each round of faults: until all was as wanted again, in ms. */
   convergedMs: number[];
   acknowledged: number;
+  /** Questions of instances to others, which were answered or failed. */
+  answered: number;
+  failed: number;
   terms: number;
   restarts: number;
 }
@@ -37,6 +41,8 @@ const LOOK_MS = 300;
 const WATCH_MS = 500;
 const WRITE_MS = 700;
 const COUNT_MAX = 6;
+/** So many answers show that calls go again. */
+const ANSWERS_AT_REST = 40;
 /** What a process may hold more than at the first calm. */
 const GROWTH = { descriptors: 60, bytes: 150 * 2 ** 20 };
 
@@ -48,8 +54,11 @@ function manifest(dist: string): object {
     size: { cpu: { min: 0.05, max: 0.2 }, memory: { min: '64Mi', max: '128Mi' } },
     ...more,
   });
-  const many = component('tokenizer', { count: { min: 1, max: COUNT_MAX } });
-  return { app: 'soak', components: { many, one: component('tokenizer', { singleton: true }) } };
+  const work = (name: string, more: object) =>
+    component(name, { directory: join(dist, 'scripts/lib/soak/work'), ...more });
+  const many = work('answer', { count: { min: 1, max: COUNT_MAX } });
+  const ask = work('ask', { calls: ['many'], count: { min: 2, max: 2 } });
+  return { app: 'soak', components: { many, ask, one: component('tokenizer', { singleton: true }) } };
 }
 
 /**
@@ -59,7 +68,7 @@ function manifest(dist: string): object {
  */
 export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterSoakResult> {
   const { dist, hosts, prefix, signal } = options;
-  const cluster = await NetCluster.start({ dist, hosts, prefix, prepareHost: mountSmallDisk });
+  const cluster = await NetCluster.start({ dist, hosts, prefix, clocks: true, prepareHost: mountSmallDisk });
   const checker = new Checker(cluster);
   try {
     return await unlessAborted(play(cluster, checker, options), signal);
@@ -80,7 +89,7 @@ async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakO
     () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)),
     LOOK_MS,
   );
-  const result: ClusterSoakResult = { faults: 0, convergedMs: [], acknowledged: 0, terms: 0, restarts: 0 };
+  const done = { faults: 0, convergedMs: [] as number[] };
   await retry('the app is up', CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
   await checker.noteFootprints();
   const nemesis = new Nemesis(cluster, random);
@@ -90,7 +99,7 @@ async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakO
     for (let i = 0; i < FAULTS_PER_ROUND && performance.now() < deadline; i += 1) {
       const fault = nemesis.next();
       said(`${fault.name}, for ${Math.round(fault.lastsMs)} ms`);
-      result.faults += 1;
+      done.faults += 1;
       const mended = fault
         .begin()
         .then(() => pause(fault.lastsMs))
@@ -104,15 +113,18 @@ async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakO
     const start = performance.now();
     await retry(`round ${round} is mended`, CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
     const ms = performance.now() - start;
-    result.convergedMs.push(ms);
+    done.convergedMs.push(ms);
     said(`round ${round}: as wanted after ${Math.round(ms)} ms, ${checker.acknowledged} changes acknowledged`);
     await retry(`what round ${round} wrote is there`, CONVERGE_MS_MAX, () => checker.settle(), LOOK_MS);
+    await checker.untilAnswered();
     await checker.assertFootprints();
     checker.assertNothingBroken();
   }
   await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', '/v1/apps/soak'), LOOK_MS);
   await retry('nothing is left over', CONVERGE_MS_MAX, () => checker.assertEmpty(), LOOK_MS);
-  return { ...result, acknowledged: checker.acknowledged, terms: checker.terms, restarts: cluster.restarts };
+  const { acknowledged, terms } = checker;
+  const { answered, failed } = checker.work;
+  return { ...done, acknowledged, answered, failed, terms, restarts: cluster.restarts };
 }
 
 class Checker {
@@ -122,6 +134,7 @@ class Checker {
   #running: Promise<unknown>[] = [];
   #ends = new AbortController();
   #broken: Error | null = null;
+  readonly work: WorkWatch;
   /** The count of `many` that was set by hand; null: none. */
   readonly #counts = new KnownWrites<number | null>(null);
   /** Ids of marks: each is set once, so that none that was acknowledged may be missing, whatever came after it. */
@@ -132,6 +145,7 @@ class Checker {
 
   constructor(cluster: NetCluster) {
     this.#cluster = cluster;
+    this.work = new WorkWatch(() => cluster.hosts.map((host) => cluster.runOf(host)));
   }
 
   get terms(): number {
@@ -155,6 +169,7 @@ class Checker {
     this.#running = [
       this.#repeat(WATCH_MS, () => this.#watchLeaders()),
       this.#repeat(WATCH_MS, () => this.#watchSingletons()),
+      this.#repeat(WATCH_MS, () => this.work.look()),
       this.#repeat(WRITE_MS, () => this.#setCount(count())),
       this.#repeat(WRITE_MS, () => this.#setMark()),
     ];
@@ -267,6 +282,18 @@ class Checker {
     for (const { id } of await this.#cluster.ask<KnownEventView[]>('GET', MARKS)) {
       await this.#cluster.ask('DELETE', `${MARKS}/${id}`);
     }
+  }
+
+  /** Once all is as wanted, instances get answers again. */
+  async untilAnswered(): Promise<void> {
+    await this.work.look();
+    const before = this.work.answered;
+    const attempt = async () => {
+      await this.work.look();
+      if (this.work.answered - before < ANSWERS_AT_REST)
+        throw new Error(`${this.work.answered - before} were answered`);
+    };
+    await retry('questions are answered', CONVERGE_MS_MAX, attempt, LOOK_MS);
   }
 
   async assertHosts(): Promise<void> {

@@ -39,6 +39,7 @@ export class Nemesis {
       () => this.#slow(),
       () => this.#storm(),
       () => this.#fill(),
+      () => this.#setClock(),
     ];
     return (kinds[Math.floor(this.random() * kinds.length)] as () => Fault)();
   }
@@ -105,6 +106,15 @@ export class Nemesis {
       }
     };
     return { name: `restart storm of agents, most at ${one.machine}`, lastsMs: 0, begin, mend: nothing };
+  }
+
+  /** The clock on the wall jumps, and back: by a second up to most of an hour, for which certificates of now are made. */
+  #setClock(): Fault {
+    const machine = this.#machine();
+    const aheadMs = Math.round((this.random() < 0.5 ? -1 : 1) * 1_000 * 3_000 ** this.random());
+    const name = `the clock of ${machine} is set ${aheadMs} ms ahead`;
+    const begin = () => this.cluster.setClock(machine, aheadMs);
+    return { name, lastsMs: this.#between(500, 15_000), begin, mend: () => this.cluster.setClock(machine, 0) };
   }
 
   /** The disk of a host is full. */
