@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import type { CachesFigures } from '../protocol/cache-figures.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -70,6 +71,7 @@ export interface AgentReport {
   connections?: HostConnection[];
   copies?: Record<string, CopyReport>;
   state?: StateFigures;
+  caches?: CachesFigures;
 }
 
 const EVENTS_MAX = 1_000;
@@ -327,6 +329,7 @@ export class Agent {
       connections: this.#between?.connections() ?? [],
       copies: this.#copies.reports(),
       state: this.#stateFigures(),
+      caches: this.#caches.figures,
     };
   }
 

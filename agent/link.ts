@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
 import { parseSerials } from '../identity/serials.js';
+import type { CachesFigures } from '../protocol/cache-figures.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { isCommand, isTerminalSize } from '../protocol/exec.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
@@ -64,6 +65,7 @@ export class Link {
   #news = new NewsWriter();
   #copies = new CopyNews();
   #state = new StateNews();
+  #cachesSaid: CachesFigures | null = null;
   /** The desired state as last said on it, which changes are made from; null before the first. */
   #said: Desired | null = null;
   /** It could not be applied, as when the disk is full: tried again with each heartbeat. */
@@ -125,6 +127,7 @@ export class Link {
     this.#news = new NewsWriter();
     this.#copies = new CopyNews();
     this.#state = new StateNews();
+    this.#cachesSaid = null;
     this.#said = null;
     this.#welcome = false;
     this.#await(LIMITS.welcomeMsMax, 'no welcome');
@@ -273,10 +276,13 @@ export class Link {
         connections = [],
         copies = {},
         state = {},
+        caches = {},
       } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const newCopies = this.#copies.news(copies);
       const newState = this.#state.news(state);
+      const newCaches = caches === this.#cachesSaid ? {} : { caches };
+      this.#cachesSaid = caches;
       const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
@@ -293,6 +299,7 @@ export class Link {
         connections,
         ...newCopies,
         ...newState,
+        ...newCaches,
         ...asks,
       });
     } catch (error) {

@@ -159,6 +159,19 @@ const segment = object({
   refused: count,
 });
 
+const cache = object({
+  hits: count,
+  misses: count,
+  nearHits: count,
+  writes: count,
+  failed: count,
+  answerMs: amount,
+  slowestMs: amount,
+  waiting: count,
+  connections: count,
+  clients: count,
+});
+
 const warm = object({ app: name, component: name, waiting: count, memoryBytes: amount });
 
 const build = object(
@@ -203,9 +216,15 @@ const report = object(
       propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 1 },
       additionalProperties: list(segment, LIMITS.shardCountMax),
     },
+    caches: {
+      type: 'object',
+      maxProperties: INSTANCES_MAX,
+      propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 1 },
+      additionalProperties: cache,
+    },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'state', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'state', 'caches', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -1,3 +1,4 @@
+import type { CachesFigures } from '../protocol/cache-figures.js';
 import { ShoalError } from '../protocol/errors.js';
 import {
   type InstanceFacts,
@@ -17,6 +18,7 @@ import type {
 } from '../protocol/link.js';
 import type { CopyReport } from '../protocol/state-copies.js';
 import type { StateFigures } from '../protocol/state-figures.js';
+import { CachesOnHost } from './caches-on-host.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
@@ -56,6 +58,8 @@ export interface HostState {
   copies: Map<string, CopyReport>;
   /** What its segments of state hold, by component key. */
   state: StateOnHost;
+  /** What its instances do with the caches of their components. */
+  caches: CachesOnHost;
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -99,6 +103,8 @@ export interface HeardReport extends InstanceNews {
   copies?: Readonly<Record<string, CopyReport | null>>;
   /** Of components of which something is new; empty: gone. */
   state?: Readonly<StateFigures>;
+  /** Absent: as before. */
+  caches?: Readonly<CachesFigures>;
 }
 
 /** What a report brought. */
@@ -133,6 +139,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     connections: [],
     copies: new Map(),
     state: before?.state ?? new StateOnHost(),
+    caches: before?.caches ?? new CachesOnHost(),
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -234,6 +241,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
     else host.copies.set(name, copy);
   }
   host.state.take(report.state ?? {});
+  if (report.caches !== undefined) host.caches.take(report.caches);
   return heard;
 }
 

@@ -1,6 +1,8 @@
+import type { CacheFigures } from '../protocol/cache-figures.js';
 import type { CopiesView, SegmentView, ShardMoveView, ShardView } from '../protocol/http.js';
 import type { CopyRecord } from '../protocol/state-copies.js';
 import { copyName } from '../protocol/state-copies-parse.js';
+import { sumOfCaches } from './caches-on-host.js';
 import { type ClusterState, instancesOf, own } from './cluster.js';
 import type { Observed } from './observed.js';
 import type { StateWork } from './state-on-host.js';
@@ -70,6 +72,11 @@ function copiesView(record: CopyRecord | undefined): CopiesView | null {
   if (record === undefined) return null;
   const { epoch, phase, owner, inSync, joining } = record;
   return { epoch, phase, owner: owner?.host ?? null, inSync, joining: joining.map(({ host }) => host) };
+}
+
+/** What instances on all hosts do with the component's cache; null while no host has said so. */
+export function cacheView({ hosts }: Observed, key: string): CacheFigures | null {
+  return sumOfCaches([...hosts.values()].flatMap(({ caches }) => caches.of(key) ?? []));
 }
 
 /** What was done with the state of a component on all hosts; null while no host has said so. */

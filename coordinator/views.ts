@@ -11,7 +11,7 @@ import { standingOf } from './host-standing.js';
 import { eachInstance } from './instance-table.js';
 import { type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
-import { shardViews } from './state-view.js';
+import { cacheView, shardViews } from './state-view.js';
 import type { Measured } from './traffic.js';
 
 /** What the coordinator knows at this moment. */
@@ -81,6 +81,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     })),
     warm: warmView(observed, key),
     shards: shardViews(known, app, name),
+    cache: cacheView(observed, key),
   };
 }
 

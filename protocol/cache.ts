@@ -34,6 +34,12 @@ export type AskedOfCache = CacheRequest extends infer One
     : never
   : never;
 
+/** How often it has read from near that was not said on earlier connections; by an instance that may say so. */
+export interface NearHits {
+  type: 'near-hits';
+  hits: number;
+}
+
 export type CacheReply =
   /** Answers get. `ttlMs`: how long it lasts from when it was asked for; only told to who keeps values near. */
   | { type: 'value'; id: number; value: Uint8Array | null; ttlMs?: number }
@@ -42,8 +48,8 @@ export type CacheReply =
   | { type: 'error'; id: number; code: string; detail: string }
   /** What is kept near of this entry is not its value any more; null: of any entry. */
   | { type: 'stale'; entry: CacheEntry | null }
-  /** What is kept near may be used until then, in ms of CLOCK_MONOTONIC of the host. */
-  | { type: 'near'; untilMs: number };
+  /** What is kept near may be used until then, in ms of CLOCK_MONOTONIC of the host. `counts`: near-hits may be said. */
+  | { type: 'near'; untilMs: number; counts?: boolean };
 
 const STATE_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
@@ -74,11 +80,20 @@ export function parseCacheRequest(message: unknown): CacheRequest {
   }
 }
 
+/** Whatever an instance says to its agent; throws SHOAL_E_FRAME when it has another shape. */
+export function parseFromCached(message: unknown): CacheRequest | NearHits {
+  const isHits = typeof message === 'object' && message !== null && 'type' in message && message.type === 'near-hits';
+  if (!isHits) return parseCacheRequest(message);
+  const { hits } = message as { hits?: unknown };
+  if (typeof hits === 'number' && Number.isSafeInteger(hits) && hits >= 0) return { type: 'near-hits', hits };
+  throw new ShoalError('SHOAL_E_FRAME', `message on ${CACHE_SOCKET}: near-hits says no number`);
+}
+
 /** The message of the agent; throws SHOAL_E_FRAME when it has another shape. */
 export function parseCacheReply(message: unknown): CacheReply {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `message of the agent on ${CACHE_SOCKET}: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, value, ttlMs, did, code, detail, entry, untilMs } = message as Record<string, unknown>;
+  const { type, id, value, ttlMs, did, code, detail, entry, untilMs, counts } = message as Record<string, unknown>;
   if (type === 'stale') {
     if (entry === null) return { type, entry };
     const { state, key } = (entry ?? {}) as Record<string, unknown>;
@@ -87,7 +102,7 @@ export function parseCacheReply(message: unknown): CacheReply {
   }
   if (type === 'near') {
     if (typeof untilMs !== 'number') throw fail('near names no time');
-    return { type, untilMs };
+    return { type, untilMs, ...(counts === true ? { counts } : {}) };
   }
   if (typeof id !== 'number') throw fail('has no id');
   if (type === 'value') {

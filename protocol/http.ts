@@ -1,3 +1,4 @@
+import type { CacheFigures } from './cache-figures.js';
 import type { BuildStatus, HostConnection, InstanceStatus, Size } from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
 import type { Profile } from './profile.js';
@@ -36,6 +37,8 @@ export interface ComponentView {
   warm: { waiting: number; memoryBytes: number };
   /** In the order of their numbers; null for components without state shards. */
   shards: ShardView[] | null;
+  /** What its instances do with its cache, totals since the coordinator began to lead; null for components without one. */
+  cache: CacheFigures | null;
 }
 /** What a new host is told, and one that renews its certificate. */
 export interface JoinAnswer {

@@ -1,3 +1,4 @@
+import type { CachesFigures } from './cache-figures.js';
 import type { CalleeChannels, ShardHeat } from './control.js';
 import type { ErrorCode } from './errors.js';
 import type { TerminalSize } from './exec.js';
@@ -283,6 +284,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   copies?: Record<string, CopyReport | null>;
   /** Of the components of whose state shards something is new since it was last said on this connection; empty: gone. */
   state?: StateFigures;
+  /** What was done with the caches of components here; absent: as it was said last on this connection. */
+  caches?: CachesFigures;
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

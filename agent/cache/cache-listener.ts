@@ -1,9 +1,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { type CacheEntry, type CacheReply, type CacheRequest, parseCacheRequest } from '../../protocol/cache.js';
+import { type CacheEntry, type CacheReply, type CacheRequest, parseFromCached } from '../../protocol/cache.js';
 import { ShoalError, toShoalError } from '../../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { listenForInstance } from '../instance-socket.js';
+import type { CacheCounts, CacheOutcome } from './cache-counts.js';
 import type { RedisCache } from './redis-cache.js';
 
 export type CacheCommands = Pick<RedisCache, 'get' | 'set' | 'delete' | 'swap'>;
@@ -22,12 +23,19 @@ export class CacheListener {
   readonly #prefix: string;
   readonly #cache: () => CacheCommands;
   readonly #valueBytesMax: () => number;
+  readonly #counts: CacheCounts;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
   #closed = false;
 
-  constructor(app: string, component: string, cache: () => CacheCommands, valueBytesMax: () => number) {
+  constructor(
+    { app, component }: { app: string; component: string },
+    cache: () => CacheCommands,
+    valueBytesMax: () => number,
+    counts: CacheCounts,
+  ) {
     this.#prefix = prefixOf(app, component);
+    this.#counts = counts;
     this.#cache = cache;
     this.#valueBytesMax = valueBytesMax;
   }
@@ -41,6 +49,11 @@ export class CacheListener {
     else this.#server = server;
   }
 
+  /** Processes of the instance that are connected. */
+  get clients(): number {
+    return this.#sockets.size;
+  }
+
   /** To every process of the instance: what it keeps near of the key, or of any, is stale. */
   stale(key: string | null): void {
     const entry = key === null ? null : entryOf(key, this.#prefix);
@@ -48,7 +61,7 @@ export class CacheListener {
   }
 
   near(untilMs: number): void {
-    this.#tell({ type: 'near', untilMs });
+    this.#tell({ type: 'near', untilMs, counts: true });
   }
 
   close(): void {
@@ -65,6 +78,7 @@ export class CacheListener {
     this.#sockets.add(socket);
     const reader = new FrameReader();
     let underWay = 0;
+    let nearHits = 0;
     const ended = () => {
       underWay -= 1;
       if (underWay < REQUESTS_MAX && socket.isPaused()) socket.resume();
@@ -72,7 +86,12 @@ export class CacheListener {
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const message of reader.push(chunk)) {
-          const request = parseCacheRequest(message);
+          const request = parseFromCached(message);
+          if (request.type === 'near-hits') {
+            this.#counts.nearHits(Math.max(0, request.hits - nearHits));
+            nearHits = request.hits;
+            continue;
+          }
           underWay += 1;
           this.#serve(socket, request, ended);
         }
@@ -89,11 +108,15 @@ export class CacheListener {
   /** Answers once; `ended` when nothing of it is under way any more, which may be later. */
   #serve(socket: Socket, request: CacheRequest, ended: () => void): void {
     const { id } = request;
+    const beganMs = performance.now();
+    const done = this.#counts.begun();
     let answered = false;
     const answer = (reply: CacheReply) => {
       clearTimeout(timer);
-      if (!answered) write(socket, reply);
+      if (answered) return;
       answered = true;
+      write(socket, reply);
+      this.#counts.answered(outcomeOf(request, reply), performance.now() - beganMs);
     };
     const fail = (error: ShoalError) =>
       answer({ type: 'error', id, code: error.code, detail: error.message.slice(0, DETAIL_LENGTH_MAX) });
@@ -103,7 +126,10 @@ export class CacheListener {
     }, LIMITS.cacheAnswerMsMax);
     this.#carryOut(request)
       .then(answer, (error: unknown) => fail(toShoalError(error)))
-      .finally(ended);
+      .finally(() => {
+        done();
+        ended();
+      });
   }
 
   async #carryOut(request: CacheRequest): Promise<CacheReply> {
@@ -132,6 +158,12 @@ export class CacheListener {
     if (value === null || value.length <= max) return;
     throw new ShoalError('SHOAL_E_STATE_SIZE', `a value of ${value.length} bytes is above the limit of ${max}`);
   }
+}
+
+function outcomeOf({ type }: CacheRequest, reply: CacheReply): CacheOutcome {
+  if (reply.type === 'error') return 'failed';
+  if (type !== 'get') return 'writes';
+  return reply.type === 'value' && reply.value !== null ? 'hits' : 'misses';
 }
 
 /** Before all keys of the component in its cache. Names have neither slash nor colon. */

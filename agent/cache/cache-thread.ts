@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
+import type { CachesFigures } from '../../protocol/cache-figures.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { CacheNews, WantedCaches } from './host-caches.js';
 
 export type FromCacheThread =
   | { type: 'news'; news: CacheNews }
+  | { type: 'figures'; figures: CachesFigures }
   /** Something could not be brought about; it is to be asked for again. */
   | { type: 'failed'; why: string };
 
@@ -34,6 +36,8 @@ export class CacheThread {
   #pauseMs: number = LIMITS.restartBackoffMsMin;
   #again: NodeJS.Timeout | undefined;
   #closed = false;
+  /** What was done with the caches of this host, as last heard. */
+  figures: CachesFigures = {};
 
   constructor(options: CacheThreadOptions) {
     this.#options = options;
@@ -75,6 +79,10 @@ export class CacheThread {
   }
 
   #take(message: FromCacheThread): void {
+    if (message.type === 'figures') {
+      this.figures = message.figures;
+      return;
+    }
     if (message.type === 'news') {
       this.#options.news(message.news);
       return;

@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { CachesFigures } from '../../protocol/cache-figures.js';
+import { CacheCounts } from './cache-counts.js';
 import { unreachable } from './cache-errors.js';
 import { CacheListener } from './cache-listener.js';
 import { type CacheTarget, RedisCache } from './redis-cache.js';
@@ -34,6 +36,7 @@ export interface CacheNews {
 
 interface Held {
   wanted: WantedCache;
+  counts: CacheCounts;
   redis: RedisCache | null;
 }
 
@@ -53,6 +56,18 @@ export class HostCaches {
     const done = this.#working.then(() => this.#sync(wanted));
     this.#working = done.catch(() => undefined);
     return done;
+  }
+
+  /** What was done with each, up to now. */
+  figures(): CachesFigures {
+    const clients = new Map<string, number>();
+    for (const { of, listener } of this.#listeners.values()) clients.set(of, (clients.get(of) ?? 0) + listener.clients);
+    return Object.fromEntries(
+      [...this.#held].map(([key, { counts, redis }]) => {
+        const now = { connections: redis?.connections ?? 0, clients: clients.get(key) ?? 0 };
+        return [key, { ...counts.take(), ...now }];
+      }),
+    );
   }
 
   close(): void {
@@ -86,10 +101,11 @@ export class HostCaches {
     }
     before?.redis?.close();
     const { target } = wanted;
+    const counts = before?.counts ?? new CacheCounts();
     // Another server knows nothing of what was read from the one before.
     this.#stale(key, null);
     if (typeof target === 'string') {
-      this.#held.set(key, { wanted, redis: null });
+      this.#held.set(key, { wanted, counts, redis: null });
       this.#tell({ of: key, trouble: target });
       return;
     }
@@ -98,7 +114,7 @@ export class HostCaches {
       near: (untilMs) => this.#each(key, (listener) => listener.near(untilMs)),
       trouble: (trouble) => this.#tell({ of: key, trouble }),
     });
-    this.#held.set(key, { wanted, redis });
+    this.#held.set(key, { wanted, counts, redis });
   }
 
   /**
@@ -114,13 +130,13 @@ export class HostCaches {
   }
 
   async #listen({ of, path, owner }: WantedListener): Promise<void> {
-    const { wanted } = this.#get(of);
+    const { wanted, counts } = this.#get(of);
     const cache = () => {
       const { redis, wanted: now } = this.#get(of);
       if (redis === null) throw unreachable(typeof now.target === 'string' ? now.target : 'it is not known');
       return redis;
     };
-    const listener = new CacheListener(wanted.app, wanted.component, cache, () => this.#get(of).wanted.valueBytesMax);
+    const listener = new CacheListener(wanted, cache, () => this.#get(of).wanted.valueBytesMax, counts);
     await listener.listen(path, owner);
     this.#listeners.set(path, { of, listener });
   }

@@ -34,6 +34,8 @@ interface Client {
   ping(): Promise<unknown>;
   connect(): Promise<unknown>;
   destroy(): void;
+  /** Servers that it is connected to. */
+  connected(): number;
 }
 
 /** The value, and how long it lasts: -1 for good, -2 where there is none. In one step, so that they belong together. */
@@ -74,6 +76,11 @@ export class RedisCache {
     this.#near = target.near;
     this.#client = this.#dial();
     this.#beat = setInterval(() => void this.#lookAlive(), LIMITS.cachePingMs);
+  }
+
+  /** Connections that can be used now. */
+  get connections(): number {
+    return this.#client.connected();
   }
 
   /** Rejects with SHOAL_E_UNREACHABLE, SHOAL_E_DEADLINE or SHOAL_E_PEER_DIED. `ttlMs` only when it is told what is stale. */
@@ -220,6 +227,7 @@ function serverOf(target: CacheTarget, events: CacheEvents, failed: (error: unkn
     ping: () => client.sendCommand(['PING']),
     connect: () => client.connect(),
     destroy: () => client.destroy(),
+    connected: () => (client.isReady ? 1 : 0),
   };
 }
 
@@ -230,18 +238,20 @@ function clusterOf(target: CacheTarget, events: CacheEvents, failed: (error: unk
   const cluster = createCluster({ rootNodes, defaults: connection, ...tracking, minimizeConnections: true, RESP: 3 });
   cluster.on('error', failed);
   cluster.on('node-error', failed);
+  const ready = () =>
+    cluster.masters.flatMap(({ client }) =>
+      client !== undefined && 'isReady' in client && client.isReady ? [client] : [],
+    );
   return {
     send: (key, isReadonly, words) => cluster.sendCommand(key, isReadonly, words, TYPES),
     // Those that have no connection now have read nothing that could be stale.
     ping: async () => {
       if (!cluster.isReady) throw unreachable('it is not connected yet');
-      const clients = cluster.masters.flatMap(({ client }) =>
-        client !== undefined && 'isReady' in client && client.isReady ? [client] : [],
-      );
-      await Promise.all(clients.map((client) => client.sendCommand(['PING'])));
+      await Promise.all(ready().map((client) => client.sendCommand(['PING'])));
     },
     connect: () => cluster.connect(),
     destroy: () => cluster.destroy(),
+    connected: () => ready().length,
   };
 }
 

@@ -65,6 +65,21 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const stateReads = counter('state_reads_total', 'Entries looked up', byComponent);
   const stateWrites = counter('state_writes_total', 'Entries written or deleted', byComponent);
   const stateRefused = counter('state_refused_total', 'Writes refused at a limit or for lack of memory', byComponent);
+  const cacheReads = counter('cache_reads_total', 'Reads of a cache, by where the value was', [
+    ...byComponent,
+    'found',
+  ]);
+  const cacheWrites = counter('cache_writes_total', 'Entries of a cache set, deleted, compared and set', byComponent);
+  const cacheFailed = counter('cache_failed_total', 'Requests to a cache that failed', byComponent);
+  const cacheSeconds = counter(
+    'cache_answer_seconds_total',
+    'Time until a cache had answered, all together',
+    byComponent,
+  );
+  const cacheSlowest = gauge('cache_answer_slowest_seconds', 'The longest of the last seconds', byComponent);
+  const cacheWaiting = gauge('cache_requests_waiting', 'Requests under way to a cache', byComponent);
+  const cacheConnections = gauge('cache_connections', 'Connections of agents to servers of a cache', byComponent);
+  const cacheClients = gauge('cache_clients', 'Processes of instances that share those', byComponent);
   for (const app of Object.keys(known.state.apps)) {
     for (const component of Object.keys(known.state.apps[app]?.manifest.components ?? {})) {
       const view = componentView(known, app, component);
@@ -98,6 +113,20 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
         stateReads.inc(labels, work?.reads ?? 0);
         stateWrites.inc(labels, work?.writes ?? 0);
         stateRefused.inc(labels, work?.refused ?? 0);
+      }
+      if (view.cache !== null) {
+        const { hits, misses, nearHits, writes, failed, answerMs, slowestMs, waiting, connections, clients } =
+          view.cache;
+        cacheReads.inc({ ...labels, found: 'cache' }, hits);
+        cacheReads.inc({ ...labels, found: 'nowhere' }, misses);
+        cacheReads.inc({ ...labels, found: 'near' }, nearHits);
+        cacheWrites.inc(labels, writes);
+        cacheFailed.inc(labels, failed);
+        cacheSeconds.inc(labels, answerMs / 1000);
+        cacheSlowest.set(labels, slowestMs / 1000);
+        cacheWaiting.set(labels, waiting);
+        cacheConnections.set(labels, connections);
+        cacheClients.set(labels, clients);
       }
       const counts = decisions.counts(componentKey(app, component));
       decided.inc(labels, counts.decisions);

@@ -135,6 +135,22 @@ export const COMPONENT = object({
     description:
       'state shards with their owners, what calls on them use and the hosts of their copies, in the order of their numbers',
   },
+  cache: {
+    ...object({
+      hits: { ...number, description: 'reads by way of the agent that found a value' },
+      misses: number,
+      nearHits: { ...number, description: 'reads of what instances keep near' },
+      writes: number,
+      failed: number,
+      answerMs: { ...number, description: 'time of all requests that were answered' },
+      slowestMs: { ...number, description: 'the longest of the last seconds' },
+      waiting: { ...number, description: 'requests under way' },
+      connections: { ...number, description: 'of agents to servers' },
+      clients: { ...number, description: 'processes of instances that are connected to agents' },
+    }),
+    type: ['object', 'null'],
+    description: 'what its instances do with its cache, totals since the coordinator began to lead',
+  },
 });
 const accuracy = object({
   aheadSeconds: number,

@@ -4,6 +4,7 @@ import {
   type CacheEntry,
   type CacheReply,
   type CacheRequest,
+  type NearHits,
   parseCacheReply,
 } from '../../protocol/cache.js';
 import type { CachedSettings } from '../../protocol/control.js';
@@ -39,6 +40,9 @@ export class CacheConnection {
   readonly #redial = new Redial(() => this.#dial());
   #socket: Socket | undefined;
   #nextId = 1;
+  /** Near hits that were told on earlier connections, and on this one. */
+  #hitsBefore = 0;
+  #hitsTold = 0;
 
   constructor(path: string, { near }: Pick<CachedSettings, 'near'>) {
     this.#path = path;
@@ -105,6 +109,8 @@ export class CacheConnection {
         return;
       }
       this.#socket = socket;
+      this.#hitsBefore += this.#hitsTold;
+      this.#hitsTold = 0;
       this.#redial.connected();
     });
     socket.on('data', (chunk: Buffer) => {
@@ -125,8 +131,17 @@ export class CacheConnection {
 
   #take(reply: CacheReply): void {
     if (reply.type === 'stale') this.#near?.stale(reply.entry);
-    else if (reply.type === 'near') this.#near?.vouch(reply.untilMs);
+    else if (reply.type === 'near') this.#vouched(reply);
     else this.#answered(reply);
+  }
+
+  #vouched({ untilMs, counts = false }: Extract<CacheReply, { type: 'near' }>): void {
+    if (this.#near === undefined) return;
+    this.#near.vouch(untilMs);
+    const hits = this.#near.hits - this.#hitsBefore;
+    if (!counts || hits === this.#hitsTold) return;
+    this.#hitsTold = hits;
+    this.#socket?.write(encodeFrame({ type: 'near-hits', hits } satisfies NearHits));
   }
 
   #answered(reply: Answer | Extract<CacheReply, { type: 'error' }>): void {

@@ -361,5 +361,14 @@ t.test('state shows shards with owners, copies, sizes, heat and moves, and refus
     ],
   );
   t.match(await shoal('state', 'search/web'), { code: 2, err: /state: partitioned/ });
+  const totals = { hits: 60, misses: 10, nearHits: 130, writes: 30, failed: 2, answerMs: 250 };
+  const cache = { ...totals, slowestMs: 7.5, waiting: 3, connections: 2, clients: 4 };
+  fake.json('GET /v1/apps/search/components/sessions', componentView({ component: 'sessions', cache }));
+  const cached = await shoal('state', 'search/sessions');
+  t.match(cached, { code: 0, err: '' });
+  t.match(cached.out, /^search\/sessions: 200 reads, 30 writes, 2 failed\n/);
+  t.match(cached.out, /found 60 \(30.0 %\), found near 130 \(65.0 %\), not found 10 \(5.0 %\)\n/);
+  t.match(cached.out, /2.50 ms on average, .* 7.50 ms, 3 waited for\n.*2 to servers, for 4 processes/);
+  t.same(JSON.parse((await shoal('state', 'search/sessions', '--json')).out), cache);
   t.match(await shoal('state', 'search/index', '--sort', 'luck'), { code: 2, err: /one of shard, bytes, heat/ });
 });

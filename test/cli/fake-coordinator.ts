@@ -121,6 +121,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     ports: [],
     warm: { waiting: 0, memoryBytes: 0 },
     shards: null,
+    cache: null,
     ...more,
   };
 }

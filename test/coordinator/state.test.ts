@@ -1,5 +1,7 @@
 import t from 'tap';
+import { CachesOnHost, sumOfCaches } from '../../coordinator/caches-on-host.js';
 import { StateOnHost } from '../../coordinator/state-on-host.js';
+import type { CacheFigures } from '../../protocol/cache-figures.js';
 import { newsOf } from '../../protocol/instance-news.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 import type { SegmentFigures } from '../../protocol/state-figures.js';
@@ -80,4 +82,62 @@ t.test('shards say what they hold and where they are on their way to; /metrics h
   for (const [name, value] of Object.entries(expected))
     t.ok(body.includes(`shoal_state_${name}{app="shop",component="cart"} ${value}\n`), name);
   t.notMatch(body, /shoal_state_bytes{app="shop",component="web"}/, 'a component without state has no figures');
+});
+
+function cache(more: Partial<CacheFigures>): CacheFigures {
+  const totals = { hits: 0, misses: 0, nearHits: 0, writes: 0, failed: 0, answerMs: 0 };
+  return { ...totals, slowestMs: 0, waiting: 0, connections: 1, clients: 1, ...more };
+}
+
+t.test('what was done with a cache only rises, and what is so now is as it was said last', async (t) => {
+  const host = new CachesOnHost();
+  host.take({ 'a/b': cache({ hits: 5, answerMs: 10, slowestMs: 4, waiting: 3 }) });
+  host.take({ 'a/b': cache({ hits: 7, answerMs: 12, slowestMs: 1 }) });
+  t.match(host.of('a/b'), { hits: 7, answerMs: 12, slowestMs: 1, waiting: 0 });
+  host.take({ 'a/b': cache({ hits: 2, answerMs: 1 }), 'c/d': cache({}) });
+  t.match(host.of('a/b'), { hits: 9, answerMs: 13 }, 'another agent counts from 0');
+  const other = cache({ hits: 1, slowestMs: 8, connections: 2 });
+  const sum = sumOfCaches([host.of('a/b') as CacheFigures, other]);
+  t.match(sum, { hits: 10, slowestMs: 8, connections: 3, clients: 2 });
+  host.take({ 'c/d': cache({}) });
+  t.equal(host.of('a/b'), undefined, 'no instance of it is there any more');
+  t.equal(sumOfCaches([]), null);
+});
+
+t.test('a component says what its instances do with its cache; /metrics has it', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  const headers = { 'content-type': 'application/yaml' };
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers, payload: MANIFEST });
+  const said = cache({
+    hits: 4,
+    misses: 2,
+    nearHits: 9,
+    writes: 3,
+    failed: 1,
+    answerMs: 1_500,
+    slowestMs: 250,
+    waiting: 5,
+  });
+  rig.coordinator.report('h1', { ...newsOf([]), revision: 1, events: [], caches: { 'shop/web': said } });
+  t.same((await rig.api.inject('/v1/apps/shop/components/web')).json().cache, said);
+  rig.coordinator.report('h1', { ...newsOf([]), revision: 1, events: [] });
+  const { body } = await rig.api.inject('/metrics');
+  const of = 'app="shop",component="web"';
+  for (const line of [
+    `cache_reads_total{${of},found="cache"} 4`,
+    `cache_reads_total{${of},found="nowhere"} 2`,
+    `cache_reads_total{${of},found="near"} 9`,
+    `cache_writes_total{${of}} 3`,
+    `cache_failed_total{${of}} 1`,
+    `cache_answer_seconds_total{${of}} 1.5`,
+    `cache_answer_slowest_seconds{${of}} 0.25`,
+    `cache_requests_waiting{${of}} 5`,
+    `cache_connections{${of}} 1`,
+    `cache_clients{${of}} 1`,
+  ]) {
+    t.ok(body.includes(`shoal_${line}\n`), line);
+  }
+  t.equal((await rig.api.inject('/v1/apps/shop/components/cart')).json().cache, null);
 });

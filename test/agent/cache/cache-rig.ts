@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { type CacheNews, HostCaches } from '../../../agent/cache/host-caches.js';
 import type { CacheTarget } from '../../../agent/cache/redis-cache.js';
+import type { CacheFigures } from '../../../protocol/cache-figures.js';
 import type { CachedSettings } from '../../../protocol/control.js';
 import { RedisServer } from '../../../scripts/lib/state/redis-server.js';
 import { CacheConnection } from '../../../sdk/cache/cache-connection.js';
@@ -28,6 +29,11 @@ export class CacheRig {
   /** What the agent last said of the cache. */
   get trouble(): string | null | undefined {
     return this.news.at(-1)?.trouble;
+  }
+
+  /** What was done with the cache of the component. */
+  figuresOf(component = 'shop'): CacheFigures | undefined {
+    return this.#caches.figures()[`app/${component}`];
   }
 
   /** The component's instances are to reach this cache, from now on. */

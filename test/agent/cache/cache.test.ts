@@ -3,7 +3,7 @@ import t from 'tap';
 import { encodeFrame, FrameReader } from '../../../protocol/frame.js';
 import { LIMITS } from '../../../protocol/limits.js';
 import { until, within } from '../../../scripts/lib/until.js';
-import { NEAR, PASSWORD, rigWith } from './cache-rig.js';
+import { NEAR, PASSWORD, rigWith, SETTINGS } from './cache-rig.js';
 
 t.test('the calls of a state, against a real Redis', async (t) => {
   const { server, rig, target } = await rigWith(t);
@@ -119,6 +119,42 @@ t.test('values that are kept near are told to be stale, by whoever they were wri
   await until(async () => (await mine.get('gone')) === undefined, 10_000);
   await server.cli('FLUSHALL');
   await until(async () => (await mine.get('k')) === undefined);
+});
+
+t.test('what was done with a cache is counted, near or not', async (t) => {
+  const { rig, target } = await rigWith(t, [], true);
+  await rig.want(target, ['a', 'b']);
+  await until(() => rig.trouble === null);
+  const near = rig.instance('a', NEAR);
+  const mine = near.state<string>('words');
+  const others = rig.instance('b').state<string>('words');
+  await others.set('k', 'v');
+  await others.get('k');
+  await others.get('k');
+  await others.get('none');
+  await others.update('k', () => 'w');
+  await others.delete('k');
+  const large = 'x'.repeat(SETTINGS.valueBytesMax + 1);
+  await t.rejects(
+    rig
+      .instance('b', { ...SETTINGS, valueBytesMax: 2 ** 24 })
+      .state<string>('words')
+      .set('k', large),
+    {
+      code: 'SHOAL_E_STATE_SIZE',
+    },
+  );
+  const counted = rig.figuresOf();
+  t.match(counted, { hits: 3, misses: 1, nearHits: 0, writes: 3, failed: 1, waiting: 0, connections: 1, clients: 3 });
+  t.ok(counted !== undefined && counted.answerMs > 0 && counted.slowestMs > 0 && counted.slowestMs <= counted.answerMs);
+  t.match(rig.figuresOf(), { slowestMs: 0, hits: 3 }, 'the longest of the time since it was said last');
+
+  await until(async () => {
+    await mine.get('k');
+    return (near.connection.near?.hits ?? 0) >= 5;
+  });
+  await until(() => (rig.figuresOf()?.nearHits ?? 0) >= 5);
+  t.equal(rig.figuresOf()?.nearHits, near.connection.near?.hits, 'as the instance counts them, once each');
 });
 
 t.test('no read is older than a write that was answered before, with another instance in between', async (t) => {
