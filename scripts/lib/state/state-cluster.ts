@@ -71,6 +71,11 @@ export class StateCluster {
     return cluster;
   }
 
+  /** State folders of all agents. */
+  get folders(): string[] {
+    return ['caller', ...this.hosts].map((host) => join(this.#folder, host));
+  }
+
   get hosts(): string[] {
     return Array.from({ length: this.#options.hosts }, (_, i) => `h${i}`);
   }
@@ -322,7 +327,7 @@ export class StateCluster {
     const coordinator = this.#children.get('coordinator');
     if (coordinator !== undefined) await end(coordinator, 'SIGKILL');
     // An agent that was killed has left instances behind.
-    for (const host of ['caller', ...this.hosts]) await clearAway(join(this.#folder, host));
+    for (const folder of this.folders) await clearAway(folder);
     await rm(this.#folder, { recursive: true, force: true });
   }
 
