@@ -113,6 +113,7 @@ export class Agent {
   #figures: StateFigures = {};
   #figuresMs = 0;
   #measuredMs = Number.NEGATIVE_INFINITY;
+  #connections: HostConnection[] = [];
   #desired: Desired = emptyDesired();
   #applied = 0;
   #scheduled = false;
@@ -326,7 +327,7 @@ export class Agent {
       ports: this.#ports.listening(),
       warm: await this.#pool.cost(),
       builds: this.#builds.statuses(),
-      connections: this.#between?.connections() ?? [],
+      connections: this.#connections,
       copies: this.#copies.reports(),
       state: this.#stateFigures(),
       caches: this.#caches.figures,
@@ -338,8 +339,10 @@ export class Agent {
     const isDue = nowMs - this.#measuredMs >= MEASURE_MS;
     // One that is new has no sample to tell again.
     const due = isDue ? instances : instances.filter((each) => !each.isMeasured);
-    if (due.length === 0) return;
+    if (due.length === 0 && !isDue) return;
     if (isDue) this.#measuredMs = nowMs;
+    // Asking the relay waits for its thread.
+    if (isDue) this.#connections = this.#between?.connections() ?? [];
     const cpu = this.#profilers.cpu?.read();
     const activity = this.#profilers.activity?.read();
     await Promise.all(

@@ -14,6 +14,8 @@ export const PIDS_MAX = 512;
 export const CONTROLLERS = ['cpu', 'memory', 'io', 'pids'] as const;
 const PAGE_BYTES = 4096;
 const REMOVE_TRIES_MAX = 50;
+/** To count the pages of processes is dear, and holds these up meanwhile: a little less than from one heartbeat to the next. */
+const COUNTED_MS = 900;
 
 export interface Usage {
   cpuSeconds: number;
@@ -24,6 +26,9 @@ export interface Usage {
 
 /** One cgroup v2 folder. Reads and limits fall back to what the host has. */
 export class Cgroup {
+  /** Memory of its processes as it was last counted, and until when that is good enough. */
+  #counted = { bytes: 0, untilMs: Number.NEGATIVE_INFINITY };
+
   constructor(readonly path: string) {}
 
   async create(): Promise<void> {
@@ -136,8 +141,11 @@ export class Cgroup {
   }
 
   async #memoryOfProcesses(): Promise<number> {
+    const nowMs = performance.now();
+    if (nowMs < this.#counted.untilMs) return this.#counted.bytes;
     let bytes = 0;
     for (const pid of await this.pids()) bytes += await memoryOfProcess(pid);
+    this.#counted = { bytes, untilMs: nowMs + COUNTED_MS };
     return bytes;
   }
 }

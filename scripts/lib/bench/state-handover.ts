@@ -33,6 +33,8 @@ const LOOK_MS = 500;
 interface Measured {
   calls: [startMs: number, ms: number, shard: number, failed: number][];
   changes: [shard: number, kind: 'arrive' | 'leave', atMs: number][];
+  /** Why calls failed, and how many. */
+  failures: Record<string, number>;
 }
 
 /** What calls met while the count changed. */
@@ -54,6 +56,7 @@ export async function benchStateHandover(dist: string): Promise<Row[]> {
   const measured = await ofShoal(dist);
   const gaps = [...outagesOf(measured.changes).values()].flat().map(({ fromMs, toMs }) => toMs - fromMs);
   said(`not served: ${QUANTILES.map((q) => `${labelOf(q)} ${quantile(gaps, q).toFixed(1)} ms`).join(', ')}`);
+  for (const [why, count] of Object.entries(measured.failures)) said(`${count} calls failed: ${why}`);
   said('Redis Cluster');
   return rowsOf(measured, await ofRedis());
 }

@@ -15,6 +15,8 @@ const CALL_MS_MAX = 30_000;
 
 const app = await connect();
 const calls: [startMs: number, ms: number, shard: number, failed: number][] = [];
+/** Why calls failed, and how many. */
+const failures: Record<string, number> = {};
 const changes: [shard: number, kind: string, atMs: number][] = [];
 let timer: NodeJS.Timeout | undefined;
 
@@ -50,8 +52,11 @@ async function callOne(keys: number, bytes: number): Promise<void> {
   try {
     if (Math.random() < WRITE_SHARE) await put(index, bytes);
     else await app.call('store', 'read', null, { key, deadlineMs: CALL_MS_MAX });
-  } catch {
+  } catch (error) {
     failed = 1;
+    const { code = '', message } = error as { code?: string; message: string };
+    const why = `${code} ${message.replaceAll(/\d+/g, 'N')}`;
+    failures[why] = (failures[why] ?? 0) + 1;
   }
   calls.push([startMs, nowMs() - startMs, shardOf(key, SHARDS), failed]);
 }
@@ -71,7 +76,7 @@ async function answer({ pathname, searchParams }: URL): Promise<unknown> {
   else if (pathname === '/start') start(rate as number, keys as number, bytes as number);
   else if (pathname === '/stop') {
     clearInterval(timer);
-    return { calls: calls.splice(0), changes: changes.splice(0) };
+    return { calls: calls.splice(0), changes: changes.splice(0), failures };
   }
   return {};
 }
