@@ -262,6 +262,7 @@ export class Agent {
       await instance.adopt();
     }
     await this.#removeStrayCgroups();
+    await this.#tools.cores.settle();
     await this.#between?.open();
     void this.#tools.rootfs.collect();
     this.#profilers.recorder?.start();

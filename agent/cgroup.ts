@@ -2,16 +2,19 @@ import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Size } from '../protocol/link.js';
+import { parseCores } from './core-list.js';
 import { parsePressure } from './memory-probe.js';
 
 /** Period of cpu.max in microseconds: the kernel's default. */
 const CPU_PERIOD_US = 100_000;
 /** Below this the kernel refuses a cpu.max quota. */
 const CPU_QUOTA_US_MIN = 1_000;
+/** Of cpu.weight; a core's is what the kernel gives to a cgroup by itself. */
+const CPU_WEIGHT = { min: 1, core: 100, max: 10_000 };
 /** Reclaim starts at this share of the hard limit, so that an instance slows before it is killed. */
 const MEMORY_HIGH_SHARE = 0.95;
 export const PIDS_MAX = 512;
-export const CONTROLLERS = ['cpu', 'memory', 'io', 'pids'] as const;
+export const CONTROLLERS = ['cpu', 'memory', 'io', 'pids', 'cpuset'] as const;
 const PAGE_BYTES = 4096;
 const REMOVE_TRIES_MAX = 50;
 /** To count the pages of processes is dear, and holds these up meanwhile: a little less than from one heartbeat to the next. */
@@ -52,6 +55,16 @@ export class Cgroup {
 
   get hasIo(): Promise<boolean> {
     return exists(join(this.path, 'io.max'));
+  }
+
+  /** Keeps its processes to these cores, such as 1,3; false where the host has no cpuset controller, or it is gone. */
+  runOn(cores: string): Promise<boolean> {
+    return this.#writeIfPresent('cpuset.cpus', cores);
+  }
+
+  /** What runOn() was last told; empty before. */
+  cores(): Promise<string> {
+    return readOrEmpty(join(this.path, 'cpuset.cpus'));
   }
 
   /** By memory.reclaim (Linux 5.19), which fails with EAGAIN when it finds less; without it nothing happens. */
@@ -169,6 +182,12 @@ export async function prepareCgroupRoot(mount: string, root: string): Promise<st
   return CONTROLLERS.filter((controller) => inForce.includes(controller));
 }
 
+/** The cores that processes below it may run on; none without the cpuset controller. */
+export async function coresBelow(root: string, controllers: readonly string[]): Promise<number[]> {
+  if (!controllers.includes('cpuset')) return [];
+  return parseCores(await readOrEmpty(join(root, 'cpuset.cpus.effective')));
+}
+
 /** Why the memory of instances below it cannot be probed; null when it can. */
 export async function memoryProbeProblem(root: string): Promise<string | null> {
   const present = await readdir(root);
@@ -190,6 +209,8 @@ export function limitsOf(size: Size): [string, string][] {
   const memory = Math.ceil(size.memory / PAGE_BYTES) * PAGE_BYTES;
   return [
     ['cpu.max', `${quota} ${CPU_PERIOD_US}`],
+    // Where more is allotted than there is, each gets its share of it.
+    ['cpu.weight', String(Math.min(CPU_WEIGHT.max, Math.max(CPU_WEIGHT.min, Math.round(size.cpu * CPU_WEIGHT.core))))],
     ['memory.high', String(Math.floor(memory * MEMORY_HIGH_SHARE))],
     ['memory.max', String(memory)],
     ['pids.max', String(PIDS_MAX)],

@@ -13,6 +13,7 @@ const WITHOUT: Record<(typeof CONTROLLERS)[number], string> = {
   cpu: 'the CPU size of an instance is counted but not enforced',
   memory: 'the memory size of an instance is not enforced; use is read from its processes',
   io: 'bytes read and written are not known, and `io` of a manifest is not enforced',
+  cpuset: 'no instance can have cores for itself (`exclusive` of a manifest)',
   pids: 'the number of processes in an instance is not limited',
 };
 export const CONTROLLER_REMEDY =
@@ -52,12 +53,15 @@ export interface HostFeatures {
   profilerProblems: Record<string, string>;
   /** Why the memory of instances is not probed; null when it is, or nobody wants it. */
   memoryProblem: string | null;
+  /** Cores that can be given to single instances. */
+  ownCores: number;
 }
 
 /** What the coordinator is told of this host, degradations included. */
 export function describeHost(name: string, features: HostFeatures): HostInfo {
   const { controllers, cpuProblem, stacksProblem, devicesProblem, userNamespace, profilerProblems, memoryProblem } =
     features;
+  const { ownCores } = features;
   const degraded: HostInfo['degraded'] = [];
   if (!userNamespace) {
     const what =
@@ -86,7 +90,14 @@ export function describeHost(name: string, features: HostFeatures): HostInfo {
       what: `not measured: how little memory instances can live in: ${memoryProblem}`,
       remedy: MEMORY_PROBE_REMEDY,
     });
-  return { name, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), degraded };
+  return {
+    name,
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    degraded,
+    ...(ownCores > 0 ? { ownCores } : {}),
+  };
 }
 
 /** Absolute path of crun; throws SHOAL_E_HOST with the remedy when it is not installed. */

@@ -21,6 +21,7 @@ import {
   type LaunchTools,
   launch,
   makeSocketFolder,
+  ownCoresOf,
   portSockets,
   readExit,
   readPid,
@@ -30,7 +31,7 @@ import type { SingletonLease } from './lease.js';
 import { ask, type Probed } from './probe.js';
 import { activityFields } from './profiles/activity.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
-import { resizeInPlace } from './resize.js';
+import { type Resizable, resizeInPlace } from './resize.js';
 import { captureSocket } from './sockets.js';
 import type { StartGate } from './start-gate.js';
 
@@ -275,6 +276,7 @@ export class Instance {
     const shimPid = await readPid(here.shimPid);
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
+      await this.#tools.cores.adopt(this.#cgroup, this.made.exclusive === true);
       await endCommandsIn(this.#tools.paths, this.body);
       this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
@@ -294,7 +296,7 @@ export class Instance {
   async resize(wanted: Size): Promise<void> {
     const present = this.#record.size;
     const { size, refused } = this.running
-      ? await resizeInPlace(this.#cgroup, present, wanted)
+      ? await resizeInPlace(this.#resizable, present, wanted)
       : { size: wanted, refused: null };
     // Tried again whenever the host is looked at; told only once.
     if (refused !== null && refused !== this.#resizeRefused) this.#tools.event(this, 'resize-refused', refused);
@@ -303,6 +305,15 @@ export class Instance {
     this.#record = { ...this.#record, size };
     await this.#save();
     this.#tools.changed();
+  }
+
+  /** Its size, and the cores that it has for itself. */
+  get #resizable(): Resizable {
+    const limit = async (size: Size) => {
+      if (this.made.exclusive === true) await this.#tools.cores.set(this.#cgroup, ownCoresOf(this.made, size));
+      return this.#cgroup.limit(size);
+    };
+    return { limit, usage: () => this.#cgroup.usage(), reclaim: (bytes) => this.#cgroup.reclaim(bytes) };
   }
 
   /** No more calls and state shards come; it goes on until terminate(). */
@@ -475,7 +486,7 @@ export class Instance {
       if (this.stopping) this.#endProcess(shimPid);
       else this.#awaitReady();
     } catch (error) {
-      await this.#cgroup.remove().catch((cause: unknown) => {
+      await this.#removeCgroup().catch((cause: unknown) => {
         // The next start takes the folder as it is; the removal of the instance tries again.
         this.#tools.log.warn({ err: cause, instance: this.id }, 'cannot remove the cgroup of a failed start');
       });
@@ -500,6 +511,7 @@ export class Instance {
     const here = this.#tools.paths.instance(this.body);
     try {
       this.#tools.cgroupGone(this.#cgroup.path);
+      await this.#tools.cores.leave(this.#cgroup.path);
       let exit = await readExit(here.exit);
       if (exit === null) {
         await reapInstance(this.#tools.paths, this.#tools.crun, this.body);
@@ -749,7 +761,7 @@ export class Instance {
     this.#listening = false;
     try {
       await this.#saving;
-      await this.#cgroup.remove();
+      await this.#removeCgroup();
       if (this.body !== this.id) await rm(this.#tools.paths.instance(this.id).directory, { force: true });
       await rm(here.directory, { recursive: true, force: true });
       await this.#tools.secrets.remove(this.body);
@@ -759,6 +771,11 @@ export class Instance {
       this.#tools.log.error({ err: error, instance: this.id }, 'cannot remove an instance; trying again');
       this.#later(LIMITS.restartBackoffMsMin, () => void this.#remove());
     }
+  }
+
+  async #removeCgroup(): Promise<void> {
+    await this.#cgroup.remove();
+    await this.#tools.cores.leave(this.#cgroup.path);
   }
 
   /** One write after the other: they share a temporary file. */

@@ -15,6 +15,7 @@ import { type Component, partitionOf } from '../protocol/manifest.js';
 import { readJson } from './atomic-file.js';
 import { bundleConfig, openFilesMax } from './bundle.js';
 import { Cgroup, isErrno } from './cgroup.js';
+import type { ExclusiveCores } from './exclusive-cores.js';
 import { disksOf, ioMaxLines } from './io-limits.js';
 import type { InstancePaths, Paths } from './paths.js';
 import { withPerfMap } from './perf-map.js';
@@ -32,6 +33,7 @@ export interface LaunchTools {
   userNamespace: boolean;
   /** Whether Node.js inside shall tell the names of its functions, for profiles. */
   perfMap: boolean;
+  cores: ExclusiveCores;
   /** The cgroup of an instance is there; nothing runs in it yet. */
   cgroupMade(path: string, owner: { app: string; component: string }): void;
 }
@@ -86,6 +88,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const cgroup = new Cgroup(paths.cgroup(body));
   await cgroup.create();
   await cgroup.limit(startingSize(record.size));
+  await tools.cores.set(cgroup, ownCoresOf(record.made, record.size));
   const { io } = record.made;
   // Where the controller is missing the host says so.
   if (io !== undefined && (await cgroup.hasIo)) await cgroup.limitIo(ioMaxLines(io, await disksOf(io)));
@@ -100,6 +103,11 @@ async function removeStale(here: InstancePaths, record: InstanceRecord): Promise
   const fabric = [FABRIC_SOCKET, FABRIC_OWN_SOCKET].map((socket) => join(here.socket, basename(socket)));
   const stale = [here.exit, ...fabric, ...portSockets(here.socket, record)];
   await Promise.all(stale.map((path) => rm(path, { force: true })));
+}
+
+/** How many cores an instance of that size has for itself; null: it shares those of others. */
+export function ownCoresOf({ exclusive }: Component, { cpu }: Size): number | null {
+  return exclusive === true ? cpu : null;
 }
 
 /** Until it is ready a process gets a core: with a fifth of one it would take five times as long to load itself. */

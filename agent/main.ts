@@ -11,8 +11,9 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
-import { Cgroup, memoryProbeProblem, prepareCgroupRoot, removeUnused } from './cgroup.js';
+import { Cgroup, coresBelow, memoryProbeProblem, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
+import { ExclusiveCores } from './exclusive-cores.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, bootId, describeHost, findCrun } from './host.js';
 import { assertHostAddress } from './host-listener.js';
@@ -189,13 +190,14 @@ async function run(options: Options, log: Logger): Promise<void> {
   if (mountedAt(CGROUP_MOUNT) !== 'cgroup2') native.mountCgroup2(CGROUP_MOUNT);
   const controllers = await prepareCgroupRoot(CGROUP_MOUNT, paths.cgroupRoot);
   await new Cgroup(paths.shimsCgroup).create();
+  const cores = new ExclusiveCores(await coresBelow(paths.cgroupRoot, controllers));
   const devicesProblem = confineDevices(paths.cgroupRoot);
   const userNamespace = await allowsUserNamespace();
   const clock = () => Date.now();
   const { profileHertz: hertz, profiles: folder, systemCalls } = options;
   const profilers = startProfilers({ native, hertz, systemCalls, folder, clock, log });
   const memoryProblem = options.probeMemory ? await memoryProbeProblem(paths.cgroupRoot) : null;
-  const features = { ...profilers, controllers, devicesProblem, userNamespace, memoryProblem };
+  const features = { ...profilers, controllers, devicesProblem, userNamespace, memoryProblem, ownCores: cores.most };
   const boot = await bootId();
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints, boot };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
@@ -205,6 +207,7 @@ async function run(options: Options, log: Logger): Promise<void> {
     folder: join(options.images, 'builds'),
     logOf: (id: string) => paths.buildLog(id),
     cgroup: paths.buildCgroup,
+    cores,
     // Half the host: what serves goes first.
     size: { cpu: Math.max(1, host.cores / 2), memory: Math.max(BUILD_MEMORY_MIN, host.memoryBytes / 2) },
     base: options.buildBase,
@@ -218,7 +221,11 @@ async function run(options: Options, log: Logger): Promise<void> {
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
   const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
   const fabric = { ...options.fabric, host: options.name, identity: options.identity };
-  const agent = new Agent({ userNamespace, perfMap, paths, rootfs, native, clock, log, ...parts }, profilers, fabric);
+  const agent = new Agent(
+    { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, ...parts },
+    profilers,
+    fabric,
+  );
   await agent.open();
   const prober = new MemoryProber(() => agent.cgroups(), log);
   if (options.probeMemory && memoryProblem === null) prober.start();

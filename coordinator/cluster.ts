@@ -600,6 +600,7 @@ function needsReplacement(before: Component, after: Component): boolean {
     each.cache === undefined ? undefined : [each.cache.valueBytesMax, each.cache.near],
     each.ports,
     each.singleton,
+    each.exclusive,
     each.secrets,
     each.ready,
     each.alive,

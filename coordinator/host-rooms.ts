@@ -1,35 +1,52 @@
 import type { Size } from '../protocol/link.js';
-import { CPU_OVERCOMMIT } from './brain/placement.js';
+import { CPU_OVERCOMMIT, ownCoresOf, takes } from './brain/placement.js';
 import type { InstanceRecord } from './instance-table.js';
 import type { Observed } from './observed.js';
 
+/** What is left on a host: to allot, and of cores that it can give to single instances. */
+interface Room extends Size {
+  ownCores: number;
+}
+
+type Grows = Pick<InstanceRecord, 'host' | 'exclusive'>;
+
 /** What is left to allot on each host; worked out for those that are asked for. Sizes are upper bounds: cores count four times. */
 export class HostRooms {
-  readonly #known = new Map<string, Size>();
+  readonly #known = new Map<string, Room>();
 
   constructor(
     private readonly onHost: (name: string) => readonly InstanceRecord[],
     private readonly observed: Observed,
   ) {}
 
+  /** What an instance there can grow by. */
+  for({ host, exclusive = false }: Grows): Size {
+    const { cpu, memory, ownCores } = this.on(host);
+    return { cpu: exclusive ? Math.floor(Math.min(cpu / CPU_OVERCOMMIT, ownCores)) : cpu, memory };
+  }
+
   /** Of a host that has not been seen nothing is known, so nothing on it grows. */
-  on(name: string): Size {
+  on(name: string): Room {
     let room = this.#known.get(name);
     if (room !== undefined) return room;
-    const info = this.observed.hosts.get(name)?.info;
-    room = { cpu: (info?.cores ?? 0) * CPU_OVERCOMMIT, memory: info?.memoryBytes ?? 0 };
-    for (const { size } of this.onHost(name)) {
-      room.cpu -= size.cpu;
-      room.memory -= size.memory;
+    const { cores = 0, memoryBytes = 0, ownCores = 0 } = this.observed.hosts.get(name)?.info ?? {};
+    room = { cpu: cores * CPU_OVERCOMMIT, memory: memoryBytes, ownCores };
+    for (const each of this.onHost(name)) {
+      const { cpu, memory } = takes(each);
+      room.cpu -= cpu;
+      room.memory -= memory;
+      room.ownCores -= ownCoresOf(each);
     }
     this.#known.set(name, room);
     return room;
   }
 
-  take(name: string, before: Size, after: Size): void {
-    const room = this.on(name);
-    room.cpu -= after.cpu - before.cpu;
-    room.memory -= after.memory - before.memory;
+  take({ host, exclusive = false }: Grows, before: Size, after: Size): void {
+    const room = this.on(host);
+    const change = { cpu: after.cpu - before.cpu, memory: after.memory - before.memory };
+    room.cpu -= takes({ size: change, exclusive }).cpu;
+    room.memory -= change.memory;
+    room.ownCores -= ownCoresOf({ size: change, exclusive });
   }
 
   /**
@@ -38,8 +55,9 @@ export class HostRooms {
    */
   reachOf(instances: readonly InstanceRecord[]): number[] {
     const hosts = new Map<string, { cpu: number; count: number }>();
-    for (const { host, size } of instances) {
-      const known = hosts.get(host) ?? { cpu: Math.max(0, this.on(host).cpu), count: 0 };
+    for (const instance of instances) {
+      const { host, size } = instance;
+      const known = hosts.get(host) ?? { cpu: Math.max(0, this.for(instance).cpu), count: 0 };
       hosts.set(host, { cpu: known.cpu + size.cpu, count: known.count + 1 });
     }
     return instances.map(({ host }) => {

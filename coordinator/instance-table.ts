@@ -18,6 +18,8 @@ export interface InstanceRecord {
   draining?: { sinceMs: number; revision: number };
   /** Never beside another one of its component: it is replaced when it is known to have ended. Absent: false. */
   singleton?: boolean;
+  /** Its cores are its own. Absent: false. */
+  exclusive?: boolean;
   /** Present on a singleton that its host shall end: since this revision its host is no longer told of it. */
   ending?: { revision: number; why: string };
 }

@@ -118,7 +118,7 @@ interface Tick extends Pace {
   observed: Observed;
   memory: PlannerMemory;
   nowMs: number;
-  capacity: { cpu: number; instanceCpu: number; hosts: number } | null;
+  capacity: { shared: Capacity; own: Capacity; hosts: number } | null;
   silent: ReadonlySet<ComponentSums>;
   rooms: HostRooms;
 }
@@ -240,7 +240,7 @@ function decide(
     lost: taken.lost,
   };
   if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
-  if (capacity !== null) input.capacity = capacity;
+  if (capacity !== null) input.capacity = component.exclusive === true ? capacity.own : capacity.shared;
   if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
   const roomy = planComponent(input);
   const reachCpu = isObserved ? null : reachFor(roomy, input, instances, memory.refused, tick);
@@ -342,12 +342,23 @@ function withinBudget(decisions: readonly Decision[], budgetCpu: number, { state
   });
 }
 
+/** Cores for all instances of a component, and for one. */
+interface Capacity {
+  cpu: number;
+  instanceCpu: number;
+}
+
 /** What the hosts that may take instances can give; null before any is there. */
 function capacityOf(observed: Observed): Tick['capacity'] {
-  const cores = usableHosts(observed).map(({ info }) => info.cores);
-  if (cores.length === 0) return null;
-  const cpu = cores.reduce((sum, each) => sum + each, 0) * CPU_OVERCOMMIT;
-  return { cpu, instanceCpu: Math.max(...cores), hosts: cores.length };
+  const hosts = usableHosts(observed);
+  if (hosts.length === 0) return null;
+  const sum = (of: readonly number[]) => of.reduce((total, each) => total + each, 0);
+  const [cores, own] = [hosts.map(({ info }) => info.cores), hosts.map(({ info }) => info.ownCores ?? 0)];
+  return {
+    shared: { cpu: sum(cores) * CPU_OVERCOMMIT, instanceCpu: Math.max(...cores) },
+    own: { cpu: sum(own), instanceCpu: Math.max(...own) },
+    hosts: hosts.length,
+  };
 }
 
 /** A component of an app's call graph. */

@@ -1,7 +1,15 @@
 import type { Size } from '../protocol/link.js';
 import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
-import { admits, type PlaceGroup, type PlaceHost, type Placement, type PlaceRequest } from './brain/placement.js';
+import {
+  admits,
+  ownCoresOf,
+  type PlaceGroup,
+  type PlaceHost,
+  type Placement,
+  type PlaceRequest,
+  takes,
+} from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
 import {
@@ -304,7 +312,8 @@ function put(wish: Wish, id: string, host: string | undefined, counters: Counter
   const createdRevision = state.revision + 1;
   const singleton = wish.described.singleton === true ? { singleton: true } : {};
   const made = { id, app, component, host, size, generation, createdAtMs: nowMs, createdRevision };
-  const instance: InstanceRecord = { ...made, ...singleton };
+  const exclusive = wish.described.exclusive === true ? { exclusive: true } : {};
+  const instance: InstanceRecord = { ...made, ...singleton, ...exclusive };
   draft.put(instance);
   const prefix = prefixOf(wish);
   counters[prefix] = Math.max(own(counters, prefix) ?? 0, numberOf(instance) + 1);
@@ -323,7 +332,8 @@ function groupsOf(wish: Wish, ids: readonly string[], { state, measured }: Conte
   const talk = new Map(Object.keys(components).map((name) => [name, measured.talkOf(keyOf(name))]));
   for (const [name, share] of talkShares(component, talk) ?? unmeasuredShares(wish)) near.set(keyOf(name), share);
   for (const name of described.place?.near ?? []) near.set(keyOf(name), 1);
-  const common = { key: keyOf(component), size, priority: priorityOf(described), near, apart };
+  const exclusive = described.exclusive === true ? { exclusive: true } : {};
+  const common = { key: keyOf(component), size, ...exclusive, priority: priorityOf(described), near, apart };
   const rules = rulesOf(described);
   const base = rules === undefined ? common : { ...common, rules };
   const needed = Math.max(0, described.count.min - current.length);
@@ -367,9 +377,9 @@ function openHosts({ state, observed, draft, nowMs }: Context): PlaceHost[] {
   const standing = new Map(open.map((host) => [host, standingOf(host, observed, nowMs).state]));
   const well = open.filter((host) => standing.get(host) === 'well');
   const chosen = well.length > 0 ? well : open.filter((host) => standing.get(host) === 'flapping');
-  return chosen.map(({ info: { name, cores, memoryBytes, labels = {}, taints = [] }, keepsLeases }) => {
+  return chosen.map(({ info: { name, cores, memoryBytes, labels = {}, taints = [], ownCores = 0 }, keepsLeases }) => {
     const known = keepsLeases ? { ...labels, ...LEASED } : labels;
-    return { name, cores, memoryBytes, labels: known, taints, running: draft.onHost(name) };
+    return { name, cores, memoryBytes, labels: known, taints, ownCores, running: draft.onHost(name) };
   });
 }
 
@@ -383,10 +393,10 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
     const isAllowed = (name: string) => {
       const host = byName.get(name);
       const alone = group.apart.every((key) => draft.ofComponent(key).every((each) => each.host !== name));
-      return host !== undefined && alone && admits(host, group.rules);
+      return host !== undefined && alone && admits(host, group.rules) && hasOwnCores(host, group);
     };
-    const { key, size, priority, needed } = group;
-    return { key, size, priority, needed, isAllowed, wish, group };
+    const { key, priority, needed } = group;
+    return { key, size: takes(group), priority, needed, isAllowed, wish, group };
   });
   const surplus = new Map<string, number>();
   const hosts = open.map(({ name, cores, memoryBytes }): RoomHost => {
@@ -417,6 +427,14 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
   }
 }
 
+/** Those cores that are single instances' own can be had only from who has some too, which nobody is ended for. */
+function hasOwnCores({ ownCores = 0, running }: PlaceHost, group: PlaceGroup): boolean {
+  let taken = ownCoresOf(group);
+  if (taken === 0) return true;
+  for (const each of running) taken += ownCoresOf(each);
+  return taken <= ownCores;
+}
+
 /** Whether the instance's component has fewer than its minimum once it is gone, in words. */
 function belowMin({ app, component }: InstanceRecord, { state, draft }: Context): string {
   const min = componentOf(state, app, component)?.count.min ?? 0;
@@ -427,14 +445,17 @@ function belowMin({ app, component }: InstanceRecord, { state, draft }: Context)
 
 /** Notes on the way how many instances above its minimum each component has. */
 function roomInstance(instance: InstanceRecord, surplus: Map<string, number>, { state, draft }: Context): RoomInstance {
-  const { id, app, component, size } = instance;
+  const { id, app, component } = instance;
+  const size = takes(instance);
   const key = componentKey(app, component);
   const described = componentOf(state, app, component);
   if (!surplus.has(key)) {
     const staying = draft.ofComponent(key).filter((each) => each.draining === undefined).length;
     surplus.set(key, staying - (described?.count.min ?? 0));
   }
-  const cpuMin = Math.min(size.cpu, described?.size.cpu.min ?? size.cpu);
+  // Cores of its own it keeps.
+  const least = instance.exclusive === true ? size.cpu : (described?.size.cpu.min ?? size.cpu);
+  const cpuMin = Math.min(size.cpu, least);
   return { id, key, size, priority: priorityOf(described), cpuMin, draining: instance.draining !== undefined };
 }
 
@@ -473,27 +494,28 @@ function resizeAll(urgent: readonly Wish[], leaving: ReadonlySet<InstanceRecord>
     return { wish, staying, sizes: staying.map((each) => shrunk(each, wish.size, rooms)) };
   });
   for (const { wish, staying, sizes } of plans) {
-    for (const [i, { host }] of staying.entries()) sizes[i] = grown(host, sizes[i] as Size, wish.size, rooms);
+    for (const [i, each] of staying.entries()) sizes[i] = grown(each, sizes[i] as Size, wish.size, rooms);
   }
   for (const { wish, staying, sizes } of plans) putSizes(wish, staying, sizes, context);
 }
 
-function shrunk({ host, size: present }: InstanceRecord, wanted: Size, rooms: HostRooms): Size {
+function shrunk(instance: InstanceRecord, wanted: Size, rooms: HostRooms): Size {
+  const { size: present } = instance;
   if (wanted.cpu >= present.cpu && wanted.memory >= present.memory) return present;
   const size = { cpu: Math.min(present.cpu, wanted.cpu), memory: Math.min(present.memory, wanted.memory) };
-  rooms.take(host, present, size);
+  rooms.take(instance, present, size);
   return size;
 }
 
 /** As far as the host has room. */
-function grown(host: string, present: Size, wanted: Size, rooms: HostRooms): Size {
+function grown(instance: InstanceRecord, present: Size, wanted: Size, rooms: HostRooms): Size {
   if (sameSize(present, wanted)) return wanted;
-  const room = rooms.on(host);
+  const room = rooms.for(instance);
   const most = Math.max(present.cpu, Math.min(wanted.cpu, present.cpu + room.cpu));
   const cpu = most === wanted.cpu || most - present.cpu >= GROWTH_MIN ? most : present.cpu;
   const memory = wanted.memory <= present.memory + room.memory ? wanted.memory : present.memory;
   const size = { cpu, memory };
-  rooms.take(host, present, size);
+  rooms.take(instance, present, size);
   return size;
 }
 

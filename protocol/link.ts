@@ -199,6 +199,8 @@ export interface HostInfo {
   fabric?: string;
   /** Tells this boot of the host from others: what is in its memory is gone with it. Absent: from an agent that holds no copies. */
   boot?: string;
+  /** Cores that it can give to single instances. Absent: none. */
+  ownCores?: number;
   /** What this host lacks, each with its remedy. */
   degraded: { what: string; remedy: string }[];
 }

@@ -65,6 +65,7 @@ export interface UserComponent {
   place?: Partial<PlaceRules>;
   warm?: UserRange<number>;
   io?: UserIo;
+  exclusive?: boolean;
   singleton?: boolean;
   secrets?: string[];
   ready?: UserProbe;
@@ -231,6 +232,10 @@ function buildComponent(name: string, given: UserComponent, at: string, report: 
     if (typeof given.warm === 'object') component.warmMin = min;
   }
   if (given.io !== undefined) component.io = buildIo(given.io, `${at}/io`, report);
+  if (given.exclusive === true) {
+    checkExclusive(component, at, report);
+    component.exclusive = true;
+  }
   if (given.singleton === true) component.singleton = true;
   if (given.secrets !== undefined && given.secrets.length > 0) component.secrets = given.secrets;
   if (given.ready !== undefined) component.ready = buildProbe(given.ready, READY_PROBE, given, `${at}/ready`, report);
@@ -474,6 +479,15 @@ function checkSingleton({ state, warm: given = 0 }: UserComponent, count: Range,
   }
   const warm = typeof given === 'object' ? (given.max ?? given.min ?? 0) : given;
   if (warm > 0) report(`${at}/warm`, `expected no warm processes of a singleton, found ${warm}`);
+}
+
+/** Cores are given whole. One that waits warm would keep cores from all others for nothing. */
+function checkExclusive({ size: { cpu }, warm = 0 }: Component, at: string, report: Report): void {
+  for (const end of ['min', 'max'] as const) {
+    if (Number.isInteger(cpu[end])) continue;
+    report(`${at}/size/cpu`, `expected whole cores with exclusive, found ${end} ${cpu[end]}`);
+  }
+  if (warm > 0) report(`${at}/warm`, `expected no warm processes with exclusive, found ${warm}`);
 }
 
 function checkComponents(given: readonly string[] = [], at: string, names: string[], report: Report): void {

@@ -27,6 +27,7 @@ export function toUserForm(manifest: Manifest): UserManifest {
       user.warm = min === undefined ? max : { min, max };
     }
     if (component.io !== undefined) user.io = ioForm(component.io);
+    if (component.exclusive !== undefined) user.exclusive = component.exclusive;
     if (component.singleton !== undefined) user.singleton = component.singleton;
     if (component.secrets !== undefined) user.secrets = component.secrets;
     if (component.ready !== undefined) user.ready = probeForm(component.ready);

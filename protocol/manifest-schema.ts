@@ -339,6 +339,7 @@ const component = {
         },
       },
     },
+    exclusive: { type: 'boolean', description: 'true or false' },
     singleton: { type: 'boolean', description: 'true or false' },
     secrets: {
       type: 'array',

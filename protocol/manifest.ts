@@ -75,6 +75,8 @@ export interface Component {
   warmMin?: number;
   /** What each instance may read and write at most; absent: as much as it can. */
   io?: IoLimit;
+  /** Each instance has whole cores of its host that no other instance runs on; absent: false. */
+  exclusive?: boolean;
   /** Never two of its instances at once, on no host; absent: false. Its count is 0 or 1. */
   singleton?: boolean;
   /** What has to succeed before it serves, beside what its SDK or its listeners say. Absent: nothing. */

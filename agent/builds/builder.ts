@@ -7,6 +7,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import type { Size } from '../../protocol/link.js';
 import type { BuildSource } from '../../protocol/manifest.js';
 import { Cgroup } from '../cgroup.js';
+import type { ExclusiveCores } from '../exclusive-cores.js';
 import type { Bring } from '../image-store/store.js';
 import { runTool } from '../run-tool.js';
 import { runBuildah } from './buildah.js';
@@ -27,6 +28,7 @@ export interface BuilderOptions {
   /** Cgroup in which steps run, and what they may use together. */
   cgroup: string;
   size: Size;
+  cores: Pick<ExclusiveCores, 'set' | 'leave'>;
   /** An image that recipes start from; null: the host's own root. */
   base: string | null;
   hostBase(): Promise<HostBase>;
@@ -87,7 +89,7 @@ export class Builder {
   }
 
   async #build(source: BuildSource, onStep: (step: string) => void, fetch: Parameters<Bring>[0]): ReturnType<Bring> {
-    const { cgroup: cgroupPath, size, logOf } = this.#options;
+    const { cgroup: cgroupPath, size, cores, logOf } = this.#options;
     const { revision } = source;
     if (revision === undefined) throw new ShoalError('SHOAL_E_INTERNAL', 'a build without a revision');
     const work = join(this.#work, randomUUID());
@@ -110,6 +112,7 @@ export class Builder {
       const host = onHost ? await this.#options.hostBase() : { skeleton: '', binds: [] };
       await cgroup.create();
       await cgroup.limit(size);
+      await cores.set(cgroup, null);
       await writeFile(this.#busy, '');
       await runBuildah(
         {
@@ -136,6 +139,7 @@ export class Builder {
       throw error;
     } finally {
       await cgroup.remove();
+      await cores.leave(cgroupPath);
       await rm(work, { recursive: true, force: true });
       await this.#boundSteps();
       await rm(this.#busy, { force: true });

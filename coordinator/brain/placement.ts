@@ -13,8 +13,16 @@ export interface PlaceHost {
   memoryBytes: number;
   labels?: Readonly<Record<string, string>>;
   taints?: readonly string[];
+  /** Cores that it can give to single instances; absent: none. */
+  ownCores?: number;
   /** Instances that run on it or are to. */
-  running: Iterable<{ size: Size }>;
+  running: Iterable<Sized>;
+}
+
+/** What an instance is allotted. `exclusive`: whole cores, on which no other instance runs. */
+export interface Sized {
+  size: Size;
+  exclusive?: boolean;
 }
 
 /** New instances of one component, all of the same size. */
@@ -23,6 +31,8 @@ export interface PlaceGroup {
   key: string;
   ids: readonly string[];
   size: Size;
+  /** Absent: false. */
+  exclusive?: boolean;
   /** 0 … 1000. */
   priority: number;
   /** Without these the component has fewer than its minimum. */
@@ -53,6 +63,16 @@ export interface Placement {
 export const CPU_OVERCOMMIT = 4;
 const MEMORY_OVERCOMMIT = 1;
 
+/** What of the host's room it takes: of a core that is its own, all that others could have been allotted of it. */
+export function takes({ size, exclusive = false }: Sized): Size {
+  return exclusive ? { ...size, cpu: size.cpu * CPU_OVERCOMMIT } : size;
+}
+
+/** Cores that are its own. */
+export function ownCoresOf({ size, exclusive = false }: Sized): number {
+  return exclusive ? size.cpu : 0;
+}
+
 /**
  * The cost of a host for an instance, in the unit of a whole host's load.
  * `zone`, `same`: for each instance of the component in the zone, if it is spread over zones, and on the host. One more
@@ -70,6 +90,8 @@ const PACK = { from: 0.5, wholly: 0.9 };
 const CANDIDATES = 16;
 const ANYWHERE: NonNullable<PlaceGroup['rules']> = { spread: 'host', require: {}, tolerate: [] };
 const NO_ROOM = 'no host has room';
+const NO_OWN_CORES =
+  'no host can give cores to one instance alone: that takes the cgroup v2 cpuset controller and two cores; `shoal doctor` says what a host lacks';
 
 export function place({ groups, hosts, hostsOf }: PlaceRequest): Placement {
   const chosen = new Map<string, string>();
@@ -81,16 +103,18 @@ export function place({ groups, hosts, hostsOf }: PlaceRequest): Placement {
   const failed: Size[] = [];
   for (const group of groups.toSorted(firstToChoose)) {
     for (const id of group.ids.toSorted(byNumberedName)) {
-      const { cpu, memory } = group.size;
+      const { cpu, memory } = takes(group);
       const hopeless = failed.some((size) => size.cpu <= cpu && size.memory <= memory);
       const best = hopeless ? undefined : cheapest(loads, group, whereabouts);
       if (best === undefined) {
         const allowed = hopeless || loads.all().some((load) => isAllowed(load, group, whereabouts));
-        unplaced.set(group.key, allowed ? NO_ROOM : whyNowhere(group, hosts.length));
-        if (!hopeless && !loads.all().some((load) => fits(load, group.size))) failed.push(group.size);
+        unplaced.set(group.key, allowed ? noRoomFor(group, loads) : whyNowhere(group, hosts.length));
+        // One that found no cores of its own says nothing of others.
+        const isFull = !hopeless && group.exclusive !== true && !loads.all().some((load) => fits(load, group));
+        if (isFull) failed.push(group.size);
         break;
       }
-      loads.add(best, group.size);
+      loads.add(best, group);
       whereabouts.add(group.key, best);
       chosen.set(id, best.host.name);
     }
@@ -102,6 +126,12 @@ function firstToChoose(a: PlaceGroup, b: PlaceGroup): number {
   const larger = b.size.memory - a.size.memory || b.size.cpu - a.size.cpu;
   const byUrgency = b.priority - a.priority || Number(b.needed) - Number(a.needed);
   return byUrgency || larger || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+}
+
+function noRoomFor({ exclusive, size }: PlaceGroup, loads: HostLoads): string {
+  if (exclusive !== true) return NO_ROOM;
+  const most = Math.max(0, ...loads.all().map(({ host }) => host.ownCores ?? 0));
+  return most === 0 ? NO_OWN_CORES : `${NO_ROOM} for ${size.cpu} cores of its own`;
 }
 
 function whyNowhere({ rules, apart }: PlaceGroup, hosts: number): string {
@@ -130,7 +160,7 @@ function cheapest(loads: HostLoads, group: PlaceGroup, whereabouts: Whereabouts)
   for (const key of [group.key, ...group.near.keys()]) {
     for (const name of whereabouts.hosts(key).keys()) related.add(name);
   }
-  const usable = (load: Load) => fits(load, group.size) && isAllowed(load, group, whereabouts);
+  const usable = (load: Load) => fits(load, group) && isAllowed(load, group, whereabouts);
   for (const name of related) {
     const load = loads.get(name);
     if (load !== undefined && usable(load)) weigh(load);
@@ -149,7 +179,8 @@ function cheapest(loads: HostLoads, group: PlaceGroup, whereabouts: Whereabouts)
 }
 
 function costOf(load: Load, group: PlaceGroup, whereabouts: Whereabouts, packing: number): number {
-  const { size, near, rules = ANYWHERE } = group;
+  const { near, rules = ANYWHERE } = group;
+  const size = takes(group);
   const { name } = load.host;
   const cpu = (load.cpu + size.cpu) / Math.max(1e-3, load.cpuRoom);
   const memory = (load.memory + size.memory) / Math.max(1, load.memoryRoom);
@@ -176,6 +207,8 @@ interface Load {
   memoryRoom: number;
   cpu: number;
   memory: number;
+  /** Cores that single instances have for themselves. */
+  own: number;
   /** The scarcer of CPU and memory, as a share of what may be allotted. */
   share: number;
 }
@@ -189,8 +222,17 @@ export function admits(host: Pick<PlaceHost, 'labels' | 'taints'>, rules: PlaceG
   return taints.every((taint) => rules.tolerate.includes(taint));
 }
 
-function fits({ cpu, memory, cpuRoom, memoryRoom }: Load, size: Size): boolean {
+function fits({ host, cpu, memory, own, cpuRoom, memoryRoom }: Load, one: Sized): boolean {
+  const size = takes(one);
+  if (one.exclusive === true && own + ownCoresOf(one) > (host.ownCores ?? 0)) return false;
   return cpu + size.cpu <= cpuRoom && memory + size.memory <= memoryRoom;
+}
+
+function count(load: Load, one: Sized): void {
+  const size = takes(one);
+  load.cpu += size.cpu;
+  load.memory += size.memory;
+  load.own += ownCoresOf(one);
 }
 
 function shareOf({ cpu, memory, cpuRoom, memoryRoom }: Load): number {
@@ -206,11 +248,8 @@ class HostLoads {
   constructor(hosts: readonly PlaceHost[]) {
     for (const host of hosts) {
       const rooms = { cpuRoom: host.cores * CPU_OVERCOMMIT, memoryRoom: host.memoryBytes * MEMORY_OVERCOMMIT };
-      const load: Load = { host, zone: host.labels?.zone ?? '', ...rooms, cpu: 0, memory: 0, share: 0 };
-      for (const { size } of host.running) {
-        load.cpu += size.cpu;
-        load.memory += size.memory;
-      }
+      const load: Load = { host, zone: host.labels?.zone ?? '', ...rooms, cpu: 0, memory: 0, own: 0, share: 0 };
+      for (const each of host.running) count(load, each);
       load.share = shareOf(load);
       this.#byName.set(host.name, load);
     }
@@ -242,12 +281,11 @@ class HostLoads {
     return Math.min(1, Math.max(0, (mean - PACK.from) / (PACK.wholly - PACK.from)));
   }
 
-  add(load: Load, size: Size): void {
+  add(load: Load, one: Sized): void {
     const zone = this.#zones.get(load.zone) ?? [];
     zone.splice(positionOf(zone, load), 1);
     this.#shareSum -= load.share;
-    load.cpu += size.cpu;
-    load.memory += size.memory;
+    count(load, one);
     load.share = shareOf(load);
     this.#shareSum += load.share;
     zone.splice(positionOf(zone, load), 0, load);

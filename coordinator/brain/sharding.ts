@@ -185,7 +185,8 @@ export function planComponent(input: PlanInput): Plan {
   const needCpu = idle ? (nextMayCome ? cpuFor(aim, NO_LOAD, serving) : 0) : cpuFor(aim, soon, serving);
   const heldCpu = Math.max(needCpu, highestHeld(input.history.needs, nowMs - cpuCalmMs(stepSeconds), nowMs));
   // Whole steps, so that the budget holds after rounding too.
-  const affordable = Math.floor(limits.cpu / Math.max(1, count) / CPU_STEP + 1e-6) * CPU_STEP;
+  const step = cpuStepOf(component);
+  const affordable = Math.floor(limits.cpu / Math.max(1, count) / step + 1e-6) * step;
   const most = clamp(Math.min(limits.instanceCpu, affordable), component.size.cpu.min, component.size.cpu.max);
   const cpu = planCpu(levelFor(aim, heldCpu, serving), most, count, input);
   const memory = planMemory(input);
@@ -402,10 +403,16 @@ function weighed(
 }
 
 /** Cores that one instance needs and at most may get. */
+/** Cores of its own are whole. */
+function cpuStepOf({ exclusive }: Component): number {
+  return exclusive === true ? 1 : CPU_STEP;
+}
+
 function planCpu(eachCpu: number, most: number, count: number, { component, current, lost }: PlanInput): number {
   const { min, max } = component.size.cpu;
   const present = current.size.cpu;
-  const wanted = clamp(Math.ceil(eachCpu / CPU_STEP - 1e-9) * CPU_STEP, min, most);
+  const step = cpuStepOf(component);
+  const wanted = clamp(Math.ceil(eachCpu / step - 1e-9) * step, min, most);
   // Without digits such as 0.30000000000000004, which people would have to read.
   const rounded = clamp(Number(wanted.toFixed(4)), min, max);
   // Of one that wakes nothing is known, and it has a start to make.

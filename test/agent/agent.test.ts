@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { Agent } from '../../agent/agent.js';
 import { emptyDesired } from '../../agent/desired.js';
+import { ExclusiveCores } from '../../agent/exclusive-cores.js';
 import { SingletonLease } from '../../agent/lease.js';
 import { Paths } from '../../agent/paths.js';
 import { RootfsMaker } from '../../agent/rootfs.js';
@@ -22,10 +23,12 @@ t.test('a stored desired state that is damaged is as none, and the next one from
     const clock = () => 0;
     const log = pino({ level: 'silent' });
     const images = { folder: paths.rootfs, bytesMax: 1, clock, log, native };
+    const cores = new ExclusiveCores([]);
     const builder = {
       folder: join(paths.rootfs, 'builds'),
       logOf: (id: string) => paths.buildLog(id),
       cgroup: paths.buildCgroup,
+      cores,
       size: { cpu: 1, memory: 1 },
       base: null,
       cacheBytesMax: 1,
@@ -34,7 +37,7 @@ t.test('a stored desired state that is damaged is as none, and the next one from
     const rootfs = new RootfsMaker(paths, new Sources(paths.sources, native), images, builder);
     const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
     const parts = { shim: '/no/shim', crun: '/no/crun', lease };
-    const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, ...parts };
+    const tools = { perfMap: false, userNamespace: true, paths, rootfs, native, clock, log, cores, ...parts };
     await rootfs.open();
     const nothing = { cpu: null, recorder: null, activity: null, profilerProblems: {} };
     const agent = new Agent(tools, { ...nothing, cpuProblem: null, stacksProblem: null });

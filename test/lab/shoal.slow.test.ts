@@ -40,10 +40,19 @@ async function tryShoal(t: Test, rack: Rack): Promise<void> {
     'until grep -q "^nr_throttled [1-9]" /sys/fs/cgroup/shoal/*/lab-busy-0/cpu.stat; do sleep 0.2; done';
   await inside('sh', '-c', throttled);
 
+  await apply(`${busyApp(0.5, 64)}  own: {rootfs: host, command: [sleep, "9999"], size: {cpu: 1, memory: 64Mi}, count: 1, exclusive: true}
+`);
+  const coresOf = async (name: string) =>
+    (await inside('sh', '-c', `cat /sys/fs/cgroup/shoal/*/lab-${name}-0/cpuset.cpus.effective`)).trim();
+  t.same([await coresOf('own'), await coresOf('busy')], ['1', '0'], 'of the two cores one is its own');
+  await apply(busyApp(0.5, 64));
+  const shares = `until grep -q 0-1 /sys/fs/cgroup/shoal/*/lab-busy-0/cpuset.cpus.effective; do sleep 0.2; done`;
+  await inside('sh', '-c', shares);
+
   await up.kill('SIGINT');
   const { code, stderr } = await within('shoal up to end on SIGINT', STEP_MS_MAX / 2, up.result);
   t.equal(code, 0);
-  t.match(stderr, /controllers=\["cpu","memory","io","pids"\]/);
+  t.match(stderr, /controllers=\["cpu","memory","io","pids","cpuset"\]/);
   t.equal(await inside('find', '/sys/fs/cgroup/shoal', '-name', 'lab-*'), '', 'no cgroup is left');
 }
 

@@ -361,6 +361,20 @@ const REFUSALS: Refusal[] = [
     /found the number 5/,
   ),
   refusal(
+    'half a core for itself',
+    inValid('exclusive: true\n    size: {cpu: 1500m}'),
+    [7, 17],
+    '$.components.index.size.cpu',
+    /whole cores with exclusive, found min 1.5/,
+  ),
+  refusal(
+    'warm with cores for itself',
+    inValid('exclusive: true\n    size: {cpu: 1}\n    warm: 1'),
+    [8, 11],
+    '$.components.index.warm',
+    /no warm processes with exclusive, found 1/,
+  ),
+  refusal(
     'singleton of two',
     inValid('singleton: true\n    count: 2'),
     [7, 12],

@@ -215,3 +215,29 @@ t.test('the higher priority chooses first', async (t) => {
   t.strictSame([...placement.hosts.keys()], ['z']);
   t.strictSame([...placement.unplaced], [['app/a', 'no host has room']]);
 });
+
+t.test('cores for itself: whole ones, which nobody else is allotted, on hosts that can give them', async (t) => {
+  const host = (name: string, ownCores: number): PlaceHost => ({
+    name,
+    cores: 4,
+    memoryBytes: GiB,
+    ownCores,
+    running: [],
+  });
+  const own = {
+    ...groupOf({ key: 'app/own', ids: ['app-own-0', 'app-own-1'], size: { cpu: 2, memory: 1 } }),
+    exclusive: true,
+  };
+  const two = place({ groups: [own], hosts: [host('h1', 0), host('h2', 3), host('h3', 3)], hostsOf: () => [] });
+  t.same([...two.hosts.values()].sort(), ['h2', 'h3'], 'one of the four cores stays for all');
+  const full = place({ groups: [own], hosts: [host('h2', 3)], hostsOf: () => [] });
+  t.equal(full.hosts.size, 1);
+  t.match(full.unplaced.get('app/own'), /no host has room for 2 cores of its own/);
+  const never = place({ groups: [own], hosts: [host('h1', 0)], hostsOf: () => [] });
+  t.match(never.unplaced.get('app/own'), /cpuset controller.*shoal doctor/);
+
+  const beside = { ...host('h2', 3), running: [{ size: { cpu: 2, memory: 1 }, exclusive: true }] };
+  const shared = groupOf({ key: 'app/shared', ids: ['a-0', 'a-1', 'a-2'], size: { cpu: 3, memory: 1 } });
+  const rest = place({ groups: [own, shared], hosts: [beside], hostsOf: () => [] });
+  t.same([...rest.hosts.keys()], ['a-0', 'a-1'], 'two cores are left, which are allotted four times');
+});

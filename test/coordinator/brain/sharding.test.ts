@@ -20,6 +20,15 @@ t.test('grows in place as far as the size goes', async (t) => {
   t.match(words(plan), /uses 0.40 cores, needs 0.80 at 50 % utilisation.*resized in place to 1 × 0.80 cores/);
 });
 
+t.test('cores of its own are whole, as many as are needed', async (t) => {
+  const size = { cpu: { min: 1, max: 4 }, memory: COMPONENT.size.memory };
+  const bench = new PlanBench({ exclusive: true, size }, { count: 1, cpu: 1 });
+  const sizes = [0.4, 0.6, 1.4, 0.1].map((usedCpu) => last(bench.run(8, () => ({ usedCpu }))).size.cpu);
+  t.strictSame(sizes, [1, 2, 3, 1]);
+  const tight = bench.tick({ usedCpu: 1.9, budgetCpu: 2.5 });
+  t.strictSame([tight.count, tight.size.cpu], [1, 2], 'what a budget leaves of a core is of no use');
+});
+
 t.test('only then adds instances', async (t) => {
   const bench = new PlanBench();
   const first = bench.tick({ usedCpu: 1.6 });
