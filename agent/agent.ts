@@ -17,6 +17,7 @@ import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import type { CopyReport } from '../protocol/state-copies.js';
 import { keyOfName } from '../protocol/state-copies-parse.js';
 import type { StateFigures } from '../protocol/state-figures.js';
+import type { WritePart } from '../protocol/state-transfer.js';
 import { readJson, writeWhole } from './atomic-file.js';
 import { BetweenHosts, type FabricOptions, type ServedHere } from './between-hosts.js';
 import { Builds } from './builds/builds.js';
@@ -43,6 +44,7 @@ import { Segments } from './segments.js';
 import { StartGate } from './start-gate.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
 import type { Server } from './state/held-copy.js';
+import { readShard, type ShardImage } from './state/shard-image.js';
 import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
@@ -413,6 +415,36 @@ export class Agent {
     const instance = this.#instances.get(id);
     if (instance === undefined) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no ${id} on this host now`);
     return instance.startCommand(command, terminal);
+  }
+
+  /** What a state shard holds that this host owns. Rejects with SHOAL_E_NOT_FOUND, SHOAL_E_SHARD_MOVED or as readShard. */
+  async readShard(key: string, shard: number): Promise<ShardImage> {
+    this.#assertOwned(key, shard);
+    const image = await readShard(this.#segments.path(key, shard));
+    // Else it may be what was there before another host had the shard.
+    this.#assertOwned(key, shard);
+    return image;
+  }
+
+  /** Has the owner of a state shard take in entries, as ordinary writes. Rejects with SHOAL_E_SHARD_MOVED, or the owner's reason. */
+  async writeShard(key: string, part: WritePart): Promise<number> {
+    const { shard } = part;
+    this.#assertOwned(key, shard);
+    const owner = [...this.#instances.values()].find(({ app, component, control }) => {
+      const holds = control.connected && control.shards?.includes(shard) === true && !control.frozen.includes(shard);
+      return `${app}/${component}` === key && holds;
+    });
+    if (owner === undefined)
+      throw new ShoalError('SHOAL_E_SHARD_MOVED', `no instance serves state shard ${shard} here`);
+    return owner.control.command({ ...part, type: 'shard-import' });
+  }
+
+  #assertOwned(key: string, shard: number): void {
+    const map = Object.hasOwn(this.#desired.shards, key) ? this.#desired.shards[key] : undefined;
+    const isKnown = map === undefined || shard < map.owners.length;
+    if (!isKnown) throw new ShoalError('SHOAL_E_NOT_FOUND', `${key} has no state shard ${shard}`);
+    if (map !== undefined && this.#copies.serves(key, shard)) return;
+    throw new ShoalError('SHOAL_E_SHARD_MOVED', `this host does not own state shard ${shard} of ${key}`);
   }
 
   #changed(): void {

@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import type { Identity } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
-import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
-import { type Address, dial, endIfRevoked } from './coordinators.js';
+import { type Attached, attach } from './attach.js';
+import { type Address, endIfRevoked } from './coordinators.js';
 import type { InsideProcess } from './exec.js';
 import { serveCommand } from './exec-session.js';
 
@@ -45,8 +45,8 @@ export class Commands {
     let inside: InsideProcess | undefined;
     try {
       inside = await this.#options.start(instance, command, terminal);
-      const { socket, reader, early } = await this.#attach(address, ticket);
-      void this.#serve(socket, reader, early, inside);
+      const attached = await attach(address, this.#options.identity, ticket, this.#sockets);
+      void this.#serve(attached, inside);
     } catch (error) {
       this.#running -= 1;
       await inside?.end();
@@ -63,7 +63,7 @@ export class Commands {
     for (const socket of this.#sockets) endIfRevoked(socket, revoked);
   }
 
-  async #serve(socket: Socket, reader: FrameReader, early: unknown[], inside: InsideProcess): Promise<void> {
+  async #serve({ socket, reader, early }: Attached, inside: InsideProcess): Promise<void> {
     const { log } = this.#options;
     try {
       await serveCommand(socket, reader, early, inside, log);
@@ -72,40 +72,5 @@ export class Commands {
     } finally {
       this.#running -= 1;
     }
-  }
-
-  /** Resolves when the coordinator has welcomed the connection. */
-  #attach(address: Address, ticket: string): Promise<{ socket: Socket; reader: FrameReader; early: unknown[] }> {
-    return new Promise((resolve, reject) => {
-      const socket = dial(address, this.#options.identity, () => {
-        socket.write(encodeFrame({ type: 'attach', ticket }));
-      });
-      this.#sockets.add(socket);
-      const reader = new FrameReader();
-      const fail = (why: string) => {
-        socket.destroy();
-        reject(new ShoalError('SHOAL_E_UNREACHABLE', `a command could not be attached: ${why}`));
-      };
-      const timer = setTimeout(() => fail('the coordinator does not answer'), LIMITS.execStartMsMax);
-      const welcomed = (chunk: Buffer) => {
-        try {
-          const [first, ...early] = reader.push(chunk);
-          if (first === undefined) return;
-          if ((first as { type?: unknown })?.type !== 'welcome') return fail('the coordinator did not welcome it');
-          socket.off('data', welcomed);
-          clearTimeout(timer);
-          resolve({ socket, reader, early });
-        } catch (error) {
-          fail((error as Error).message);
-        }
-      };
-      socket.on('data', welcomed);
-      socket.on('error', (error) => fail(error.message));
-      socket.once('close', () => {
-        clearTimeout(timer);
-        this.#sockets.delete(socket);
-        fail('the coordinator closed the connection');
-      });
-    });
   }
 }

@@ -9,10 +9,11 @@ import {
   type ShardHeat,
   type ToInstance,
 } from '../protocol/control.js';
-import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { isErrorCode, ShoalError, toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
 import { NAME_PATTERN } from '../protocol/manifest-schema.js';
+import type { WritePart } from '../protocol/state-transfer.js';
 import { TokenBucket } from '../protocol/token-bucket.js';
 import { listenForInstance } from './instance-socket.js';
 
@@ -33,14 +34,15 @@ export interface ControlEvents {
 }
 
 interface Pending {
-  resolve(): void;
+  resolve(removed: number): void;
   reject(error: ShoalError): void;
   timer: NodeJS.Timeout;
 }
 
 export type ShardCommand =
   | { type: 'shard-prepare' | 'shard-own'; shard: number; epoch: number }
-  | { type: 'shard-freeze' | 'shard-drop'; shard: number };
+  | { type: 'shard-freeze' | 'shard-drop'; shard: number }
+  | ({ type: 'shard-import' } & WritePart);
 
 /** Of a shard: its calls wait until other copies hold its log up to this index. */
 export type ShardWaits = Extract<FromInstance, { type: 'shard-waits' }>;
@@ -116,8 +118,8 @@ export class Control {
     this.#write(encodeFrame({ type: 'drain' } satisfies ToInstance));
   }
 
-  /** Has the process do something with a state shard. */
-  command(command: ShardCommand): Promise<void> {
+  /** Has the process do something with a state shard. Answers how many entries an import has removed. */
+  command(command: ShardCommand): Promise<number> {
     if (this.#socket === undefined)
       return Promise.reject(new ShoalError('SHOAL_E_PEER_DIED', `${this.#id} is not connected`));
     const requestId = this.#nextRequest++;
@@ -251,8 +253,9 @@ export class Control {
     if (pending === undefined) return; // Answered too late; the one who asked has gone on.
     this.#pending.delete(message.requestId);
     clearTimeout(pending.timer);
-    if (message.error === undefined) pending.resolve();
-    else pending.reject(new ShoalError('SHOAL_E_HANDLER', `${this.#id}: shard ${message.shard}: ${message.error}`));
+    const { shard, error, code = 'SHOAL_E_HANDLER', removed = 0 } = message;
+    if (error === undefined) pending.resolve(removed);
+    else pending.reject(new ShoalError(code, `${this.#id}: shard ${shard}: ${error}`));
   }
 }
 
@@ -289,8 +292,9 @@ export function parseFromInstance(value: unknown): FromInstance {
       return { type: 'stats', stats: value.stats };
     }
     case 'shard-done': {
-      const { requestId, shard, error } = value;
-      if (!isCount(requestId) || !isCount(shard) || !optional(error, isText)) {
+      const { requestId, shard, error, code, removed } = value;
+      const isAnswer = isCount(requestId) && isCount(shard) && optional(error, isText);
+      if (!isAnswer || !optional(code, isErrorCode) || !optional(removed, isCount)) {
         throw fail('shard-done has a wrong shape');
       }
       return {
@@ -298,6 +302,8 @@ export function parseFromInstance(value: unknown): FromInstance {
         requestId,
         shard,
         ...(error === undefined ? {} : { error }),
+        ...(code === undefined ? {} : { code }),
+        ...(removed === undefined ? {} : { removed }),
       };
     }
     default:

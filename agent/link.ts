@@ -27,6 +27,7 @@ import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
 import { CopyNews } from './state/copy-news.js';
+import { StateStreams } from './state/state-streams.js';
 import { StateNews } from './state-news.js';
 
 /** Reports that follow a change are sent at most so often. */
@@ -35,7 +36,17 @@ const REPORT_MS_MIN = 20;
 /** What the link needs of an agent. */
 export type LinkedAgent = Pick<
   Agent,
-  'applied' | 'apply' | 'report' | 'keep' | 'onChange' | 'profile' | 'startCommand' | 'leaseAsked' | 'prolongLease'
+  | 'applied'
+  | 'apply'
+  | 'report'
+  | 'keep'
+  | 'onChange'
+  | 'profile'
+  | 'startCommand'
+  | 'readShard'
+  | 'writeShard'
+  | 'leaseAsked'
+  | 'prolongLease'
 >;
 
 export interface LinkOptions {
@@ -61,6 +72,7 @@ export class Link {
   /** That was dialled last. */
   #address: Address | undefined;
   readonly #commands: Commands;
+  readonly #streams: StateStreams;
   /** Of the present connection. */
   #news = new NewsWriter();
   #copies = new CopyNews();
@@ -89,6 +101,7 @@ export class Link {
     this.#agent = agent;
     this.#log = log;
     this.#commands = new Commands({ identity, log, start: (...wanted) => agent.startCommand(...wanted) });
+    this.#streams = new StateStreams({ identity, log, state: agent });
     agent.onChange(() => this.#reportSoon());
   }
 
@@ -103,6 +116,7 @@ export class Link {
     for (const timer of [this.#redial, this.#heartbeat, this.#soon, this.#patience]) clearTimeout(timer);
     this.#socket?.destroy();
     this.#commands.close();
+    this.#streams.close();
   }
 
   #dial(): void {
@@ -171,6 +185,7 @@ export class Link {
     else if (message?.type === 'revoked') this.#learnRevoked(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'exec') this.#exec(message);
+    else if (message?.type === 'state') this.#openState(message);
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
       this.#socket?.destroy();
@@ -243,6 +258,7 @@ export class Link {
   #endRevoked(revoked: ReadonlySet<string>): void {
     if (this.#socket !== undefined) endIfRevoked(this.#socket, revoked);
     this.#commands.endRevoked(revoked);
+    this.#streams.endRevoked(revoked);
   }
 
   #beat(): void {
@@ -335,11 +351,24 @@ export class Link {
       !(terminal === null || isTerminalSize(terminal))
     )
       throw new ShoalError('SHOAL_E_FRAME', 'the coordinator asked for a command that is none');
+    this.#attach(ticket, term, (address) => this.#commands.run(address, { ticket, instance, command, terminal }));
+  }
+
+  #openState({ ticket, term, app, component, writes }: Extract<ToAgent, { type: 'state' }>): void {
+    const isNamed = [ticket, app, component].every((each) => typeof each === 'string');
+    if (!isNamed || typeof writes !== 'boolean')
+      throw new ShoalError('SHOAL_E_FRAME', 'the coordinator asked for state of no component');
+    const key = `${app}/${component}`;
+    this.#attach(ticket, term, (address) => this.#streams.open(address, { ticket, key, writes }));
+  }
+
+  /** Does what was asked for with a ticket, or says why it cannot be. */
+  #attach(ticket: string, term: number, open: (address: Address) => Promise<void>): void {
     const [socket, address] = [this.#socket, this.#address];
     if (address === undefined) return;
     this.#fence
       .admit(readTerm(term))
-      .then(() => this.#commands.run(address, { ticket, instance, command, terminal }))
+      .then(() => open(address))
       .catch((error: unknown) => {
         const { code, message: why } = toShoalError(error);
         if (this.#socket === socket && this.#welcome) this.#send({ type: 'no-exec', ticket, code, why });

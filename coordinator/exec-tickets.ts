@@ -11,13 +11,22 @@ export interface CommandWanted {
   terminal: TerminalSize | null;
 }
 
-/** Who can have commands run: the agents that are connected. */
+export interface StateWanted {
+  app: string;
+  component: string;
+  /** Else it is only read. */
+  writes: boolean;
+}
+
+/** Who can have commands run, and state read and written: the agents that are connected. */
 export interface ExecSource {
   /**
    * Has the agent of the host run a command; answers the connection that carries what is said with it (protocol/exec.ts).
    * Rejects with SHOAL_E_UNREACHABLE, SHOAL_E_DEADLINE, SHOAL_E_OVERLOADED, or the agent's own reason.
    */
   exec(host: string, wanted: CommandWanted): Promise<Socket>;
+  /** The same for the state shards of a component that the host owns (protocol/state-transfer.ts). */
+  openState(host: string, wanted: StateWanted): Promise<Socket>;
 }
 
 interface Open {
@@ -27,7 +36,7 @@ interface Open {
   timer: NodeJS.Timeout;
 }
 
-/** Commands that were asked for, until the agent attaches each by its ticket, which nobody else knows and which counts once. */
+/** What was asked for, until the agent attaches each by its ticket, which nobody else knows and which counts once. */
 export class ExecTickets {
   readonly #open = new Map<string, Open>();
   readonly #attached = new Set<Socket>();
@@ -35,12 +44,12 @@ export class ExecTickets {
   ask(host: string, send: (ticket: string) => void): Promise<Socket> {
     if ([...this.#open.values()].filter((each) => each.host === host).length >= LIMITS.execsPerHostMax) {
       return Promise.reject(
-        new ShoalError('SHOAL_E_OVERLOADED', `the agent of ${host} has ${LIMITS.execsPerHostMax} commands to start`),
+        new ShoalError('SHOAL_E_OVERLOADED', `the agent of ${host} has ${LIMITS.execsPerHostMax} connections to make`),
       );
     }
     const ticket = randomBytes(16).toString('hex');
     return new Promise((resolve, reject) => {
-      const late = `the agent of ${host} did not start the command within ${LIMITS.execStartMsMax} ms`;
+      const late = `the agent of ${host} did not begin with what was asked for within ${LIMITS.execStartMsMax} ms`;
       const timer = setTimeout(
         () => this.#take(ticket, host)?.reject(new ShoalError('SHOAL_E_DEADLINE', late)),
         LIMITS.execStartMsMax,

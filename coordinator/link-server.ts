@@ -17,6 +17,7 @@ import {
   LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
   LINK_VERSION_REVOKED,
+  LINK_VERSION_STATE,
   LINK_VERSION_TERMINAL,
   type NoExec,
   type ProfileAnswer,
@@ -28,7 +29,7 @@ import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { capConnections } from './connections.js';
 import { isTold } from './elsewhere.js';
-import { type CommandWanted, type ExecSource, ExecTickets } from './exec-tickets.js';
+import { type CommandWanted, type ExecSource, ExecTickets, type StateWanted } from './exec-tickets.js';
 import { isVoid } from './joining.js';
 import { readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
@@ -89,7 +90,8 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
     follow: (leader) => links.follow(leader),
     hosts: () => links.hosts(),
     ask: (host, of) => links.ask(host, of),
-    exec: (host, wanted) => links.exec(host, wanted),
+    exec: (host, wanted) => links.of(host).then((link) => link.exec(wanted)),
+    openState: (host, wanted) => links.of(host).then((link) => link.openState(wanted)),
     async close() {
       const closed = [server, network].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
       links.close();
@@ -200,10 +202,11 @@ class Links {
     return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
   }
 
-  exec(host: string, wanted: CommandWanted): Promise<Socket> {
+  /** Rejects with SHOAL_E_UNREACHABLE. */
+  async of(host: string): Promise<AgentLink> {
     const link = this.#byHost.get(host);
-    if (link !== undefined) return link.exec(wanted);
-    return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
+    if (link !== undefined) return link;
+    throw new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`);
   }
 
   follow(leader: Leader): void {
@@ -404,27 +407,37 @@ class AgentLink {
   }
 
   /** Has the agent run a command. */
-  exec({ instance, command, terminal }: CommandWanted): Promise<Socket> {
+  exec(wanted: CommandWanted): Promise<Socket> {
+    const [version, what] =
+      wanted.terminal === null
+        ? [LINK_VERSION_EXEC, 'run commands']
+        : [LINK_VERSION_TERMINAL, 'give commands a terminal'];
+    return this.#asked(version, what, (ticket, term) => ({ type: 'exec', ticket, term, ...wanted }));
+  }
+
+  /** Has the agent open state shards to who asks. */
+  openState(wanted: StateWanted): Promise<Socket> {
+    const what = 'export and import state';
+    return this.#asked(LINK_VERSION_STATE, what, (ticket, term) => ({ type: 'state', ticket, term, ...wanted }));
+  }
+
+  #asked(version: number, what: string, message: (ticket: string, term: number) => ToAgent): Promise<Socket> {
     const host = this.#host;
     const coordinator = this.#coordinator;
     if (!this.#joined || this.#over || host === null || coordinator === null) {
       return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
     }
-    const version = this.#hello?.version ?? 0;
-    if (version < (terminal === null ? LINK_VERSION_EXEC : LINK_VERSION_TERMINAL)) {
-      const what = terminal === null ? 'run commands' : 'give commands a terminal';
+    if ((this.#hello?.version ?? 0) < version) {
       const remedy = 'install this version there too';
       return Promise.reject(new ShoalError('SHOAL_E_HOST', `the agent of ${host} cannot ${what}: ${remedy}`));
     }
     const { term } = coordinator;
-    return this.#links.tickets.ask(host, (ticket) =>
-      this.#send({ type: 'exec', ticket, term, instance, command, terminal }),
-    );
+    return this.#links.tickets.ask(host, (ticket) => this.#send(message(ticket, term)));
   }
 
-  /** Hands the connection over to who has asked for the command; from here on it is not this link's. */
+  /** Hands the connection over to who has asked; from here on it is not this link's. */
   #attach({ ticket }: Attach): void {
-    if (this.#hello !== null) throw new ShoalError('SHOAL_E_FRAME', 'a command on the connection of a link');
+    if (this.#hello !== null) throw new ShoalError('SHOAL_E_FRAME', 'what was asked for on the connection of a link');
     this.#over = true;
     clearTimeout(this.#silence);
     this.#socket.off('data', this.#takes);

@@ -1,3 +1,6 @@
+import type { ErrorCode } from './errors.js';
+import type { WritePart } from './state-transfer.js';
+
 /**
  * Messages between the agent and the SDK inside an instance, on the Unix socket /run/shoal/agent.sock. Frames as in
  * frame.ts. The instance dials, and dials again when the agent restarts; nothing is lost meanwhile.
@@ -58,6 +61,8 @@ export type ToInstance =
   /** Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. */
   | { type: 'shard-freeze'; shard: number; requestId: number }
   | { type: 'shard-drop'; shard: number; requestId: number }
+  /** Take in a part of what is imported into the shard; answered when as many copies hold it as the component asks for. */
+  | ({ type: 'shard-import'; requestId: number } & WritePart)
   /**
    * Answers shard-waits: other copies hold the shard's log up to this index, and until then, in ms of CLOCK_MONOTONIC of the
    * host, nobody else serves it.
@@ -75,7 +80,8 @@ export type FromInstance =
   /** Calls on the shard wait until other copies hold its log up to this index; said again only after shard-held. */
   | { type: 'shard-waits'; shard: number; index: number }
   | { type: 'stats'; stats: InstanceStats }
-  | { type: 'shard-done'; requestId: number; shard: number; error?: string };
+  /** `code`: of the error; `removed`: entries, by an import. */
+  | { type: 'shard-done'; requestId: number; shard: number; error?: string; code?: ErrorCode; removed?: number };
 
 /** Totals since the process started; sent once a second. */
 export interface InstanceStats {

@@ -113,6 +113,8 @@ export const LIMITS = {
   execCommandBytesMax: 8 * 1024,
   execsPerHostMax: 32,
   execStartMsMax: 10_000,
+  /** Connections of a host on which state is exported or imported: each may hold the entries of one state shard in memory. */
+  stateStreamsPerHostMax: 4,
   eventsKeptMax: 2_000,
   /** Decisions kept in memory: of all components together, of one, of one that changed nothing; stored, of one. */
   decisionsKeptMax: 50_000,

@@ -12,10 +12,10 @@ import type { StateFigures } from './state-figures.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 10;
+export const LINK_VERSION = 11;
 /**
  * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
- * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked.
+ * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked, 11 exports and imports of state.
  */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
@@ -26,6 +26,8 @@ export const LINK_VERSION_EXEC = 8;
 export const LINK_VERSION_TERMINAL = 9;
 /** From this version on an agent is told which certificates are revoked. */
 export const LINK_VERSION_REVOKED = 10;
+/** From this version on an agent exports and imports the state of its components. */
+export const LINK_VERSION_STATE = 11;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -312,7 +314,7 @@ export interface NoProfile {
 /** The answer to the request of this number. */
 export type ProfileAnswer = { type: 'profile'; request: number; profile: Profile } | NoProfile;
 
-/** The command that was asked for with this ticket cannot be run. */
+/** What was asked for with this ticket, a command or access to state, cannot be had. */
 export interface NoExec {
   type: 'no-exec';
   ticket: string;
@@ -321,8 +323,8 @@ export interface NoExec {
 }
 
 /**
- * The first message on a connection of its own, for the command that was asked for with this ticket; answered with a welcome.
- * What follows is said between the agent and who asked for the command (exec.ts).
+ * The first message on a connection of its own, for what was asked for with this ticket; answered with a welcome. What follows is
+ * said between the agent and who asked (exec.ts, state-transfer.ts).
  */
 export interface Attach {
   type: 'attach';
@@ -354,4 +356,6 @@ export type ToAgent =
       instance: string;
       command: string[];
       terminal?: TerminalSize | null;
-    };
+    }
+  /** Attach a connection with this ticket on which state shards of the component are read, or also written. */
+  | { type: 'state'; ticket: string; term: number; app: string; component: string; writes: boolean };

@@ -76,3 +76,40 @@ function recordAt(bytes: Buffer): RecordView {
     expiresAtMs: expires ? bytes.readDoubleLE(UNIT_BYTES) : Number.POSITIVE_INFINITY,
   };
 }
+
+/** An entry as its record has it. */
+export interface Entry {
+  /** Of the state. */
+  name: string;
+  key: string;
+  /** A view. */
+  value: Buffer;
+  raw: boolean;
+  /** Ms since the epoch; infinity when never. */
+  expiresAtMs: number;
+}
+
+// A key may begin with what would be a byte order mark.
+const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The entry of one whole record, such as recordsIn answers. Throws SHOAL_E_STATE_DAMAGED for one without: a key that is gone. */
+export function readEntry(record: Buffer): Entry {
+  const valueLength = record.readUInt32LE();
+  const word = record.readUInt32LE(4);
+  const flags = word >>> 24;
+  if (flags & RECORD.tombstone)
+    throw new ShoalError('SHOAL_E_STATE_DAMAGED', 'a record is of no entry, but of one that is gone');
+  const start = (flags & RECORD.expires ? 2 : 1) * UNIT_BYTES;
+  const nameEnd = start + ((word >>> 16) & 0xff);
+  const keyEnd = start + (word & 0xffff);
+  let [name, key] = ['', ''];
+  try {
+    name = text.decode(record.subarray(start, nameEnd));
+    key = text.decode(record.subarray(nameEnd, keyEnd));
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_STATE_DAMAGED', 'a key is no text', { cause });
+  }
+  const expiresAtMs = flags & RECORD.expires ? record.readDoubleLE(UNIT_BYTES) : Number.POSITIVE_INFINITY;
+  const value = record.subarray(keyEnd, keyEnd + valueLength);
+  return { name, key, value, raw: (flags & RECORD.raw) !== 0, expiresAtMs };
+}

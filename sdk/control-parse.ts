@@ -1,6 +1,7 @@
 import type { Route, ToInstance } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import { readWritePart } from '../protocol/state-transfer.js';
 
 /** Names become parts of socket paths: nothing that could leave the folder. */
 const NAME = /^[a-z0-9][a-z0-9-]*$/;
@@ -30,6 +31,10 @@ export function parseToInstance(value: unknown): ToInstance {
     case 'shard-own':
       if (!isShard(shard) || !isCount(epoch) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
       return { type, shard, epoch, requestId };
+    case 'shard-import': {
+      if (!isCount(requestId)) throw fail('shard-import has a wrong shape');
+      return { type, requestId, ...readWritePart(value) };
+    }
     case 'shard-held':
       if (!isShard(shard) || !isCount(index) || typeof untilMs !== 'number') throw fail(`${type} has a wrong shape`);
       return { type, shard, index, untilMs };

@@ -157,11 +157,17 @@ export class AgentConnection {
       if (type === 'shard-prepare') await this.#store.prepare(shard, message.epoch);
       else if (type === 'shard-own') await this.#store.own(shard, message.epoch);
       else if (type === 'shard-freeze') await this.#store.freeze(shard);
-      else this.#store.drop(shard);
+      else if (type === 'shard-drop') this.#store.drop(shard);
+      else {
+        const removed = await this.#store.takeIn(message);
+        this.#send({ type: 'shard-done', requestId, shard, removed });
+        return;
+      }
       this.#send({ type: 'shard-done', requestId, shard });
       this.#sendStats();
     } catch (error) {
-      this.#send({ type: 'shard-done', requestId, shard, error: toShoalError(error).message.slice(0, 1_000) });
+      const { code, message: why } = toShoalError(error);
+      this.#send({ type: 'shard-done', requestId, shard, error: why.slice(0, 1_000), code });
     }
   }
 

@@ -2,6 +2,8 @@ import type { ShardedSettings } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { monotonicMs } from '../protocol/monotonic.js';
+import type { WritePart } from '../protocol/state-transfer.js';
+import { Intake } from './state/intake.js';
 import { type SegmentMemory, ShardLog } from './state/shard-log.js';
 
 interface Shard {
@@ -11,6 +13,10 @@ interface Shard {
   users: number;
   /** No call may begin: it comes, is about to leave, or has been handed over. */
   closing: boolean;
+  /** Its hooks are told of what was imported. */
+  renewing: boolean;
+  /** What is imported into it now. */
+  intake: Intake | undefined;
   /** Another may write to it: what would change here now would be lost. */
   frozen: boolean;
   idle: (() => void)[];
@@ -68,7 +74,7 @@ export class ShardStore {
 
   serves(shard: number): boolean {
     const here = this.#shards.get(shard);
-    return here !== undefined && !here.closing && here.log.mine;
+    return here !== undefined && !here.closing && !here.renewing && here.log.mine;
   }
 
   /** Called before the shard's first call here, and when it can be read and written. */
@@ -121,6 +127,8 @@ export class ShardStore {
       epoch,
       users: 0,
       closing: true,
+      renewing: false,
+      intake: undefined,
       frozen: false,
       idle: [],
       held: NOTHING_HELD,
@@ -156,6 +164,56 @@ export class ShardStore {
     if (here.frozen) return;
     here.frozen = true;
     for (const hook of this.#leave) await hook(shard);
+  }
+
+  /**
+   * Takes in a part of what is imported into the shard, as ordinary writes; resolves when as many copies hold it as the component
+   * asks for. Answers how many entries were removed. Rejects with SHOAL_E_SHARD_MOVED when the shard is not here (any more),
+   * SHOAL_E_CONFLICT for a part out of order, and as writes do; the import then begins anew.
+   */
+  async takeIn({ shard, part, mode, records, last }: WritePart): Promise<number> {
+    const leave = this.enter([shard]);
+    const here = this.#get(shard);
+    let removed: number;
+    try {
+      if (part === 0) here.intake = new Intake(shard, this.settings?.shards ?? 0, mode);
+      const { intake } = here;
+      if (intake?.next !== part)
+        throw new ShoalError('SHOAL_E_CONFLICT', `part ${part} of an import of state shard ${shard} is out of order`);
+      removed = await intake.take(here.log, records, last);
+      await this.settled([shard]);
+    } catch (error) {
+      here.intake = undefined;
+      throw error;
+    } finally {
+      leave();
+    }
+    if (!last) return removed;
+    here.intake = undefined;
+    await this.#renew(shard, here);
+    return removed;
+  }
+
+  /** What a component has derived from the shard it derives anew. Calls are refused meanwhile, and come again. */
+  async #renew(shard: number, here: Shard): Promise<void> {
+    if (this.#arrive.length === 0 && this.#leave.length === 0) return;
+    const isHere = () => this.#shards.get(shard) === here;
+    here.renewing = true;
+    try {
+      if (here.users > 0 && !(await untilIdle(here, this.#freezeMsMax))) {
+        throw new ShoalError('SHOAL_E_DEADLINE', `${here.users} calls work on state shard ${shard} without an end`);
+      }
+      // Who closes it meanwhile waits for this, as for a call.
+      here.users += 1;
+      try {
+        for (const hook of this.#leave) if (isHere()) await hook(shard);
+        for (const hook of this.#arrive) if (isHere()) await hook(shard);
+      } finally {
+        left(here);
+      }
+    } finally {
+      here.renewing = false;
+    }
   }
 
   drop(shard: number): void {
@@ -226,10 +284,7 @@ export class ShardStore {
     const entered = shards.map((shard) => this.#get(shard));
     for (const shard of entered) shard.users += 1;
     return () => {
-      for (const shard of entered) {
-        shard.users -= 1;
-        if (shard.users === 0) for (const wake of shard.idle.splice(0)) wake();
-      }
+      for (const shard of entered) left(shard);
     };
   }
 
@@ -303,6 +358,11 @@ export class ShardStore {
 
 function isSettled({ held }: Shard, index: number): boolean {
   return held.index >= index && held.untilMs > monotonicMs();
+}
+
+function left(here: Shard): void {
+  here.users -= 1;
+  if (here.users === 0) for (const wake of here.idle.splice(0)) wake();
 }
 
 /** Whatever comes next of the shard, nobody can tell here whether the writes of these calls will be in it. */

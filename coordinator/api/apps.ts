@@ -15,7 +15,7 @@ import { ManifestRefused } from './problem.js';
 import { APP, answers, COMPONENT, FORECAST, listOf, NAME, objectOf } from './schemas.js';
 
 const APP_PARAMS = { type: 'object', properties: { app: NAME }, required: ['app'] };
-const COMPONENT_PARAMS = {
+export const COMPONENT_PARAMS = {
   type: 'object',
   properties: { app: NAME, component: NAME },
   required: ['app', 'component'],
@@ -24,7 +24,7 @@ const COMPONENT_PARAMS = {
 interface AppParams {
   app: string;
 }
-interface ComponentParams extends AppParams {
+export interface ComponentParams extends AppParams {
   component: string;
 }
 

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
 import { EXEC_PROTOCOL, isCommand, parseTerminalSize } from '../../protocol/exec.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { STATE_PROTOCOL } from '../../protocol/state-transfer.js';
 import type { ExecSource } from '../exec-tickets.js';
 import { instanceViews } from '../views.js';
 import { found, type Know } from './apps.js';
@@ -41,7 +42,8 @@ export async function execRoutes(server: FastifyInstance, know: Know, source: Ex
     },
     async ({ params: { id }, query: { word, terminal }, raw }, reply) => {
       const command = typeof word === 'string' ? [word] : word;
-      if (!wantsExec(raw)) throw new ShoalError('SHOAL_E_USAGE', `ask with \`Upgrade: ${EXEC_PROTOCOL}\``);
+      if (wantedProtocol(raw) !== EXEC_PROTOCOL)
+        throw new ShoalError('SHOAL_E_USAGE', `ask with \`Upgrade: ${EXEC_PROTOCOL}\``);
       if (!isCommand(command)) {
         const most = `at most ${LIMITS.execWordsMax} words of ${LIMITS.execCommandBytesMax} bytes together`;
         throw new ShoalError('SHOAL_E_USAGE', `a command has a first word that is not empty, and ${most}`);
@@ -63,13 +65,17 @@ export async function execRoutes(server: FastifyInstance, know: Know, source: Ex
   );
 }
 
-/** Whether the request asks that its connection become that of a command. */
-export function wantsExec({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
-  return headers.upgrade?.toLowerCase() === EXEC_PROTOCOL;
+/** What a connection can become. */
+export const UPGRADES = [EXEC_PROTOCOL, STATE_PROTOCOL] as const;
+export type Upgrade = (typeof UPGRADES)[number];
+
+/** What the request asks that its connection become; undefined: nothing of these. */
+export function wantedProtocol({ headers }: Pick<IncomingMessage, 'headers'>): Upgrade | undefined {
+  return UPGRADES.find((each) => each === headers.upgrade?.toLowerCase());
 }
 
 /** Says that the connection now speaks another protocol (RFC 9110, 7.8). */
-export function becomeStream(response: ServerResponse, socket: Socket, protocol: string): void {
+export function becomeStream(response: ServerResponse, socket: Socket, protocol: Upgrade): void {
   response.detachSocket(socket);
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`);
 }

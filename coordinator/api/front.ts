@@ -15,11 +15,10 @@ import type { Logger } from 'pino';
 import { type Identity, refuseUnlessCoordinator } from '../../identity/identity.js';
 import { watchIdentity } from '../../identity/watch.js';
 import { ShoalError } from '../../protocol/errors.js';
-import { EXEC_PROTOCOL } from '../../protocol/exec.js';
 import type { ClusterView } from '../../protocol/http.js';
 import { capConnections } from '../connections.js';
 import { type Access, assertAccess, isForStrangers, STRANGER } from './access.js';
-import { becomeStream, join, wantsExec } from './exec.js';
+import { becomeStream, join, UPGRADES, wantedProtocol } from './exec.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
 import { StrangerLimit } from './stranger-limit.js';
@@ -121,7 +120,7 @@ function tlsServer(
 }
 
 /**
- * A connection that is to become that of a command is answered as every other request is, by a response on its socket; when
+ * A connection that is to become another one is answered as every other request is, by a response on its socket; when
  * another coordinator leads its answer is carried on.
  */
 function takeUpgrade(
@@ -133,12 +132,12 @@ function takeUpgrade(
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
   response.once('finish', () => socket.end());
-  if (wantsExec(request)) {
+  if (wantedProtocol(request) !== undefined) {
     take(request, response);
     return;
   }
   const problem = problemOf(
-    new ShoalError('SHOAL_E_USAGE', `of other protocols this API speaks ${EXEC_PROTOCOL} alone`),
+    new ShoalError('SHOAL_E_USAGE', `of other protocols this API speaks ${UPGRADES.join(' and ')} alone`),
   );
   sendJson(response, problem.status, problem, 'application/problem+json');
 }
@@ -203,7 +202,10 @@ function forward(
       else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => clearTimeout(timer));
     });
     onward.once('upgrade', (_answered, there: Socket, head: Buffer) => {
-      becomeStream(response, request.socket, EXEC_PROTOCOL);
+      const protocol = wantedProtocol(request);
+      // It was asked for: else there is no upgrade.
+      if (protocol === undefined) return void there.destroy();
+      becomeStream(response, request.socket, protocol);
       if (head.length > 0) there.unshift(head);
       join(request.socket, there);
       resolve();

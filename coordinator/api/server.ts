@@ -26,6 +26,7 @@ import { pauseRoutes } from './pauses.js';
 import { sendProblem } from './problem.js';
 import { profileRoutes } from './profiles.js';
 import { secretRoutes } from './secrets.js';
+import { stateRoutes } from './state.js';
 import { type Caller, roleFor } from './tokens.js';
 
 export interface ApiOptions extends Access, JoinOptions {
@@ -91,7 +92,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   const audit = (request: IncomingMessage, what: string) => {
     const caller = callers.get(request);
     if (caller === undefined) return;
-    options.log.info({ audit: true, who: caller.name, role: caller.role, what }, 'a command was asked for');
+    options.log.info({ audit: true, who: caller.name, role: caller.role, what }, 'was asked for');
     tellAudit(caller, what);
   };
   server.setErrorHandler(async (error, request, reply) => {
@@ -124,6 +125,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => secretRoutes(each, coordinator, options.secrets));
       await v1.register((each) => instanceRoutes(each, know, options.run));
       await v1.register((each) => execRoutes(each, know, options.exec, audit));
+      await v1.register((each) => stateRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));

@@ -57,7 +57,7 @@ const GARBAGE_UNITS_MIN = (64 * 1024) / UNIT_BYTES;
 const COMPACT_RATIO = 8;
 const COMPACT_UNITS_MIN = 64;
 const NOTHING = new Uint8Array(0);
-const decoder = new TextDecoder('utf-8', { fatal: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * The entries of one state shard: an append-only log in a segment of shared memory, and an index of it in memory of this

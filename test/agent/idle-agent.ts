@@ -8,6 +8,8 @@ export function idleAgent(more: Partial<LinkedAgent> = {}): LinkedAgent {
     report: async () => ({ instances: [], events: [], ports: [] }),
     profile: () => Promise.reject(new Error('nobody asks')),
     startCommand: () => Promise.reject(new Error('nobody asks')),
+    readShard: () => Promise.reject(new Error('nobody asks')),
+    writeShard: () => Promise.reject(new Error('nobody asks')),
     keep: () => undefined,
     leaseAsked: undefined,
     prolongLease: async () => undefined,

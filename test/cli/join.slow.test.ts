@@ -52,7 +52,10 @@ const api = await createApi({
   ...access,
   coordinator: rig.coordinator,
   profiles: rig.profiles,
-  exec: { exec: () => Promise.reject(new Error('nobody asks')) },
+  exec: {
+    exec: () => Promise.reject(new Error('nobody asks')),
+    openState: () => Promise.reject(new Error('nobody asks')),
+  },
   secrets: new SecretBox(null, false),
   run: folder,
   version: '0',

@@ -74,7 +74,10 @@ export class CoordinatorRig {
     this.api = await createApi({
       coordinator,
       profiles: this.profiles,
-      exec: { exec: () => Promise.reject(new Error('no agent is there')) },
+      exec: {
+        exec: () => Promise.reject(new Error('no agent is there')),
+        openState: () => Promise.reject(new Error('no agent is there')),
+      },
       secrets: new SecretBox(join(this.folder, 'secret.key'), true),
       run: join(this.folder, 'run'),
       version: '0.0.0',

@@ -137,7 +137,10 @@ t.test('who may only read may set none; without a key there are none, and anothe
     tokenLine({ name: 'olga', role: 'operate' }, tokens.olga) + tokenLine({ name: 'rita', role: 'read' }, tokens.rita),
   );
   const { coordinator, profiles } = rig;
-  const nobody = { exec: () => Promise.reject(new Error('nobody asks')) };
+  const nobody = {
+    exec: () => Promise.reject(new Error('nobody asks')),
+    openState: () => Promise.reject(new Error('nobody asks')),
+  };
   const api = await createApi({
     coordinator,
     profiles,

@@ -33,7 +33,10 @@ t.test(
     const { coordinator } = rig;
     const api = await createApi({
       profiles: { hosts: () => [], ask: () => Promise.reject(new Error('nobody asks')) },
-      exec: { exec: () => Promise.reject(new Error('nobody asks')) },
+      exec: {
+        exec: () => Promise.reject(new Error('nobody asks')),
+        openState: () => Promise.reject(new Error('nobody asks')),
+      },
       secrets: new SecretBox(null, false),
       coordinator,
       run: folder,
