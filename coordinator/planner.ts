@@ -25,7 +25,7 @@ import {
   planComponent,
 } from './brain/sharding.js';
 import { startAhead } from './brain/start-time.js';
-import { learnTime, meanMs, timeUse } from './brain/time-use.js';
+import { type CalleeTime, learnTime, meanMs, timeUse } from './brain/time-use.js';
 import { POOL_SECONDS, poolSize } from './brain/warm-pool.js';
 import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
@@ -46,6 +46,7 @@ const NOBODY: Ready = { count: 0, cpu: 0 };
 /** After a call in vain, demand counts as present for so long. */
 const IN_VAIN_MS = 10_000;
 const NO_RATES: ReadonlyMap<string, number> = new Map();
+const NO_CALLEES: readonly CalleeTime[] = [];
 
 /** samples → demand → forecast → plan, for every component. Missing samples hold the last plan. Changes the memory. */
 export function plan(
@@ -205,7 +206,7 @@ function decide(
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
     latencyCalls: memory.latencies.calls,
-    time: timeUse(memory.time, meanMs(memory.latencies.sum), calleesMs(app, node, tick)),
+    time: timeUse(memory.time, meanMs(memory.latencies.sum), calleeTimes(app, node, tick)),
     ready: ready ?? NOBODY,
   };
   const sensed = sense(model, seen);
@@ -250,13 +251,15 @@ function decide(
 }
 
 /** What the calls that one request makes take at those that are called, on average and as last seen. */
-function calleesMs(app: string, { name, component }: Node, { memory }: Tick): number {
-  let sum = 0;
+function calleeTimes(app: string, { name, component }: Node, { memory }: Tick): readonly CalleeTime[] {
+  if (component.calls.length === 0) return NO_CALLEES;
+  const times: CalleeTime[] = [];
   for (const callee of component.calls) {
     const its = memory.get(componentKey(app, callee));
-    if (its !== undefined) sum += ratioOf(its.model.calls, name) * (meanMs(its.latencies.sum) ?? 0);
+    if (its !== undefined)
+      times.push({ callee, ms: ratioOf(its.model.calls, name) * (meanMs(its.latencies.sum) ?? 0) });
   }
-  return sum;
+  return times;
 }
 
 function ratesOf(callers: readonly string[], calling: ReadonlyMap<string, Calling>): ReadonlyMap<string, number> {

@@ -5,7 +5,7 @@ import type { StartKind } from './start-time.js';
  * An explanation as a row of numbers. A tick makes one for each component and most are never asked for: as rows in an
  * array that is used again they cost the garbage collector nothing.
  */
-export const ROW_LENGTH = 56;
+export const ROW_LENGTH = 58;
 
 const OPTIONS_MAX = 3;
 const DEMAND_BASES: readonly DemandBasis[] = ['used', 'arrivals', 'saturated', 'unknown'];
@@ -59,6 +59,8 @@ export function writeRow(explanation: Explanation, row: Float64Array, start = 0)
   row[i++] = seen.time?.cpuMs ?? Number.NaN;
   row[i++] = seen.time?.cpuWaitMs ?? Number.NaN;
   row[i++] = seen.time?.calleesMs ?? Number.NaN;
+  row[i++] = seen.time?.slowest === undefined ? Number.NaN : numberOf(seen.time.slowest.callee);
+  row[i++] = seen.time?.slowest?.ms ?? Number.NaN;
   row[i++] = learned.costCpu ?? Number.NaN;
   row[i++] = learned.idleCpu;
   row[i++] = learned.unqueuedMs ?? Number.NaN;
@@ -109,7 +111,9 @@ export function readRow(row: Float64Array, start = 0): Explanation | null {
     latencyMs: nextOrNull(),
   };
   const time = { meanMs: next(), cpuMs: next(), cpuWaitMs: next(), calleesMs: next() };
-  if (!Number.isNaN(time.meanMs)) seen.time = time;
+  const [callee, ofCalleeMs] = [NAMES[next()], next()];
+  if (!Number.isNaN(time.meanMs))
+    seen.time = callee === undefined ? time : { ...time, slowest: { callee, ms: ofCalleeMs } };
   const learned: Explanation['learned'] = { costCpu: nextOrNull(), idleCpu: next(), unqueuedMs: nextOrNull() };
   const [seconds, kindOfStart, starts] = [next(), next(), next()];
   if (!Number.isNaN(seconds)) learned.start = { seconds, kind: ofCode(START_KINDS, kindOfStart), seen: starts };
@@ -181,6 +185,20 @@ function writeShape({ count, size }: Explanation['after'], row: Float64Array, at
 
 function readShape(row: Float64Array, at: number): Explanation['after'] {
   return { count: row[at] as number, size: { cpu: row[at + 1] as number, memory: row[at + 2] as number } };
+}
+
+/** Rows live no longer than this process, and name components alone: of those there are few. */
+const NAMES: string[] = [];
+const NUMBERS = new Map<string, number>();
+const NAMES_MAX = 100_000;
+
+/** NaN where there are too many: then the name is not told. */
+function numberOf(name: string): number {
+  const known = NUMBERS.get(name);
+  if (known !== undefined) return known;
+  if (NAMES.length === NAMES_MAX) return Number.NaN;
+  NUMBERS.set(name, NAMES.length);
+  return NAMES.push(name) - 1;
 }
 
 function codeOf<T>(codes: readonly T[], word: T): number {

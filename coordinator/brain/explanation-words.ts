@@ -68,7 +68,7 @@ const NOTE_WORDS: { [note in Note]?: (explanation: Explanation) => string } = {
   'lost-metrics': () => 'no samples came, so nothing shrinks',
   burst: () => 'a burst that no forecast knew',
   'not-cpu': () => 'more CPU would not make it faster',
-  'slow-callees': () => 'slow because those it calls are',
+  'slow-callees': ({ seen }) => `slow because ${seen.time?.slowest?.callee ?? 'what it calls'} is`,
   'cpu-wait': ({ seen }) =>
     `slow because it waits for CPU${seen.time === undefined ? '' : ` (${percent(waitShareOf(seen.time))} of its time)`}`,
   'count-max': ({ after }) => `limited to the maximum of ${after.count}`,
@@ -86,8 +86,8 @@ const BECAUSE_WORDS: { [note in Note]: (explanation: Explanation) => string } = 
   calm: ({ need: { heldCpu, calmSeconds } }) =>
     `It needed ${cores(heldCpu)} cores within the last ${seconds(calmSeconds)}; nothing is made smaller before it was calm for so long`,
   'not-cpu': () => 'Its requests are slow for another reason than waiting for CPU: more cores would not help',
-  'slow-callees': () =>
-    'Its requests are slow because those that it makes of other components are: more cores would not help here',
+  'slow-callees': ({ seen }) =>
+    `Its requests are slow because those that it makes of ${seen.time?.slowest?.callee ?? 'other components'} are: more cores would not help here`,
   'cpu-wait': () => 'Its requests are slow because they wait for a CPU while they could run',
   'count-max': ({ after }) => `The manifest allows no more than ${many(after.count, 'instance')}`,
   'count-min': ({ after }) => `The manifest asks for at least ${many(after.count, 'instance')}`,
@@ -141,8 +141,10 @@ function sawWords({ seen, before, aim, demand, ...rest }: Explanation): string {
   return `${text.join(' ')}${BASIS_WORDS[demand.basis](explanation)}`;
 }
 
-function timeWords({ meanMs, cpuMs, cpuWaitMs, calleesMs }: TimeUse): string {
-  const callees = calleesMs > 0 ? `, and those it calls took ${ms(calleesMs)}` : '';
+function timeWords({ meanMs, cpuMs, cpuWaitMs, calleesMs, slowest }: TimeUse): string {
+  const most = slowest === undefined || slowest.ms === calleesMs ? '' : `, ${slowest.callee} ${ms(slowest.ms)} of it`;
+  const named = slowest !== undefined && slowest.ms === calleesMs ? slowest.callee : 'those it calls';
+  const callees = calleesMs > 0 ? `, and ${named} took ${ms(calleesMs)}${most}` : '';
   return `Of the ${ms(meanMs)} that a request took on average it ran for ${ms(cpuMs)} and waited ${ms(cpuWaitMs)} for a CPU${callees}.`;
 }
 

@@ -13,6 +13,14 @@ export interface TimeUse {
   cpuWaitMs: number;
   /** Its callees worked on its calls, as if one came after the other. */
   calleesMs: number;
+  /** The callee that took most of it; absent where there is none, or where decisions are older than that it is known. */
+  slowest?: CalleeTime;
+}
+
+/** Calls of one component that one request makes. */
+export interface CalleeTime {
+  callee: string;
+  ms: number;
 }
 
 /** Rates of late. Plain data, changed in place. */
@@ -59,14 +67,20 @@ export function learnTime(
   model.finished += share * (finishedPerSecond - model.finished);
 }
 
-/** Null where too little is known. `meanMs`: of its requests; `calleesMs`: what those they make take together. */
+/** Null where too little is known. `meanMs`: of its requests; `callees`: what those they make take, by callee. */
 export function timeUse(
   { weight, cpu, cpuWait, finished }: TimeModel,
   meanMs: number | null,
-  calleesMs: number,
+  callees: readonly CalleeTime[],
 ): TimeUse | null {
   if (meanMs === null || weight < WEIGHT_MIN || finished / weight < FINISHED_MIN) return null;
-  return { meanMs, cpuMs: (1_000 * cpu) / finished, cpuWaitMs: (1_000 * cpuWait) / finished, calleesMs };
+  const perRequestMs = (rate: number) => (1_000 * rate) / finished;
+  const use: TimeUse = { meanMs, cpuMs: perRequestMs(cpu), cpuWaitMs: perRequestMs(cpuWait), calleesMs: 0 };
+  for (const each of callees) {
+    use.calleesMs += each.ms;
+    if (each.ms > (use.slowest?.ms ?? 0)) use.slowest = each;
+  }
+  return use;
 }
 
 /** Null: neither, or not known. */

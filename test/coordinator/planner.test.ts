@@ -167,6 +167,7 @@ t.test('who is slow by those it calls gets no CPU for it; who waits for a CPU do
   calling.run(30, slow(0, 80));
   const { notes, seen } = calling.explanation('web');
   t.ok(notes.includes('slow-callees'), `${notes}: ${JSON.stringify(seen.time)}`);
+  t.equal(seen.time?.slowest?.callee, 'index');
   t.ok(calling.allotted('web') <= before * 1.3, `${calling.allotted('web')} cores, before ${before}`);
   const starved = make();
   starved.run(60, well);

@@ -12,7 +12,16 @@ const someExplanation: fc.Arbitrary<Explanation> = fc.record({
   atMs: fc.nat(),
   seen: fc.record(
     {
-      time: fc.record({ meanMs: amount, cpuMs: amount, cpuWaitMs: amount, calleesMs: amount }),
+      time: fc.record(
+        {
+          meanMs: amount,
+          cpuMs: amount,
+          cpuWaitMs: amount,
+          calleesMs: amount,
+          slowest: fc.record({ callee: fc.string(), ms: amount }),
+        },
+        { requiredKeys: ['meanMs', 'cpuMs', 'cpuWaitMs', 'calleesMs'] },
+      ),
       usedCpu: amount,
       allottedCpu: amount,
       arrivedPerSecond: amount,

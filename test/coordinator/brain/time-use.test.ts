@@ -1,5 +1,5 @@
 import t from 'tap';
-import { summary } from '../../../coordinator/brain/explanation-words.js';
+import { explain, summary } from '../../../coordinator/brain/explanation-words.js';
 import { aimOf } from '../../../coordinator/brain/need.js';
 import { learnTime, meanMs, newTime, slowCause, type TimeUse, timeUse } from '../../../coordinator/brain/time-use.js';
 import type { Component } from '../../../protocol/manifest.js';
@@ -15,22 +15,23 @@ function after(seconds: number, rates: { cpu: number; cpuWait: number | null; fi
 }
 
 t.test('the time of a request is split by what was measured, however long it was looked at', async (t) => {
+  const callees = [1, 2].map((ms) => ({ callee: ms === 1 ? 'cart' : 'index', ms }));
   for (const seconds of [5, 60]) {
     const model = after(seconds, { cpu: 0.5, cpuWait: 0.25, finishedPerSecond: 100 });
-    const { cpuMs = 0, cpuWaitMs = 0, ...rest } = timeUse(model, 12, 3) ?? {};
+    const { cpuMs = 0, cpuWaitMs = 0, ...rest } = timeUse(model, 12, callees) ?? {};
     t.ok(Math.abs(cpuMs - 5) < 1e-9 && Math.abs(cpuWaitMs - 2.5) < 1e-9, `${cpuMs} and ${cpuWaitMs} ms`);
-    t.same(rest, { meanMs: 12, calleesMs: 3 });
+    t.same(rest, { meanMs: 12, calleesMs: 3, slowest: { callee: 'index', ms: 2 } });
   }
 });
 
 t.test('nothing is said of too little, of nobody, or where a host does not tell', async (t) => {
   const rates = { cpu: 0.5, cpuWait: 0.25, finishedPerSecond: 100 };
-  t.equal(timeUse(after(2, rates), 12, 0), null, 'of two seconds');
-  t.equal(timeUse(after(60, rates), null, 0), null, 'without calls');
-  t.equal(timeUse(after(60, { ...rates, finishedPerSecond: 0.1 }), 12, 0), null);
+  t.equal(timeUse(after(2, rates), 12, []), null, 'of two seconds');
+  t.equal(timeUse(after(60, rates), null, []), null, 'without calls');
+  t.equal(timeUse(after(60, { ...rates, finishedPerSecond: 0.1 }), 12, []), null);
   const model = after(60, rates);
   learnTime(model, { ...rates, cpuWait: null }, 1);
-  t.equal(timeUse(model, 12, 0), null);
+  t.equal(timeUse(model, 12, []), null);
 });
 
 t.test('who is slow for want of CPU is told from who is slow by those it calls', async (t) => {
@@ -61,7 +62,18 @@ t.test('it is said in one line', async (t) => {
     summary(explanation({ seen: { ...seen, time }, notes: ['cpu-wait'] })),
     /slow because it waits for CPU \(40 % of its time\)/,
   );
-  t.match(summary(explanation({ notes: ['slow-callees'] })), /slow because those it calls are/);
+  t.match(summary(explanation({ notes: ['slow-callees'] })), /slow because what it calls is/);
+  const slowest = { callee: 'index', ms: 60 };
+  const called = explanation({
+    seen: { ...seen, time: { meanMs: 100, cpuMs: 5, cpuWaitMs: 0, calleesMs: 70, slowest } },
+    notes: ['slow-callees'],
+  });
+  t.match(summary(called), /slow because index is/);
+  const text = explain({ explanation: called, fate: 'done', announced: [], changed: false, outcome: null })
+    .map((each) => each.text)
+    .join(' ');
+  t.match(text, /those it calls took 70 ms, index 60 ms of it/);
+  t.match(text, /because those that it makes of index are/);
 });
 
 t.test('a mean of buckets is within their width', async (t) => {
