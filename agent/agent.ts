@@ -11,6 +11,7 @@ import type {
   HostConnection,
   InstanceStatus,
   ListeningPort,
+  ProfilerFigures,
   WarmProcesses,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
@@ -71,6 +72,7 @@ export interface AgentReport {
   warm?: WarmProcesses[];
   builds?: BuildStatus[];
   connections?: HostConnection[];
+  profiler?: ProfilerFigures;
   copies?: Record<string, CopyReport>;
   state?: StateFigures;
   caches?: CachesFigures;
@@ -324,7 +326,9 @@ export class Agent {
     await this.#measure(instances);
     const events = this.#events;
     this.#events = [];
+    const { recorder } = this.#profilers;
     return {
+      ...(recorder === null ? {} : { profiler: recorder.figures() }),
       instances: instances.map((each) => each.status()),
       events,
       ports: this.#ports.listening(),

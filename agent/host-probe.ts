@@ -7,7 +7,7 @@ import { LIMITS } from '../protocol/limits.js';
 import { CONTROLLERS } from './cgroup.js';
 import { allowsUserNamespace, CONTROLLER_REMEDY, findCrun, USER_NAMESPACE_REMEDY } from './host.js';
 import { mountedAt, ROOT_MOUNT_REMEDY } from './isolate.js';
-import { STACKS_REMEDY } from './profilers.js';
+import { profilerRemedy, STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
 /** One thing that Shoal wants of a host. */
@@ -42,6 +42,7 @@ export async function probeHost(): Promise<Requirement[]> {
     readText(join('/sys/fs/cgroup', file)),
   );
   const controllers = `${pure} ${hybrid}`.split(/\s+/);
+  const { stacks, left } = probeProfiler();
   const requirement = (
     id: string,
     what: string,
@@ -122,7 +123,8 @@ export async function probeHost(): Promise<Requirement[]> {
       'a kernel with CONFIG_DEBUG_INFO_BTF=y, and root',
       probeBpf(),
     ),
-    requirement('stacks', 'BPF on perf events, for profiles of functions', false, STACKS_REMEDY, probeStacks()),
+    requirement('stacks', 'BPF on perf events, for profiles of functions', false, STACKS_REMEDY, stacks),
+    requirement('profiler-parts', 'all that the profiler can measure', false, ...probeParts(left)),
     requirement(
       'kernel-symbols',
       'names of kernel functions, for profiles',
@@ -251,16 +253,35 @@ function probeRdma(): Found {
   return { met: ports.some(({ active }) => active), found: [...new Set(names)].join(', ') };
 }
 
-function probeStacks(): Found {
+/** Whether stacks can be taken, and which parts of the profiler this host has to do without, each with the reason. */
+function probeProfiler(): { stacks: Found; left: Record<string, string> } {
+  const activity = native.createActivityProfiler();
   const profiler = native.createStackProfiler();
+  let left: Record<string, string> = {};
   try {
-    profiler.start(LIMITS.profileHertzDefault, true);
-    return { met: true, found: 'the profiler loads' };
+    left = activity.start(true);
   } catch (error) {
-    return { met: false, found: toShoalError(error).message };
+    left = { 'what instances do': toShoalError(error).message };
+  } finally {
+    activity.close();
+  }
+  try {
+    left = { ...left, ...profiler.start(LIMITS.profileHertzDefault, true) };
+    return { stacks: { met: true, found: 'the profiler loads' }, left };
+  } catch (error) {
+    return { stacks: { met: false, found: toShoalError(error).message }, left };
   } finally {
     profiler.close();
   }
+}
+
+/** What to do, and what was found. */
+export function probeParts(left: Record<string, string>): [remedy: string, found: Found] {
+  const parts = Object.entries(left);
+  if (parts.length === 0) return [profilerRemedy(''), { met: true, found: 'all is there' }];
+  const remedies = parts.map(([part]) => `${part}: ${profilerRemedy(part)}`);
+  const found = parts.map(([part, why]) => `${part} (${why})`);
+  return [remedies.join('; '), { met: false, found: `left out: ${found.join('; ')}` }];
 }
 
 /** Addresses are zeros for those who may not know them. */

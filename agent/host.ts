@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import type { HostInfo } from '../protocol/link.js';
 import { CONTROLLERS } from './cgroup.js';
-import { ACTIVITY_REMEDY, STACKS_REMEDY } from './profilers.js';
+import { profilerRemedy, STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
 const CRUN_FOLDERS = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/bin'];
@@ -66,29 +66,42 @@ export function describeHost(name: string, features: HostFeatures): HostInfo {
   if (!userNamespace) {
     const what =
       'no user namespaces: instances run as unprivileged users of the host itself, still without capabilities';
-    degraded.push({ what, remedy: USER_NAMESPACE_REMEDY });
+    degraded.push({ what, remedy: USER_NAMESPACE_REMEDY, part: 'user namespaces' });
   }
   for (const controller of CONTROLLERS) {
     if (controllers.includes(controller)) continue;
     const what = `no cgroup v2 ${controller} controller: ${WITHOUT[controller]}`;
-    degraded.push({ what, remedy: CONTROLLER_REMEDY });
+    degraded.push({ what, remedy: CONTROLLER_REMEDY, part: `cgroup v2 ${controller}` });
   }
   if (devicesProblem !== null) {
     const remedy = 'a kernel with CONFIG_CGROUP_BPF=y, and the agent as root of the host itself';
-    degraded.push({ what: `devices are kept away by capabilities alone, not by BPF too: ${devicesProblem}`, remedy });
+    degraded.push({
+      what: `devices are kept away by capabilities alone, not by BPF too: ${devicesProblem}`,
+      remedy,
+      part: 'devices by BPF',
+    });
   }
   if (cpuProblem !== null) {
     const remedy = 'run as root on Linux 5.11 or newer with BTF (CONFIG_DEBUG_INFO_BTF=y)';
-    degraded.push({ what: `no BPF profiler, CPU time comes from cpu.stat: ${cpuProblem}`, remedy });
+    degraded.push({
+      what: `no BPF profiler, CPU time comes from cpu.stat: ${cpuProblem}`,
+      remedy,
+      part: 'CPU time by BPF',
+    });
   }
   if (stacksProblem !== null)
-    degraded.push({ what: `no profiles of functions: ${stacksProblem}`, remedy: STACKS_REMEDY });
-  for (const [what, why] of Object.entries(profilerProblems))
-    degraded.push({ what: `not measured: ${what}: ${why}`, remedy: ACTIVITY_REMEDY });
+    degraded.push({
+      what: `no profiles of functions: ${stacksProblem}`,
+      remedy: STACKS_REMEDY,
+      part: 'profiles of functions',
+    });
+  for (const [part, why] of Object.entries(profilerProblems))
+    degraded.push({ what: `not measured: ${part}: ${why}`, remedy: profilerRemedy(part), part });
   if (memoryProblem !== null)
     degraded.push({
       what: `not measured: how little memory instances can live in: ${memoryProblem}`,
       remedy: MEMORY_PROBE_REMEDY,
+      part: 'working sets',
     });
   return {
     name,

@@ -30,8 +30,19 @@ export interface ProfilersInput {
 export const STACKS_REMEDY =
   'run as root (CAP_BPF, CAP_PERFMON) on Linux 5.14 or newer with CONFIG_PERF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y';
 
-export const ACTIVITY_REMEDY =
-  'run as root (CAP_BPF, CAP_PERFMON) on Linux 6.3 or newer with CONFIG_DEBUG_INFO_BTF=y; page faults by mapping, and stacks of code without frame pointers, need 5.17';
+const PROGRAMS_REMEDY = 'run as root (CAP_BPF, CAP_PERFMON) on a kernel with CONFIG_DEBUG_INFO_BTF=y';
+/** By what the native part calls them; for what is not here it is PROGRAMS_REMEDY. */
+const REMEDIES: Record<string, string> = {
+  'inlined functions in profiles': 'apt-get install libdw1 (Debian 13 and newer: libdw1t64)',
+  'page faults by mapping': `${PROGRAMS_REMEDY}, Linux 5.17 or newer`,
+  'stacks of code without frame pointers': `${PROGRAMS_REMEDY}, x86-64 with Linux 5.17 or newer`,
+  'network bytes': `${PROGRAMS_REMEDY}, Linux 6.3 or newer, or one with BPF trampolines (fentry)`,
+};
+
+/** What to do about a part of the profiler that is left out here. */
+export function profilerRemedy(part: string): string {
+  return REMEDIES[part] ?? PROGRAMS_REMEDY;
+}
 
 /** Without BPF the cgroup's own accounting, which is coarser in time, stands in for CPU time; for stacks nothing does. */
 export function startProfilers(input: ProfilersInput): Profilers {

@@ -59,7 +59,10 @@ const hello = object(
         cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
         memoryBytes: count,
         kernel: { type: 'string', maxLength: 1_000 },
-        degraded: list(object({ what: text, remedy: text }), DEGRADED_MAX),
+        degraded: list(
+          object({ what: text, remedy: text, part: { type: 'string', maxLength: 100 } }, ['part']),
+          DEGRADED_MAX,
+        ),
         labels: { type: 'object', maxProperties: LIMITS.labelsMax, propertyNames: label, additionalProperties: label },
         taints: list(label, LIMITS.labelsMax),
         fabric: { type: 'string', maxLength: 300 },
@@ -205,6 +208,7 @@ const report = object(
     warm: list(warm, INSTANCES_MAX),
     builds: list(build, INSTANCES_MAX),
     connections: list(connection, HOSTS_MAX),
+    profiler: object({ samplesLost: count, countsLost: count, tablesLeftOut: count, inlinesLeftOut: count }),
     copies: {
       type: 'object',
       maxProperties: COPIES_MAX,
@@ -225,7 +229,7 @@ const report = object(
     },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'copies', 'state', 'caches', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'profiler', 'copies', 'state', 'caches', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

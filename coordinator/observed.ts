@@ -14,6 +14,7 @@ import type {
   HostInfo,
   InstanceStatus,
   ListeningPort,
+  ProfilerFigures,
   WarmProcesses,
 } from '../protocol/link.js';
 import type { CopyReport } from '../protocol/state-copies.js';
@@ -54,6 +55,8 @@ export interface HostState {
   builds: readonly BuildStatus[];
   /** With other hosts. */
   connections: readonly HostConnection[];
+  /** Null: it takes no profiles, or has not reported. */
+  profiler: ProfilerFigures | null;
   /** What it has said of its copies of state shards on this connection, by `<app>/<component>/<shard>`. */
   copies: Map<string, CopyReport>;
   /** What its segments of state hold, by component key. */
@@ -99,6 +102,8 @@ export interface HeardReport extends InstanceNews {
   builds?: readonly BuildStatus[];
   /** Absent: none. */
   connections?: readonly HostConnection[];
+  /** Absent: it takes no profiles. */
+  profiler?: ProfilerFigures;
   /** Of those of which something is new; null: gone. */
   copies?: Readonly<Record<string, CopyReport | null>>;
   /** Of components of which something is new; empty: gone. */
@@ -137,6 +142,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     warm: [],
     builds: [],
     connections: [],
+    profiler: null,
     copies: new Map(),
     state: before?.state ?? new StateOnHost(),
     caches: before?.caches ?? new CachesOnHost(),
@@ -235,6 +241,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   host.warm = report.warm ?? [];
   host.builds = report.builds ?? [];
   host.connections = report.connections ?? [];
+  host.profiler = report.profiler ?? null;
   for (const [name, copy] of Object.entries(report.copies ?? {})) {
     heard.isDue = true;
     if (copy === null) host.copies.delete(name);

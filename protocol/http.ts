@@ -1,5 +1,5 @@
 import type { CacheFigures } from './cache-figures.js';
-import type { BuildStatus, HostConnection, InstanceStatus, Size } from './link.js';
+import type { BuildStatus, Degraded, HostConnection, InstanceStatus, ProfilerFigures, Size } from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
 import type { Profile } from './profile.js';
 
@@ -204,7 +204,7 @@ export interface HostView {
   cores: number;
   memoryBytes: number;
   kernel: string;
-  degraded: { what: string; remedy: string }[];
+  degraded: Degraded[];
   instances: number;
   /** What its operator lets it do: take instances, keep those that it has, or give them away. */
   use: 'open' | 'cordoned' | 'drained';
@@ -212,6 +212,8 @@ export interface HostView {
   taints?: string[];
   /** How it is connected with the other hosts that it has to do with; absent from older coordinators. */
   connections?: HostConnection[];
+  /** What its profiler goes without; absent: it takes no profiles, or is not connected. */
+  profiler?: ProfilerFigures;
 }
 /** A profile over all hosts that have answered; frames are places in `functions`, leaf first. */
 export interface ProfileView extends Profile {

@@ -188,6 +188,22 @@ export interface InstanceStatus {
   sample?: Sample;
 }
 
+export interface Degraded {
+  what: string;
+  remedy: string;
+  part?: string;
+}
+
+/** What the profiler of a host goes without. */
+export interface ProfilerFigures {
+  /** Samples, and counts of what instances do, for which the kernel's maps had no place, since the agent started. */
+  samplesLost: number;
+  countsLost: number;
+  /** Files now whose unwind table, or whose debug information, is left out. */
+  tablesLeftOut: number;
+  inlinesLeftOut: number;
+}
+
 export interface HostInfo {
   name: string;
   cores: number;
@@ -203,8 +219,8 @@ export interface HostInfo {
   boot?: string;
   /** Cores that it can give to single instances. Absent: none. */
   ownCores?: number;
-  /** What this host lacks, each with its remedy. */
-  degraded: { what: string; remedy: string }[];
+  /** What this host lacks, each with its remedy. `part` names it in few words, the same on all hosts; absent: an older agent. */
+  degraded: Degraded[];
 }
 
 export interface AgentEvent {
@@ -284,6 +300,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   builds?: BuildStatus[];
   /** Absent: none. */
   connections?: HostConnection[];
+  /** Absent: it takes no profiles. */
+  profiler?: ProfilerFigures;
   /** Of the copies of state shards here, those of which something is new since it was last said on this connection; null: gone. */
   copies?: Record<string, CopyReport | null>;
   /** Of the components of whose state shards something is new since it was last said on this connection; empty: gone. */

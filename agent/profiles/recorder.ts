@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ActivityProfilerHandle, DrainedStacks, StackProfilerHandle } from '../../native/index.js';
 import { LIMITS } from '../../protocol/limits.js';
+import type { ProfilerFigures } from '../../protocol/link.js';
 import {
   PROFILE_KINDS,
   type Profile,
@@ -49,6 +50,7 @@ export class ProfileRecorder {
   #drainedMs: number;
   #lost = 0;
   #activityLost = 0;
+  #leftOut: LeftOut = { tablesLeftOut: [], inlinesLeftOut: [] };
   #boundMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #working: Promise<void> = Promise.resolve();
@@ -76,6 +78,15 @@ export class ProfileRecorder {
   unwatch(cgroup: string): void {
     this.#tools.profiler.unwatch(cgroup);
     this.#ended.add(cgroup);
+  }
+
+  figures(): ProfilerFigures {
+    return {
+      samplesLost: this.#lost,
+      countsLost: this.#activityLost,
+      tablesLeftOut: this.#leftOut.tablesLeftOut.length,
+      inlinesLeftOut: this.#leftOut.inlinesLeftOut.length,
+    };
   }
 
   /** One after the other; a failure is logged, and the next second tries again. */
@@ -115,6 +126,7 @@ export class ProfileRecorder {
       // Nobody knows whose the lost ones were: all that were running then are told.
       this.#take(drained, drained.lost - this.#lost, this.#drainedMs, nowMs);
       this.#lost = drained.lost;
+      this.#leftOut = drained;
       this.#takeActivity(this.#drainedMs, nowMs);
     }
     this.#drainedMs = nowMs;

@@ -1,4 +1,5 @@
 import type { AppView, ComponentView, HostView, InstanceView, ShardView } from '../../protocol/http.js';
+import type { ProfilerFigures } from '../../protocol/link.js';
 import type { Paint } from './paint.js';
 import { renderTable } from './table.js';
 import { clean, pad } from './text.js';
@@ -205,6 +206,7 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     ['memory', formatBytes(view.memoryBytes)],
     ['kernel', view.kernel],
     ['instances', String(view.instances)],
+    ...(view.profiler === undefined ? [] : [['profiler', profilerText(view.profiler)] as const]),
     ...(view.connections ?? []).map(({ host, carrier, encrypted = false, reason, channels }): [string, string] => {
       const how = `${carrier}, ${encrypted ? 'encrypted' : 'not encrypted'}`;
       const what = carrier === 'none' ? 'nothing is carried' : `${channels} channels by ${how}`;
@@ -216,6 +218,12 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     clean(`  remedy: ${each.remedy}`),
   ]);
   return [...facts(list, paint), ...degraded];
+}
+
+/** What is missing in the profiles of a host. */
+function profilerText({ samplesLost, countsLost, tablesLeftOut, inlinesLeftOut }: ProfilerFigures): string {
+  const lost = `${samplesLost} samples and ${countsLost} counts lost`;
+  return `${lost}; left out: unwind tables of ${tablesLeftOut} files, debug information of ${inlinesLeftOut}`;
 }
 
 /** Sorted numbers as ranges: 0-3, 7. */

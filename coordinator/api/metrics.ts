@@ -168,6 +168,28 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   }
   const connected = gauge('host_connected', '1 while the agent of the host is connected', ['host']);
   for (const host of hostViews(known)) connected.set({ host: host.name }, host.connected ? 1 : 0);
+  const lacks = gauge('host_lacks', 'What a host lacks, which `shoal describe HOST` tells with its remedy: 1', [
+    'host',
+    'part',
+  ]);
+  const lost = counter(
+    'host_profiler_lost_total',
+    'Samples, and counts of what instances do, for which the maps of the kernel had no place',
+    ['host', 'of'],
+  );
+  const leftOut = gauge(
+    'host_profiler_files_left_out',
+    'Files whose unwind table, or whose debug information, profiles go without',
+    ['host', 'of'],
+  );
+  for (const { name: host, degraded, profiler } of hostViews(known)) {
+    for (const { part } of degraded) if (part !== undefined) lacks.set({ host, part }, 1);
+    if (profiler === undefined) continue;
+    lost.inc({ host, of: 'samples' }, profiler.samplesLost);
+    lost.inc({ host, of: 'counts' }, profiler.countsLost);
+    leftOut.set({ host, of: 'unwind table' }, profiler.tablesLeftOut);
+    leftOut.set({ host, of: 'debug information' }, profiler.inlinesLeftOut);
+  }
   const carriers = gauge(
     'host_connection_channels',
     'Open channels between two hosts, as the first one says, by what carries them',

@@ -1,6 +1,6 @@
 import { readFileSync, type StatsFs } from 'node:fs';
 import t from 'tap';
-import { probeHost, probeSharedMemory } from '../../agent/host-probe.js';
+import { probeHost, probeParts, probeSharedMemory } from '../../agent/host-probe.js';
 
 t.test(
   'each requirement has an id of its own, what was found and a remedy; what is checked here too is true',
@@ -35,4 +35,18 @@ t.test('shared memory that is small, nearly full, missing or none is named', asy
   t.match(probeSharedMemory('/shm', statfs({ bavail: 13_000 })), { met: false, found: /50 MiB of it free/ });
   t.match(probeSharedMemory('/shm', statfs({ type: 0xef53 })), { met: false, found: /no tmpfs/ });
   t.match(probeSharedMemory('/nowhere/at/all'), { met: false, found: /ENOENT/ });
+});
+
+t.test('parts of the profiler that are left out are named, each with its own remedy', async (t) => {
+  t.match(probeParts({})[1], { met: true });
+  const [remedy, found] = probeParts({
+    'page faults by mapping': 'bpf: Invalid argument',
+    'inlined functions in profiles': 'no libdw',
+    'block I/O': 'no BTF',
+  });
+  t.equal(found.met, false);
+  t.match(found.found, /page faults by mapping \(bpf: Invalid argument\); inlined functions in profiles \(no libdw\)/);
+  t.match(remedy, /page faults by mapping: .*Linux 5.17/);
+  t.match(remedy, /inlined functions in profiles: apt-get install libdw1/);
+  t.match(remedy, /block I\/O: .*CONFIG_DEBUG_INFO_BTF/);
 });

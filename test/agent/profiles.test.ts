@@ -173,6 +173,7 @@ t.test('samples go to the component of their cgroup, also after its end, and to 
     'of its own files',
   );
   t.equal(notes?.length, 2);
+  t.same(recorder.figures(), { samplesLost: 4, countsLost: 0, tablesLeftOut: 2, inlinesLeftOut: 2 });
   t.ok(profiler.watched.has('/two'));
   await recorder.close();
 });

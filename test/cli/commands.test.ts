@@ -24,7 +24,12 @@ async function setUp(t: Test): Promise<{ fake: FakeCoordinator; shoal: (...words
     .json('GET /v1/apps/search/components/web/forecast', componentView().forecast)
     .json('GET /v1/instances', [instanceView(), instanceView({ id: 'search-web-2' })])
     .json('GET /v1/instances/search-web-1', instanceView({ shards: [1, 2, 3] }))
-    .json('GET /v1/hosts', [hostView({ degraded: [{ what: 'no RDMA device', remedy: 'load rdma_rxe' }] })])
+    .json('GET /v1/hosts', [
+      hostView({
+        degraded: [{ what: 'no RDMA device', remedy: 'load rdma_rxe' }],
+        profiler: { samplesLost: 7, countsLost: 0, tablesLeftOut: 2, inlinesLeftOut: 1 },
+      }),
+    ])
     .json('GET /v1/events', [eventView(1), eventView(2, { app: 'other' })])
     .json('GET /v1/version', { version: '9.9.9' });
   return { fake, shoal: (...words) => runCli(words, { env: { SHOAL_SERVER: fake.url } }) };
@@ -69,6 +74,7 @@ t.test('describe shows each kind of thing', async (t) => {
     ['component', 'search/web', /count +2 ready of 2 wanted, bounds 1–8[\s\S]*why +forecast 0.55[\s\S]*search-web-2/],
     ['instance', 'search-web-1', /process +pid 4711[\s\S]*state shards +1-3/],
     ['host', 'rack1', /degraded: no RDMA device\n {2}remedy: load rdma_rxe/],
+    ['host', 'rack1', /profiler +7 samples and 0 counts lost; left out: unwind tables of 2 files/],
   ] as const) {
     const { code, out } = await shoal('describe', kind, name);
     t.equal(code, 0, `describe ${kind}`);

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { newsOf } from '../../protocol/instance-news.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 t.test('metrics tell how right forecasts were, what was decided and moved, and how long a tick takes', async (t) => {
@@ -30,4 +31,23 @@ t.test('metrics tell how right forecasts were, what was decided and moved, and h
   t.equal(values.get('shoal_tick_seconds_count'), 12);
   const again = (await rig.api.inject('/metrics')).body;
   t.match(again, `shoal_component_decisions_total${of}} ${decisions}`, 'asking counts nothing');
+});
+
+t.test('metrics tell what a host lacks and what its profiler goes without', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const part = 'page faults by mapping';
+  const degraded = [{ what: `not measured: ${part}: Invalid argument`, remedy: 'Linux 5.17', part }];
+  const host = { cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
+  await rig.coordinator.connect({ ...host, name: 'h1', degraded }, 0);
+  await rig.coordinator.connect({ ...host, name: 'h2', degraded: [{ what: 'as an older agent says', remedy: '' }] }, 0);
+  const profiler = { samplesLost: 7, countsLost: 5, tablesLeftOut: 2, inlinesLeftOut: 1 };
+  rig.coordinator.report('h1', { ...newsOf([]), revision: 0, events: [], profiler });
+  const { body } = await rig.api.inject('/metrics');
+  t.match(body, `shoal_host_lacks{host="h1",part="${part}"} 1`);
+  t.match(body, 'shoal_host_profiler_lost_total{host="h1",of="samples"} 7');
+  t.match(body, 'shoal_host_profiler_lost_total{host="h1",of="counts"} 5');
+  t.match(body, 'shoal_host_profiler_files_left_out{host="h1",of="unwind table"} 2');
+  t.match(body, 'shoal_host_profiler_files_left_out{host="h1",of="debug information"} 1');
+  t.notMatch(body, /(lacks|profiler)\w*\{host="h2"/, 'nothing is made up');
 });
