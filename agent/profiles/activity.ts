@@ -66,6 +66,45 @@ export function detailStacks(
   return { functions, stacks };
 }
 
+/**
+ * Block I/O by how long it took: of each cgroup what came since the last look, in the same form. What a cgroup does between
+ * the last look and its end is not told.
+ */
+export class BlockLatencies {
+  #seen = new Map<string, readonly number[]>();
+
+  take(activity: ReadonlyMap<string, Activity>): Counted {
+    const functions = BLOCK_LATENCIES.map(({ name }) => ({ name, file: '[block I/O]' }));
+    const stacks: Counted['stacks'] = [];
+    const seen = new Map<string, readonly number[]>();
+    for (const [cgroup, { blockBuckets = [] }] of activity) {
+      const before = this.#seen.get(cgroup) ?? [];
+      seen.set(cgroup, blockBuckets);
+      for (const [bucket, { seconds }] of BLOCK_LATENCIES.entries()) {
+        const count = (blockBuckets[bucket] ?? 0) - (before[bucket] ?? 0);
+        if (count > 0) stacks.push({ cgroup, kind: 'block-io', count, seconds: count * seconds, frames: [bucket] });
+      }
+    }
+    this.#seen = seen;
+    return { functions, stacks };
+  }
+}
+
+/** As native/src/profiler/activity.h has them: bucket i is up to 2^i µs, the last one all beyond. */
+const BLOCK_BUCKETS = 24;
+const BLOCK_LATENCIES = Array.from({ length: BLOCK_BUCKETS }, (_, bucket) => {
+  const us = 2 ** bucket;
+  const isLast = bucket === BLOCK_BUCKETS - 1;
+  // Taken as in the middle of its bucket.
+  return { name: isLast ? `${timeText(us / 2)} or more` : `under ${timeText(us)}`, seconds: (0.75 * us) / 1e6 };
+});
+
+function timeText(us: number): string {
+  if (us < 1_000) return `${us} µs`;
+  const [value, unit] = us < 1e6 ? [us / 1e3, 'ms'] : [us / 1e6, 's'];
+  return `${Number(value.toPrecision(3))} ${unit}`;
+}
+
 /** 127.0.0.0/8, ::1, and the former written as IPv6. */
 const LOOPBACK = /^(127\.|\[::1\]:|\[::ffff:127\.)/;
 

@@ -12,7 +12,7 @@ import {
   ProfileSum,
 } from '../../protocol/profile.js';
 import { isErrno } from '../cgroup.js';
-import { detailStacks } from './activity.js';
+import { BlockLatencies, detailStacks } from './activity.js';
 import { ComponentProfiles } from './component-profiles.js';
 
 export interface RecorderTools {
@@ -50,6 +50,7 @@ export class ProfileRecorder {
   #drainedMs: number;
   #lost = 0;
   #activityLost = 0;
+  readonly #blockLatencies = new BlockLatencies();
   #leftOut: LeftOut = { tablesLeftOut: [], inlinesLeftOut: [] };
   #boundMs = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -150,6 +151,7 @@ export class ProfileRecorder {
     };
     this.#take(detailStacks(details, componentOf), lost - this.#activityLost, fromMs, toMs);
     this.#activityLost = lost;
+    this.#take(this.#blockLatencies.take(activity.read()), 0, fromMs, toMs);
   }
 
   #take(taken: Taken, lost: number, fromMs: number, toMs: number): void {

@@ -30,6 +30,7 @@ const TYPES: Record<ProfileKind, [count: string, time: string]> = {
   'system-calls': ['calls', 'system-calls'],
   faults: ['faults', 'none'],
   peers: ['connections', 'connecting'],
+  'block-io': ['operations', 'block-io'],
 };
 const NANOSECONDS = 1e9;
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { detailStacks } from '../../agent/profiles/activity.js';
-import type { ActivityDetail } from '../../native/index.js';
+import { BlockLatencies, detailStacks } from '../../agent/profiles/activity.js';
+import type { Activity, ActivityDetail } from '../../native/index.js';
 
 const peer = (cgroup: string, name: string, change: Partial<ActivityDetail> = {}): ActivityDetail =>
   ({ cgroup, kind: 'peer', name, count: 2, seconds: 0.1, retransmits: 0, failed: 0, ...change }) as ActivityDetail;
@@ -31,4 +31,28 @@ t.test('what failed and what was sent again is told by peer beside what came abo
       [4, { name: 'a/b 127.0.0.1:1', file: '[sent again]' }],
     ],
   );
+});
+
+t.test('block I/O is told by how long it took, each operation once', async (t) => {
+  const buckets = (counts: Record<number, number>) => Array.from({ length: 24 }, (_, bucket) => counts[bucket] ?? 0);
+  const latencies = new BlockLatencies();
+  const take = (cgroups: Record<string, number[] | undefined>) => {
+    const activity = Object.entries(cgroups).map(([cgroup, blockBuckets]) => {
+      const counted: Partial<Activity> = blockBuckets === undefined ? {} : { blockBuckets };
+      return [cgroup, counted as Activity] as const;
+    });
+    const { functions, stacks } = latencies.take(new Map(activity));
+    return stacks.map(({ cgroup, kind, count, frames }) => [cgroup, kind, count, functions[frames[0] ?? -1]?.name]);
+  };
+  t.same(take({ '/a': buckets({ 0: 1, 8: 5, 23: 2 }), '/b': undefined }), [
+    ['/a', 'block-io', 1, 'under 1 µs'],
+    ['/a', 'block-io', 5, 'under 256 µs'],
+    ['/a', 'block-io', 2, '4.19 s or more'],
+  ]);
+  t.same(take({ '/a': buckets({ 0: 1, 8: 6, 12: 1, 23: 2 }) }), [
+    ['/a', 'block-io', 1, 'under 256 µs'],
+    ['/a', 'block-io', 1, 'under 4.1 ms'],
+  ]);
+  t.same(take({}), []);
+  t.same(take({ '/a': buckets({ 8: 1 }) }), [['/a', 'block-io', 1, 'under 256 µs']], 'another one at the same path');
 });
