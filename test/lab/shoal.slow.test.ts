@@ -1,9 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { Rack } from '../../scripts/lib/lab/rack.js';
+import { CHECKOUT, type Rack } from '../../scripts/lib/lab/rack.js';
 import { within } from '../../scripts/lib/until.js';
+import { compile, type NamedStack, wholeChains, withoutTypes } from '../native/workload.js';
 import { busyApp, onOneMachine, STEP_MS_MAX, shoal, succeed } from './guest.js';
+
+const CHAINS_COMPILER = ['c++', '-O2', '-fomit-frame-pointer', '-fno-inline', '-rdynamic'];
+/** Far more are; of some dozens of samples no more can be told. */
+const WHOLE_SHARE = 0.8;
 
 t.test('Shoal on a host with pure cgroup v2', (t) => onOneMachine((rack) => tryShoal(t, rack)));
 
@@ -26,6 +31,8 @@ async function tryShoal(t: Test, rack: Rack): Promise<void> {
     [],
     'doctor finds nothing missing and nothing degraded',
   );
+
+  await takesWholeStacks(t, rack);
 
   const up = await startShoal(rack);
   await apply(busyApp(1, 96));
@@ -54,6 +61,21 @@ async function tryShoal(t: Test, rack: Rack): Promise<void> {
   t.equal(code, 0);
   t.match(stderr, /controllers=\["cpu","memory","io","pids","cpuset"\]/);
   t.equal(await inside('find', '/sys/fs/cgroup/shoal', '-name', 'lab-*'), '', 'no cgroup is left');
+}
+
+/** What the tables made of .eh_frame are for: no code here has frame pointers. */
+async function takesWholeStacks(t: Test, rack: Rack): Promise<void> {
+  compile('chains.cc', join(rack.folder, 'chains'), CHAINS_COMPILER);
+  const peer = join(CHECKOUT, 'dist/test/lab/stacks-peer.js');
+  const { missing, stacks } = JSON.parse(await succeed(rack, ['node', peer, '/run/lab/chains'])) as {
+    missing: Record<string, string>;
+    stacks: NamedStack[];
+  };
+  t.same(missing, {});
+  const chains = wholeChains(withoutTypes(stacks));
+  for (const { name, whole, example } of chains) t.ok(whole > 0, `${name} with all its callers, as ${example}`);
+  const sum = (of: 'whole' | 'all') => chains.reduce((total, each) => total + each[of], 0);
+  t.ok(sum('whole') / sum('all') > WHOLE_SHARE, `${sum('whole')} of ${sum('all')} stacks are whole`);
 }
 
 /** Resolves when `shoal up` says that it is up. */

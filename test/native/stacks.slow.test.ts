@@ -10,6 +10,7 @@ import {
   compile,
   end,
   gather,
+  isInOrder,
   makeCgroup,
   makeFolder,
   type NamedStack,
@@ -17,6 +18,8 @@ import {
   removeCgroup,
   runInside,
   startProfiler,
+  wholeChains,
+  withoutTypes,
 } from './workload.js';
 
 const HERTZ = 997;
@@ -45,13 +48,6 @@ function share(stacks: readonly NamedStack[], wanted: string) {
     stacks.reduce((sum, each) => sum + (within(each.names, functions) ? each.count : 0), 0);
   const all = count(Object.keys(SHARES));
   return { all, share: count([wanted]) / all };
-}
-
-/** Whether these are among the names in this order. */
-function isInOrder(names: readonly string[], wanted: readonly string[]): boolean {
-  let found = 0;
-  for (const name of names) if (name.includes(wanted[found] ?? '\0')) found += 1;
-  return found === wanted.length;
 }
 
 /** What of the shares is not as expected, in words. */
@@ -139,9 +135,7 @@ for (const [language, compiler] of [
     const child = runInside(cgroup, [program]);
     t.teardown(() => end(child));
     await gather(profiler, 100);
-    const bare = (stacks: NamedStack[]) =>
-      stacks.map((each) => ({ ...each, names: each.names.map((name) => name.split('(')[0] ?? '') }));
-    const stacks = await gatherShares(t, profiler, bare);
+    const stacks = await gatherShares(t, profiler, withoutTypes);
     const of = stacks.filter(({ names }) => names.includes('sixty'));
     const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
     const within = (...wanted: string[]) => sum(of.filter(({ names }) => isInOrder(names, wanted))) / sum(of);
@@ -178,19 +172,9 @@ t.test(
     await setTimeout(200);
     await gather(profiler, 100);
     await gather(profiler, 1);
-    const withoutTypes = (stacks: NamedStack[]) =>
-      stacks.map((each) => ({ ...each, names: each.names.map((name) => name.split('(')[0] ?? '') }));
     const bare = await gatherShares(t, profiler, withoutTypes);
-    const callers: Record<string, string[]> = {
-      sixty: ['compare', 'qsort', 'sorts', 'main'],
-      thirty: ['aligns', 'main'],
-      ten: ['handle', 'raise', 'signals', 'main'],
-    };
-    for (const [name, wanted] of Object.entries(callers)) {
-      const all = bare.filter(({ names }) => names.includes(name));
-      const whole = all.filter(({ names }) => isInOrder(names, [name, ...wanted]));
-      const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
-      t.ok(sum(whole) / sum(all) > 0.97, `${name}: ${sum(whole)} of ${sum(all)} stacks are whole, as ${all[0]?.names}`);
+    for (const { name, whole, all, example } of wholeChains(bare)) {
+      t.ok(whole / all > 0.97, `${name}: ${whole} of ${all} stacks are whole, as ${example}`);
     }
   },
 );

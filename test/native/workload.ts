@@ -99,3 +99,34 @@ export async function gather(profiler: StackProfilerHandle, count: number): Prom
   }
   return all;
 }
+
+/** Whether these are among the names in this order. */
+export function isInOrder(names: readonly string[], wanted: readonly string[]): boolean {
+  let found = 0;
+  for (const name of names) if (name.includes(wanted[found] ?? '\0')) found += 1;
+  return found === wanted.length;
+}
+
+/** With names as C has them, whatever the language. */
+export function withoutTypes(stacks: readonly NamedStack[]): NamedStack[] {
+  return stacks.map((each) => ({ ...each, names: each.names.map((name) => name.split('(')[0] ?? '') }));
+}
+
+/** Who calls the three functions of chains.cc, through glibc, an aligned stack and a signal. */
+const CHAINS: Record<string, readonly string[]> = {
+  sixty: ['compare', 'qsort', 'sorts', 'main'],
+  thirty: ['aligns', 'main'],
+  ten: ['handle', 'raise', 'signals', 'main'],
+};
+
+/** Of each of them in how many stacks it is, and in how many with all its callers. */
+export function wholeChains(
+  stacks: readonly NamedStack[],
+): { name: string; whole: number; all: number; example: string }[] {
+  const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+  return Object.entries(CHAINS).map(([name, callers]) => {
+    const all = stacks.filter(({ names }) => names.includes(name));
+    const whole = all.filter(({ names }) => isInOrder(names, [name, ...callers]));
+    return { name, whole: sum(whole), all: sum(all), example: String(all[0]?.names) };
+  });
+}
