@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
 import type { Socket } from 'node:net';
-import { checkServerIdentity } from 'node:tls';
-import { nameOf, refuseUnlessCoordinator } from '../identity/identity.js';
+import { dirname, join } from 'node:path';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
+import { FILES, nameOf, refuseUnlessCoordinator, serialsIn } from '../identity/identity.js';
 import { ShoalError } from '../protocol/errors.js';
 import { ProblemError, readProblem } from './problem-error.js';
 
@@ -17,6 +18,8 @@ export interface ClientOptions {
   token?: string;
   /** Certificate in PEM of the authority that must have signed the server's; without it those that the host trusts. */
   ca?: string;
+  /** Serials of certificates that are void; nobody who shows one is told anything. */
+  revoked?: ReadonlySet<string>;
   /** Any server is believed: only to ask for what can be checked by itself, and without a token. */
   unverified?: true;
 }
@@ -37,10 +40,11 @@ export class Client {
   readonly #token: string | undefined;
   readonly #tls: TlsOptions;
 
-  constructor({ server, token, ca, unverified }: ClientOptions) {
+  constructor({ server, token, ca, revoked = new Set(), unverified }: ClientOptions) {
     this.#base = parseServer(server);
     this.#token = token;
-    this.#tls = ca === undefined ? {} : { ca, checkServerIdentity: refuseStranger };
+    const checkServerIdentity = (host: string, shown: PeerCertificate) => refuseStranger(host, shown, revoked);
+    this.#tls = ca === undefined ? {} : { ca, checkServerIdentity };
     if (unverified) this.#tls.rejectUnauthorized = false;
   }
 
@@ -241,8 +245,10 @@ export function apiPath(...parts: string[]): string {
 }
 
 /** A coordinator of the cluster whose authority is trusted, or, as behind a proxy, whoever the certificate names rightly. */
-function refuseStranger(...[host, certificate]: Parameters<typeof checkServerIdentity>): Error | undefined {
-  const refused = refuseUnlessCoordinator(certificate);
+function refuseStranger(host: string, certificate: PeerCertificate, revoked: ReadonlySet<string>): Error | undefined {
+  const refused = refuseUnlessCoordinator(certificate, revoked);
+  // Also where it bears the right address.
+  if (revoked.has(certificate.serialNumber)) return refused;
   // An agent may bear the name of the coordinator's host, and serves other agents alone.
   return nameOf(certificate, 'agent') === null ? refused && checkServerIdentity(host, certificate) : refused;
 }
@@ -264,6 +270,18 @@ export async function readCa(file: string | undefined): Promise<string | undefin
     return new X509Certificate(text) && text;
   } catch (cause) {
     throw new ShoalError('SHOAL_E_USAGE', `--ca ${file} is no certificate: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** What lies beside the authority's certificate, as where the agent of this host keeps it: serials that are void. */
+export async function readRevoked(ca: string | undefined): Promise<ReadonlySet<string>> {
+  if (ca === undefined) return new Set();
+  const file = join(dirname(ca), FILES.revoked);
+  try {
+    return serialsIn(await readFile(file, 'utf8'));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Set();
+    throw new ShoalError('SHOAL_E_USAGE', `cannot read what is revoked: ${reasonOf(cause)}`, { cause });
   }
 }
 

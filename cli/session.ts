@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../protocol/errors.js';
-import { Client, readCa, readToken } from './client.js';
+import { Client, readCa, readRevoked, readToken } from './client.js';
 import type { Io } from './io.js';
 
 export const SERVER_DEFAULT = 'http://127.0.0.1:7946';
@@ -34,8 +34,13 @@ export function sessionOpener(io: Io, signal: AbortSignal): OpenSession {
 
 /** Asks the coordinator that the global options name, with their token, and believes whom they say. */
 export async function clientOf({ server, tokenFile, ca: caFile }: GlobalOptions): Promise<Client> {
-  const [token, ca] = await Promise.all([readToken(tokenFile), readCa(caFile)]);
-  return new Client({ server, ...(token === undefined ? {} : { token }), ...(ca === undefined ? {} : { ca }) });
+  const [token, ca, revoked] = await Promise.all([readToken(tokenFile), readCa(caFile), readRevoked(caFile)]);
+  return new Client({
+    server,
+    revoked,
+    ...(token === undefined ? {} : { token }),
+    ...(ca === undefined ? {} : { ca }),
+  });
 }
 
 /** For an option that may be given again. */

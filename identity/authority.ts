@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import { replaceFile } from './files.js';
-import { COORDINATOR_NAME, FILES, ORGANISATION, type Role } from './identity.js';
+import { COORDINATOR_NAME, FILES, ORGANISATION, type Role, serialsIn } from './identity.js';
 import { openssl, signRequest, withFolder } from './signing.js';
 
 const CA_KEY = 'ca.key';
@@ -121,8 +121,7 @@ export class Authority {
 
   /** Serials of the certificates that were voided one by one. */
   async revoked(): Promise<ReadonlySet<string>> {
-    const text = await readFile(join(this.folder, FILES.revoked), 'utf8');
-    return new Set(text.split('\n').filter((line) => line !== ''));
+    return serialsIn(await readFile(join(this.folder, FILES.revoked), 'utf8'));
   }
 
   /**

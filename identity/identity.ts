@@ -82,8 +82,7 @@ export class Identity {
   }
 
   #inFile(): ReadonlySet<string> {
-    const text = this.#has(FILES.revoked) ? this.#read(FILES.revoked) : '';
-    return new Set(text.split('\n').filter((line) => line !== ''));
+    return serialsIn(this.#has(FILES.revoked) ? this.#read(FILES.revoked) : '');
   }
 
   #has(name: string): boolean {
@@ -103,6 +102,11 @@ export class Identity {
       });
     }
   }
+}
+
+/** Of a list of revoked certificates: one serial in each line. */
+export function serialsIn(text: string): ReadonlySet<string> {
+  return new Set(text.split('\n').filter((line) => line !== ''));
 }
 
 /**

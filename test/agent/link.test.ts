@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +24,8 @@ interface FakeCoordinator {
   hellos: Hello[];
   /** Revisions that agents held when they asked for the whole. */
   resyncs: number[];
+  /** Ends all connections. */
+  hangUp: () => void;
   /** How many connections have ended. */
   ended: () => number;
 }
@@ -64,7 +66,8 @@ async function coordinator(
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  return { path, hellos, resyncs, ended: () => ended };
+  const hangUp = () => sockets.forEach((socket) => void socket.destroy());
+  return { path, hellos, resyncs, ended: () => ended, hangUp };
 }
 
 async function agent(
@@ -169,6 +172,30 @@ t.test('changes are made of what was said last; of anything else the whole is as
   );
   t.same(leader.resyncs, [5]);
 });
+
+t.test(
+  'of what is revoked only a list of serials is taken, by a leader that may be obeyed, and never less',
+  async (t) => {
+    const own = join(folder, 'revoking');
+    await mkdir(own);
+    const known = () => readFile(join(own, 'revoked'), 'utf8').catch(() => '');
+    const serials = [['7F01', '7F02'], ['7F03'], ['../x'], ['7F04', 4], '7F05', Array(10_001).fill('7F06')];
+    let dials = 0;
+    const leader = await coordinator(t, 'revoking', ({ version }) => {
+      const said = serials[dials] ?? ['7F02'];
+      dials += 1;
+      return [{ type: 'welcome', version, term: 1 }, { type: 'revoked', term: 1, serials: said } as ToAgent];
+    });
+    await agent(t, [leader.path], 'revoking.json', undefined, new Identity(own));
+    await until(async () => (await known()) === '7F01\n7F02\n');
+    while (dials <= serials.length) {
+      const before = dials;
+      leader.hangUp();
+      await until(() => dials > before);
+    }
+    await until(async () => (await known()) === '7F01\n7F02\n7F03\n');
+  },
+);
 
 t.test('what could not be applied is tried again', async (t) => {
   const leader = await coordinator(t, 'full-disk', ({ version }) => [

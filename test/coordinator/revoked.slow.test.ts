@@ -105,6 +105,10 @@ t.test('a coordinator whose certificate is revoked is refused by agents, also by
   t.pass('it obeys the others');
   const events = rig.coordinator.events.since(0).map(({ kind, message }) => `${kind} ${message}`);
   t.ok(events.some((each) => /^certificate-revoked .*CN=thief/.test(each)));
+  const ask = async (ca: string) =>
+    runCli(['get', 'hosts', '--server', await front(t, 'thief', null), '--ca', at(ca, 'ca.crt')]);
+  t.match(await ask('h1'), { code: 5, err: /is revoked/ }, 'nor is it told a token, where the list is beside --ca');
+  t.match(await ask('c2'), { code: 0 });
   const list = await runCli(['cert', 'revoked', '--json', '--server', api, '--ca', at('ca', 'ca.crt')]);
   t.match(JSON.parse(list.out), [{ serial: await serialOf('thief'), name: 'O=shoal-coordinator, CN=thief' }]);
 });
