@@ -9,7 +9,7 @@ import { benchBrainForecast } from './lib/bench/brain-forecast.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
-import { benchClusterAgents, benchClusterHosts, HOSTS } from './lib/bench/cluster.js';
+import { AGENTS, benchClusterAgents, benchClusterHosts, HOSTS } from './lib/bench/cluster.js';
 import { benchFabric } from './lib/bench/fabric.js';
 import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricHosts } from './lib/bench/fabric-hosts.js';
@@ -43,7 +43,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
   fabric: () => benchFabric(),
-  'cluster-agents': () => benchClusterAgents(DIST),
+  'cluster-agents': ({ hosts = AGENTS }) => benchClusterAgents(DIST, hosts),
   'cluster-rest': ({ hosts = HOSTS }) => benchClusterHosts(DIST, hosts, 0, 0),
   'cluster-cut': ({ hosts = HOSTS, count = 35 }) => benchClusterHosts(DIST, hosts, count, 0),
   'cluster-kill': ({ hosts = HOSTS, count = 35 }) => benchClusterHosts(DIST, hosts, 0, count),
@@ -74,7 +74,8 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
                 cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
---hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20)
+--hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
+                agents of one leader (default: 1000)
 --quick         brain-scaling, state, state-full, state-handover: less of it`;
 
 async function main(): Promise<number> {

@@ -10,18 +10,18 @@ import { cpuSeconds, residentMebibytes } from './process-use.js';
 import { alone, compare, type Row, sharesOf } from './rows.js';
 import { SimulatedAgent } from './simulated-agents.js';
 
-const AGENTS = 1_000;
+export const AGENTS = 1_000;
 const COMPONENTS = 20;
-/** Instances of each component; of the first one the count goes up and down. */
-const COUNT = 250;
+/** Of the first component the count goes up and down. */
+const INSTANCES_PER_AGENT = 5;
 const SECONDS = 20;
 const UP_MS_MAX = 240_000;
 export const HOSTS = 20;
 
-/** One leader with a thousand simulated agents. */
-export async function benchClusterAgents(dist: string): Promise<Row[]> {
-  const whole = await simulated(dist, LINK_VERSION_CHANGES - 1);
-  const changes = await simulated(dist, LINK_VERSION);
+/** One leader with so many simulated agents. */
+export async function benchClusterAgents(dist: string, agents: number): Promise<Row[]> {
+  const whole = await simulated(dist, agents, LINK_VERSION_CHANGES - 1);
+  const changes = await simulated(dist, agents, LINK_VERSION);
   const rows: Row[] = [];
   const metrics: [keyof Load, string, string][] = [
     ['cores', 'CPU of the leader', 'cores'],
@@ -30,7 +30,7 @@ export async function benchClusterAgents(dist: string): Promise<Row[]> {
     ['bytesDown', 'sent to an agent', 'B/s'],
   ];
   for (const [key, what, unit] of metrics) {
-    const name = `${AGENTS} agents, ${COMPONENTS * COUNT} instances: ${what}`;
+    const name = `${agents} agents, ${COMPONENTS * countFor(agents)} instances: ${what}`;
     rows.push(compare(name, unit, 0.5, [changes[key]], 'whole states', [whole[key]]));
   }
   return rows;
@@ -54,7 +54,12 @@ interface Load {
   bytesDown: number;
 }
 
-async function simulated(dist: string, version: number): Promise<Load> {
+/** Instances of each component. */
+function countFor(agents: number): number {
+  return Math.ceil((INSTANCES_PER_AGENT * agents) / COMPONENTS);
+}
+
+async function simulated(dist: string, count: number, version: number): Promise<Load> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-cluster-'));
   const [port = 0] = await freePorts(1);
   const [socket, api] = [join(folder, 'c.sock'), `http://127.0.0.1:${port}`];
@@ -64,10 +69,11 @@ async function simulated(dist: string, version: number): Promise<Load> {
   const agents: SimulatedAgent[] = [];
   try {
     await until(() => answers(api), UP_MS_MAX);
-    for (let i = 0; i < AGENTS; i += 1) agents.push(new SimulatedAgent(socket, `h${i}`, version, i % 1_000));
-    await ask(api, 'PUT', '/v1/apps/bench', manifest());
-    for (let i = 0; i < COMPONENTS; i += 1) await scale(api, i, COUNT);
-    const placed = () => agents.reduce((sum, each) => sum + each.instances, 0) >= COMPONENTS * COUNT;
+    for (let i = 0; i < count; i += 1) agents.push(new SimulatedAgent(socket, `h${i}`, version, i % 1_000));
+    const each = countFor(count);
+    await ask(api, 'PUT', '/v1/apps/bench', manifest(2 * each));
+    for (let i = 0; i < COMPONENTS; i += 1) await scale(api, i, each);
+    const placed = () => agents.reduce((sum, { instances }) => sum + instances, 0) >= COMPONENTS * each;
     await until(placed, UP_MS_MAX);
     return await load(leader, api, agents);
   } finally {
@@ -83,15 +89,15 @@ async function load(leader: ChildProcess, api: string, agents: readonly Simulate
   const bytes = (key: 'bytesUp' | 'bytesDown') => agents.reduce((sum, each) => sum + each[key], 0);
   const [cpu, up, down, startMs] = [await cpuSeconds(pid), bytes('bytesUp'), bytes('bytesDown'), performance.now()];
   for (let second = 0; second < SECONDS; second += 1) {
-    await scale(api, 0, COUNT + 10 * (second % 2));
+    await scale(api, 0, countFor(agents.length) + 10 * (second % 2));
     await new Promise((resolve) => setTimeout(resolve, 1_000));
   }
   const seconds = (performance.now() - startMs) / 1_000;
   return {
     cores: ((await cpuSeconds(pid)) - cpu) / seconds,
     mebibytes: await residentMebibytes(pid),
-    bytesUp: (bytes('bytesUp') - up) / seconds / AGENTS,
-    bytesDown: (bytes('bytesDown') - down) / seconds / AGENTS,
+    bytesUp: (bytes('bytesUp') - up) / seconds / agents.length,
+    bytesDown: (bytes('bytesDown') - down) / seconds / agents.length,
   };
 }
 
@@ -112,12 +118,12 @@ function rowsOf(hosts: number, { kinds, bytesPerSecond, cut, killed }: ClusterFi
   return rows;
 }
 
-function manifest(): object {
+function manifest(max: number): object {
   const component = {
     rootfs: 'host',
     command: ['/bin/true'],
     size: { cpu: 0.1, memory: '64Mi' },
-    count: { min: 0, max: 500 },
+    count: { min: 0, max: Math.max(20, max) },
   };
   const names = Array.from({ length: COMPONENTS }, (_, i) => `c${i}`);
   return { app: 'bench', components: Object.fromEntries(names.map((name) => [name, component])) };

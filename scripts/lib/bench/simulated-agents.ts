@@ -59,7 +59,8 @@ export class SimulatedAgent {
   #report(): void {
     this.#seconds += 1;
     const { revision } = this.#desired;
-    const news = toWire(this.#news.write(this.#desired.instances.map((each) => this.#status(each))));
+    const statuses = this.#desired.instances.map((each) => this.#status(each));
+    const news = toWire(this.#news.write(statuses), this.#version);
     this.#send({ type: 'report', atMs: Date.now(), revision, ...news, events: [] });
   }
 
