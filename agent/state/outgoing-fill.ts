@@ -5,7 +5,7 @@ import { type CopyTiming, retryAfterMs } from './copy-timing.js';
 type FillPart = Extract<CopyMessage, { type: 'fill' }>;
 
 /** Parts with entries are large: who has not answered one is more likely busy than without it. */
-const PART_PATIENCE = 2;
+const PART_PATIENCE = 4;
 
 /**
  * One fill as its source sees it: a part, its answer, the next part. The first has no entries, since the joining host may not have

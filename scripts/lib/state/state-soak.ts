@@ -61,8 +61,8 @@ const BEHIND_TRIES = 8;
 export async function soakState(options: StateSoakOptions): Promise<StateSoaked> {
   const { dist, hosts, replicas, shards, countMax, random, said, faults } = options;
   const cluster = await StateCluster.start({ dist, hosts, replicas, shards, count: 1, countMax });
+  const history = new History(cluster, random);
   try {
-    const history = new History(cluster, random);
     history.use(keysOf(0));
     history.start();
     let [rounds, handovers, count] = [0, 0, 1];
@@ -93,6 +93,8 @@ export async function soakState(options: StateSoakOptions): Promise<StateSoaked>
     const { answered, failed, longestMs } = history;
     return { rounds, handovers, answered, failed, longestMs };
   } finally {
+    // Else its clients would go on asking whom nobody answers any more.
+    await history.stop();
     await cluster.close();
   }
 }
