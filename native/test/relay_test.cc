@@ -418,6 +418,22 @@ void testRecordTooLongForTheOtherSide() {
   CHECK(hosts.waitForEnd(1, 1) == EndReason::tooLong);
 }
 
+/**
+ * Records that are taken one by one: an instance goes back to its ring's begin meanwhile, the relay at the other end
+ * does not, since this one counts on where its records are.
+ */
+void testRecordsOneByOne() {
+  constexpr uint32_t kRingBytes = 4 * kRingBytesMin;
+  TwoHosts hosts({.streamBytes = kStreamBytesMin});
+  TestChannel channel[2] = {TestChannel(kRingBytes), TestChannel(kRingBytes)};
+  for (int host = 0; host < 2; ++host) hosts.attach(host, 1, channel[host]);
+  const uint32_t lengthMax = channel[0].instance->out.lengthMax();
+  for (uint32_t i = 0; i < 1000; ++i) {
+    sendAll(*channel[i % 2].instance, i, 1);
+    receiveAll(*channel[1 - i % 2].instance, i, 1, lengthMax);
+  }
+}
+
 /** An instance that ends is noticed at the other host, after what it had sent. */
 void testInstanceEnds() {
   TwoHosts hosts({.streamBytes = kStreamBytesMin});
@@ -574,6 +590,7 @@ int main() {
   testStrangers();
   testCorruptRingClosesItsChannelOnly();
   testRecordTooLongForTheOtherSide();
+  testRecordsOneByOne();
   testInstanceEnds();
   testDetachBeforeAndAfterThePeerAttaches();
   testUnreachable();

@@ -78,6 +78,9 @@ class BasicProducer : private RingEnd<Word> {
         lapBegan_(written_),
         lapWords_(lapWords) {}
 
+  /** Goes through all of the ring: where its records are then follows from their lengths alone. */
+  void goThrough() { lapWords_ = UINT32_MAX; }
+
   using Base::corruption;
   uint32_t lengthMax() const { return this->longest(); }
 

@@ -36,6 +36,8 @@ bool Session::attach(uint32_t number, fabric::ChannelEnd end, uint32_t ringBytes
     return false;
   }
   channel->end.emplace(std::move(end));
+  // The other side counts where in the ring its records are.
+  channel->end->out.goThrough();
   channel->ownRingBytes = ringBytes;
   channel->returned = channel->end->out.position();
   channel->openDue = true;
