@@ -7,6 +7,10 @@ $| = 1;
 sub held { my ($name, $held) = @_; print "$name ", ($held ? "held" : "BROKEN $!"), "\n"; }
 # A refused system call.
 sub refused { my ($name, @call) = @_; held($name, syscall($call[0], @call[1 .. $#call]) == -1); }
+# One that is refused for who asks, whatever its arguments are: EPERM or ENOSYS.
+sub denied { my ($name, @call) = @_;
+  my $answer = syscall($call[0], @call[1 .. $#call]);
+  held($name, $answer == -1 && ($! == 1 || $! == 38)); }
 sub unreadable { my ($name, $path) = @_; my $file; held($name, !open($file, '<', $path) || !defined(readline $file)); }
 sub unwritable { my ($name, $path, $text) = @_;
   my $file;
@@ -15,7 +19,11 @@ sub unwritable { my ($name, $path, $text) = @_;
 
 # The kernel's switches.
 unwritable("write $_", $_, "1") for qw(/proc/sys/kernel/hostname /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches
-  /proc/sysrq-trigger /proc/sys/net/ipv4/ip_forward /proc/irq/0/smp_affinity);
+  /proc/sysrq-trigger /proc/sys/net/ipv4/ip_forward /proc/irq/0/smp_affinity /proc/sys/kernel/modprobe
+  /proc/sys/kernel/ns_last_pid /proc/sys/fs/binfmt_misc/register /proc/sys/user/max_user_namespaces
+  /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups /sys/fs/cgroup/cgroup.procs);
+# The runtime's own program, by a process of it.
+unwritable("write $_", $_, "x") for qw(/proc/self/exe /proc/1/exe);
 unwritable('escape the memory killer', '/proc/self/oom_score_adj', '-1000');
 unreadable("read $_", $_) for qw(/proc/kcore /proc/keys /proc/timer_list /proc/sched_debug /sys/firmware/acpi/tables/DSDT
   /etc/shadow /root/.bashrc /dev/mem /dev/vda /dev/kmsg /sys/fs/cgroup/cgroup.procs /proc/1/root/etc/shadow);
@@ -65,6 +73,15 @@ refused('open_by_handle_at', 304, 3, $zero, 0);
 refused('personality', 135, 0x0040000);
 refused('swapon', 167, $tmp, 0);
 refused('syslog', 103, 3, $zero, 128);
+denied('acct', 163, $tmp);
+denied('quotactl', 179, 0x800002 << 8, 0, 0, 0);
+denied('clock_settime', 227, 0, $zero);
+denied('ioperm', 173, 0x80, 1, 1);
+denied('vmsplice', 278, 1, 0, 0, 0);
+denied('move_pages', 279, 0, 0, 0, 0, 0, 0);
+denied('migrate_pages', 256, 0, 0, 0, 0);
+denied('process_vm_writev', 311, $$, 0, 0, 0, 0, 0);
+denied('fanotify_init', 300, 0, 0);
 
 # Neighbours and the host's processes.
 my $host = $ENV{HOST_PID};
@@ -104,6 +121,18 @@ my $file;
 if (open($file, '>', '/tmp/big')) { my $block = 'x' x 1048576; $written++ while $written < 400 && syswrite($file, $block); }
 held('fill /tmp', $written <= 256);
 unlink '/tmp/big';
+$written = 0;
+if (open($file, '>', '/dev/shm/big')) { my $block = 'x' x 1048576; $written++ while $written < 200 && syswrite($file, $block); }
+held('fill /dev/shm', $written > 0 && $written <= 64);
+unlink '/dev/shm/big';
+my @terminals;
+while (@terminals < 200 && sysopen(my $terminal, '/dev/ptmx', 2)) { push @terminals, $terminal; }
+held('all terminals: ' . @terminals, @terminals > 0 && @terminals <= 32);
+undef @terminals;
+my @files;
+while (@files < 70000 && open(my $one, '<', '/dev/null')) { push @files, $one; }
+held('all open files: ' . @files, @files > 0 && @files <= 65536);
+undef @files;
 my ($forks, @children) = (0);
 while ($forks < 5000) {
   my $child = fork;
