@@ -17,6 +17,7 @@ import {
   type InstanceTable,
   NO_INSTANCES,
 } from './instance-table.js';
+import { interned } from './interned.js';
 import type { JoinedRecord, JoinTokenRecord } from './joining.js';
 import type { KnownEventRecord } from './known-events.js';
 import type { Release } from './releases.js';
@@ -174,9 +175,17 @@ export interface ComponentEntry {
   generation: number;
 }
 
+/** Made once for each set of apps, since the loop needs them all several times a second. */
+const componentsKnown = new WeakMap<ClusterState['apps'], readonly ComponentEntry[]>();
+
 /** All components, app by app. */
-export function* componentsOf(state: ClusterState): Generator<ComponentEntry> {
-  for (const record of Object.values(state.apps)) yield* entriesOf(record);
+export function componentsOf({ apps }: ClusterState): readonly ComponentEntry[] {
+  let components = componentsKnown.get(apps);
+  if (components === undefined) {
+    components = Object.values(apps).flatMap(entriesOf);
+    componentsKnown.set(apps, components);
+  }
+  return components;
 }
 
 /** Made once for each accepted manifest, since the loop needs them all once a second. */
@@ -189,7 +198,7 @@ function entriesOf(record: AppRecord): readonly ComponentEntry[] {
     const { app } = manifest;
     entries = Object.entries(described(record)).map(([name, component]) => {
       const generation = own(generations, name) ?? revision;
-      return { app, name, key: componentKey(app, name), component, generation };
+      return { app, name, key: interned(componentKey(app, name)), component, generation };
     });
     entriesKnown.set(record, entries);
   }

@@ -41,8 +41,10 @@ export class ComponentSums implements LatencySink {
   fresh = 0;
   /** Largest since the last tick. */
   memoryBytes = 0;
-  /** Calls that ended since the last tick, by bucket; null until a component has any. */
+  /** Calls that ended since the last tick, by bucket, all of them in the range given; null until a component has any. */
   latency: Float64Array | null = null;
+  latencyFrom = LATENCY_BUCKETS;
+  latencyTo = 0;
   /** Instances that got ready since the last tick, at the first try; null without any. */
   started: Started[] | null = null;
 
@@ -68,6 +70,8 @@ export class ComponentSums implements LatencySink {
   addLatency(bucket: number, calls: number): void {
     this.latency ??= new Float64Array(LATENCY_BUCKETS);
     this.latency[bucket] = (this.latency[bucket] as number) + calls;
+    if (bucket < this.latencyFrom) this.latencyFrom = bucket;
+    if (bucket >= this.latencyTo) this.latencyTo = bucket + 1;
   }
 
   noteStarted(started: Started): void {
@@ -95,25 +99,27 @@ export class ComponentSums implements LatencySink {
     return measured > 0 && this.#numbers[TELLING] === measured ? this.rate(6) / MICRO : null;
   }
 
-  /** In the order of RATES. */
-  demand(): Demand {
-    return {
-      cpu: this.rate(0) / MICRO,
-      requestsPerSecond: this.rate(1) / MICRO,
-      finishedPerSecond: this.rate(2) / MICRO,
-      failedPerSecond: this.rate(3) / MICRO,
-      ioReadBytesPerSecond: this.rate(4) / MICRO,
-      ioWriteBytesPerSecond: this.rate(5) / MICRO,
-      outstanding: this.#numbers[OUTSTANDING] as number,
-      memoryBytes: this.memoryBytes,
-    };
+  /** Written into what is there. In the order of RATES. */
+  demand(into: Demand): void {
+    into.cpu = this.rate(0) / MICRO;
+    into.requestsPerSecond = this.rate(1) / MICRO;
+    into.finishedPerSecond = this.rate(2) / MICRO;
+    into.failedPerSecond = this.rate(3) / MICRO;
+    into.ioReadBytesPerSecond = this.rate(4) / MICRO;
+    into.ioWriteBytesPerSecond = this.rate(5) / MICRO;
+    into.outstanding = this.#numbers[OUTSTANDING] as number;
+    into.memoryBytes = this.memoryBytes;
   }
 
   /** A tick has taken notice: from here on only what comes is new. */
   noticed(): void {
     this.fresh = 0;
     this.memoryBytes = 0;
-    this.latency?.fill(0);
+    if (this.latency !== null) {
+      for (let bucket = this.latencyFrom; bucket < this.latencyTo; bucket += 1) this.latency[bucket] = 0;
+      this.latencyFrom = LATENCY_BUCKETS;
+      this.latencyTo = 0;
+    }
     this.started = null;
   }
 

@@ -1,5 +1,6 @@
 import type { Size } from '../protocol/link.js';
 import { byNumberedName } from './brain/shards.js';
+import { interned } from './interned.js';
 
 export interface InstanceRecord {
   id: string;
@@ -127,7 +128,7 @@ class DraftGroups {
   }
 
   get(key: string): readonly InstanceRecord[] {
-    return this.#own.get(key) ?? this.#base.get(key) ?? [];
+    return (this.#own.size === 0 ? undefined : this.#own.get(key)) ?? this.#base.get(key) ?? [];
   }
 
   put(key: string, instance: InstanceRecord): void {
@@ -167,8 +168,9 @@ class DraftGroups {
   #writable(key: string): InstanceRecord[] {
     const present = this.#own.get(key);
     if (present !== undefined) return present;
-    const copy = [...(this.#base.get(key) ?? [])];
-    this.#own.set(key, copy);
+    const group = this.#base.get(key);
+    const copy = group === undefined ? [] : group.slice();
+    this.#own.set(group === undefined ? interned(key) : key, copy);
     return copy;
   }
 }

@@ -1,4 +1,4 @@
-import { type Demand, NO_DEMAND } from './brain/demand.js';
+import type { Demand } from './brain/demand.js';
 import { LatencyWindow } from './brain/latency-window.js';
 import type { ComponentSums } from './component-sums.js';
 import { HOST_LOST_MS } from './host-standing.js';
@@ -6,10 +6,9 @@ import { forgetReadings, type Observed, silentMs } from './observed.js';
 
 /** A component's instances taken together, as their hosts last told of them. */
 export interface Intake {
-  demand: Demand;
   /** Cores that they waited for; null where not all tell. */
   cpuWait: number | null;
-  /** Null: none that serves has told anything new since the last tick, so that the demand is unknown. */
+  /** Null: nobody serves and has told anything new since the last tick, so that the demand is unknown. */
   ready: Ready | null;
   /** Some instance that serves has been silent for longer than a late report explains. */
   lost: boolean;
@@ -20,6 +19,8 @@ export interface Ready {
   count: number;
   cpu: number;
 }
+
+const NOTHING_TOLD: Intake = { cpuWait: null, ready: null, lost: false };
 
 /** Of the calls that ended lately: one second alone may hold a handful. */
 const LATENCY_SECONDS = 10;
@@ -44,18 +45,21 @@ export function silentComponents(observed: Observed, nowMs: number): ReadonlySet
 }
 
 /**
- * What the component's instances do, with the calls that ended since the last tick as a step of `latencies`. One whose
- * report is late goes on as it last did.
+ * What the component's instances do: their demand, written into what is there as long as any serves and tells something, and
+ * the calls that ended since the last tick, as a step of `latencies`. One whose report is late goes on as it last did.
  */
 export function takeIn(
   sums: ComponentSums | undefined,
+  demand: Demand,
   latencies: LatencyWindow,
   silent: ReadonlySet<ComponentSums>,
 ): Intake {
-  if (sums === undefined) return { demand: NO_DEMAND, cpuWait: null, ready: null, lost: false };
-  const demand = sums.demand();
-  const ready = sums.fresh > 0 ? { count: sums.readyCount, cpu: sums.readyCpu } : null;
-  if (ready !== null) latencies.advance(sums.latency);
+  if (sums === undefined) return NOTHING_TOLD;
+  const tells = sums.fresh > 0;
+  const count = sums.readyCount;
+  if (tells && count > 0) sums.demand(demand);
+  if (tells) latencies.advance(sums.latency, sums.latencyFrom, sums.latencyTo);
+  const ready = tells && count > 0 ? { count, cpu: sums.readyCpu } : null;
   sums.noticed();
-  return { demand, cpuWait: sums.cpuWait, ready, lost: silent.has(sums) };
+  return { cpuWait: sums.cpuWait, ready, lost: silent.size > 0 && silent.has(sums) };
 }

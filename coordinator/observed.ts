@@ -23,6 +23,7 @@ import { CachesOnHost } from './caches-on-host.js';
 import { ComponentSums } from './component-sums.js';
 import { HostSamples, type Work } from './host-samples.js';
 import { componentKey } from './instance-table.js';
+import { interned } from './interned.js';
 import { type KnownLeases, NO_LEASES } from './leases.js';
 import { StateOnHost } from './state-on-host.js';
 
@@ -382,7 +383,7 @@ function sumsFor(observed: Observed, { app, component }: InstanceFacts): Compone
   let sums = observed.components.get(key);
   if (sums === undefined) {
     sums = new ComponentSums();
-    observed.components.set(key, sums);
+    observed.components.set(interned(key), sums);
   }
   return sums;
 }

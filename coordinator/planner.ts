@@ -25,13 +25,14 @@ import {
   planComponent,
 } from './brain/sharding.js';
 import { startAhead } from './brain/start-time.js';
-import { type CalleeTime, learnTime, meanMs, timeUse } from './brain/time-use.js';
+import { type CalleeTime, isTimeKnown, learnTime, meanMs, timeUse } from './brain/time-use.js';
 import { POOL_SECONDS, poolSize } from './brain/warm-pool.js';
 import { type ClusterState, componentKey, isSameTarget, own, planModeOf, setTargets, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import { HostRooms } from './host-rooms.js';
 import type { InstanceRecord } from './instance-table.js';
 import { type Ready, silentComponents, takeIn } from './intake.js';
+import { interned } from './interned.js';
 import { type Observed, usableHosts } from './observed.js';
 import { type ComponentMemory, keepPace, newMemory, type Pace, type PlannerMemory } from './planner-memory.js';
 import { noteRefusal, type RefusedResize, refusedCpuOf } from './refused-resize.js';
@@ -77,11 +78,11 @@ export function plan(
       const { node, plan: planned, input } = decision;
       if (planned === null || input === null) continue;
       remember(decision.memory, planned, input);
+      if (!decision.acts) continue;
       const { key, component } = node;
-      // Few change, and what is kept here outlives the tick's young objects.
-      if (planModeOf(state, app, key, component) !== 'act') continue;
       const target = withPool(decision, planned, input, tick);
-      if (!isSameTarget(own(state.targets, key), target)) targets.push({ key, component, target });
+      // Few change, and what is kept here outlives the tick's young objects.
+      if (!isSameTarget(state.targets[key], target)) targets.push({ key, component, target });
     }
   }
   if (memory.size > count) forgetOthers(memory, state);
@@ -130,6 +131,8 @@ interface Decision {
   /** Null: nothing is known that could be planned by, so all stays as it is. */
   plan: Plan | null;
   input: PlanInput | null;
+  /** The plan is carried out, and not only told of. */
+  acts: boolean;
 }
 
 /** Requests that a component gets, and how many more it is foreseen to get. */
@@ -175,21 +178,19 @@ function decide(
   const sums = observed.components.get(key);
   const instances = state.instances.byComponent.get(key);
   model.starts = learnStarts(model.starts, sums, instances, observed);
-  const taken = takeIn(sums, memory.latencies, tick.silent);
-  const ready = taken.ready?.count === 0 ? null : taken.ready;
-  if (ready !== null) {
-    copyDemand(taken.demand, memory.demand);
-  }
-  const target = own(state.targets, key);
-  if (target === undefined) return { node, memory, plan: null, input: null };
+  const taken = takeIn(sums, memory.demand, memory.latencies, tick.silent);
+  const { ready } = taken;
+  // No name of a property that all objects have has a slash in it, as keys of components do.
+  const target = state.targets[key];
+  if (target === undefined) return { node, memory, plan: null, input: null, acts: false };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
-  const wanted = own(state.overrides, key) ?? target.count;
+  const wanted = state.overrides[key] ?? target.count;
   const resting = instances === undefined && wanted === 0;
   if (ready === null && !resting) {
     noteAccuracy(memory.accuracy, null, []);
     observeDemand(forecaster, null);
-    return { node, memory, plan: null, input: null };
+    return { node, memory, plan: null, input: null, acts: false };
   }
   if (resting) copyDemand(NO_DEMAND, memory.demand);
   const { demand } = memory;
@@ -206,13 +207,15 @@ function decide(
     outstanding: Math.max(demand.outstanding, calledInVain ? 1 : 0),
     latencyMs: latencyFor(component, memory),
     latencyCalls: memory.latencies.calls,
-    time: timeUse(memory.time, meanMs(memory.latencies.sum), calleeTimes(app, node, tick)),
+    time: isTimeKnown(memory.time)
+      ? timeUse(memory.time, meanMs(memory.latencies.sum), calleeTimes(app, node, tick))
+      : null,
     ready: ready ?? NOBODY,
   };
   const sensed = sense(model, seen);
   const start = startAhead(model.starts, capacity?.hosts ?? 0);
   const leadSeconds = leadSecondsOf(start, stepSeconds);
-  const announced = announcedIn(own(state.knownEvents, key), nowMs, nowMs + leadSeconds * 1000);
+  const announced = announcedIn(state.knownEvents[key], nowMs, nowMs + leadSeconds * 1000);
   const learnt = learnable(sensed.demandCpu, announced, nowMs);
   observeDemand(forecaster, learnt.value, learnt.factor);
   const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs });
@@ -222,7 +225,8 @@ function decide(
   learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
   const { costCpu } = learnedCosts(model);
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
-  const isObserved = planModeOf(state, app, key, component) === 'observe';
+  const acts = planModeOf(state, app, key, component) === 'act';
+  const isObserved = !acts;
   const before = shapeBefore(isObserved, { count: wanted, size: target.size }, memory);
   noteRefusal(memory.refused, seen.ready, instances, before.size.cpu, nowMs);
   if (memory.history.counts.length === 0) memory.history = holding(before, nowMs);
@@ -245,9 +249,9 @@ function decide(
   if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
   const roomy = planComponent(input);
   const reachCpu = isObserved ? null : reachFor(roomy, input, instances, memory.refused, tick);
-  if (reachCpu === null) return { node, memory, plan: roomy, input };
+  if (reachCpu === null) return { node, memory, plan: roomy, input, acts };
   const held = { ...input, reachCpu };
-  return { node, memory, plan: planComponent(held), input: held };
+  return { node, memory, plan: planComponent(held), input: held, acts };
 }
 
 /** What the calls that one request makes take at those that are called, on average and as last seen. */
@@ -386,7 +390,7 @@ function graphOf(manifest: Manifest): readonly Node[] {
     nodes = callersFirst(components).map((name): Node => {
       const component = components[name] as Component;
       const calls = component.calls.length > 0;
-      return { name, key: componentKey(app, name), component, callers: callers.get(name) ?? [], calls };
+      return { name, key: interned(componentKey(app, name)), component, callers: callers.get(name) ?? [], calls };
     });
     graphs.set(manifest, nodes);
   }

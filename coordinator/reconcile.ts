@@ -12,6 +12,7 @@ import {
 } from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
+import { noteChangedKeys } from './changed-keys.js';
 import {
   awaitsBuild,
   bump,
@@ -109,13 +110,20 @@ export function reconcile(
   }
 
   const instances = draft.finish();
-  const next =
-    instances === state.instances ? state : bump({ ...state, instances, counters: { ...state.counters, ...counters } });
+  const next = instances === state.instances ? state : bump({ ...state, instances, counters: risen(state, counters) });
   const assigned = assignAllShards(next, observed, brain.assignShards, nowMs, measured);
   if (assigned !== next) noteShards(next, assigned, context.steps);
   const placed = placeCopies(assigned, observed, nowMs, measured);
   for (const each of placed.lost) noteLost(each, context.steps);
   return { state: placed.state, steps: context.steps };
+}
+
+function risen({ counters }: ClusterState, by: Counters): Counters {
+  const keys = Object.keys(by);
+  if (keys.length === 0) return counters;
+  const all = { ...counters, ...by };
+  noteChangedKeys(counters, all, keys);
+  return all;
 }
 
 /** How much those that it may call draw a component to their hosts before anything has been measured; near: 1. */
@@ -179,8 +187,11 @@ function dropAway(context: Context): ReadonlyMap<string, HostFate> {
 }
 
 /** Components that may need something. */
-function unsettledOf({ state, observed, draft }: Context, settled: SettledComponents | undefined): ComponentEntry[] {
-  const entries = [...componentsOf(state)];
+function unsettledOf(
+  { state, observed, draft }: Context,
+  settled: SettledComponents | undefined,
+): readonly ComponentEntry[] {
+  const entries = componentsOf(state);
   if (settled === undefined) return entries;
   settled.begin(state);
   return entries.filter((entry) => !settled.has(entry, draft.ofComponent(entry.key), state, observed));
@@ -277,8 +288,8 @@ function create(wishes: readonly Wish[], context: Context): { counters: Counters
   if (asked.length === 0) return { counters: {}, waiting };
   const counters: Counters = {};
   // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
-  const reserved = { ...state.counters };
-  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish), context) }));
+  const reserved = new Map<string, number>();
+  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish, state), context) }));
   const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
   const hosts = openHosts(context);
   const placement = brain.place({ groups: asks.flatMap(({ groups }) => groups), hosts, hostsOf });
@@ -356,11 +367,11 @@ function unmeasuredShares({ described, component }: Wish): ReadonlyMap<string, n
   return new Map(callees.map((name) => [name, UNMEASURED_NEAR / callees.length]));
 }
 
-function nextIds(reserved: Record<string, number>, wish: Wish): string[] {
+function nextIds(reserved: Map<string, number>, wish: Wish, { counters }: ClusterState): string[] {
   const prefix = prefixOf(wish);
-  const first = own(reserved, prefix) ?? 0;
+  const first = reserved.get(prefix) ?? own(counters, prefix) ?? 0;
   const count = wish.wanted - wish.current.length;
-  reserved[prefix] = first + count;
+  reserved.set(prefix, first + count);
   return Array.from({ length: count }, (_, index) => `${prefix}-${first + index}`);
 }
 

@@ -14,7 +14,7 @@ export interface PaceSource {
  */
 export function shiftWeights(
   state: ClusterState,
-  keys: readonly string[],
+  keys: Iterable<string>,
   source: PaceSource,
   nowMs: number,
 ): { state: ClusterState; steps: Step[] } {

@@ -1,9 +1,20 @@
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 
-/** Bounds in ms of bucket i of protocol/control.ts: above `lower`, up to and including `upper`. */
-export function bucketBounds(i: number): { lower: number; upper: number } {
+interface Bounds {
+  lower: number;
+  upper: number;
+}
+
+const BOUNDS = Array.from({ length: LATENCY_BUCKETS }, (_, i): Bounds => {
   const upper = 0.1 * 2 ** (i / 2);
   return { lower: i === 0 ? 0 : upper / Math.SQRT2, upper };
+});
+
+/** Bounds in ms of bucket i of protocol/control.ts: above `lower`, up to and including `upper`. */
+export function bucketBounds(i: number): Readonly<Bounds> {
+  const bounds = BOUNDS[i];
+  if (bounds === undefined) throw new RangeError(`no latency bucket ${i}`);
+  return bounds;
 }
 
 /**

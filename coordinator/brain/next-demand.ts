@@ -100,7 +100,11 @@ export function learnNext(model: NextDemand, demand: number, seconds: number, le
   if (model.seen === 0) {
     model.level = demand;
   } else {
-    for (const each of PREDICTORS) errors[each] += (Math.abs(demand - said[each]) - errors[each]) / ERROR_TICKS;
+    // Name by name, since this is done for each component each second.
+    errors.level += (Math.abs(demand - said.level) - errors.level) / ERROR_TICKS;
+    errors.last += (Math.abs(demand - said.last) - errors.last) / ERROR_TICKS;
+    errors.trend += (Math.abs(demand - said.trend) - errors.trend) / ERROR_TICKS;
+    errors.forecast += (Math.abs(demand - said.forecast) - errors.forecast) / ERROR_TICKS;
     const foretold = said[model.chosen];
     trackMargin(margin, foretold, demand, level, model.burst);
     const beyond = demand > foretold * (1 + marginShare(margin, foretold)) + LITTLE_CPU;

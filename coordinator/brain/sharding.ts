@@ -208,6 +208,7 @@ export function planComponent(input: PlanInput): Plan {
     if (!notes.includes(note)) notes.push(note);
   }
 
+  const options = weighed(input, aim, soon, { count, cpu, neededCount }, holdCpu, startCost / calmSeconds);
   const explanation: Explanation = {
     atMs: nowMs,
     seen: {
@@ -217,7 +218,6 @@ export function planComponent(input: PlanInput): Plan {
       finishedPerSecond: finite(seen.finishedPerSecond),
       outstanding,
       latencyMs: sensed.latencyMs,
-      ...(seen.time === null || seen.time === undefined ? {} : { time: seen.time }),
     },
     learned: {
       costCpu,
@@ -237,11 +237,13 @@ export function planComponent(input: PlanInput): Plan {
     ahead: input.forecast === undefined ? null : { seconds: leadSeconds, cpu: lead.upperCpu, trust },
     aim: aimFacts(aim, soon, needCpu),
     need: { cpu: needCpu, count: neededCount, heldCpu, calmSeconds },
-    ...weighed(input, aim, soon, { count, cpu, neededCount }, holdCpu, startCost / calmSeconds),
+    options,
+    chosen: 0,
     before: current,
     after: { count, size },
     notes,
   };
+  if (seen.time !== null && seen.time !== undefined) explanation.seen.time = seen.time;
   const growthCpu = Math.max(0, lead.cpu - demandCpu);
   return { count, size, growthCpu, explanation };
 }
@@ -379,7 +381,7 @@ function settle(
   return Math.max(fewer, Math.min(neededCount, component.count.max));
 }
 
-/** The count chosen beside the fewest that would do and the present one. */
+/** The count chosen, first, beside the fewest that would do and the present one. */
 function weighed(
   input: PlanInput,
   aim: Aim,
@@ -387,7 +389,7 @@ function weighed(
   chosen: { count: number; cpu: number; neededCount: number },
   holdCpu: number,
   startCpu: number,
-): { options: Option[]; chosen: number } {
+): Option[] {
   const { current, component } = input;
   const { min, max } = component.count;
   const options: Option[] = [];
@@ -399,7 +401,7 @@ function weighed(
     const costCores = count * (cpu + holdCpu) + Math.max(0, count - current.count) * startCpu;
     options.push({ count, cpu, costCores, meets: count >= Math.min(1, chosen.neededCount) && needed !== null });
   }
-  return { options, chosen: 0 };
+  return options;
 }
 
 /** Cores that one instance needs and at most may get. */
@@ -414,7 +416,7 @@ function planCpu(eachCpu: number, most: number, count: number, { component, curr
   const step = cpuStepOf(component);
   const wanted = clamp(Math.ceil(eachCpu / step - 1e-9) * step, min, most);
   // Without digits such as 0.30000000000000004, which people would have to read.
-  const rounded = clamp(Number(wanted.toFixed(4)), min, max);
+  const rounded = clamp(Math.round(wanted * 1e4) / 1e4, min, max);
   // Of one that wakes nothing is known, and it has a start to make.
   if (current.count === 0 && count > 0) return most;
   const fits = current.count > 0 && present >= rounded && present <= most + 1e-9;

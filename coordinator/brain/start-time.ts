@@ -58,10 +58,16 @@ export function learnStart(known: StartTimes, start: SeenStart, isThere: (host: 
   const kind = before.hosts.includes(host) ? 'warm' : 'cold';
   const hosts = before.hosts.filter((each) => each !== host && isThere(each));
   const list = [...before[kind], Math.min(SECONDS.max, seconds)].slice(-KEPT_MAX);
+  // All of one shape, since each of them is read each second.
+  const isWarm = kind === 'warm';
   return {
-    ...before,
-    [kind]: list,
-    upper: { ...before.upper, [kind]: upperOf(list) },
+    generation,
+    warm: isWarm ? list : before.warm,
+    cold: isWarm ? before.cold : list,
+    upper: {
+      warm: isWarm ? upperOf(list) : before.upper.warm,
+      cold: isWarm ? before.upper.cold : upperOf(list),
+    },
     hosts: [...hosts, host].slice(-HOSTS_MAX),
   };
 }

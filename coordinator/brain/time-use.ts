@@ -57,7 +57,7 @@ export function learnTime(
   seconds: number,
 ): void {
   if (cpuWait === null) {
-    Object.assign(model, newTime());
+    if (model.weight > 0) Object.assign(model, newTime());
     return;
   }
   const share = 1 - Math.exp(-seconds / WINDOW_SECONDS);
@@ -67,13 +67,15 @@ export function learnTime(
   model.finished += share * (finishedPerSecond - model.finished);
 }
 
+/** Whether enough is known to tell where the time goes. */
+export function isTimeKnown({ weight, finished }: TimeModel): boolean {
+  return weight >= WEIGHT_MIN && finished / weight >= FINISHED_MIN;
+}
+
 /** Null where too little is known. `meanMs`: of its requests; `callees`: what those they make take, by callee. */
-export function timeUse(
-  { weight, cpu, cpuWait, finished }: TimeModel,
-  meanMs: number | null,
-  callees: readonly CalleeTime[],
-): TimeUse | null {
-  if (meanMs === null || weight < WEIGHT_MIN || finished / weight < FINISHED_MIN) return null;
+export function timeUse(model: TimeModel, meanMs: number | null, callees: readonly CalleeTime[]): TimeUse | null {
+  if (meanMs === null || !isTimeKnown(model)) return null;
+  const { cpu, cpuWait, finished } = model;
   const perRequestMs = (rate: number) => (1_000 * rate) / finished;
   const use: TimeUse = { meanMs, cpuMs: perRequestMs(cpu), cpuWaitMs: perRequestMs(cpuWait), calleesMs: 0 };
   for (const each of callees) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { NO_DEMAND } from '../../coordinator/brain/demand.js';
 import { HostSamples, MICRO, RATES } from '../../coordinator/host-samples.js';
 import { createLatencyWindow, silentComponents, takeIn } from '../../coordinator/intake.js';
 import {
@@ -227,7 +228,9 @@ function clusterOf(...names: string[]): Observed {
 t.test('demands add up, memory as its largest; calls are counted once', async (t) => {
   const observed = clusterOf('h');
   const latencies = createLatencyWindow(1);
-  const tick = (nowMs: number) => takeIn(observed.components.get('a/c'), latencies, silentComponents(observed, nowMs));
+  const demand = { ...NO_DEMAND };
+  const tick = (nowMs: number) =>
+    takeIn(observed.components.get('a/c'), demand, latencies, silentComponents(observed, nowMs));
   const used = (cpuSeconds: number, memoryBytes: number) => {
     return { ...empty, cpuSeconds, memoryBytes, outstanding: 2, latencyBuckets: [0, 3 * cpuSeconds] };
   };
@@ -236,16 +239,18 @@ t.test('demands add up, memory as its largest; calls are counted once', async (t
     takeReport(observed, 'h', 1, statuses, second * 1_000);
   }
   const first = tick(2_000);
-  t.match(first.demand, { cpu: 2, outstanding: 4, memoryBytes: 9 });
+  t.match(demand, { cpu: 2, outstanding: 4, memoryBytes: 9 });
   t.match(first, { ready: { count: 2, cpu: 1 }, lost: false });
   t.equal(latencies.sum[1], 6);
   t.equal(tick(3_000).ready, null, 'nothing new');
+  t.match(demand, { cpu: 2, memoryBytes: 9 }, 'what was known of it stays');
   t.equal(latencies.sum[1], 6);
 });
 
 t.test('one whose report is late goes on as it did; one that starts is no demand; silence is noticed', async (t) => {
   const observed = clusterOf('h', 'g');
   const latencies = createLatencyWindow(1);
+  const demand = { ...NO_DEMAND };
   for (const second of [1, 2, 3, 4, 5, 6]) {
     takeReport(observed, 'h', 1, [status('a-c-0', { ...empty, cpuSeconds: second })], second * 1_000);
     const phase = second < 2 ? 'starting' : 'ready';
@@ -253,7 +258,7 @@ t.test('one whose report is late goes on as it did; one that starts is no demand
       takeReport(observed, 'g', 1, [status('a-c-1', { ...empty, cpuSeconds: 2 * second }, phase)], second * 1_000);
     }
     const silent = silentComponents(observed, second * 1_000);
-    const { demand, ready, lost } = takeIn(observed.components.get('a/c'), latencies, silent);
+    const { ready, lost } = takeIn(observed.components.get('a/c'), demand, latencies, silent);
     t.equal(demand.cpu, second < 2 ? 0 : second < 3 ? 1 : 3, `${second} s`);
     t.equal(ready?.count ?? 0, second < 2 ? 0 : second < 3 ? 1 : 2);
     t.equal(lost, second === 6);
@@ -267,7 +272,11 @@ t.test('a host that is away for long no longer counts, nor does what a host no l
       takeReport(observed, name, 1, [status(`a-c-${name}`, { ...empty, cpuSeconds: second })], second * 1_000);
     }
   }
-  const cpu = () => observed.components.get('a/c')?.demand().cpu;
+  const cpu = () => {
+    const demand = { ...NO_DEMAND };
+    observed.components.get('a/c')?.demand(demand);
+    return demand.cpu;
+  };
   t.equal(cpu(), 2);
   hostDisconnected(observed, 'g', 2_500);
   silentComponents(observed, 5_000);
