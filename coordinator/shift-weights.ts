@@ -14,7 +14,7 @@ export interface PaceSource {
  */
 export function shiftWeights(
   state: ClusterState,
-  keys: Iterable<string>,
+  keys: readonly string[],
   source: PaceSource,
   nowMs: number,
 ): { state: ClusterState; steps: Step[] } {

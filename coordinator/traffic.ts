@@ -91,11 +91,8 @@ export class Traffic implements Measured {
   readonly #turns = new Map<number, Turn>();
   #apps: ClusterState['apps'] | null = null;
 
-  /**
-   * Looks at the components that are due, one by one as it is asked for their keys, so that who acts upon them finds what was
-   * looked at near at hand: it is to be asked for all.
-   */
-  *look(state: ClusterState, observed: Observed, nowMs: number): Generator<string> {
+  /** Looks at the components that are due. Answers the keys of those. */
+  look(state: ClusterState, observed: Observed, nowMs: number): string[] {
     if (state.apps !== this.#apps) this.#arrange(state, nowMs);
     const due: Turn = [];
     for (const [lookedAtMs, turn] of this.#turns) {
@@ -103,12 +100,10 @@ export class Traffic implements Measured {
       this.#turns.delete(lookedAtMs);
       for (const each of turn) due.push(each);
     }
-    if (due.length === 0) return;
+    if (due.length === 0) return [];
     this.#turns.set(nowMs, [...due, ...(this.#turns.get(nowMs) ?? [])]);
-    for (const { entry, known } of due) {
-      lookAt(known, entry, state, observed, nowMs);
-      yield entry.key;
-    }
+    for (const { entry, known } of due) lookAt(known, entry, state, observed, nowMs);
+    return due.map(({ entry }) => entry.key);
   }
 
   heatOf(key: string): HeatView | null {

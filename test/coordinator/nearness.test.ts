@@ -48,7 +48,7 @@ class World {
         const statuses = instances.map((each) => this.#status(each));
         takeReport(this.#observed, host, revision, statuses, this.nowMs);
       }
-      for (const _ of this.traffic.look(this.state, this.#observed, this.nowMs));
+      this.traffic.look(this.state, this.#observed, this.nowMs);
       const brain = { place, assignShards };
       this.state = reconcile(this.state, this.#observed, brain, this.nowMs, this.traffic).state;
     }
