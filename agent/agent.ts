@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { CachesFigures } from '../protocol/cache-figures.js';
@@ -14,9 +15,10 @@ import type {
   ProfilerFigures,
   WarmProcesses,
 } from '../protocol/link.js';
+import { partitionOf } from '../protocol/manifest.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import type { CopyReport } from '../protocol/state-copies.js';
-import { keyOfName } from '../protocol/state-copies-parse.js';
+import { keyOfName, shardOfName } from '../protocol/state-copies-parse.js';
 import type { StateFigures } from '../protocol/state-figures.js';
 import type { WritePart } from '../protocol/state-transfer.js';
 import { readJson, writeWhole } from './atomic-file.js';
@@ -46,6 +48,8 @@ import { StartGate } from './start-gate.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
 import type { Server } from './state/held-copy.js';
 import { readShard, type ShardImage } from './state/shard-image.js';
+import { SnapshotRound } from './state/snapshot-round.js';
+import { Snapshots, type SnapshotsOptions } from './state/snapshots.js';
 import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
@@ -105,6 +109,8 @@ export class Agent {
   readonly #between: BetweenHosts | null;
   readonly #segments: Segments;
   readonly #copies: Copies;
+  readonly #snapshots: Snapshots;
+  readonly #round: SnapshotRound;
   readonly #pool: WarmPool;
   readonly #caches: CacheThread;
   readonly #builds: Builds;
@@ -133,7 +139,11 @@ export class Agent {
   #closed = false;
 
   constructor(
-    tools: AgentTools & { lease: SingletonLease; host?: { name: string; boot: string } },
+    tools: AgentTools & {
+      lease: SingletonLease;
+      host?: { name: string; boot: string };
+      snapshots?: SnapshotsOptions;
+    },
     profilers: Profilers,
     fabric: FabricOptions | null = null,
   ) {
@@ -173,6 +183,9 @@ export class Agent {
       copies: (host: string, messages: readonly CopyEnvelope[]) => this.#copies.receive(host, messages),
     };
     const { name: host, boot } = tools.host ?? { name: '', boot: '' };
+    this.#snapshots = new Snapshots(
+      tools.snapshots ?? { folder: tools.paths.snapshots, bytesMax: LIMITS.stateSnapshotsBytesMax },
+    );
     this.#copies = new Copies({
       host,
       boot,
@@ -183,6 +196,18 @@ export class Agent {
       changed: (key) => this.#shardsChanged(key),
       tell: () => this.#tell(),
       problem: (key, message) => this.#push(...partsOf(key), '', 'handover-failed', message),
+      snapshots: this.#snapshots,
+      restored: (key, message) => this.#push(...partsOf(key), '', 'state-restored', message),
+    });
+    this.#round = new SnapshotRound({
+      snapshots: this.#snapshots,
+      log: tools.log,
+      clock: tools.clock,
+      path: (name) => this.#segments.path(keyOfName(name), shardOfName(name)),
+      copies: () => this.#copies.whole(),
+      copy: (name) => this.#copies.wholeOf(name),
+      wanted: (key) => this.#snapshotsOf(key),
+      problem: (key, message) => this.#push(...partsOf(key), '', 'snapshot-failed', message),
     });
     this.#between = fabric === null ? null : new BetweenHosts(fabric, tools, counts, local);
     this.#pool = new WarmPool(this.#tools);
@@ -242,6 +267,10 @@ export class Agent {
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
     this.#desired = await this.#stored();
+    await this.#snapshots.open(
+      (name) => !existsSync(this.#segments.path(keyOfName(name), shardOfName(name))),
+      (name, why) => this.#push(...partsOf(keyOfName(name)), '', 'snapshot-damaged', why),
+    );
     this.#copies.apply(this.#desired);
     for (const entry of await readdir(paths.instances, { withFileTypes: true })) {
       const body = entry.name;
@@ -396,6 +425,7 @@ export class Agent {
     this.#builds.close();
     this.#tools.rootfs.close();
     await this.#working;
+    await this.#round.close();
     this.#copies.close();
     await this.#caches.close();
     for (const handover of this.#handovers.values()) handover.stop();
@@ -441,6 +471,14 @@ export class Agent {
     if (owner === undefined)
       throw new ShoalError('SHOAL_E_SHARD_MOVED', `no instance serves state shard ${shard} here`);
     return owner.control.command({ ...part, type: 'shard-import' });
+  }
+
+  /** While nothing is known of what shall be here, all stays. */
+  #snapshotsOf(key: string): { everyMs: number; shards: number } | null {
+    const [app, component] = partsOf(key);
+    const partition = partitionOf(componentsOf(this.#desired, app)[component]);
+    const everyMs = this.#desired.revision === 0 ? Number.POSITIVE_INFINITY : partition?.snapshotMs;
+    return everyMs === undefined ? null : { everyMs, shards: partition?.shards ?? 0 };
   }
 
   #assertOwned(key: string, shard: number): void {

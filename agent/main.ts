@@ -31,7 +31,7 @@ const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
                    [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
-                   [--profiles DIR] [--system-calls] [--probe-memory] [--fabric ADDRESS:PORT] [--fabric-plain]
+                   [--profiles DIR] [--snapshots DIR] [--snapshots-bytes N] [--system-calls] [--probe-memory] [--fabric ADDRESS:PORT] [--fabric-plain]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
   --identity DIR    certificate to show to coordinators of other hosts, by \`shoal cert agent\`
@@ -45,6 +45,9 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
   --profiles DIR    where profiles are kept (default profiles in the state folder)
+  --snapshots DIR   where snapshots of state are kept, on a disk that outlives the host's memory (default snapshots in the
+                    state folder)
+  --snapshots-bytes N  what they may take together (default ${LIMITS.stateSnapshotsBytesMax})
   --system-calls    count system calls and their time too: on this host each then takes some 0.2 µs longer, of instances 0.4 µs
   --probe-memory    find out how little memory instances can live in, by taking back what they do not miss: a little each
                     6 s until somebody waits for it
@@ -69,6 +72,7 @@ interface Options {
   systemCalls: boolean;
   probeMemory: boolean;
   profiles: string;
+  snapshots: { folder: string; bytesMax: number };
   fabric: { address: string; port: number; plain: boolean };
 }
 
@@ -89,6 +93,8 @@ function readOptions(words: string[]): Options | null {
         'stop-instances': { type: 'boolean', default: false },
         'profile-hertz': { type: 'string', default: String(LIMITS.profileHertzDefault) },
         profiles: { type: 'string' },
+        snapshots: { type: 'string' },
+        'snapshots-bytes': { type: 'string', default: String(LIMITS.stateSnapshotsBytesMax) },
         fabric: { type: 'string', default: '127.0.0.1:0' },
         'fabric-plain': { type: 'boolean', default: false },
         'system-calls': { type: 'boolean', default: false },
@@ -106,6 +112,7 @@ function readOptions(words: string[]): Options | null {
       ['--run', values.run],
       ['--images', images],
       ['--profiles', values.profiles ?? '/'],
+      ['--snapshots', values.snapshots ?? '/'],
     ] as const) {
       if (!path.startsWith('/')) throw new Error(`${name} must be an absolute path, not ${path}`);
     }
@@ -124,10 +131,15 @@ function readOptions(words: string[]): Options | null {
       probeMemory: values['probe-memory'],
     };
     const where = { coordinators, identity, run, name, labels, taints };
+    const snapshotsBytes = Number(values['snapshots-bytes']);
+    if (!Number.isSafeInteger(snapshotsBytes) || snapshotsBytes < 1) {
+      throw new Error(`--snapshots-bytes must be a whole number of bytes, not ${values['snapshots-bytes']}`);
+    }
+    const snapshots = { folder: values.snapshots ?? join(run, 'snapshots'), bytesMax: snapshotsBytes };
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
     assertHostAddress(fabric.address, { identified: identity !== null, plain: fabric.plain });
-    return { ...where, ...measured, images, imagesBytes, buildBase, stopInstances, fabric };
+    return { ...where, ...measured, snapshots, images, imagesBytes, buildBase, stopInstances, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -222,7 +234,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
   const fabric = { ...options.fabric, host: options.name, identity: options.identity };
   const agent = new Agent(
-    { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, ...parts },
+      { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, snapshots: options.snapshots, ...parts },
     profilers,
     fabric,
   );

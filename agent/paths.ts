@@ -50,6 +50,9 @@ export class Paths {
   get sources(): string {
     return join(this.run, 'sources');
   }
+  get snapshots(): string {
+    return join(this.run, 'snapshots');
+  }
   /** Logs of builds, by their id. */
   get builds(): string {
     return join(this.run, 'builds');

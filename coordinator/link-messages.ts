@@ -145,13 +145,17 @@ const connection = object(
 );
 
 const hostName = { type: 'string', maxLength: 253 } as const;
-const copy = object({
-  epoch: count,
-  role: { enum: ['none', 'filling', 'replica', 'owner'] },
-  last: count,
-  synced: list(object({ host: hostName, since: count }), HOSTS_MAX),
-  failing: list(hostName, HOSTS_MAX),
-});
+const copy = object(
+  {
+    epoch: count,
+    role: { enum: ['none', 'filling', 'replica', 'owner'] },
+    last: count,
+    synced: list(object({ host: hostName, since: count }), HOSTS_MAX),
+    failing: list(hostName, HOSTS_MAX),
+    snapshot: object({ epoch: count, last: count }),
+  },
+  ['snapshot'],
+);
 
 const segment = object({
   shard,

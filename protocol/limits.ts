@@ -29,6 +29,10 @@ export const LIMITS = {
   /** State shards that are on their way between hosts: at once, and from or to one host. */
   stateMovesMax: 32,
   stateMovesPerHostMax: 16,
+  /** Snapshots of state on the disk of a host: all together unless told; how often at least and at most. */
+  stateSnapshotsBytesMax: 20 * 1024 ** 3,
+  stateSnapshotMsMin: 1_000,
+  stateSnapshotMsMax: 86_400_000,
   /** Of R: hosts beside the owner's that hold each write. */
   stateReplicasMax: 4,
   /** Of a cache: servers that are named; an answer that comes later is an error; a connection without a word for so long is given up. */

@@ -87,6 +87,7 @@ export interface UserState {
   shardMemory?: number | string;
   value?: number | string;
   replicas?: number;
+  snapshot?: { every: string };
   server?: string;
   cluster?: string[];
   user?: string;
@@ -117,6 +118,11 @@ const SHARD_MEMORY = {
   min: LIMITS.stateShardBytesMin,
   max: LIMITS.stateShardBytesMax,
   what: 'memory from 64Ki to 256Mi',
+};
+const SNAPSHOT_EVERY = {
+  min: LIMITS.stateSnapshotMsMin,
+  max: LIMITS.stateSnapshotMsMax,
+  what: 'a time from 1s to 24h',
 };
 const REPLICATED_MEMORY = {
   min: LIMITS.stateShardBytesMin,
@@ -362,11 +368,14 @@ function userStateOf({ state = 'none' }: { state?: StateMode | UserState | undef
 }
 
 function buildPartition(
-  { mode, shards, shardMemory, value, replicas }: UserState,
+  { mode, shards, shardMemory, value, replicas, snapshot }: UserState,
   at: string,
   report: Report,
   within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
 ): Partition | undefined {
+  if (snapshot !== undefined && mode !== 'partitioned') {
+    report(`${at}/snapshot`, `expected no snapshot, since state is ${mode} and not partitioned`);
+  }
   if (mode !== 'partitioned' && mode !== 'replicated') {
     const ofShards = { shards, shardMemory, replicas: replicas === 0 ? undefined : replicas };
     for (const [name, given] of Object.entries(ofShards)) {
@@ -395,6 +404,9 @@ function buildPartition(
     ),
     valueBytesMax: bytes(value, standard.valueBytesMax, isReplicated ? REPLICATED_VALUE : VALUE, 'value'),
     ...(copies === 0 ? {} : { replicas: copies }),
+    ...(snapshot === undefined
+      ? {}
+      : { snapshotMs: within(parseTimeMs(snapshot.every), SNAPSHOT_EVERY, `${at}/snapshot/every`, snapshot.every) }),
   };
 }
 

@@ -70,8 +70,11 @@ function objectiveForm(objective: Objective): NonNullable<UserComponent['objecti
 function stateForm({ state, partition, cache }: Component): NonNullable<UserComponent['state']> {
   if (cache !== undefined) return { mode: state, ...cacheForm(cache) };
   if (partition === undefined) return state;
-  const { shards, shardBytesMax, valueBytesMax, replicas } = partition;
-  const copies = replicas === undefined ? {} : { replicas };
+  const { shards, shardBytesMax, valueBytesMax, replicas, snapshotMs } = partition;
+  const copies = {
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(snapshotMs === undefined ? {} : { snapshot: { every: `${snapshotMs}ms` } }),
+  };
   return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax, ...copies };
 }
 

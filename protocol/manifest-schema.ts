@@ -291,6 +291,15 @@ const component = {
             },
           },
         },
+        snapshot: {
+          type: 'object',
+          description: 'a map with every',
+          additionalProperties: false,
+          required: ['every'],
+          properties: {
+            every: { type: 'string', pattern: `^${NUMBER}(ms|s|m|h)$`, description: 'a time such as 60s, 5m or 1h' },
+          },
+        },
         replicas: {
           type: 'integer',
           minimum: 0,

@@ -144,6 +144,8 @@ export interface Partition {
   valueBytesMax: number;
   /** Hosts beside the owner's that hold each write before it is acknowledged. Absent: none. */
   replicas?: number;
+  /** Ms between snapshots to the disks of hosts. Absent: none. */
+  snapshotMs?: number;
 }
 
 /** An existing Redis or Redis Cluster. */

@@ -67,13 +67,20 @@ export function parseCopyMessage(value: unknown): CopyMessage {
 /** Whether it has the shape of a record, as it comes from the coordinator. */
 export function isCopyRecord(value: unknown): value is CopyRecord {
   if (!isMap(value)) return false;
-  const { epoch, phase, owner, passTo, inSync, joining, create } = value;
+  const { epoch, phase, owner, passTo, inSync, joining, create, restore } = value;
   const phases = ['serving', 'passing', 'fencing', 'lost'];
   const created =
     create === undefined || (isMap(create) && Object.values(create).every((each) => typeof each === 'string'));
+  const restored = restore === undefined || (isMap(restore) && isCount(restore.epoch) && isCount(restore.last));
   const seats = (owner === null || isSeat(owner)) && (passTo === undefined || isSeat(passTo));
   return (
-    isCount(epoch) && phases.includes(phase as string) && seats && areHosts(inSync) && areJoining(joining) && created
+    isCount(epoch) &&
+    phases.includes(phase as string) &&
+    seats &&
+    areHosts(inSync) &&
+    areJoining(joining) &&
+    created &&
+    restored
   );
 }
 

@@ -28,6 +28,14 @@ export interface CopyRecord {
   joining: Joining[];
   /** Hosts that begin with an empty copy, by the boot in which they may: memory of an earlier one is gone. */
   create?: Record<string, string>;
+  /** The owner begins with this snapshot on its disk, and not empty. */
+  restore?: SnapshotMark;
+}
+
+/** Of a snapshot: the epoch of the copy, and the index of its last write. */
+export interface SnapshotMark {
+  epoch: number;
+  last: number;
 }
 
 /** One write: what became of keys. An absent value: the key is gone. */
@@ -73,6 +81,8 @@ export interface CopyReport {
   synced: Joining[];
   /** By the owner: required ones that do not answer, or that have no whole copy. */
   failing: string[];
+  /** By a host without a copy: the newest snapshot on its disk. */
+  snapshot?: SnapshotMark;
 }
 
 /** `none`: no copy; `filling`: a part of one. */

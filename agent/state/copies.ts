@@ -8,6 +8,8 @@ import { copyName, hostsOf, keyOfName, shardOfName } from '../../protocol/state-
 import { TokenBucket } from '../../protocol/token-bucket.js';
 import { HeldCopy, type Server } from './held-copy.js';
 import { PassTurns } from './pass-turns.js';
+import type { WholeCopy } from './snapshot-round.js';
+import type { Snapshots } from './snapshots.js';
 
 /** Copies with something under way, and those that only keep their leases, are looked at this often. */
 const BUSY_TICK_MS = 20;
@@ -36,6 +38,9 @@ export interface CopiesTools {
   /** There is something new to report. */
   tell(): void;
   problem(key: string, message: string): void;
+  snapshots: Snapshots;
+  /** Shards began with a snapshot, or could not. */
+  restored(key: string, message: string): void;
 }
 
 /** All copies of state shards on this host, as the coordinator's records say. */
@@ -56,6 +61,10 @@ export class Copies {
   readonly #retries = new Map<string, NodeJS.Timeout>();
   readonly #turns = new PassTurns();
   #closed = false;
+  #restoring: Promise<void> = Promise.resolve();
+  /** To come; and by component, shards that were. */
+  #restores = 0;
+  readonly #restored = new Map<string, number[]>();
 
   constructor(tools: CopiesTools) {
     this.#tools = tools;
@@ -153,8 +162,56 @@ export class Copies {
       this.#tickSoon();
       return;
     }
+    if (this.#held.get(name)?.begins(record) === true) {
+      // One after the other: each takes memory.
+      this.#restores += 1;
+      this.#restoring = this.#restoring
+        .then(() => this.#restore(name, record))
+        .catch((error: unknown) => this.#failed(name, error))
+        .finally(() => this.#tellRestored());
+      return;
+    }
     this.#do(name, (copy) => copy.configure(record));
     this.#tools.tell();
+  }
+
+  async #restore(name: string, record: CopyRecord): Promise<void> {
+    const { restore } = record;
+    const isStill = () => this.#records[name] === record && this.#held.get(name)?.begins(record) === true;
+    if (restore === undefined || this.#closed || !isStill()) return;
+    const { snapshots, restored, tell } = this.#tools;
+    const [key, shard] = [keyOfName(name), shardOfName(name)];
+    const content = await snapshots.read(name, restore, (why) =>
+      restored(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`),
+    );
+    if (this.#closed || !isStill()) return;
+    this.#do(name, (copy) => copy.configure(record, content));
+    if (content === null) restored(key, `state shard ${shard}: no snapshot of it can be read, it begins empty`);
+    else this.#restored.set(key, [...(this.#restored.get(key) ?? []), shard]);
+    tell();
+  }
+
+  /** Once for all that were restored together. */
+  #tellRestored(): void {
+    this.#restores -= 1;
+    if (this.#restores > 0) return;
+    for (const [key, shards] of this.#restored) {
+      const what = `${shards.length} state shards begin with their last snapshots, what was written since is lost`;
+      this.#tools.restored(key, `${what}: ${shards.join(', ')}`);
+    }
+    this.#restored.clear();
+  }
+
+  /** Those that have all that they should have. */
+  whole(): WholeCopy[] {
+    return [...this.#held.keys()].flatMap((name) => this.wholeOf(name) ?? []);
+  }
+
+  wholeOf(name: string): WholeCopy | null {
+    const copy = this.#held.get(name);
+    if (copy?.isWhole !== true) return null;
+    const { epoch, last } = copy.report();
+    return { name, epoch, last };
   }
 
   /** Those whose turn has come are passed on. */
@@ -183,6 +240,7 @@ export class Copies {
           tell();
         },
         failed: (error) => this.#problem(name, error),
+        snapshot: () => this.#tools.snapshots.newest(name),
       });
       this.#keep(name, copy);
       return true;

@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
-import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
+import type { CopyMessage, CopyRecord, CopyReport, SnapshotMark } from '../../protocol/state-copies.js';
 import { type CopyMemory, emptyNote } from './copy-memory.js';
 import { COPY_TIMING, type CopyTiming } from './copy-timing.js';
 import { NoteFile } from './note-file.js';
 import { SegmentStore } from './segment-store.js';
 import { ShardCopy } from './shard-copy.js';
+import type { SnapshotContent } from './snapshots.js';
 
 /** A loaded machine is not a dead one. */
 const TIMING: CopyTiming = { ...COPY_TIMING, silentMs: 2_000 };
@@ -33,6 +34,12 @@ export interface HeldCopyTools {
   /** Whether it may be served here has changed, or what there is to report. */
   changed(): void;
   failed(error: unknown): void;
+  /** The newest one of the shard on the disk. */
+  snapshot(): SnapshotMark | null;
+}
+
+function withoutCreate({ create: _, restore: __, ...record }: CopyRecord): CopyRecord {
+  return record;
 }
 
 /**
@@ -119,17 +126,43 @@ export class HeldCopy {
   }
 
   report(): CopyReport {
-    return this.#copy.report(this.#tools.now());
+    const report = this.#copy.report(this.#tools.now());
+    const snapshot = report.role === 'none' ? this.#tools.snapshot() : null;
+    return snapshot === null ? report : { ...report, snapshot };
   }
 
-  configure(record: CopyRecord): void {
-    if (this.#record !== null && record.epoch <= this.#record.epoch) return;
+  /** Whether the record has this host begin with a snapshot, which it has not done yet. */
+  begins(record: CopyRecord): boolean {
+    const { note } = this.#memory;
+    const isAsked = record.restore !== undefined && record.create?.[this.#tools.host] === this.#tools.boot;
+    return isAsked && note.role === 'none' && record.epoch > note.epoch && !this.#isSpent(record);
+  }
+
+  /** `content`: what it begins with where the record has it begin, in place of nothing. */
+  configure(given: CopyRecord, content: SnapshotContent | null = null): void {
+    if (this.#record !== null && given.epoch <= this.#record.epoch) return;
+    const record = this.#isSpent(given) ? withoutCreate(given) : given;
     this.#record = record;
     const { note } = this.#memory;
     const stays = record.owner?.host === this.#tools.host && record.phase !== 'fencing';
     if (note.role === 'owner' && record.epoch > note.epoch && !stays) this.#yieldNow();
-    this.#step((nowMs) => this.#copy.configure(record, nowMs));
+    const begins = this.begins(record);
+    this.#step((nowMs) => {
+      this.#copy.configure(record, nowMs);
+      if (begins && content !== null) this.#fillWith(content);
+    });
     if (this.#copy.isPassing) void this.#release();
+  }
+
+  #fillWith({ last, parts }: SnapshotContent): void {
+    this.#store.begin(last);
+    for (const records of parts) this.#store.put([['', records]]);
+  }
+
+  /** A snapshot of the record's own time shows that it has begun before: its memory is gone, and it does not begin empty again. */
+  #isSpent({ epoch, create }: CopyRecord): boolean {
+    const { host, snapshot } = this.#tools;
+    return this.#memory.note.role === 'none' && create?.[host] !== undefined && (snapshot()?.epoch ?? -1) >= epoch;
   }
 
   receive(from: string, message: CopyMessage): void {

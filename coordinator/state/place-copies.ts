@@ -114,12 +114,13 @@ class Placing {
       records,
       seats.map((seat) => seat?.host ?? null),
     );
+    const restores = partitionOf(component)?.snapshotMs !== undefined;
     const changed: [string, CopyRecord][] = [];
     for (const [shard, before] of records.entries()) {
       const name = copyName(key, shard);
       const owner = seats[shard] ?? before?.owner ?? this.#anySeat(before);
       if (owner === null) continue;
-      const wanted = { owner, replicas: replicas[shard] ?? [], mayMove: moving.has(name) };
+      const wanted = { owner, replicas: replicas[shard] ?? [], mayMove: moving.has(name), restores };
       const after = this.#next(shard, before, wanted, this.#seen(name, before));
       if (after !== null && after !== before) changed.push([name, after]);
     }
@@ -134,14 +135,16 @@ class Placing {
 
   #next(shard: number, before: CopyRecord | null, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
     let record = before;
+    let isLost = false;
     for (let steps = 0; steps < STEPS_MAX; steps += 1) {
       if (record !== null && !sinceMsOf.has(record)) sinceMsOf.set(record, this.#nowMs);
       const sinceMs = record === null ? 0 : this.#nowMs - (sinceMsOf.get(record) ?? this.#nowMs);
       const next = nextRecord(record, wanted, seen, this.#timing, sinceMs);
       if (next === record) break;
-      if (next?.phase === 'lost') this.lost.push(shard);
+      isLost ||= next?.phase === 'lost';
       record = next;
     }
+    if (isLost && record?.restore === undefined) this.lost.push(shard);
     return record;
   }
 
@@ -196,6 +199,7 @@ class Placing {
       speaks: (host) => isUsable(hosts.get(host)),
       isGone,
       bootOf: (host) => (isUsable(hosts.get(host)) ? (hosts.get(host)?.info.boot ?? null) : null),
+      reporting: () => [...hosts].flatMap(([host, { copies }]) => (copies.has(name) ? [host] : [])),
       reportOf: (host) => hosts.get(host)?.copies.get(name) ?? null,
       instanceOn: (host) => {
         const here = this.#instances.filter((each) => each.host === host && each.draining === undefined);

@@ -7,6 +7,8 @@ export interface WantedShard {
   replicas: readonly string[];
   /** The owner may change for a better place, and copies may be filled for that; what has failed is mended in any case. */
   mayMove: boolean;
+  /** What is left of a shard that was lost is looked for in snapshots. Absent: false. */
+  restores?: boolean;
 }
 
 /** What is known of hosts. */
@@ -19,6 +21,8 @@ export interface SeenHosts {
   isGone(host: string): boolean;
   /** Of its present boot; null while unknown. */
   bootOf(host: string): string | null;
+  /** All hosts that have said something of the shard. */
+  reporting?(): readonly string[];
   /** The last one. */
   reportOf(host: string): CopyReport | null;
   /** An instance of the component that runs there. */
@@ -46,6 +50,10 @@ export function nextRecord(
   timing: RecordTiming,
   sinceMs: number,
 ): CopyRecord | null {
+  if (record?.phase === 'lost' && wanted.restores === true) {
+    const found = restored(record, wanted, seen);
+    if (found !== null) return found;
+  }
   if (record === null || record.phase === 'lost') return created((record?.epoch ?? 0) + 1, wanted, seen) ?? record;
   if (record.phase === 'fencing') return chosen(record, wanted, seen, sinceMs >= timing.fenceMsMax);
   const owner = record.owner?.host ?? null;
@@ -56,6 +64,8 @@ export function nextRecord(
     return lives && sinceMs < timing.passMsMax ? record : fenced(record);
   }
   if (owner === null || !seen.isThere(owner) || hasLost(record, owner, seen)) return fenced(record);
+  // What it begins with is in no other record.
+  if (record.restore !== undefined && reportIn(record.epoch, owner, seen) === null) return record;
   return mended(record, owner, wanted, seen) ?? moved(record, owner, wanted, seen) ?? record;
 }
 
@@ -65,6 +75,22 @@ function created(epoch: number, { owner, replicas }: WantedShard, seen: SeenHost
   if (!hosts.includes(owner.host)) return null;
   const create = Object.fromEntries(hosts.map((host) => [host, seen.bootOf(host) ?? '']));
   return { epoch, phase: 'serving', owner, inSync: hosts.sort(), joining: [], create };
+}
+
+/** By the newest snapshot that a host has said it has; others are filled from there. */
+function restored({ epoch }: CopyRecord, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
+  const found = (seen.reporting?.() ?? []).flatMap((host) => {
+    const snapshot = seen.reportOf(host)?.snapshot;
+    const boot = seen.isThere(host) ? seen.bootOf(host) : null;
+    // One of a higher epoch is of another life of the component.
+    return snapshot === undefined || boot === null || snapshot.epoch > epoch ? [] : [{ host, boot, snapshot }];
+  });
+  const [newest] = found.sort(({ snapshot: a }, { snapshot: b }) => b.epoch - a.epoch || b.last - a.last);
+  if (newest === undefined) return null;
+  const { host, boot, snapshot } = newest;
+  const owner = seatOn(host, wanted, seen);
+  const begun = { epoch: epoch + 1, phase: 'serving' as const, owner, inSync: [host], joining: [] };
+  return { ...begun, create: { [host]: boot }, restore: snapshot };
 }
 
 /** An owner's epoch is over when a pass had one, too. */

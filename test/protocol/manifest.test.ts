@@ -262,6 +262,7 @@ const partition: fc.Arbitrary<Partition> = fc.record(
     shardBytesMax: fc.integer({ min: 65_536, max: 1e6 }),
     valueBytesMax: fc.integer({ min: 1, max: 1e6 }),
     replicas: fc.integer({ min: 1, max: 4 }),
+    snapshotMs: fc.integer({ min: 1_000, max: 86_400_000 }),
   },
   { requiredKeys: ['shards', 'shardBytesMax', 'valueBytesMax'] },
 );

@@ -26,6 +26,8 @@ export interface StateClusterOptions {
   count: number;
   countMax: number;
   shardMemory?: string;
+  /** How often snapshots go to the disk. Absent: never. */
+  snapshot?: string;
   /** The caller makes a load by itself (load.mts), and is told of shards that change hands; else it asks what it is asked. */
   load?: boolean;
   /** In place of numbers.mts: a program of dist/scripts/lib, which may call its own component. */
@@ -98,7 +100,17 @@ export class StateCluster {
   }
 
   #manifest(): unknown {
-    const { dist, shards, replicas = 0, countMax, shardMemory = '16Mi', load = false, program } = this.#options;
+    const {
+      dist,
+      shards,
+      replicas = 0,
+      countMax,
+      shardMemory = '16Mi',
+      load = false,
+      program,
+      snapshot,
+    } = this.#options;
+    const snapshots = snapshot === undefined ? {} : { snapshot: { every: snapshot } };
     const directory = join(dist, 'scripts/lib/state');
     // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
     const size = { cpu: { min: load ? 0.3 : 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
@@ -118,7 +130,7 @@ export class StateCluster {
                 env: { SHARDS: String(shards) },
                 calls: ['store'],
               }),
-          state: { mode: 'partitioned', shards, shardMemory, replicas },
+          state: { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots },
           count: { min: 1, max: countMax },
           size,
           place: { require: { state: 'yes' } },
@@ -187,6 +199,11 @@ export class StateCluster {
     // With its disk: else what it shall be of this very boot would be written there, and it would begin with empty copies.
     await rm(new Paths(join(this.#folder, host)).desired, { force: true });
     await rm(new Paths(join(this.#folder, host)).shared, { recursive: true, force: true });
+  }
+
+  /** Where a host keeps snapshots of the component with state: a folder for each state shard. */
+  snapshotsOf(host: string): string {
+    return join(new Paths(join(this.#folder, host)).snapshots, 't', 'store');
   }
 
   async setCount(count: number): Promise<void> {

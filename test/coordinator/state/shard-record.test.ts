@@ -16,6 +16,7 @@ class Rack implements SeenHosts {
   speaks = (host: string) => this.isThere(host) && !this.silent.has(host);
   isGone = (host: string) => this.gone.has(host);
   bootOf = (host: string) => `boot-${host}`;
+  reporting = () => [...this.reports.keys()];
   reportOf = (host: string) => this.reports.get(host) ?? null;
   instanceOn = (host: string) => `i-${host}`;
 
@@ -131,3 +132,28 @@ t.test('an instance ends: its host keeps the shard for the next one', async (t) 
   const wanted = { ...want('a', 'b'), owner: { host: 'a', instance: 'i-2' } };
   t.match(next(serving('a', 'b'), wanted, rack), { epoch: 6, phase: 'serving', owner: { host: 'a', instance: 'i-2' } });
 });
+
+t.test(
+  'a shard that is lost begins with the newest snapshot there is, alone, and nothing else is done before it has',
+  async (t) => {
+    const rack = new Rack();
+    const wanted = { ...want('a', 'b'), restores: true };
+    const lost: CopyRecord = { epoch: 9, phase: 'lost', owner: null, inSync: [], joining: [] };
+    for (const host of ['a', 'b', 'c', 'd']) rack.says(host, { epoch: 9, role: 'none' });
+    t.same(next(lost, wanted, rack)?.restore, undefined, 'there is none: it begins empty');
+    rack.says('a', { epoch: 9, role: 'none', snapshot: { epoch: 6, last: 80 } });
+    rack.says('b', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 70 } });
+    rack.says('c', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 71 } });
+    rack.says('d', { epoch: 9, role: 'none', snapshot: { epoch: 10, last: 99 } });
+    const begun = { ...serving('c'), epoch: 10, create: { c: 'boot-c' }, restore: { epoch: 7, last: 71 } };
+    const record = next(lost, wanted, rack);
+    t.same(record, begun, 'by epoch, then by index; one of a later epoch is of another life');
+    t.equal(next(record, wanted, rack), record, 'until it has');
+    rack.says('c', { epoch: 10, role: 'owner', last: 71 });
+    t.match(next(record, wanted, rack), { epoch: 11, inSync: ['c'], joining: [{ host: 'a' }, { host: 'b' }] });
+    rack.gone.add('c');
+    t.match(next(record, wanted, rack), { phase: 'fencing', epoch: 11 }, 'whoever was to begin is gone');
+    t.same(next(lost, wanted, rack)?.owner, seat('b'));
+    t.equal(next(lost, want('a', 'b'), rack)?.restore, undefined, 'nobody asked for snapshots');
+  },
+);

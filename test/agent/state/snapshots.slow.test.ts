@@ -1,0 +1,82 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { shardOfKey } from '../../../protocol/shard.js';
+import { StateCluster } from '../../../scripts/lib/state/state-cluster.js';
+
+const DIST = fileURLToPath(new URL('../../..', import.meta.url));
+const SHARDS = 8;
+const KEYS = 40;
+
+t.test('after the end of all hosts at once state is as in the last snapshots, or in those before', async (t) => {
+  const cluster = await StateCluster.start({
+    dist: DIST,
+    hosts: 2,
+    shards: SHARDS,
+    replicas: 1,
+    count: 2,
+    countMax: 2,
+    snapshot: '1s',
+  });
+  t.teardown(() => cluster.close());
+  const addAll = async (value: number) => {
+    for (let i = 0; i < KEYS; i += 1) t.equal((await cluster.call('add', `k${i}`, value)).code, undefined, `k${i}`);
+  };
+  /** By shard, the newest first: files on any host. */
+  const files = async (shard: number) => {
+    const all = cluster.hosts.map(async (host) => {
+      const folder = join(cluster.snapshotsOf(host), String(shard));
+      return (await readdir(folder)).filter((name) => name.endsWith('.state')).map((name) => join(folder, name));
+    });
+    return (await Promise.all(all)).flat();
+  };
+  const lastOf = (path: string) => Number(/-(\d+)\.state$/.exec(path)?.[1]);
+  const saved = (writes: number) =>
+    cluster.until(`snapshots have ${writes} writes`, async () => {
+      const newest = await Promise.all(
+        Array.from({ length: SHARDS }, async (_, shard) => Math.max(...(await files(shard)).map(lastOf))),
+      );
+      return newest.reduce((sum, each) => sum + each, 0) === writes;
+    });
+  await cluster.replicated();
+  await addAll(1);
+  await saved(KEYS);
+  await addAll(1_000);
+  await saved(2 * KEYS);
+
+  const broken = shardOfKey('k0', SHARDS);
+  for (const path of await files(broken)) {
+    const newest = Math.max(...(await files(broken)).map(lastOf));
+    if (lastOf(path) !== newest) continue;
+    const bytes = await readFile(path);
+    const at = Math.floor(bytes.length / 2);
+    bytes[at] = (bytes[at] as number) ^ 1;
+    await writeFile(path, bytes);
+  }
+  const instances = await cluster.instances();
+  await cluster.kill('coordinator');
+  for (const host of cluster.hosts) await cluster.lose(host, instances);
+  cluster.startCoordinator();
+  for (const host of cluster.hosts) cluster.startAgent(host);
+
+  const wrong: string[] = [];
+  for (let i = 0; i < KEYS; i += 1) {
+    let answer: unknown;
+    await cluster.until(`k${i} is read`, async () => {
+      const reply = await cluster.call('get', `k${i}`);
+      answer = reply.answer;
+      return reply.code === undefined;
+    });
+    const isOld = shardOfKey(`k${i}`, SHARDS) === broken;
+    if (answer !== 1_001 && !(isOld && answer === 1)) wrong.push(`k${i}: ${answer}`);
+  }
+  t.same(wrong, [], 'nothing is lost that a snapshot has');
+  const kinds = new Set((await cluster.events()).map(({ kind }) => kind));
+  t.ok(kinds.has('snapshot-damaged'), 'the damaged one is told');
+  t.ok(kinds.has('state-restored'), 'that shards began with snapshots is told');
+  t.notOk(kinds.has('state-lost'));
+  await cluster.settled();
+  await cluster.replicated();
+  await cluster.until('writes are answered', async () => (await cluster.call('add', 'k0', 1)).code === undefined);
+});
