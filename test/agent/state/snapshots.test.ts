@@ -34,7 +34,7 @@ function image(last: number, value: string): ShardImage {
   return { entries: 1, bytes: record.length, last, parts: () => [record].values() as Generator<Buffer> };
 }
 
-async function valueOf(snapshots: Snapshots, damaged: string[] = []): Promise<string | null> {
+async function foundIn(snapshots: Snapshots, damaged: string[] = []): Promise<string | null> {
   const newest = snapshots.newest(NAME);
   if (newest === null) return null;
   const content = await snapshots.read(NAME, newest, (why) => damaged.push(why));
@@ -45,7 +45,7 @@ async function valueOf(snapshots: Snapshots, damaged: string[] = []): Promise<st
 t.test('the two newest stay, and the next process finds them', async (t) => {
   const { begin, files } = await make(t);
   const { snapshots } = await begin();
-  t.equal(await valueOf(snapshots), null);
+  t.equal(await foundIn(snapshots), null);
   for (const [epoch, last] of [
     [1, 9],
     [2, 3],
@@ -58,7 +58,7 @@ t.test('the two newest stay, and the next process finds them', async (t) => {
   await writeFile(join(files, '2-11.state.new'), 'half');
   const { snapshots: next, damaged } = await begin();
   t.same(next.newest(NAME), { epoch: 2, last: 10 });
-  t.equal(await valueOf(next), '10 value 10');
+  t.equal(await foundIn(next), '10 value 10');
   t.same((await readdir(files)).sort(), ['2-10.state', '2-3.state'], 'what was cut short is gone');
   t.same(damaged, []);
   await next.keepOnly((key) => key !== 't/store');
@@ -76,14 +76,14 @@ t.test('one that is damaged is told, and the one before it takes its place', asy
   for (const wrong of [whole.subarray(0, whole.length - 1), Buffer.concat([whole.subarray(1), whole.subarray(0, 1)])]) {
     await writeFile(path, wrong);
     const told: string[] = [];
-    t.equal(await valueOf(snapshots, told), '1 one', 'also when it was whole at first');
+    t.equal(await foundIn(snapshots, told), '1 one', 'also when it was whole at first');
     t.match(told, [/1-2\.state: at byte \d+/]);
     const { snapshots: kept } = await begin(false);
     t.same(kept.newest(NAME), { epoch: 1, last: 2 }, 'of a shard that is in memory none is read');
     const { snapshots: next, damaged } = await begin();
     t.match(damaged, [/1-2\.state: at byte \d+/]);
     t.same(next.newest(NAME), { epoch: 1, last: 1 });
-    t.equal(await valueOf(next), '1 one');
+    t.equal(await foundIn(next), '1 one');
   }
 });
 
