@@ -234,7 +234,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
   const fabric = { ...options.fabric, host: options.name, identity: options.identity };
   const agent = new Agent(
-      { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, snapshots: options.snapshots, ...parts },
+    { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, snapshots: options.snapshots, ...parts },
     profilers,
     fabric,
   );
