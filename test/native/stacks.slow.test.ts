@@ -199,10 +199,10 @@ t.test('a program in JavaScript: names from the map that V8 writes, interpreted 
   await gather(profiler, 200);
   const stacks = await gatherShares(t, profiler);
   const called = stacks.filter(({ names }) => names.some((name) => isOf(name, 'sixty')));
-  t.ok(
-    called.every(({ names }) => names.some((name) => isOf(name, 'work'))),
-    'sixty is called by work',
-  );
+  const byWork = called.filter(({ names }) => names.some((name) => isOf(name, 'work')));
+  const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+  // As in C: in the first instructions of a function its frame is not there yet.
+  t.ok(sum(byWork) / sum(called) > 0.95, `sixty is called by work in ${sum(byWork)} of ${sum(called)} samples`);
 });
 
 t.test('waiting: as often and as long as the program did, by what it waited in', async (t) => {
