@@ -80,6 +80,7 @@ export interface AgentReport {
   copies?: Record<string, CopyReport>;
   state?: StateFigures;
   caches?: CachesFigures;
+  lags?: Record<string, number>;
 }
 
 const EVENTS_MAX = 1_000;
@@ -367,6 +368,7 @@ export class Agent {
       copies: this.#copies.reports(),
       state: this.#stateFigures(),
       caches: this.#caches.figures,
+      lags: lagsOf(instances),
     };
   }
 
@@ -835,3 +837,10 @@ function isUp({ phase }: Instance): boolean {
 
 /** The agent's loop measures and reports this often. */
 export const REPORT_MS = LIMITS.heartbeatMs;
+
+/** By id: those that tell one. */
+function lagsOf(instances: readonly Instance[]): Record<string, number> {
+  return Object.fromEntries(
+    instances.flatMap(({ id, stateLagMs }) => (stateLagMs === undefined ? [] : [[id, stateLagMs]])),
+  );
+}

@@ -360,9 +360,9 @@ function optional<T>(value: unknown, is: (value: unknown) => value is T): value 
 function isStats(value: unknown): value is InstanceStats {
   if (!isRecord(value)) return false;
   const { arrived, finished, failed, outstanding, latencyBuckets, shards, frozen } = value;
-  const { busyMs, heat, called, channels } = value;
+  const { busyMs, heat, called, channels, stateLagMs } = value;
   if (!optional(busyMs, isAmount) || !optional(heat, isHeat) || !optional(called, areCallees)) return false;
-  if (!optional(channels, areChannels)) return false;
+  if (!optional(channels, areChannels) || !optional(stateLagMs, isAmount)) return false;
   const counts = [arrived, finished, failed, outstanding].every(isCount);
   const buckets = Array.isArray(latencyBuckets) && latencyBuckets.length === LATENCY_BUCKETS;
   return counts && buckets && latencyBuckets.every(isCount) && areShards(shards) && optional(frozen, areShards);

@@ -116,6 +116,8 @@ export class Instance {
   #heardMs: number | null = null;
   #floodToldMs = Number.NEGATIVE_INFINITY;
   #stats: InstanceStats | undefined;
+  /** When they came, by the clock. */
+  #statsMs = 0;
   #sample: Sample | undefined;
   #timers = new Set<NodeJS.Timeout>();
   /** Between the decision to start a process and its shim; what ends the instance then waits for the shim. */
@@ -408,6 +410,12 @@ export class Instance {
       ...(called === undefined ? {} : { called }),
     };
     this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets, ...counted };
+  }
+
+  /** With replicated state: entries here lag so many ms behind at most; undefined while they are not here. */
+  get stateLagMs(): number | undefined {
+    const told = this.#stats?.stateLagMs;
+    return told === undefined ? undefined : Math.round(told + this.#tools.clock() - this.#statsMs);
   }
 
   status(): InstanceStatus {
@@ -742,6 +750,7 @@ export class Instance {
   #takeStats(stats: InstanceStats): void {
     const shardsChanged = String(stats.shards) !== String(this.#stats?.shards);
     this.#stats = stats;
+    this.#statsMs = this.#tools.clock();
     this.#heardMs = this.#tools.clock();
     if (shardsChanged) this.#tools.shardsChanged(this);
   }

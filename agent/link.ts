@@ -294,6 +294,7 @@ export class Link {
         copies = {},
         state = {},
         caches = {},
+        lags = {},
       } = await this.#agent.report();
       if (!this.#welcome) return this.#agent.keep(events);
       const newCopies = this.#copies.news(copies);
@@ -303,6 +304,7 @@ export class Link {
       const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
+      const lag = Object.keys(lags).length === 0 ? {} : { lags };
       const asks = lease === undefined ? {} : { lease };
       this.#send({
         type: 'report',
@@ -318,6 +320,7 @@ export class Link {
         ...newCopies,
         ...newState,
         ...newCaches,
+        ...lag,
         ...asks,
       });
     } catch (error) {

@@ -231,9 +231,15 @@ const report = object(
       propertyNames: { type: 'string', maxLength: 2 * LIMITS.nameLengthMax + 1 },
       additionalProperties: cache,
     },
+    lags: {
+      type: 'object',
+      maxProperties: INSTANCES_MAX,
+      propertyNames: instanceId,
+      additionalProperties: amount,
+    },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'profiler', 'copies', 'state', 'caches', 'lease'],
+  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'profiler', 'copies', 'state', 'caches', 'lags', 'lease'],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -64,6 +64,8 @@ export interface HostState {
   state: StateOnHost;
   /** What its instances do with the caches of their components. */
   caches: CachesOnHost;
+  /** By id of instances with replicated state: ms that their entries lagged behind at most when it was last heard. */
+  lags: Readonly<Record<string, number>>;
   /** By instance id. */
   statuses: Map<string, Seen>;
   /** The same in the order of `samples`. */
@@ -111,6 +113,8 @@ export interface HeardReport extends InstanceNews {
   state?: Readonly<StateFigures>;
   /** Absent: as before. */
   caches?: Readonly<CachesFigures>;
+  /** Absent: none. */
+  lags?: Readonly<Record<string, number>>;
 }
 
 /** What a report brought. */
@@ -147,6 +151,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     copies: new Map(),
     state: before?.state ?? new StateOnHost(),
     caches: before?.caches ?? new CachesOnHost(),
+    lags: before?.lags ?? {},
     statuses: before?.statuses ?? new Map(),
     rows: before?.rows ?? [],
     samples: before?.samples ?? new HostSamples(0),
@@ -250,6 +255,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   }
   host.state.take(report.state ?? {});
   if (report.caches !== undefined) host.caches.take(report.caches);
+  host.lags = report.lags ?? {};
   return heard;
 }
 

@@ -82,6 +82,7 @@ export function componentView(known: Knowledge, app: string, name: string): Comp
     warm: warmView(observed, key),
     shards: shardViews(known, app, name),
     cache: cacheView(observed, key),
+    stateLagMs: mostLagMs(known, app, name),
   };
 }
 
@@ -119,7 +120,8 @@ function without(observed: Observed, key: string, port: number): string[] {
 }
 
 /** Instances that are wanted and those that a host still reports, sorted by app, component and number. */
-export function instanceViews({ state, observed }: Knowledge): InstanceView[] {
+export function instanceViews(known: Knowledge): InstanceView[] {
+  const { state, observed } = known;
   const views: InstanceView[] = [];
   for (const instance of eachInstance(state.instances)) {
     const { id, app, component, size, host, draining, weight = 1 } = instance;
@@ -129,7 +131,7 @@ export function instanceViews({ state, observed }: Knowledge): InstanceView[] {
         ? statusOf(seen)
         : { id, app, component, phase: 'starting' as const, size, restarts: 0, shards: [] };
     const cpuUsed = seen === undefined ? 0 : seen.samples.rate(seen.row, 0) / MICRO;
-    views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed });
+    views.push({ ...base, host, draining: draining !== undefined, weight, cpuUsed, ...lagOf(known, host, id) });
   }
   const wanted = new Set(views.map(({ id }) => id));
   for (const [host, { statuses }] of observed.hosts) {
@@ -138,6 +140,20 @@ export function instanceViews({ state, observed }: Knowledge): InstanceView[] {
     }
   }
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));
+}
+
+/** The time that its host is silent comes on top of what it said. */
+function lagOf({ observed, nowMs }: Knowledge, host: string, id: string): Pick<InstanceView, 'stateLagMs'> {
+  const seen = observed.hosts.get(host);
+  const said = seen === undefined ? undefined : own(seen.lags, id);
+  if (seen === undefined || said === undefined) return {};
+  return { stateLagMs: said + Math.max(0, nowMs - seen.lastHeardMs) };
+}
+
+function mostLagMs(known: Knowledge, app: string, component: string): number | null {
+  const instances = instancesOf(known.state, app, component);
+  const lags = instances.flatMap(({ id, host }) => lagOf(known, host, id).stateLagMs ?? []);
+  return lags.length === 0 ? null : Math.max(...lags);
 }
 
 function useOf(state: ClusterState, host: string): HostView['use'] {

@@ -39,6 +39,8 @@ export interface ComponentView {
   shards: ShardView[] | null;
   /** What its instances do with its cache, totals since the coordinator began to lead; null for components without one. */
   cache: CacheFigures | null;
+  /** With replicated state: the most of its instances; null while none has the entries, and for other components. */
+  stateLagMs: number | null;
 }
 /** What a new host is told, and one that renews its certificate. */
 export interface JoinAnswer {
@@ -175,6 +177,8 @@ export interface InstanceView extends InstanceStatus {
   /** Share of calls that it gets beside one of weight 1. */
   weight: number;
   cpuUsed: number;
+  /** With replicated state, once its entries are there: what is read lacks no write acknowledged so many ms ago or earlier. */
+  stateLagMs?: number;
 }
 /** `away`: its connection has ended; `lost`: for long; `wedged`: connected, but it does not do its work; `flapping`: it comes and goes. */
 export interface HostStanding {

@@ -308,6 +308,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   state?: StateFigures;
   /** What was done with the caches of components here; absent: as it was said last on this connection. */
   caches?: CachesFigures;
+  /** Of instances with replicated state that have all entries, by id: ms that these lag behind at most. Absent: there are none. */
+  lags?: Record<string, number>;
   /**
    * Asks that the lease for its singletons be prolonged: ms since the host was booted, by the agent's clock, when it asked.
    * Absent: it has none of them.

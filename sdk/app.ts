@@ -144,8 +144,11 @@ export class App {
 
   /** Begins to serve and says so; with replicated state once all entries are here. */
   async ready(): Promise<void> {
+    // Other instances may wait for what this one owns; callers may know it from before its process began anew.
+    this.#server.ownOnly = this.#replicated !== undefined;
     this.#listener ??= await this.#carrier.listen((channel) => this.#server.accept(channel));
     await this.#replicated?.caughtUp();
+    this.#server.ownOnly = false;
     this.#agent.ready();
   }
 

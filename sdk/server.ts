@@ -195,6 +195,8 @@ export class CallServer {
   /** Of what is no demand. */
   readonly #unmetered = new Meter();
   readonly #channels = new Set<Channel>();
+  /** Serves nothing but handlers of the SDK itself, as long as this instance is not ready. */
+  ownOnly = false;
   #draining = false;
   #idle: (() => void)[] = [];
   #allHungUp: (() => void) | undefined;
@@ -317,6 +319,7 @@ export class CallServer {
     if (running >= LIMITS.callsOutstandingPerPeerMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${running} calls of one caller are at work`);
     }
+    if (this.ownOnly && !isOwnHandler(name)) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is not ready');
     if (isOwnHandler(name) && !isOwn) {
       throw new ShoalError('SHOAL_E_NOT_GRANTED', `${name} is for instances of this component alone`);
     }

@@ -295,11 +295,6 @@ export class ShardStore {
     return here.log;
   }
 
-  /** Of this owner. Throws SHOAL_E_SHARD_MOVED for a shard that is not here. */
-  epoch(shard: number): number {
-    return this.#get(shard).epoch;
-  }
-
   close(): void {
     for (const shard of this.held) this.drop(shard);
     for (const shard of [...this.#offered.keys()]) this.#withdraw(shard);

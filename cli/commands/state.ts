@@ -47,7 +47,7 @@ export function addState(program: Command, open: OpenSession): void {
       }
       const shards = sortedShards(shardsIn(view, of), order);
       if (json) printJson(io, shards);
-      else printLines(io, renderState(name, shards, io.paint));
+      else printLines(io, renderState(name, shards, view.stateLagMs ?? null, io.paint));
     });
   addExport(state, open);
   addImport(state, open);

@@ -17,8 +17,10 @@ export function sortedShards(shards: readonly ShardView[], order: StateOrder): S
   return shards.toSorted((a, b) => differ[order](a, b) || a.shard - b.shard);
 }
 
-export function renderState(name: string, shards: readonly ShardView[], paint: Paint): string[] {
-  return [summaryOf(name, shards), '', ...renderTable(shards, COLUMNS, { paint })];
+/** `lagMs`: of replicated state, else null. */
+export function renderState(name: string, shards: readonly ShardView[], lagMs: number | null, paint: Paint): string[] {
+  const lag = lagMs === null ? [] : [`what its instances read lacks no write acknowledged ${lagMs} ms ago or earlier`];
+  return [summaryOf(name, shards), ...lag, '', ...renderTable(shards, COLUMNS, { paint })];
 }
 
 const COLUMNS: readonly Column<ShardView>[] = [

@@ -143,6 +143,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   }
   const byInstance = [...byComponent, 'instance', 'host'];
   const cpu = gauge('instance_cpu_cores', 'CPU-seconds used per second', byInstance);
+  const lag = gauge('instance_state_lag_seconds', 'What it reads of replicated state lacks no older write', byInstance);
   const restarts = gauge('instance_restarts', 'Restarts since the instance was created', byInstance);
   const channels = gauge(
     'component_channels',
@@ -156,6 +157,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     const labels = { app, component, instance: each.id, host: each.host };
     cpu.set(labels, each.cpuUsed);
     restarts.set(labels, each.restarts);
+    if (each.stateLagMs !== undefined) lag.set(labels, each.stateLagMs / 1_000);
     for (const [callee, { ring, unix }] of Object.entries(each.channels ?? {})) {
       channels.inc({ app, component, callee, carrier: 'ring' }, ring);
       channels.inc({ app, component, callee, carrier: 'unix' }, unix);

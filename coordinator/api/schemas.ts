@@ -151,6 +151,10 @@ export const COMPONENT = object({
     type: ['object', 'null'],
     description: 'what its instances do with its cache, totals since the coordinator began to lead',
   },
+  stateLagMs: {
+    type: ['number', 'null'],
+    description: 'of replicated state: no instance lacks a write that was acknowledged so long ago or earlier',
+  },
 });
 const accuracy = object({
   aheadSeconds: number,
@@ -213,6 +217,7 @@ export const INSTANCE = object({
   draining: { type: 'boolean' },
   weight: { ...number, description: 'share of calls that it gets beside one of weight 1' },
   cpuUsed: number,
+  stateLagMs: { ...number, description: 'of replicated state: it lacks no write acknowledged so long ago or earlier' },
   restarts: number,
   shards: list(number),
   channels: {

@@ -16,7 +16,7 @@ export function isOwnHandler(name: string): boolean {
   return name.startsWith('shoal:');
 }
 
-/** Up to where entries are known: all writes up to this index of the owner with this epoch. */
+/** Up to where entries are known: all writes up to this index of the owner with this epoch, which is later than any owner's before. */
 export interface Position {
   epoch: number;
   index: number;

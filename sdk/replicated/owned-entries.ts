@@ -1,29 +1,42 @@
 import type { ShardStore } from '../shard-store.js';
-import { type StateName, stateName } from '../state/key-bytes.js';
+import { ownStateName, type StateName, stateName } from '../state/key-bytes.js';
 import type { ShardLog } from '../state/shard-log.js';
 import type { Source } from './feed.js';
 import { type Change, type Position, REPLICATED_SHARD, type WriteRequest, type Written } from './messages.js';
 
+/** Who has owned the entries is counted in an entry of its own: it goes along to every host, which the epoch of a segment does not. */
+const REIGN = ownStateName('reign');
+const REIGN_KEY = 'reign';
+
 /** The entries as they lie in the segment of the shard that holds them all, while this instance owns it. */
 export class OwnedEntries {
-  readonly #store: ShardStore;
+  readonly #store: Pick<ShardStore, 'log'>;
+  /** Written as the first thing that an owner does. */
+  #reign: { log: ShardLog; number: number } | undefined;
 
-  constructor(store: ShardStore) {
+  constructor(store: Pick<ShardStore, 'log'>) {
     this.#store = store;
   }
 
   /** Throws SHOAL_E_SHARD_MOVED when they are not here; so do the others. */
   get position(): Position {
-    return { epoch: this.#store.epoch(REPLICATED_SHARD), index: this.#log.index };
+    const epoch = this.#reignIn(this.#log);
+    return { epoch, index: this.#log.index };
   }
 
   get source(): Source {
     return { ...this.position, entries: () => changesFrom(this.#log) };
   }
 
+  /** Somebody has seen this epoch, which is not before ours: what there was then is lost, and this is another log. */
+  reignAfter(epoch: number): void {
+    this.#beginReign(this.#log, epoch);
+  }
+
   /** Does what is asked, with nothing in between. `change`: what that changed, if anything. */
   write(request: WriteRequest): Written & { change?: Change } {
     const log = this.#log;
+    this.#reignIn(log);
     const before = log.index;
     const name = stateName(request.state);
     const outcome = this.#write(log, name, request);
@@ -52,9 +65,29 @@ export class OwnedEntries {
     return { did: true, value: null };
   }
 
+  #reignIn(log: ShardLog): number {
+    if (this.#reign?.log === log) return this.#reign.number;
+    return this.#beginReign(log, readReign(log));
+  }
+
+  /** Later than that one, and than those of a log which is lost, as far as clocks agree. */
+  #beginReign(log: ShardLog, last: number): number {
+    const number = Math.max(last + 1, Date.now());
+    log.put(REIGN, REIGN_KEY, Buffer.from(String(number)), true, Number.POSITIVE_INFINITY);
+    this.#reign = { log, number };
+    return number;
+  }
+
   get #log(): ShardLog {
     return this.#store.log(REPLICATED_SHARD);
   }
+}
+
+/** Of the owner before; 0 when there was none. */
+function readReign(log: ShardLog): number {
+  const at = log.find(REIGN, REIGN_KEY);
+  const number = at < 0 ? 0 : Number(Buffer.from(log.value(at)).toString());
+  return Number.isSafeInteger(number) && number > 0 ? number : 0;
 }
 
 function* changesFrom(log: ShardLog): Generator<Change> {

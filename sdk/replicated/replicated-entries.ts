@@ -105,8 +105,8 @@ export class ReplicatedEntries {
   /** Serves FOLLOW_HANDLER, likewise: answers at once when there is news, else when there is or after a beat. */
   async handleFollow(body: unknown, signal: AbortSignal): Promise<News> {
     const asked = parsePosition(body);
-    const { position } = this.#owned;
-    if (isBefore(position, asked)) throw new ShoalError('SHOAL_E_SHARD_MOVED', 'replicated state has a later owner');
+    // Who is not the owner any more cannot have this acknowledged by its copies, and so answers nobody.
+    if (isBefore(this.#owned.position, asked)) this.#owned.reignAfter(asked.epoch);
     const isNews = () => isBefore(asked, this.#owned.position) || !this.#store.serves(REPLICATED_SHARD);
     await this.#followers.until(isNews, { timeoutMs: BEAT_MS, signal });
     return this.#feed.newsFor(asked, this.#owned.source);

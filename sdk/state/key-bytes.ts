@@ -20,6 +20,15 @@ export function stateName(text: string): StateName {
     const rule = `small letters, digits and -, at most ${LIMITS.nameLengthMax}`;
     throw new ShoalError('SHOAL_E_NAME', `${JSON.stringify(text)} is no name of a state: ${rule}`);
   }
+  return named(text);
+}
+
+/** A state of the SDK itself, whose name no component can give. */
+export function ownStateName(text: string): StateName {
+  return named(`shoal:${text}`);
+}
+
+function named(text: string): StateName {
   const bytes = encoder.encode(text);
   return { text, bytes, hash: hashOf(bytes, 0, bytes.length) };
 }

@@ -366,6 +366,11 @@ t.test('state shows shards with owners, copies, sizes, heat and moves, and refus
       [0, 1, 2],
     ],
   );
+  fake.json('GET /v1/apps/search/components/flags', componentView({ component: 'flags', shards, stateLagMs: 312 }));
+  t.match(
+    (await shoal('state', 'search/flags')).out,
+    /\nwhat its instances read lacks no write acknowledged 312 ms ago or earlier\n/,
+  );
   t.match(await shoal('state', 'search/web'), { code: 2, err: /state: partitioned/ });
   const totals = { hits: 60, misses: 10, nearHits: 130, writes: 30, failed: 2, answerMs: 250 };
   const cache = { ...totals, slowestMs: 7.5, waiting: 3, connections: 2, clients: 4 };

@@ -122,6 +122,7 @@ export function componentView(more: Partial<ComponentView> = {}): ComponentView 
     warm: { waiting: 0, memoryBytes: 0 },
     shards: null,
     cache: null,
+    stateLagMs: null,
     ...more,
   };
 }

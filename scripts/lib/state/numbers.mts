@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { connect } from 'shoal/sdk';
 
 /** Numbers by key: what the tests, soaks and benches of moving state ask of a component with state. */
@@ -14,6 +15,14 @@ app.handle('set', async (value, { key = '' }) => {
   return before;
 });
 app.handle('add', (value, { key = '' }) => values.update(key, (before = 0) => before + (value as number)));
+
+/** Of replicated state: what this process has of these keys, and how many ms old that may be. */
+const who = `${app.identity.instance} ${randomUUID()}`;
+app.handle('here', async (_body, { key = '' }) => {
+  const lagMs = app.stats.stateLagMs ?? null;
+  const read = await Promise.all(key.split(',').map((each) => values.get(each)));
+  return { who, lagMs, values: read.map((each) => each ?? 0) };
+});
 
 /** For benches: bytes of any length. */
 const blobs = app.state<Uint8Array>('blobs', { raw: true });

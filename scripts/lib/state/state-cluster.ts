@@ -19,6 +19,8 @@ export interface StateClusterOptions {
   dist: string;
   /** Hosts that may have state; one more has the caller. */
   hosts: number;
+  /** Partitioned unless told. Replicated state is in one shard. */
+  mode?: 'partitioned' | 'replicated';
   shards: number;
   /** Hosts beside the owner's that hold each write. */
   replicas?: number;
@@ -102,6 +104,7 @@ export class StateCluster {
   #manifest(): unknown {
     const {
       dist,
+      mode,
       shards,
       replicas = 0,
       countMax,
@@ -111,6 +114,8 @@ export class StateCluster {
       snapshot,
     } = this.#options;
     const snapshots = snapshot === undefined ? {} : { snapshot: { every: snapshot } };
+    const partitioned = { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots };
+    const state = mode === 'replicated' ? { mode, replicas, ...snapshots } : partitioned;
     const directory = join(dist, 'scripts/lib/state');
     // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
     const size = { cpu: { min: load ? 0.3 : 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
@@ -130,7 +135,7 @@ export class StateCluster {
                 env: { SHARDS: String(shards) },
                 calls: ['store'],
               }),
-          state: { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots },
+          state,
           count: { min: 1, max: countMax },
           size,
           place: { require: { state: 'yes' } },
@@ -229,7 +234,8 @@ export class StateCluster {
       const held = new Map(instances.map((each) => [each.id, each.shards]));
       const isRight = shards?.every(({ shard, owner }) => held.get(owner ?? '')?.includes(shard) === true) === true;
       // Whoever has come gets a share, which need not be an even one.
-      const isShared = instances.every((each) => each.phase === 'ready' && each.shards.length > 0);
+      const isAlone = this.#options.mode === 'replicated';
+      const isShared = instances.every((each) => each.phase === 'ready' && (isAlone || each.shards.length > 0));
       const total = instances.reduce((sum, each) => sum + each.shards.length, 0);
       return isRight && isShared && total === this.#options.shards && instances.length === count.desired;
     };
