@@ -495,9 +495,8 @@ function checkSingleton({ state, warm: given = 0 }: UserComponent, count: Range,
 
 /** Cores are given whole. One that waits warm would keep cores from all others for nothing. */
 function checkExclusive({ size: { cpu }, warm = 0 }: Component, at: string, report: Report): void {
-  for (const end of ['min', 'max'] as const) {
-    if (Number.isInteger(cpu[end])) continue;
-    report(`${at}/size/cpu`, `expected whole cores with exclusive, found ${end} ${cpu[end]}`);
+  for (const cores of new Set([cpu.min, cpu.max])) {
+    if (!Number.isInteger(cores)) report(`${at}/size/cpu`, `expected whole cores with exclusive, found ${cores}`);
   }
   if (warm > 0) report(`${at}/warm`, `expected no warm processes with exclusive, found ${warm}`);
 }

@@ -365,7 +365,7 @@ const REFUSALS: Refusal[] = [
     inValid('exclusive: true\n    size: {cpu: 1500m}'),
     [7, 17],
     '$.components.index.size.cpu',
-    /whole cores with exclusive, found min 1.5/,
+    /whole cores with exclusive, found 1.5/,
   ),
   refusal(
     'warm with cores for itself',
