@@ -13,8 +13,6 @@ const PRESENT = 1 << 31;
 const MORE = 1 << 30;
 const PADDING = 1 << 29;
 const LENGTH_MASK = PADDING - 1;
-/** After so many words a producer looks whether it can go back to the ring's begin (kLapWords of native/src/fabric/layout.h). */
-const LAP_WORDS = 4096 / WORD_BYTES;
 
 /** One of the two rings of a channel. */
 export class Ring {
@@ -77,9 +75,6 @@ export class RingProducer {
   #published: number;
   #released: number;
   #first = 0;
-  #lapBegan: number;
-  /** Until the ring was full once: who sends in bursts needs all of it. */
-  #laps = true;
 
   constructor(ring: Ring) {
     this.#ring = ring;
@@ -90,19 +85,15 @@ export class RingProducer {
     this.#head = ring.control('head');
     this.#consumerSleeps = ring.control('consumerSleeps');
     this.#producerSleeps = ring.control('producerSleeps');
-    this.#written = this.#published = this.#released = this.#lapBegan = Atomics.load(ring.words, this.#head);
+    this.#written = this.#published = this.#released = Atomics.load(ring.words, this.#head);
   }
 
   /** Offset in `bytes` for a record of up to `length` bytes (at most lengthMax); -1 while there is no room. */
   loan(length: number): number {
     if (length > this.lengthMax) throw new RangeError(`a record has at most ${this.lengthMax} bytes`);
-    if (this.#laps && (this.#written - this.#lapBegan) >>> 0 >= LAP_WORDS) this.#beginLap(length);
     if (!this.#fits(length)) {
       this.#look();
-      if (!this.#fits(length)) {
-        this.#laps = false;
-        return -1;
-      }
+      if (!this.#fits(length)) return -1;
     }
     const end = this.#ring.wordsToEnd(this.#written);
     if (recordWords(length) > end) this.#put((end - 1) * WORD_BYTES, PADDING);
@@ -139,18 +130,6 @@ export class RingProducer {
     const end = this.#ring.wordsToEnd(this.#written);
     const used = (this.#written - this.#released) >>> 0;
     return used + words + (words > end ? end : 0) + 1 <= this.#ring.size;
-  }
-
-  /** Goes back to the ring's begin when the consumer has given all back: the two then stay in lines that both caches have. */
-  #beginLap(length: number): void {
-    this.#lapBegan = this.#written;
-    const end = this.#ring.wordsToEnd(this.#written);
-    const behind = this.#ring.size - end;
-    if (this.#written !== this.#published || behind < LAP_WORDS || behind <= recordWords(length)) return;
-    this.#look();
-    if (this.#released !== this.#published) return;
-    this.#put((end - 1) * WORD_BYTES, PADDING);
-    this.#lapBegan = this.#written;
   }
 
   #look(): void {

@@ -42,6 +42,8 @@ type Call = Extract<FabricRequest, { type: 'call' }>;
 interface Served {
   readonly handler: Handler;
   readonly meter: Meter;
+  /** Of the SDK itself: for instances of the same component. */
+  readonly isOwn: boolean;
 }
 
 const NO_SHARDS: readonly number[] = [];
@@ -210,12 +212,16 @@ export class CallServer {
   /** `isMetered` false: its calls are no demand, have no latency that matters, and nobody waits for them before leaving. */
   handle(name: string, handler: Handler, isMetered = true): void {
     if (this.#handlers.has(name)) throw new ShoalError('SHOAL_E_USAGE', `handler ${name} is registered twice`);
-    this.#handlers.set(name, { handler, meter: isMetered ? this.#meter : this.#unmetered });
+    this.#handlers.set(name, {
+      handler,
+      meter: isMetered ? this.#meter : this.#unmetered,
+      isOwn: isOwnHandler(name),
+    });
   }
 
   /** Those that a component has registered. */
   get handlers(): string[] {
-    return [...this.#handlers.keys()].filter((name) => !isOwnHandler(name));
+    return [...this.#handlers].filter(([, { isOwn }]) => !isOwn).map(([name]) => name);
   }
 
   accept(channel: Channel): void {
@@ -261,7 +267,7 @@ export class CallServer {
 
   #serve(channel: Channel, running: Map<number, RunningCall>, call: Call, memory: StreamMemory): void {
     const { id } = call;
-    let begun: Served & { leave: () => void };
+    let begun: { served: Served; leave: () => void };
     try {
       begun = this.#begin(call, running.size, channel.isOwn === true);
     } catch (error) {
@@ -275,7 +281,7 @@ export class CallServer {
       } satisfies FabricResponse);
       return;
     }
-    const mine = new RunningCall(channel, call, begun.meter.begin(call.shards), begun.leave, memory);
+    const mine = new RunningCall(channel, call, begun.served.meter.begin(call.shards), begun.leave, memory);
     running.set(id, mine);
     const end = (outcome: Outcome) => {
       running.delete(id);
@@ -286,7 +292,7 @@ export class CallServer {
     const context = new Context(call, mine, this.#state);
     let answer: unknown;
     try {
-      answer = mine.counted.turn(() => begun.handler(call.body, context));
+      answer = mine.counted.turn(() => begun.served.handler(call.body, context));
     } catch (error) {
       answer = Promise.reject(error);
     }
@@ -314,20 +320,22 @@ export class CallServer {
   }
 
   /** Throws when the call is not to be begun. */
-  #begin({ handler: name, shards }: Call, running: number, isOwn: boolean): Served & { leave: () => void } {
+  #begin({ handler: name, shards }: Call, running: number, isOwn: boolean): { served: Served; leave: () => void } {
     if (this.#draining) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is leaving');
     if (running >= LIMITS.callsOutstandingPerPeerMax) {
       throw new ShoalError('SHOAL_E_OVERLOADED', `${running} calls of one caller are at work`);
     }
-    if (this.ownOnly && !isOwnHandler(name)) throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is not ready');
-    if (isOwnHandler(name) && !isOwn) {
+    const served = this.#handlers.get(name);
+    if (this.ownOnly && served?.isOwn !== true) {
+      throw new ShoalError('SHOAL_E_NO_INSTANCE', 'this instance is not ready');
+    }
+    if (served?.isOwn === true && !isOwn) {
       throw new ShoalError('SHOAL_E_NOT_GRANTED', `${name} is for instances of this component alone`);
     }
-    const served = this.#handlers.get(name);
     if (served === undefined) {
       throw new ShoalError('SHOAL_E_NO_HANDLER', `no handler ${name}; there are: ${this.handlers.join(', ')}`);
     }
-    return { ...served, leave: this.#store.enter(shards ?? []) };
+    return { served, leave: this.#store.enter(shards ?? []) };
   }
 
   #reply(channel: Channel, id: number, outcome: Outcome): void {

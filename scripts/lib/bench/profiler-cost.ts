@@ -180,10 +180,13 @@ class Profilers {
     }
   }
 
-  /** The first round reads the tables of the programs, which is paid once in the life of an agent. */
+  /**
+   * The first round reads the tables of the programs and looks at all faults and waits, since how many come is known only
+   * after it: both are paid once in the life of an agent.
+   */
   async begin(): Promise<void> {
-    await setTimeout(500);
-    await this.stacks.drain();
+    await setTimeout(LIMITS.profileDrainMs);
+    await this.#round();
     this.#timer = setInterval(() => {
       this.#working = this.#working.then(() => this.#round());
     }, LIMITS.profileDrainMs);
