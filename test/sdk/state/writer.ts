@@ -13,6 +13,19 @@ for (let n = Number(from); ; n += 1) {
   const key = `k-${n % KILL_KEYS}`;
   if (n % 5 === 4) log.delete(name, key);
   else log.put(name, key, killValue(n));
-  // A pipe: written before the next record is.
-  writeSync(1, `${n}\n`);
+  say(`${n}\n`);
+}
+
+/** Before the next record is written. Node gives its children sockets that do not block: a full one is tried again. */
+function say(line: string): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (;;) {
+    try {
+      writeSync(1, line);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
 }
