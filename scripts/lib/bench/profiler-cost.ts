@@ -181,12 +181,14 @@ class Profilers {
   }
 
   /**
-   * The first round reads the tables of the programs and looks at all faults and waits, since how many come is known only
-   * after it: both are paid once in the life of an agent.
+   * The first round reads the tables of the programs. All faults are looked at until the second, since how many come is
+   * known only then: both are paid once in the life of an agent.
    */
   async begin(): Promise<void> {
-    await setTimeout(LIMITS.profileDrainMs);
-    await this.#round();
+    for (let round = 0; round < 2; round += 1) {
+      await setTimeout(LIMITS.profileDrainMs);
+      await this.#round();
+    }
     this.#timer = setInterval(() => {
       this.#working = this.#working.then(() => this.#round());
     }, LIMITS.profileDrainMs);
