@@ -4,6 +4,7 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { SnapshotMark } from '../../protocol/state-copies.js';
 import { copyName, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
 import { readStateFile, StateFileWriter } from '../../protocol/state-file.js';
+import { syncFolder } from '../../protocol/sync-folder.js';
 import type { ShardImage } from './shard-image.js';
 
 /** Complete ones of a shard that are kept: when the newest turns out to be damaged there is one before. */
@@ -201,14 +202,5 @@ async function listOf(folder: string): Promise<string[]> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -2,6 +2,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ShoalError, toShoalError } from '../../protocol/errors.js';
 import { StateFileWriter } from '../../protocol/state-file.js';
+import { syncFolder } from '../../protocol/sync-folder.js';
 import type { Session } from '../session.js';
 import { eachOwner, shardsOf } from './shard-rounds.js';
 import type { StateConnection, StateTask } from './state-connection.js';
@@ -79,15 +80,6 @@ export async function opened(path: string, flags: 'r' | 'wx'): Promise<FileHandl
     return await open(path, flags === 'wx' ? 'ax' : flags, 0o600);
   } catch (cause) {
     throw new ShoalError('SHOAL_E_USAGE', `cannot open ${path}: ${(cause as Error).message}`, { cause });
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 
