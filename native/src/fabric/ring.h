@@ -88,7 +88,7 @@ class BasicProducer : private RingEnd<Word> {
   bool hasRoom(uint32_t length) {
     if (this->corruption_ == Corruption::none && !fits(length)) {
       look(this->control_->head.loadAcquire());
-      if (!fits(length)) lapWords_ = UINT32_MAX;
+      if (!fits(length)) goThrough();
     }
     return this->corruption_ == Corruption::none && fits(length);
   }
