@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import { ReadableStream } from 'node:stream/web';
 import { encodeBody } from '../protocol/frame.js';
 import { SendWindow } from './stream-window.js';
 
@@ -35,6 +34,16 @@ export async function discard(source: StreamSource): Promise<void> {
 
 /** What `return` answers ends also a step under way, which generators cannot: those look at the call's signal. */
 function stepsOf(source: StreamSource): Steps {
+  if (source instanceof Readable) {
+    const steps = source[Symbol.asyncIterator]();
+    return {
+      next: () => steps.next(),
+      return: async () => {
+        source.destroy();
+        return { done: true, value: undefined };
+      },
+    };
+  }
   if (source instanceof ReadableStream) {
     const reader = source.getReader();
     return {
@@ -44,16 +53,6 @@ function stepsOf(source: StreamSource): Steps {
       },
       return: async () => {
         await reader.cancel();
-        return { done: true, value: undefined };
-      },
-    };
-  }
-  if (source instanceof Readable) {
-    const steps = source[Symbol.asyncIterator]();
-    return {
-      next: () => steps.next(),
-      return: async () => {
-        source.destroy();
         return { done: true, value: undefined };
       },
     };

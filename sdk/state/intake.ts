@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { ShoalError } from '../../protocol/errors.js';
 import { shardOfKey } from '../../protocol/shard.js';
 import { type Entry, readEntry, recordsIn } from '../../protocol/state-record.js';
@@ -8,6 +7,7 @@ import type { ShardLog } from './shard-log.js';
 
 /** Written or removed at once: calls get their turn in between. */
 const WRITES_AT_ONCE = 500;
+const turnOfOthers = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Entries that are imported into one state shard, in parts. */
 export class Intake {
@@ -34,7 +34,7 @@ export class Intake {
     for (const { bytes } of recordsIn(Buffer.from(records.buffer, records.byteOffset, records.byteLength))) {
       this.#put(log, readEntry(bytes));
       count += 1;
-      if (count % WRITES_AT_ONCE === 0) await setImmediate();
+      if (count % WRITES_AT_ONCE === 0) await turnOfOthers();
     }
     return last && this.#kept !== null ? this.#sweep(log, this.#kept) : 0;
   }
@@ -60,7 +60,7 @@ export class Intake {
     for (const { state, key } of log.scan(null)) {
       if (!kept.has(idOf(state, key)) && log.delete(this.#nameOf(state), key)) removed += 1;
       looked += 1;
-      if (looked % WRITES_AT_ONCE === 0) await setImmediate();
+      if (looked % WRITES_AT_ONCE === 0) await turnOfOthers();
     }
     return removed;
   }
