@@ -1,5 +1,5 @@
 import type { Size } from '../protocol/link.js';
-import { CPU_OVERCOMMIT, ownCoresOf, takes } from './brain/placement.js';
+import { allottedBy, allottedOwnCores, allottedSize, CPU_OVERCOMMIT, ownCoresOf, takes } from './brain/allotted.js';
 import type { InstanceRecord } from './instance-table.js';
 import type { Observed } from './observed.js';
 
@@ -30,13 +30,13 @@ export class HostRooms {
     let room = this.#known.get(name);
     if (room !== undefined) return room;
     const { cores = 0, memoryBytes = 0, ownCores = 0 } = this.observed.hosts.get(name)?.info ?? {};
-    room = { cpu: cores * CPU_OVERCOMMIT, memory: memoryBytes, ownCores };
-    for (const each of this.onHost(name)) {
-      const { cpu, memory } = takes(each);
-      room.cpu -= cpu;
-      room.memory -= memory;
-      room.ownCores -= ownCoresOf(each);
-    }
+    const allotted = allottedBy(this.onHost(name));
+    const { cpu, memory } = allottedSize(allotted);
+    room = {
+      cpu: exact(cores * CPU_OVERCOMMIT - cpu),
+      memory: memoryBytes - memory,
+      ownCores: ownCores - allottedOwnCores(allotted),
+    };
     this.#known.set(name, room);
     return room;
   }
@@ -62,7 +62,12 @@ export class HostRooms {
     }
     return instances.map(({ host }) => {
       const { cpu = 0, count = 1 } = hosts.get(host) ?? {};
-      return cpu / count;
+      return exact(cpu / count);
     });
   }
+}
+
+/** Whole millionths, not rounded up: a host that is full to the last digit has neither more nor less than that. */
+function exact(cpu: number): number {
+  return Math.floor(cpu * 1e6 + 1e-3) / 1e6;
 }

@@ -31,23 +31,17 @@ const RUN_DELAY = at('runDelaySeconds');
 const COUNTERS = [CPU_SECONDS, ARRIVED, FINISHED, at('failed'), at('ioReadBytes'), at('ioWriteBytes'), RUN_DELAY];
 export const RATES = ['cpu', 'arrived', 'finished', 'failed', 'ioRead', 'ioWrite', 'runDelay'] as const;
 
-/** A row: the fields of the sample, calls by latency bucket, when that was heard, whether there are rates, the rates. */
-const LATENCY_AT = SAMPLE_FIELDS.length;
-const HEARD_AT = LATENCY_AT + LATENCY_BUCKETS;
-const MEASURED_AT = HEARD_AT + 1;
-const RATES_AT = MEASURED_AT + 1;
-const ROW = RATES_AT + RATES.length;
+/** A row: when it was heard, whether there are rates, the rates, the fields of the sample, calls by latency bucket. */
+const HEARD_AT = 0;
+const MEASURED_AT = 1;
+const RATES_AT = 2;
+const SAMPLE_AT = RATES_AT + RATES.length;
+const LATENCY_AT = SAMPLE_AT + SAMPLE_FIELDS.length;
+const ROW = LATENCY_AT + LATENCY_BUCKETS;
 
 /** Takes the calls that ended between two samples. */
 export interface LatencySink {
   addLatency(bucket: number, calls: number): void;
-}
-
-/** What an instance's work is judged by, and when it was heard. */
-export interface Work extends Pick<Sample, 'cpuSeconds' | 'finished' | 'heat' | 'called'> {
-  atMs: number;
-  /** NaN: not counted. */
-  busyMs: number;
 }
 
 /**
@@ -101,14 +95,15 @@ export class HostSamples {
     const elapsedMs = nowMs - (numbers[start + HEARD_AT] as number);
     const follows = served && !Number.isNaN(elapsedMs);
     if (follows && elapsedMs < SPAN_MS_MIN) {
-      numbers[start + MEMORY] = rows[from + FIELDS_AT + MEMORY] as number;
-      numbers[start + OUTSTANDING] = rows[from + FIELDS_AT + OUTSTANDING] as number;
+      numbers[start + SAMPLE_AT + MEMORY] = rows[from + FIELDS_AT + MEMORY] as number;
+      numbers[start + SAMPLE_AT + OUTSTANDING] = rows[from + FIELDS_AT + OUTSTANDING] as number;
       return false;
     }
     if (follows) this.#measure(start, rows, from + FIELDS_AT, elapsedMs, latency);
-    else numbers.fill(0, start + MEASURED_AT, start + ROW);
-    for (let i = 0; i < SAMPLE_FIELDS.length; i += 1) numbers[start + i] = rows[from + FIELDS_AT + i] as number;
-    numbers.fill(0, start + LATENCY_AT, start + HEARD_AT);
+    else numbers.fill(0, start + MEASURED_AT, start + SAMPLE_AT);
+    for (let i = 0; i < SAMPLE_FIELDS.length; i += 1)
+      numbers[start + SAMPLE_AT + i] = rows[from + FIELDS_AT + i] as number;
+    numbers.fill(0, start + LATENCY_AT, start + ROW);
     const end = from + BUCKETS_AT + 2 * bucketsIn(rows, from);
     for (let i = from + BUCKETS_AT; i < end; i += 2) {
       numbers[start + LATENCY_AT + (rows[i] as number)] = rows[i + 1] as number;
@@ -120,13 +115,14 @@ export class HostSamples {
 
   #measure(start: number, rows: SampleRows, fields: number, elapsedMs: number, latency: LatencySink): void {
     const numbers = this.#numbers;
-    const fell = (field: number) => (rows[fields + field] as number) < (numbers[start + field] as number);
+    const before = start + SAMPLE_AT;
+    const fell = (field: number) => (rows[fields + field] as number) < (numbers[before + field] as number);
     // Counters that went back mean that it started anew in between: all of the later sample fell into the span.
     const anew = fell(CPU_SECONDS) || fell(ARRIVED) || fell(FINISHED);
     const perMicro = (MICRO * 1000) / elapsedMs;
     for (let i = 0; i < COUNTERS.length; i += 1) {
       const field = COUNTERS[i] as number;
-      const rise = riseOf(numbers[start + field] as number, rows[fields + field] as number, anew);
+      const rise = riseOf(numbers[before + field] as number, rows[fields + field] as number, anew);
       numbers[start + RATES_AT + i] = Math.round(rise * perMicro);
     }
     numbers[start + MEASURED_AT] = 1;
@@ -150,7 +146,7 @@ export class HostSamples {
 
   /** Whether its host tells how long it waits for a CPU; the rate is 0 where not. */
   tellsRunDelay(row: number): boolean {
-    return !Number.isNaN(this.#numbers[row * ROW + RUN_DELAY]);
+    return !Number.isNaN(this.#field(row, RUN_DELAY));
   }
 
   /** In millionths: of a core, of a call or of a byte a second. */
@@ -160,43 +156,55 @@ export class HostSamples {
 
   /** Bytes. */
   memory(row: number): number {
-    return this.#numbers[row * ROW + MEMORY] as number;
+    return this.#field(row, MEMORY);
   }
 
   outstanding(row: number): number {
-    return this.#numbers[row * ROW + OUTSTANDING] as number;
+    return this.#field(row, OUTSTANDING);
   }
 
-  work(row: number): Work | undefined {
-    if (!this.has(row)) return undefined;
-    const start = row * ROW;
-    const counts = this.#counts[row];
-    const work: Work = {
-      atMs: this.#numbers[start + HEARD_AT] as number,
-      cpuSeconds: this.#numbers[start + CPU_SECONDS] as number,
-      finished: this.#numbers[start + FINISHED] as number,
-      busyMs: this.#numbers[start + BUSY_MS] as number,
-    };
-    if (counts?.heat !== undefined) work.heat = counts.heat;
-    if (counts?.called !== undefined) work.called = counts.called;
-    return work;
+  /** When the sample was heard; NaN: there is none. */
+  heardMs(row: number): number {
+    return this.#numbers[row * ROW + HEARD_AT] as number;
+  }
+
+  cpuSeconds(row: number): number {
+    return this.#field(row, CPU_SECONDS);
+  }
+
+  finished(row: number): number {
+    return this.#field(row, FINISHED);
+  }
+
+  /** NaN: not counted. */
+  busyMs(row: number): number {
+    return this.#field(row, BUSY_MS);
+  }
+
+  /** By state shard and by component called; undefined: neither. */
+  counts(row: number): SampleCounts | undefined {
+    return this.#counts[row];
   }
 
   /** For people; what the loop needs is asked for by itself. */
   sample(row: number): Sample | undefined {
     if (!this.has(row)) return undefined;
     const start = row * ROW;
-    const fields = SAMPLE_FIELDS.map((field, i) => [field, this.#numbers[start + i] as number] as const);
+    const fields = SAMPLE_FIELDS.map((field, i) => [field, this.#field(row, i)] as const);
     // Only those that may be absent are ever NaN: the others were checked when they came.
     const known = Object.fromEntries(fields.filter(([, value]) => !Number.isNaN(value)));
     const numbers = known as Record<RequiredField, number> & Partial<Record<OptionalField, number>>;
     const { heat, called } = this.#counts[row] ?? {};
     return {
       ...numbers,
-      latencyBuckets: Array.from(this.#numbers.subarray(start + LATENCY_AT, start + HEARD_AT)),
+      latencyBuckets: Array.from(this.#numbers.subarray(start + LATENCY_AT, start + ROW)),
       ...(heat === undefined ? {} : { heat }),
       ...(called === undefined ? {} : { called }),
     };
+  }
+
+  #field(row: number, field: number): number {
+    return this.#numbers[row * ROW + SAMPLE_AT + field] as number;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Size } from '../protocol/link.js';
+import { noteCopied, noteExchanged } from './brain/allotted.js';
 import { byNumberedName } from './brain/shards.js';
 import { interned } from './interned.js';
 
@@ -114,7 +115,7 @@ export class InstanceDraft {
   }
 }
 
-/** Copies a group when it is first changed, and the map of groups at the end. */
+/** Copies a group when it is first changed, and the map of groups at the end. What a group is allotted in all stays known. */
 class DraftGroups {
   readonly #base: Groups;
   readonly #own = new Map<string, InstanceRecord[]>();
@@ -136,10 +137,13 @@ class DraftGroups {
     const last = group.at(-1);
     if (last === undefined || byNumberedName(last.id, instance.id) < 0) {
       group.push(instance);
+      noteExchanged(group, undefined, instance);
       return;
     }
     const at = firstNotBefore(group, instance.id);
-    group.splice(at, group[at]?.id === instance.id ? 1 : 0, instance);
+    const before = group[at]?.id === instance.id ? group[at] : undefined;
+    group.splice(at, before === undefined ? 0 : 1, instance);
+    noteExchanged(group, before, instance);
   }
 
   replace(key: string, before: InstanceRecord, after: InstanceRecord): void {
@@ -148,12 +152,15 @@ class DraftGroups {
     if (at < 0 || before.id !== after.id)
       throw new Error(`${after.id} cannot take the place of ${before.id} in ${key}`);
     group[at] = after;
+    noteExchanged(group, before, after);
   }
 
   remove(key: string, { id }: InstanceRecord): void {
     const group = this.#writable(key);
     const at = firstNotBefore(group, id);
-    if (group[at]?.id === id) group.splice(at, 1);
+    if (group[at]?.id !== id) return;
+    noteExchanged(group, group[at], undefined);
+    group.splice(at, 1);
   }
 
   finish(): Groups {
@@ -170,6 +177,7 @@ class DraftGroups {
     if (present !== undefined) return present;
     const group = this.#base.get(key);
     const copy = group === undefined ? [] : group.slice();
+    if (group !== undefined) noteCopied(group, copy);
     this.#own.set(group === undefined ? interned(key) : key, copy);
     return copy;
   }

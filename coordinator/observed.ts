@@ -21,7 +21,7 @@ import type { CopyReport } from '../protocol/state-copies.js';
 import type { StateFigures } from '../protocol/state-figures.js';
 import { CachesOnHost } from './caches-on-host.js';
 import { ComponentSums } from './component-sums.js';
-import { HostSamples, type Work } from './host-samples.js';
+import { HostSamples } from './host-samples.js';
 import { componentKey } from './instance-table.js';
 import { interned } from './interned.js';
 import { type KnownLeases, NO_LEASES } from './leases.js';
@@ -84,7 +84,7 @@ export interface HostState {
 }
 
 export interface Seen {
-  /** Without its sample, which `workOf` and `statusOf` tell. */
+  /** Without its sample, which `samples` and `statusOf` tell. */
   status: InstanceFacts;
   /** Since when the instance has been in this phase. */
   phaseSinceMs: number;
@@ -416,10 +416,6 @@ function serves({ phase }: InstanceFacts): boolean {
 /** What the host of an instance last said of it. */
 export function seenOf(observed: Observed, instance: { id: string; host: string }): Seen | undefined {
   return observed.hosts.get(instance.host)?.statuses.get(instance.id);
-}
-
-export function workOf({ samples, row }: Seen): Work | undefined {
-  return samples.work(row);
 }
 
 /** All that the host said of the instance, for people. */

@@ -1,6 +1,7 @@
 import { LIMITS } from '../protocol/limits.js';
 import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { type Announced, announcedCpu, announcedIn, learnable } from './announced.js';
+import { CPU_OVERCOMMIT } from './brain/allotted.js';
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
 import { type ComponentModel, learnedCosts } from './brain/component-model.js';
@@ -11,7 +12,6 @@ import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
 import { highestHeld, hold } from './brain/held.js';
 import { percentileMs, tailMs } from './brain/latency.js';
 import { clamp } from './brain/need.js';
-import { CPU_OVERCOMMIT } from './brain/placement.js';
 import { type Seen, sense } from './brain/sense.js';
 import {
   type DemandAhead,

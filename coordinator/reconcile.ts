@@ -1,15 +1,8 @@
 import type { Size } from '../protocol/link.js';
 import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
-import {
-  admits,
-  ownCoresOf,
-  type PlaceGroup,
-  type PlaceHost,
-  type Placement,
-  type PlaceRequest,
-  takes,
-} from './brain/placement.js';
+import { allottedBy, allottedOwnCores, ownCoresOf, takes } from './brain/allotted.js';
+import { admits, type PlaceGroup, type PlaceHost, type Placement, type PlaceRequest } from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
 import { noteChangedKeys } from './changed-keys.js';
@@ -440,10 +433,8 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
 
 /** Those cores that are single instances' own can be had only from who has some too, which nobody is ended for. */
 function hasOwnCores({ ownCores = 0, running }: PlaceHost, group: PlaceGroup): boolean {
-  let taken = ownCoresOf(group);
-  if (taken === 0) return true;
-  for (const each of running) taken += ownCoresOf(each);
-  return taken <= ownCores;
+  const taken = ownCoresOf(group);
+  return taken === 0 || allottedOwnCores(allottedBy(running)) + taken <= ownCores;
 }
 
 /** Whether the instance's component has fewer than its minimum once it is gone, in words. */

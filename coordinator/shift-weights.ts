@@ -5,6 +5,8 @@ import type { Step } from './reconcile.js';
 
 /** What is known of how fast instances are. */
 export interface PaceSource {
+  /** Whether it is known that the component's instances are so alike that no weight changes. */
+  areEven(key: string, instances: readonly InstanceRecord[]): boolean;
   pacesOf(key: string, instances: readonly InstanceRecord[], nowMs: number): Pace[];
 }
 
@@ -23,7 +25,7 @@ export function shiftWeights(
   for (const key of keys) {
     const instances = draft.ofComponent(key);
     const [first] = instances;
-    if (first === undefined || !mayShift(state, first)) continue;
+    if (first === undefined || source.areEven(key, instances) || !mayShift(state, first)) continue;
     const paces = source.pacesOf(key, instances, nowMs);
     const changes = nextWeights(paces);
     if (changes.size === 0) continue;

@@ -1,6 +1,7 @@
+import type { SampleCounts } from '../protocol/instance-news.js';
 import type { Sample } from '../protocol/link.js';
 import { shardCountOf } from '../protocol/manifest.js';
-import type { Pace } from './brain/weights.js';
+import { isEven, newRange, type Pace, type PaceRange, widen } from './brain/weights.js';
 import {
   type ClusterState,
   type ComponentEntry,
@@ -10,8 +11,7 @@ import {
   own,
 } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
-import type { Work } from './host-samples.js';
-import { type Observed, type Seen, seenOf, workOf } from './observed.js';
+import { type Observed, type Seen, seenOf } from './observed.js';
 
 /** How hot a component's state shards are. */
 export interface HeatView {
@@ -51,10 +51,13 @@ const CALLS_MIN = 10;
 interface ComponentTraffic {
   lookedAtMs: number;
   sinceMs: number;
-  instances: Map<string, InstanceTraffic>;
-  /** The same as they stood when last looked at: they mostly still do, and need not be looked for by their ids. */
-  order: InstanceTraffic[];
-  /** Sums of the component at that time, and their news: while they are the same, so is what was seen of each instance. */
+  /** The component's instances when it was last looked at; what is known of the i-th of them has the same place below. */
+  records: readonly InstanceRecord[];
+  instances: InstanceTraffic[];
+  /** NUMBERS of each. */
+  numbers: Float64Array;
+  range: PaceRange;
+  /** Sums of the component at that time, and their news: while they are the same, so is where each instance is seen. */
   sums: ComponentSums | undefined;
   news: number;
   talk: Map<string, number>;
@@ -71,15 +74,27 @@ interface ShardTraffic {
   movedAtMs: Float64Array;
 }
 
-/** The last sample that was looked at, as far as it is needed, and what was learned until then. Changed in place. */
-interface InstanceTraffic extends Work {
-  readonly id: string;
-  seen: Seen;
-  /** Of the last turn in which it was looked at. */
-  lookedAtMs: number;
-  latencyMs: number | null;
-  utilisation: number;
+/** What is known of an instance beside its numbers. Changed in place. */
+interface InstanceTraffic {
+  /** Undefined: its host does not name it. */
+  seen: Seen | undefined;
+  /** Of the last sample that was looked at; null: none. */
+  counts: SampleCounts | null;
 }
+
+/**
+ * Of an instance: when the last sample that was looked at was heard, and its counters; then how long a call takes, how much of
+ * its CPU it uses, and how many cores it has. NaN: unknown. Rows of numbers, since a fifth of all instances are passed over
+ * each second.
+ */
+const HEARD_MS = 0;
+const CPU_SECONDS = 1;
+const FINISHED = 2;
+const BUSY_MS = 3;
+const LATENCY_MS = 4;
+const UTILISATION = 5;
+const SIZE_CPU = 6;
+const NUMBERS = 7;
 
 /**
  * Heat of state shards, calls between components and pace of instances, from the samples that agents sent. Lives as
@@ -121,15 +136,22 @@ export class Traffic implements Measured {
     return this.#components.get(key)?.talk ?? new Map();
   }
 
+  areEven(key: string, instances: readonly InstanceRecord[]): boolean {
+    const known = this.#components.get(key);
+    return known !== undefined && known.records === instances && isEven(known.range);
+  }
+
   /** How fast each of the component's instances is. */
   pacesOf(key: string, instances: readonly InstanceRecord[], nowMs: number): Pace[] {
-    const known = this.#components.get(key);
+    const { records, numbers } = this.#components.get(key) ?? NOTHING_KNOWN;
+    const places = placesOf(records, instances);
     const paces: Pace[] = [];
     for (const [i, { id, weight = 1, createdAtMs, draining }] of instances.entries()) {
       if (draining !== undefined) continue;
-      const its = known === undefined ? undefined : trafficOf(known, i, id);
-      const latencyMs = nowMs - createdAtMs < WARM_MS ? null : (its?.latencyMs ?? null);
-      paces.push({ id, weight, latencyMs, utilisation: its?.utilisation ?? 0 });
+      const row = (places[i] as number) * NUMBERS;
+      const known = row >= 0 ? (numbers[row + LATENCY_MS] as number) : Number.NaN;
+      const latencyMs = nowMs - createdAtMs < WARM_MS || Number.isNaN(known) ? null : known;
+      paces.push({ id, weight, latencyMs, utilisation: row >= 0 ? (numbers[row + UTILISATION] as number) : 0 });
     }
     return paces;
   }
@@ -153,16 +175,60 @@ export class Traffic implements Measured {
   }
 }
 
+const NOTHING_KNOWN: Pick<ComponentTraffic, 'records' | 'numbers'> = { records: [], numbers: new Float64Array() };
+
 function newTraffic({ component }: ComponentEntry, lookedAtMs: number, nowMs: number): ComponentTraffic {
   const shards = newShards(shardCountOf(component));
-  const nothing = { instances: new Map(), order: [], sums: undefined, news: 0, talk: new Map() };
-  return { lookedAtMs, sinceMs: nowMs, ...nothing, shards };
+  const nothing = {
+    records: [],
+    instances: [],
+    numbers: new Float64Array(),
+    range: newRange(),
+    sums: undefined,
+    news: 0,
+  };
+  return { lookedAtMs, sinceMs: nowMs, ...nothing, talk: new Map(), shards };
 }
 
-/** What is known of the instance of this id, the i-th of its component. */
-function trafficOf({ order, instances }: ComponentTraffic, i: number, id: string): InstanceTraffic | undefined {
-  const its = order[i];
-  return its?.id === id ? its : instances.get(id);
+/** Where each of the instances was among those before; -1: it is new. */
+function placesOf(before: readonly InstanceRecord[], instances: readonly InstanceRecord[]): number[] {
+  let byId: Map<string, number> | null = null;
+  return instances.map(({ id }, i) => {
+    // Mostly they are the same ones.
+    if (before[i]?.id === id) return i;
+    byId ??= new Map(before.map((each, place) => [each.id, place]));
+    return byId.get(id) ?? -1;
+  });
+}
+
+/** Takes in that the component's instances are others, or not all seen where they were, than when it was last looked at. */
+function arrange(
+  known: ComponentTraffic,
+  instances: readonly InstanceRecord[],
+  areSeenThere: boolean,
+  observed: Observed,
+): void {
+  const numbers = new Float64Array(instances.length * NUMBERS);
+  const places = placesOf(known.records, instances);
+  known.instances = instances.map((instance, i): InstanceTraffic => {
+    const place = places[i] as number;
+    const at = i * NUMBERS;
+    if (place < 0) forget(numbers, at);
+    else numbers.set(known.numbers.subarray(place * NUMBERS, (place + 1) * NUMBERS), at);
+    numbers[at + SIZE_CPU] = instance.size.cpu;
+    const its = known.instances[place];
+    return areSeenThere && its !== undefined ? its : { seen: seenOf(observed, instance), counts: its?.counts ?? null };
+  });
+  known.numbers = numbers;
+  known.records = instances;
+  known.range.isWhole = instances.every(({ weight = 1 }) => weight === 1);
+}
+
+/** Of the instance whose numbers begin there nothing is known. */
+function forget(numbers: Float64Array, at: number): void {
+  numbers.fill(0, at, at + SIZE_CPU);
+  numbers[at + HEARD_MS] = Number.NaN;
+  numbers[at + LATENCY_MS] = Number.NaN;
 }
 
 /** Null for a component without state shards. */
@@ -191,33 +257,18 @@ function lookAt(
   if (instances.length < 2 && known.shards === null && component.calls.length === 0) return;
   const sums: Sums = { shards: known.shards === null ? null : newSums(shardCount), called: new Map() };
   const componentSums = observed.components.get(key);
-  const isAsSeen = componentSums !== undefined && componentSums === known.sums && componentSums.news === known.news;
+  const areSeenThere = componentSums !== undefined && componentSums === known.sums && componentSums.news === known.news;
+  if (!areSeenThere || known.records !== instances) arrange(known, instances, areSeenThere, observed);
   known.sums = componentSums;
   known.news = componentSums?.news ?? 0;
-  const order: InstanceTraffic[] = [];
-  for (const [i, instance] of instances.entries()) {
-    const { id } = instance;
-    const its = trafficOf(known, i, id);
-    const seen = isAsSeen && its !== undefined ? its.seen : seenOf(observed, instance);
-    const work = seen === undefined ? undefined : workOf(seen);
-    if (seen === undefined || work === undefined) continue;
-    if (its === undefined) {
-      const made = { id, seen, ...work, lookedAtMs: nowMs, latencyMs: null, utilisation: 0 };
-      known.instances.set(id, made);
-      order.push(made);
-      continue;
-    }
-    order.push(its);
-    its.seen = seen;
-    its.lookedAtMs = nowMs;
-    if (its.atMs >= work.atMs) continue;
-    learn(its, work, instance.size.cpu, component.calls, sums);
-    goOnFrom(its, work);
-  }
-  known.order = order;
-  const present = order.length;
-  if (known.instances.size > present) {
-    for (const [id, its] of known.instances) if (its.lookedAtMs !== nowMs) known.instances.delete(id);
+  const { range, numbers } = known;
+  Object.assign(range, newRange(), { isWhole: range.isWhole });
+  for (let i = 0; i < instances.length; i += 1) {
+    const at = i * NUMBERS;
+    lookAtOne(known.instances[i] as InstanceTraffic, numbers, at, component.calls, sums);
+    const latencyMs = numbers[at + LATENCY_MS] as number;
+    if (!Number.isNaN(latencyMs)) widen(range, latencyMs);
+    range.utilisation = Math.max(range.utilisation, numbers[at + UTILISATION] as number);
   }
   mix(known.talk, sums.called, 1 - Math.exp(-elapsedMs / TALK_MS));
   if (known.shards === null || sums.shards === null) return;
@@ -240,51 +291,91 @@ function newSums(shardCount: number): { heat: Float64Array; calls: Float64Array 
   return { heat: new Float64Array(shardCount), calls: new Float64Array(shardCount) };
 }
 
-/** Adds the rates since the last look to the sums. Counters that went back are those of a new process. */
-function learn(its: InstanceTraffic, work: Work, sizeCpu: number, mayCall: readonly string[], sums: Sums): void {
-  const { cpuSeconds, finished, busyMs, heat, called } = work;
-  if (cpuSeconds < its.cpuSeconds || finished < its.finished) {
-    its.latencyMs = null;
-    its.utilisation = 0;
+/** Adds the rates since the last look to the sums, and learns how fast the instance is. */
+function lookAtOne(
+  its: InstanceTraffic,
+  numbers: Float64Array,
+  at: number,
+  mayCall: readonly string[],
+  sums: Sums,
+): void {
+  const { seen } = its;
+  const heardMs = seen === undefined ? Number.NaN : seen.samples.heardMs(seen.row);
+  if (seen === undefined || Number.isNaN(heardMs)) {
+    forget(numbers, at);
+    its.counts = null;
     return;
   }
-  const seconds = (work.atMs - its.atMs) / 1_000;
-  const cpu = (cpuSeconds - its.cpuSeconds) / seconds;
-  if (sums.shards !== null) addHeat(its, heat ?? [], cpu, seconds, sums.shards);
-  // By the manifest's names: what a process makes up leaves no trace.
-  for (const name of mayCall) {
-    const rate = Math.max(0, (own(called ?? {}, name) ?? 0) - (own(its.called ?? {}, name) ?? 0)) / seconds;
-    sums.called.set(name, (sums.called.get(name) ?? 0) + rate);
+  const beforeMs = numbers[at + HEARD_MS] as number;
+  if (beforeMs >= heardMs) return;
+  const { samples, row } = seen;
+  const now = { cpuSeconds: samples.cpuSeconds(row), finished: samples.finished(row), busyMs: samples.busyMs(row) };
+  const counts = samples.counts(row) ?? null;
+  const seconds = (heardMs - beforeMs) / 1_000;
+  if (!Number.isNaN(beforeMs)) {
+    const cpu = now.cpuSeconds - (numbers[at + CPU_SECONDS] as number);
+    const calls = now.finished - (numbers[at + FINISHED] as number);
+    // Counters that went back are those of a new process.
+    if (cpu < 0 || calls < 0) {
+      numbers[at + LATENCY_MS] = Number.NaN;
+      numbers[at + UTILISATION] = 0;
+    } else {
+      addCounts(its.counts, counts, cpu / seconds, seconds, mayCall, sums);
+      learnPace(numbers, at, cpu / seconds, seconds, calls, now.busyMs - (numbers[at + BUSY_MS] as number));
+    }
   }
-  const share = 1 - Math.exp((-seconds * 1_000) / PACE_MS);
-  its.utilisation += share * (cpu / Math.max(1e-3, sizeCpu) - its.utilisation);
-  const calls = finished - its.finished;
-  const busy = busyMs - its.busyMs;
-  if (calls < CALLS_MIN || Number.isNaN(busy)) return;
-  const mean = Math.max(0, busy) / calls;
-  its.latencyMs = its.latencyMs === null ? mean : its.latencyMs + share * (mean - its.latencyMs);
+  numbers[at + HEARD_MS] = heardMs;
+  numbers[at + CPU_SECONDS] = now.cpuSeconds;
+  numbers[at + FINISHED] = now.finished;
+  numbers[at + BUSY_MS] = now.busyMs;
+  its.counts = counts;
 }
 
-/** The next look counts from this sample. */
-function goOnFrom(its: InstanceTraffic, { atMs, cpuSeconds, finished, busyMs, heat, called }: Work): void {
-  its.atMs = atMs;
-  its.cpuSeconds = cpuSeconds;
-  its.finished = finished;
-  its.busyMs = busyMs;
-  if (heat !== undefined || its.heat !== undefined) its.heat = heat ?? [];
-  if (called !== undefined || its.called !== undefined) its.called = called ?? {};
+function addCounts(
+  before: SampleCounts | null,
+  after: SampleCounts | null,
+  cpu: number,
+  seconds: number,
+  mayCall: readonly string[],
+  sums: Sums,
+): void {
+  if (sums.shards !== null) addHeat(before?.heat ?? [], after?.heat ?? [], cpu, seconds, sums.shards);
+  // By the manifest's names: what a process makes up leaves no trace.
+  for (const name of mayCall) {
+    const rate = Math.max(0, (own(after?.called ?? {}, name) ?? 0) - (own(before?.called ?? {}, name) ?? 0)) / seconds;
+    sums.called.set(name, (sums.called.get(name) ?? 0) + rate);
+  }
+}
+
+/** Cores used, and calls that ended in so many seconds and took so long in all. */
+function learnPace(
+  numbers: Float64Array,
+  at: number,
+  cpu: number,
+  seconds: number,
+  calls: number,
+  busyMs: number,
+): void {
+  const share = 1 - Math.exp((-seconds * 1_000) / PACE_MS);
+  const utilisation = numbers[at + UTILISATION] as number;
+  const now = cpu / Math.max(1e-3, numbers[at + SIZE_CPU] as number);
+  numbers[at + UTILISATION] = utilisation + share * (now - utilisation);
+  if (calls < CALLS_MIN || Number.isNaN(busyMs)) return;
+  const mean = Math.max(0, busyMs) / calls;
+  const latencyMs = numbers[at + LATENCY_MS] as number;
+  numbers[at + LATENCY_MS] = Number.isNaN(latencyMs) ? mean : latencyMs + share * (mean - latencyMs);
 }
 
 /** The instance's CPU, split by the work that calls did on each of its shards. */
 function addHeat(
-  before: Work,
+  before: NonNullable<Sample['heat']>,
   heat: NonNullable<Sample['heat']>,
   cpu: number,
   seconds: number,
   sums: { heat: Float64Array; calls: Float64Array },
 ): void {
   if (heat.length === 0) return;
-  const known = new Map((before.heat ?? []).map(([shard, calls, workMs]) => [shard, { calls, workMs }]));
+  const known = new Map(before.map(([shard, calls, workMs]) => [shard, { calls, workMs }]));
   const rises = heat.map(([shard, calls, workMs]) => {
     const was = known.get(shard);
     return { shard, calls: Math.max(0, calls - (was?.calls ?? 0)), workMs: Math.max(0, workMs - (was?.workMs ?? 0)) };

@@ -1,5 +1,14 @@
 import type { Size } from '../../protocol/link.js';
 import type { PlaceRules } from '../../protocol/manifest.js';
+import {
+  allottedBy,
+  allottedOwnCores,
+  allottedSize,
+  CPU_OVERCOMMIT,
+  ownCoresOf,
+  type Sized,
+  takes,
+} from './allotted.js';
 import { byNumberedName } from './shards.js';
 
 /**
@@ -16,13 +25,7 @@ export interface PlaceHost {
   /** Cores that it can give to single instances; absent: none. */
   ownCores?: number;
   /** Instances that run on it or are to. */
-  running: Iterable<Sized>;
-}
-
-/** What an instance is allotted. `exclusive`: whole cores, on which no other instance runs. */
-export interface Sized {
-  size: Size;
-  exclusive?: boolean;
+  running: readonly Sized[];
 }
 
 /** New instances of one component, all of the same size. */
@@ -59,19 +62,7 @@ export interface Placement {
   unplaced: ReadonlyMap<string, string>;
 }
 
-/** Sizes are upper bounds and CPU gives way, so more than the host's cores may be allotted. Memory does not. */
-export const CPU_OVERCOMMIT = 4;
 const MEMORY_OVERCOMMIT = 1;
-
-/** What of the host's room it takes: of a core that is its own, all that others could have been allotted of it. */
-export function takes({ size, exclusive = false }: Sized): Size {
-  return exclusive ? { ...size, cpu: size.cpu * CPU_OVERCOMMIT } : size;
-}
-
-/** Cores that are its own. */
-export function ownCoresOf({ size, exclusive = false }: Sized): number {
-  return exclusive ? size.cpu : 0;
-}
 
 /**
  * The cost of a host for an instance, in the unit of a whole host's load.
@@ -248,8 +239,9 @@ class HostLoads {
   constructor(hosts: readonly PlaceHost[]) {
     for (const host of hosts) {
       const rooms = { cpuRoom: host.cores * CPU_OVERCOMMIT, memoryRoom: host.memoryBytes * MEMORY_OVERCOMMIT };
-      const load: Load = { host, zone: host.labels?.zone ?? '', ...rooms, cpu: 0, memory: 0, own: 0, share: 0 };
-      for (const each of host.running) count(load, each);
+      const allotted = allottedBy(host.running);
+      const own = allottedOwnCores(allotted);
+      const load: Load = { host, zone: host.labels?.zone ?? '', ...rooms, ...allottedSize(allotted), own, share: 0 };
       load.share = shareOf(load);
       this.#byName.set(host.name, load);
     }

@@ -1,5 +1,5 @@
 import type { Size } from '../../protocol/link.js';
-import { CPU_OVERCOMMIT } from './placement.js';
+import { CPU_OVERCOMMIT } from './allotted.js';
 import { byNumberedName } from './shards.js';
 
 /**

@@ -28,7 +28,7 @@ const UTILISATION_MIN = 0.6;
 /** The weights that change, by instance. */
 export function nextWeights(paces: readonly Pace[]): Map<string, number> {
   const judged = paces.filter(({ latencyMs }) => latencyMs !== null);
-  if (areEven(judged)) return new Map();
+  if (isEven(rangeOf(judged))) return new Map();
   const changes = new Map<string, number>();
   const usual = lowerMedian(judged.map(({ latencyMs }) => latencyMs ?? 0));
   const usualUtilisation = lowerMedian(judged.map(({ utilisation }) => utilisation));
@@ -40,15 +40,40 @@ export function nextWeights(paces: readonly Pace[]): Map<string, number> {
   return changes;
 }
 
-/** All have the whole weight, and none is so much slower or hotter than any other that it could lose some. So it is with most. */
-function areEven(judged: readonly Pace[]): boolean {
-  let [least, most] = [Number.POSITIVE_INFINITY, 0];
-  for (const { weight, latencyMs, utilisation } of judged) {
-    if (weight !== 1 || utilisation >= UTILISATION_MIN) return false;
-    least = Math.min(least, latencyMs ?? 0);
-    most = Math.max(most, latencyMs ?? 0);
+/** How far apart instances are. */
+export interface PaceRange {
+  /** Ms of a call at the fastest and at the slowest one. */
+  least: number;
+  most: number;
+  /** Highest share of its CPU that one uses. */
+  utilisation: number;
+  /** All have the whole weight. */
+  isWhole: boolean;
+}
+
+export function newRange(): PaceRange {
+  return { least: Number.POSITIVE_INFINITY, most: 0, utilisation: 0, isWhole: true };
+}
+
+/** None is so much slower or hotter than any other that it could lose some weight, nor has one lost any. So it is with most. */
+export function isEven({ least, most, utilisation, isWhole }: PaceRange): boolean {
+  return isWhole && utilisation < UTILISATION_MIN && most < SLOW.from * least;
+}
+
+export function rangeOf(paces: readonly Pace[]): PaceRange {
+  const range = newRange();
+  for (const { weight, latencyMs, utilisation } of paces) {
+    if (latencyMs !== null) widen(range, latencyMs);
+    if (utilisation > range.utilisation) range.utilisation = utilisation;
+    if (weight !== 1) range.isWhole = false;
   }
-  return most < SLOW.from * least;
+  return range;
+}
+
+/** Takes in how long a call takes at one more instance. */
+export function widen(range: PaceRange, latencyMs: number): void {
+  if (latencyMs < range.least) range.least = latencyMs;
+  if (latencyMs > range.most) range.most = latencyMs;
 }
 
 /** How many times slower or hotter than usual; below 1: faster and cooler. */

@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import t from 'tap';
-import { CPU_OVERCOMMIT, place } from '../../coordinator/brain/placement.js';
+import { CPU_OVERCOMMIT } from '../../coordinator/brain/allotted.js';
+import { place } from '../../coordinator/brain/placement.js';
 import { assignShards } from '../../coordinator/brain/shards.js';
 import {
   applyManifest,

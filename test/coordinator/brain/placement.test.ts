@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { CPU_OVERCOMMIT } from '../../../coordinator/brain/allotted.js';
 import {
   admits,
-  CPU_OVERCOMMIT,
   type PlaceGroup,
   type PlaceHost,
   type Placement,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { CPU_OVERCOMMIT } from '../../../coordinator/brain/placement.js';
+import { CPU_OVERCOMMIT } from '../../../coordinator/brain/allotted.js';
 import {
   CLAIMS_MAX,
   makeRoom,
