@@ -397,25 +397,64 @@ export function isDrained(state: ClusterState, host: string): boolean {
   return own(state.cordons, host)?.drain === true;
 }
 
+/** Whether that instance is to be on that host. */
+export function isPlacedOn(
+  { instances }: ClusterState,
+  host: string,
+  { id, app, component }: Pick<InstanceRecord, 'id' | 'app' | 'component'>,
+): boolean {
+  const group = instances.byComponent.get(componentKey(app, component)) ?? [];
+  return group.some((each) => each.id === id && each.host === host);
+}
+
 /** How many instances the component shall have: the override, else the plan. */
 export function wantedCount(state: ClusterState, app: string, component: string): number {
   const key = componentKey(app, component);
   return state.overrides[key] ?? state.targets[key]?.count ?? 0;
 }
 
-/** Lifts the revision above the one an agent has already applied, for example after the store was lost. */
-export function raiseRevision(state: ClusterState, applied: number): ClusterState {
-  return applied > state.revision ? { ...state, revision: applied + 1 } : state;
+/**
+ * How far agents can lift the numbers of a cluster whose store is older than they are, above what it was when the leader
+ * began: more than a cluster counts in decades, and so little that who has stolen an agent's key cannot use the numbers up.
+ */
+export const LEAP_MAX = 1e9;
+
+/**
+ * Lifts the revision above the one an agent has already applied, for example after the store was lost. `first`: when the
+ * leader began. Throws SHOAL_E_FRAME where no agent of this cluster can have applied it.
+ */
+export function raiseRevision(
+  state: ClusterState,
+  applied: number,
+  first: Pick<ClusterState, 'revision'>,
+): ClusterState {
+  if (applied <= state.revision) return state;
+  if (applied > first.revision + LEAP_MAX) {
+    const detail = `the agent holds revision ${applied}, and this cluster is at ${state.revision}`;
+    throw new ShoalError(
+      'SHOAL_E_FRAME',
+      `${detail}: remove desired.json of its --run folder if it is of another cluster`,
+    );
+  }
+  return { ...state, revision: applied + 1 };
 }
 
-/** Makes sure that no id at or below one that was seen on a host is given out again. */
-export function noteSeenIds(state: ClusterState, ids: readonly string[]): ClusterState {
+/**
+ * Makes sure that no id at or below one that was seen on a host is given out again; `first`: when the leader began. Numbers
+ * that no cluster reaches are passed over.
+ */
+export function noteSeenIds(
+  state: ClusterState,
+  ids: readonly string[],
+  first: Pick<ClusterState, 'counters'>,
+): ClusterState {
   let counters = state.counters;
   for (const id of ids) {
     const cut = id.lastIndexOf('-');
     const prefix = id.slice(0, cut);
     const number = Number(id.slice(cut + 1));
     if (cut <= 0 || !Number.isSafeInteger(number) || number < (counters[prefix] ?? 0)) continue;
+    if (number > (own(first.counters, prefix) ?? 0) + LEAP_MAX) continue;
     counters = { ...counters, [prefix]: number + 1 };
   }
   return counters === state.counters ? state : { ...state, counters };
@@ -558,7 +597,7 @@ function poolsChanged(before: ClusterState['targets'], after: ClusterState['targ
  * The apps with an instance on the host, those with ports, since every host listens on a port, also while nothing of its
  * app runs there, and those of which something is to be built before it can run anywhere. Nobody on the host could call the others, since calls stay within an app.
  */
-function appsOn(state: ClusterState, host: string): string[] {
+export function appsOn(state: ClusterState, host: string): string[] {
   const apps = new Set(appsOfAllHosts(state.apps));
   for (const { app } of state.instances.byHost.get(host) ?? []) if (Object.hasOwn(state.apps, app)) apps.add(app);
   return [...apps].sort();

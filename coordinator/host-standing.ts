@@ -1,7 +1,7 @@
 import type { HostStanding } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import { componentKey } from './instance-table.js';
-import type { HostState, Observed } from './observed.js';
+import { counts, type HostState, type Observed } from './observed.js';
 
 /** A host that has been away for longer is lost: its instances are replaced, if another host can take them. */
 export const HOST_LOST_MS = 3 * LIMITS.peerSilenceMsMax;
@@ -59,11 +59,12 @@ function whyFailing({ failures, info }: HostState, observed: Observed, nowMs: nu
   return `${blamed.length} processes ended in ${seconds(FAILURES_MS)}, none got ready, and ${runs}`;
 }
 
-function runsBeside(key: string, name: string, { hosts }: Observed): boolean {
-  for (const { info, connected, statuses } of hosts.values()) {
+function runsBeside(key: string, name: string, observed: Observed): boolean {
+  for (const { info, connected, statuses } of observed.hosts.values()) {
     if (!connected || info.name === name) continue;
-    for (const { status } of statuses.values()) {
-      if (status.phase === 'ready' && componentKey(status.app, status.component) === key) return true;
+    for (const seen of statuses.values()) {
+      const { app, component, phase } = seen.status;
+      if (phase === 'ready' && componentKey(app, component) === key && counts(observed, seen)) return true;
     }
   }
   return false;

@@ -9,6 +9,7 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import type { SampleRows } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import {
+  type AgentEvent,
   type Attach,
   type Desired,
   type Hello,
@@ -299,6 +300,8 @@ class AgentLink {
   readonly #questions = new ProfileQuestions();
   /** The state of which the agent was last sent its part, and that part; null: it is to be sent the whole. */
   #sent: { state: ClusterState; desired: Desired } | null = null;
+  /** Apps that it was ever told of on this connection. */
+  readonly #told = new Set<string>();
 
   constructor(
     socket: Socket,
@@ -372,6 +375,7 @@ class AgentLink {
     const addressOf = (host: string) => hosts.get(host)?.info.fabric ?? null;
     const desired = desiredFor(state, this.#host, addressOf, (key, sealed) => this.#valueOf(key, sealed));
     this.#sent = { state, desired };
+    for (const app of Object.keys(desired.apps)) this.#told.add(app);
     this.#coordinator.ordered(this.#host, desired.revision);
     if (before === undefined || !this.#takesChanges) this.#send({ type: 'desired', term, desired });
     else this.#send({ type: 'change', term, change: changeOf(before, desired) });
@@ -519,7 +523,7 @@ class AgentLink {
   #report(host: string, report: ReadReport): void {
     const coordinator = this.#coordinator;
     if (coordinator === null) return;
-    coordinator.report(host, report);
+    coordinator.report(host, { ...report, events: this.#events(host, report, coordinator.state) });
     if (!this.#takesChanges || !coordinator.leads()) return;
     const { term } = coordinator;
     const { lease, revision } = report;
@@ -530,6 +534,16 @@ class AgentLink {
       coordinator.prolongLease(host);
       this.#send({ type: 'heard', term, lease });
     }
+  }
+
+  /** Events of what the host has to do with: of nothing else an agent has anything to tell. */
+  #events(host: string, { events }: ReadReport, { apps }: ClusterState): AgentEvent[] {
+    if (events.length === 0) return events;
+    // Of an app that is deleted the last is told when it is no more.
+    const own = events.filter(({ app }) => app !== '' && (this.#told.has(app) || !Object.hasOwn(apps, app)));
+    const others = events.length - own.length;
+    if (others > 0) this.#log.warn({ host, others }, 'events of what is not on this host are passed over');
+    return own;
   }
 
   async #join(hello: Hello, coordinator: Coordinator): Promise<void> {

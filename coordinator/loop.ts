@@ -1,12 +1,21 @@
 import type { Logger } from 'pino';
 import { toShoalError } from '../protocol/errors.js';
 import type { HostStanding } from '../protocol/http.js';
+import type { InstanceFacts } from '../protocol/instance-news.js';
 import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
 import type { Clockwork } from './clockwork.js';
-import { type ClusterState, componentKey, isSameTarget, noteSeenIds, own, raiseRevision } from './cluster.js';
+import {
+  type ClusterState,
+  componentKey,
+  isPlacedOn,
+  isSameTarget,
+  noteSeenIds,
+  own,
+  raiseRevision,
+} from './cluster.js';
 import { DecisionLog } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
@@ -70,6 +79,8 @@ export class Coordinator {
   readonly #learned = new LearnedStore();
   readonly #listeners = new Set<(state: ClusterState) => void>();
   #state: ClusterState;
+  /** As it was when this leadership began. */
+  readonly #first: Pick<ClusterState, 'revision' | 'counters'>;
   readonly #observed: Observed;
   /** Begun after the leadership was won: a leader before it prolongs none any more. */
   readonly #leases: Leases;
@@ -96,6 +107,7 @@ export class Coordinator {
   ) {
     this.#options = options;
     this.#state = state;
+    this.#first = { revision: state.revision, counters: state.counters };
     this.#leases = new Leases(options.clockwork);
     this.#observed = startObserving(options.clock(), this.#leases);
     this.refits = new Refits({ log: options.log, forecasterOf: (key) => this.#memory.get(key)?.forecaster });
@@ -237,7 +249,7 @@ export class Coordinator {
     present: () => boolean = () => true,
     keepsLeases = true,
   ): Promise<void> {
-    await this.#turn((state) => raiseRevision(state, applied));
+    await this.#turn((state) => raiseRevision(state, applied, this.#first));
     if (!present()) return;
     hostConnected(this.#observed, info, this.now(), keepsLeases);
     this.note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
@@ -260,7 +272,8 @@ export class Coordinator {
 
   /** Takes a report, whose form has been checked. Throws SHOAL_E_FRAME where it does not fit those before it. */
   report(host: string, report: HeardReport & { events: readonly AgentEvent[] }): void {
-    const { fresh, isDue } = takeNews(this.#observed, host, report, this.now());
+    const isPlaced = (facts: InstanceFacts) => isPlacedOn(this.#state, host, facts);
+    const { fresh, isDue } = takeNews(this.#observed, host, report, this.now(), isPlaced);
     for (const id of fresh) this.#freshIds.add(id);
     for (const event of report.events) {
       this.events.append(event);
@@ -282,7 +295,7 @@ export class Coordinator {
   async #applyOrThrow(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {
     const before = this.#state;
     const fresh = [...this.#freshIds];
-    const transited = transition(noteSeenIds(before, fresh));
+    const transited = transition(noteSeenIds(before, fresh, this.#first));
     const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic, this.#settled);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0 || confirmed) await this.#options.store.commit(batch, this.term);

@@ -125,6 +125,10 @@ export interface Heard {
   isDue: boolean;
 }
 
+/** Whether an instance that a host names is to be there. What else a host names is of no account to its component. */
+export type IsPlaced = (facts: InstanceFacts) => boolean;
+const ALL_ARE: IsPlaced = () => true;
+
 /** How long the absence of an instance is remembered; longer than anybody waits for it. */
 const ABSENCE_KEPT_MS = 60_000;
 
@@ -217,7 +221,13 @@ export function takeReport(
  * Takes a report, which together with those before it on the same connection is the whole truth about its host: instances
  * that it does not name are not there. Throws SHOAL_E_FRAME, with nothing changed, where it does not fit them.
  */
-export function takeNews(observed: Observed, name: string, report: HeardReport, nowMs: number): Heard {
+export function takeNews(
+  observed: Observed,
+  name: string,
+  report: HeardReport,
+  nowMs: number,
+  isPlaced: IsPlaced = ALL_ARE,
+): Heard {
   const host = observed.hosts.get(name);
   const heard: Heard = { fresh: [], isDue: false };
   if (host === undefined || !host.connected) return heard;
@@ -228,7 +238,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
   for (const [id, sinceMs] of host.absentSinceMs) {
     if (nowMs - sinceMs >= ABSENCE_KEPT_MS) host.absentSinceMs.delete(id);
   }
-  if (ids !== undefined) rearrange(observed, host, ids, changed, nowMs, heard);
+  if (ids !== undefined) rearrange(observed, host, ids, changed, nowMs, heard, isPlaced);
   const counts = new Map(report.counts?.map((each) => [each.index, each]));
   const { rows } = host;
   // One for all: there are a hundred thousand each second.
@@ -237,7 +247,7 @@ export function takeNews(observed: Observed, name: string, report: HeardReport, 
     const seen = rows[row] as Seen;
     const facts = changed.size === 0 ? seen.status : (changed.get(seen.status.id) ?? seen.status);
     sample.counts = counts.size === 0 ? undefined : counts.get(row);
-    takeOne(observed, host, seen, facts, sample, nowMs, heard);
+    takeOne(observed, host, seen, facts, sample, nowMs, heard, isPlaced);
     sample.from = rowAfter(report.samples, sample.from);
   }
   host.lastHeardMs = nowMs;
@@ -299,6 +309,7 @@ function rearrange(
   changed: ReadonlyMap<string, InstanceFacts>,
   nowMs: number,
   heard: Heard,
+  isPlaced: IsPlaced,
 ): void {
   const present = new Set(ids);
   for (const seen of host.rows) {
@@ -321,7 +332,8 @@ function rearrange(
       return known;
     }
     const status = changed.get(id) as InstanceFacts;
-    const seen: Seen = { status, phaseSinceMs: nowMs, samples: host.samples, row, sums: sumsFor(observed, status) };
+    const sums = sumsFor(observed, status, isPlaced);
+    const seen: Seen = { status, phaseSinceMs: nowMs, samples: host.samples, row, sums };
     seen.sums.add(status, host.samples, row);
     seen.sums.news += 1;
     if (hasStarted(status)) noteStarted(host, seen, nowMs);
@@ -348,6 +360,7 @@ function takeOne(
   sample: HeardSample,
   nowMs: number,
   heard: Heard,
+  isPlaced: IsPlaced,
 ): void {
   const { samples, row } = seen;
   const before = seen.status;
@@ -356,7 +369,7 @@ function takeOne(
     if (facts.app !== before.app || facts.component !== before.component) {
       seen.sums.news += 1;
       forgetEmpty(observed, seen);
-      seen.sums = sumsFor(observed, facts);
+      seen.sums = sumsFor(observed, facts, isPlaced);
       seen.sums.news += 1;
     }
     seen.status = facts;
@@ -384,8 +397,10 @@ export function forgetReadings({ hosts }: Observed, name: string): void {
   }
 }
 
-function sumsFor(observed: Observed, { app, component }: InstanceFacts): ComponentSums {
-  const key = componentKey(app, component);
+/** Of those that are not to be there, sums that nobody looks at. */
+function sumsFor(observed: Observed, facts: InstanceFacts, isPlaced: IsPlaced): ComponentSums {
+  if (!isPlaced(facts)) return new ComponentSums();
+  const key = componentKey(facts.app, facts.component);
   let sums = observed.components.get(key);
   if (sums === undefined) {
     sums = new ComponentSums();
@@ -396,7 +411,13 @@ function sumsFor(observed: Observed, { app, component }: InstanceFacts): Compone
 
 /** Of a component of which no host names an instance any more nothing is kept. */
 function forgetEmpty({ components }: Observed, { sums, status }: Seen): void {
-  if (sums.instances === 0) components.delete(componentKey(status.app, status.component));
+  const key = componentKey(status.app, status.component);
+  if (sums.instances === 0 && components.get(key) === sums) components.delete(key);
+}
+
+/** Whether it counts for its component: see IsPlaced. */
+export function counts({ components }: Observed, { status, sums }: Seen): boolean {
+  return components.get(componentKey(status.app, status.component)) === sums;
 }
 
 function noteStarted({ info, changedAtMs }: HostState, { status, sums }: Seen, nowMs: number): void {

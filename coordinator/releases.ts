@@ -2,7 +2,16 @@ import { ShoalError } from '../protocol/errors.js';
 import type { BuildView } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { BuildStatus } from '../protocol/link.js';
-import { type AppRecord, bump, type ClusterState, componentOf, instancesOf, own, wantedCount } from './cluster.js';
+import {
+  type AppRecord,
+  appsOn,
+  bump,
+  type ClusterState,
+  componentOf,
+  instancesOf,
+  own,
+  wantedCount,
+} from './cluster.js';
 import { type Observed, seenOf } from './observed.js';
 
 /** Which revision of a component's source runs. */
@@ -39,9 +48,13 @@ export function takeBuilt(
 ): { state: ClusterState; steps: ReleaseStep[] } {
   const steps: ReleaseStep[] = [];
   let next = state;
-  for (const { connected, builds } of observed.hosts.values()) {
-    if (!connected) continue;
-    for (const build of builds) if (build.state === 'built') next = takeOne(next, build, nowMs, steps);
+  for (const { connected, builds, info } of observed.hosts.values()) {
+    if (!connected || builds.length === 0) continue;
+    // Of others a host has nothing to build.
+    const apps = appsOn(state, info.name);
+    for (const build of builds) {
+      if (build.state === 'built' && apps.includes(build.app)) next = takeOne(next, build, nowMs, steps);
+    }
   }
   return { state: next === state ? state : bump(next), steps };
 }
