@@ -29,8 +29,10 @@ export interface FailOvers {
 const WAIT_MS_MAX = 180_000;
 /** A coordinator that was killed comes again when another one leads: until then it must not win itself. */
 const AWAY_MS = 600_000;
-/** So long is nothing done to a cluster that was mended: the members of etcd find one another again in some seconds. */
-const MENDED_MS = 5_000;
+/** So often in a row a cluster that was mended has to look well: the members of etcd find one another one by one. */
+const WELL_LOOKS = 5;
+/** A bound on one look, so that a member that is away costs no more. */
+const LOOK_MS_MAX = 1_000;
 
 export interface MeasureOptions {
   /** Folder of compiled code. */
@@ -98,9 +100,46 @@ async function failOvers(
     await until(async () => (await connectedAt(cluster, next)) === cluster.hosts.length, WAIT_MS_MAX);
     found.agentsMs.push(performance.now() - startMs);
     await mend();
-    await new Promise((resolve) => setTimeout(resolve, MENDED_MS));
+    await untilWell(cluster);
   }
   return found;
+}
+
+/** Until every member of etcd follows the same leader and takes writes, and every coordinator knows who leads. */
+async function untilWell(cluster: NetCluster): Promise<void> {
+  let looks = 0;
+  await until(async () => {
+    looks = (await isWell(cluster)) ? looks + 1 : 0;
+    return looks === WELL_LOOKS;
+  }, WAIT_MS_MAX);
+}
+
+async function isWell(cluster: NetCluster): Promise<boolean> {
+  const [views, leaders] = await Promise.all([
+    viewsOf(cluster),
+    Promise.all(cluster.coordinators.map((name) => etcdLeaderAt(cluster, name))),
+  ]);
+  const first = views[0]?.leader?.name;
+  return (
+    first !== undefined &&
+    views.every((view) => view?.leader?.name === first) &&
+    leaders[0] !== null &&
+    new Set(leaders).size === 1
+  );
+}
+
+/** Which member leads, by the one on that machine: null when it does not answer a read that the majority confirms. */
+async function etcdLeaderAt(cluster: NetCluster, machine: string): Promise<string | null> {
+  const url = `http://${cluster.rack.addressOf(machine)}:2379`;
+  const signal = AbortSignal.timeout(LOOK_MS_MAX);
+  try {
+    const { health } = (await (await fetch(`${url}/health`, { signal })).json()) as { health: string };
+    if (health !== 'true') return null;
+    const status = await fetch(`${url}/v3/maintenance/status`, { method: 'POST', body: '{}', signal });
+    return ((await status.json()) as { leader?: string }).leader ?? null;
+  } catch {
+    return null;
+  }
 }
 
 function viewsOf(cluster: NetCluster) {

@@ -28,6 +28,7 @@ export async function benchClusterAgents(dist: string, agents: number): Promise<
     ['mebibytes', 'memory of the leader', 'MiB'],
     ['bytesUp', 'sent by an agent', 'B/s'],
     ['bytesDown', 'sent to an agent', 'B/s'],
+    ['reports', 'reports of an agent, of 1 each second', '1/s'],
   ];
   for (const [key, what, unit] of metrics) {
     const name = `${agents} agents, ${COMPONENTS * countFor(agents)} instances: ${what}`;
@@ -52,6 +53,8 @@ interface Load {
   /** Per agent and second. */
   bytesUp: number;
   bytesDown: number;
+  /** Fewer than one where the machine is too busy for the agents: what is per second is too small then. */
+  reports: number;
 }
 
 /** Instances of each component. */
@@ -69,7 +72,11 @@ async function simulated(dist: string, count: number, version: number): Promise<
   const agents: SimulatedAgent[] = [];
   try {
     await until(() => answers(api), UP_MS_MAX);
-    for (let i = 0; i < count; i += 1) agents.push(new SimulatedAgent(socket, `h${i}`, version, i % 1_000));
+    for (let i = 0; i < count; i += 1) {
+      const agent = new SimulatedAgent(socket, `h${i}`, version, i % 1_000);
+      agents.push(agent);
+      await agent.connected();
+    }
     const each = countFor(count);
     await ask(api, 'PUT', '/v1/apps/bench', manifest(2 * each));
     for (let i = 0; i < COMPONENTS; i += 1) await scale(api, i, each);
@@ -86,19 +93,18 @@ async function simulated(dist: string, count: number, version: number): Promise<
 /** With one component that gets an instance more and one less in turns, so that the desired state of hosts changes. */
 async function load(leader: ChildProcess, api: string, agents: readonly SimulatedAgent[]): Promise<Load> {
   const pid = leader.pid as number;
-  const bytes = (key: 'bytesUp' | 'bytesDown') => agents.reduce((sum, each) => sum + each[key], 0);
-  const [cpu, up, down, startMs] = [await cpuSeconds(pid), bytes('bytesUp'), bytes('bytesDown'), performance.now()];
+  const counters = ['bytesUp', 'bytesDown', 'reports'] as const;
+  const counted = () => counters.map((key) => agents.reduce((sum, each) => sum + each[key], 0));
+  const [cpu, before, startMs] = [await cpuSeconds(pid), counted(), performance.now()];
   for (let second = 0; second < SECONDS; second += 1) {
     await scale(api, 0, countFor(agents.length) + 10 * (second % 2));
     await new Promise((resolve) => setTimeout(resolve, 1_000));
   }
   const seconds = (performance.now() - startMs) / 1_000;
-  return {
-    cores: ((await cpuSeconds(pid)) - cpu) / seconds,
-    mebibytes: await residentMebibytes(pid),
-    bytesUp: (bytes('bytesUp') - up) / seconds / agents.length,
-    bytesDown: (bytes('bytesDown') - down) / seconds / agents.length,
-  };
+  const cores = ((await cpuSeconds(pid)) - cpu) / seconds;
+  const rates = counted().map((count, i) => (count - (before[i] as number)) / seconds / agents.length);
+  const [bytesUp, bytesDown, reports] = rates as [number, number, number];
+  return { cores, mebibytes: await residentMebibytes(pid), bytesUp, bytesDown, reports };
 }
 
 function rowsOf(hosts: number, { kinds, bytesPerSecond, cut, killed }: ClusterFigures): Row[] {

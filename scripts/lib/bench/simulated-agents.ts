@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { withChange } from '../../../protocol/desired-change.js';
 import { encodeFrame, FrameReader } from '../../../protocol/frame.js';
@@ -18,6 +19,7 @@ export class SimulatedAgent {
   #seconds = 0;
   bytesUp = 0;
   bytesDown = 0;
+  reports = 0;
 
   /** `delayMs`: of its first report, so that agents do not all report at once. */
   constructor(path: string, name: string, version: number, delayMs: number) {
@@ -35,6 +37,11 @@ export class SimulatedAgent {
       this.#timers.push(setInterval(() => this.#report(), LIMITS.heartbeatMs));
     }, delayMs);
     this.#timers.push(first);
+  }
+
+  /** Once the coordinator has taken it: of a thousand at once the socket refuses some. */
+  async connected(): Promise<void> {
+    if (this.#socket.connecting) await once(this.#socket, 'connect');
   }
 
   get instances(): number {
@@ -58,6 +65,7 @@ export class SimulatedAgent {
 
   #report(): void {
     this.#seconds += 1;
+    this.reports += 1;
     const { revision } = this.#desired;
     const statuses = this.#desired.instances.map((each) => this.#status(each));
     const news = toWire(this.#news.write(statuses), this.#version);
