@@ -195,6 +195,7 @@ export class Agent {
       send: (to, messages) => this.#between?.sendCopies(to, messages) ?? false,
       server: (key, shard) => this.#serverOf(key, shard),
       changed: (key) => this.#shardsChanged(key),
+      came: (key, shard) => this.#shardCame(key, shard),
       tell: () => this.#tell(),
       problem: (key, message) => this.#push(...partsOf(key), '', 'handover-failed', message),
       snapshots: this.#snapshots,
@@ -722,12 +723,20 @@ export class Agent {
   #handOverOf(key: string, instances: Iterable<Instance>): void {
     const map = this.#desired.shards[key];
     if (map === undefined) return;
-    const ours = [...instances].filter((each) => isOf(each, key) && !each.stopping);
+    const ours = ownersOf(key, instances);
     for (const instance of ours) {
       for (const shard of this.#copies.strays(key, instance.control.shards ?? [])) this.#loseStray(instance, shard);
     }
     const here = this.#copies.owners(key, map, new Set(ours.map(({ id }) => id)));
     this.#handovers.get(key)?.run(map, here, ours, this.#copies.waiting(key));
+  }
+
+  #shardCame(key: string, shard: number): void {
+    const map = this.#desired.shards[key];
+    if (map === undefined || this.#closed || !this.#opened) return;
+    const ours = ownersOf(key, this.#instances.values());
+    const owner = this.#copies.ownerOf(key, shard, map, new Set(ours.map(({ id }) => id)));
+    this.#handovers.get(key)?.came(shard, owner, ours);
   }
 
   /** As after a time in which this agent was not there. */
@@ -762,7 +771,7 @@ export class Agent {
       const { control } = instance;
       if (!isOf(instance, key) || !control.connected || control.shards?.includes(shard) !== true) continue;
       return {
-        freeze: () => freeze(instance, shard),
+        freeze: (to) => freeze(instance, shard, to),
         drop: () => lose(instance, shard),
         held: (index, untilMs) => control.sendHeld(shard, index, untilMs),
       };
@@ -823,6 +832,11 @@ function servedHere({ id, app, component, serving, shards, frozen, weight }: Rou
 
 function isOf({ app, component }: Instance, key: string): boolean {
   return key === `${app}/${component}`;
+}
+
+/** Instances of the component that may own state shards. */
+function ownersOf(key: string, instances: Iterable<Instance>): Instance[] {
+  return [...instances].filter((each) => isOf(each, key) && !each.stopping);
 }
 
 function partsOf(key: string): [app: string, component: string] {

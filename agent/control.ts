@@ -41,7 +41,8 @@ interface Pending {
 
 export type ShardCommand =
   | { type: 'shard-prepare' | 'shard-own'; shard: number; epoch: number }
-  | { type: 'shard-freeze' | 'shard-drop'; shard: number }
+  | { type: 'shard-freeze'; shard: number; to?: string }
+  | { type: 'shard-drop'; shard: number }
   | ({ type: 'shard-import' } & WritePart);
 
 /** Of a shard: its calls wait until other copies hold its log up to this index. */

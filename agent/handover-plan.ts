@@ -26,29 +26,34 @@ export type HandoverStep =
  * the shards as they are, repeating the steps brings each to its owner without losing a key.
  */
 export function planHandover(map: ShardMap, holders: readonly Holder[]): HandoverStep[] {
+  const holdersOf = byShard(holders);
+  return map.owners.flatMap((wanted, shard) => planShard(shard, wanted, holders, holdersOf.get(shard) ?? []));
+}
+
+/** The same for one shard. `holding`: those of all `holders` that have it. */
+export function planShard(
+  shard: number,
+  wanted: string | null,
+  holders: readonly Holder[],
+  holding: readonly Holder[] = holders.filter(({ shards }) => shards.includes(shard)),
+): HandoverStep[] {
   const steps: HandoverStep[] = [];
   const mayHideState = holders.some((each) => each.unknown);
-  const holdersOf = byShard(holders);
-  for (let shard = 0; shard < map.owners.length; shard += 1) {
-    const wanted = map.owners[shard] ?? null;
-    const holding = holdersOf.get(shard) ?? [];
-    const live = holding.filter((each) => !each.frozen.includes(shard));
-    const truth =
-      live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];
-    const target = holders.find((each) => each.id === wanted && each.connected && each.reachable);
-    if (truth === undefined) {
-      if (target !== undefined && !mayHideState) steps.push({ kind: 'own', shard, to: target.id });
-      continue;
-    }
-    for (const other of holding) {
-      // Two that both serve it cannot be told apart by age; then neither is thrown away until one is the wanted owner.
-      const stale = other !== truth && (other.frozen.includes(shard) || truth.id === wanted);
-      if (stale && other.connected && live.includes(truth)) steps.push({ kind: 'drop', shard, from: other.id });
-    }
-    if (target === undefined || !truth.connected) continue;
-    if (truth.id !== target.id) steps.push({ kind: 'move', shard, from: truth.id, to: target.id });
-    else if (truth.frozen.includes(shard)) steps.push({ kind: 'own', shard, to: target.id });
+  const live = holding.filter((each) => !each.frozen.includes(shard));
+  const truth =
+    live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];
+  const target = holders.find((each) => each.id === wanted && each.connected && each.reachable);
+  if (truth === undefined) {
+    return target !== undefined && !mayHideState ? [{ kind: 'own', shard, to: target.id }] : [];
   }
+  for (const other of holding) {
+    // Two that both serve it cannot be told apart by age; then neither is thrown away until one is the wanted owner.
+    const stale = other !== truth && (other.frozen.includes(shard) || truth.id === wanted);
+    if (stale && other.connected && live.includes(truth)) steps.push({ kind: 'drop', shard, from: other.id });
+  }
+  if (target === undefined || !truth.connected) return steps;
+  if (truth.id !== target.id) steps.push({ kind: 'move', shard, from: truth.id, to: target.id });
+  else if (truth.frozen.includes(shard)) steps.push({ kind: 'own', shard, to: target.id });
   return steps;
 }
 

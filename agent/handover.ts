@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { ShardMap } from '../protocol/link.js';
-import { type HandoverStep, type Holder, planHandover } from './handover-plan.js';
+import { type HandoverStep, type Holder, planHandover, planShard } from './handover-plan.js';
 import type { Instance } from './instance.js';
 import type { Segments } from './segments.js';
 
@@ -56,14 +56,24 @@ export class Handover {
    */
   run(map: ShardMap, here: ShardMap, instances: readonly Instance[], waiting: ReadonlyMap<number, number>): void {
     const byId = new Map(instances.map((each) => [each.id, each]));
-    for (const step of planHandover(here, instances.map(holderOf))) {
-      if (this.#busy.has(step.shard) || this.#isFull(step.kind)) continue;
-      this.#busy.set(step.shard, step);
-      void this.#take(step, byId);
-    }
+    this.#begin(planHandover(here, instances.map(holderOf)), byId);
     for (const [shard, file] of waiting) {
       const target = byId.get(map.owners[shard] ?? '');
       if (target !== undefined && !this.#busy.has(shard)) this.#sendAhead(shard, file, target);
+    }
+  }
+
+  /** A shard may be served here from now on, by `owner`: the step for it, before all shards are looked at. */
+  came(shard: number, owner: string | null, instances: readonly Instance[]): void {
+    const steps = planShard(shard, owner, instances.map(holderOf));
+    this.#begin(steps, new Map(instances.map((each) => [each.id, each])));
+  }
+
+  #begin(steps: readonly HandoverStep[], byId: ReadonlyMap<string, Instance>): void {
+    for (const step of steps) {
+      if (this.#busy.has(step.shard) || this.#isFull(step.kind)) continue;
+      this.#busy.set(step.shard, step);
+      void this.#take(step, byId);
     }
   }
 
@@ -125,7 +135,7 @@ export class Handover {
     if (source === undefined || target === undefined) return;
     const epoch = this.#send(shard, target);
     await target.control.command({ type: 'shard-prepare', shard, epoch });
-    await freeze(source, shard);
+    await freeze(source, shard, target.id);
     await own(target, shard, epoch);
     // Callers learn of the new owner before the old one forgets; whoever asks the old one meanwhile is told to ask again.
     this.#events.changed();
@@ -156,9 +166,9 @@ async function own(target: Instance, shard: number, epoch: number): Promise<void
   target.control.frozen = target.control.frozen.filter((each) => each !== shard);
 }
 
-/** Waits until the calls at work on the shard have ended. Rejects when they do not. */
-export async function freeze({ control }: Instance, shard: number): Promise<void> {
-  await control.command({ type: 'shard-freeze', shard });
+/** Waits until the calls at work on the shard have ended; others go to the instance `to`. Rejects when they do not. */
+export async function freeze({ control }: Instance, shard: number, to: string | null): Promise<void> {
+  await control.command({ type: 'shard-freeze', shard, ...(to === null ? {} : { to }) });
   control.frozen = [...new Set([...control.frozen, shard])];
 }
 

@@ -58,8 +58,11 @@ export type ToInstance =
   | { type: 'shard-prepare'; shard: number; epoch: number; requestId: number }
   /** Serve the shard from its segment of this epoch, which comes on the socket for channels. */
   | { type: 'shard-own'; shard: number; epoch: number; requestId: number }
-  /** Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. */
-  | { type: 'shard-freeze'; shard: number; requestId: number }
+  /**
+   * Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. `to`: the instance that
+   * owns it next, to which callers are sent on.
+   */
+  | { type: 'shard-freeze'; shard: number; requestId: number; to?: string }
   | { type: 'shard-drop'; shard: number; requestId: number }
   /** Take in a part of what is imported into the shard; answered when as many copies hold it as the component asks for. */
   | ({ type: 'shard-import'; requestId: number } & WritePart)
@@ -122,7 +125,8 @@ export type FabricRequest =
   /**
    * `deadlineMs`: time left; a call with a stream may have none. `shards`: state shards that the call is to work on, all of
    * which the callee must serve. `stream`: the answer is to be a stream, of which so many bytes may come. `input`: items
-   * follow as the callee grants credit.
+   * follow as the callee grants credit. `moved`: who had the state shards before has sent the caller here, and they may come a
+   * moment later.
    */
   | {
       type: 'call';
@@ -133,6 +137,7 @@ export type FabricRequest =
       deadlineMs?: number;
       stream?: number;
       input?: boolean;
+      moved?: boolean;
       body: unknown;
     }
   | { type: 'cancel'; id: number }
@@ -151,8 +156,19 @@ export type FabricResponse =
   | { type: 'stop'; id: number }
   /** Ends the answer's stream, too; then without a body. */
   | { type: 'result'; id: number; body: unknown /** Calls running at the callee. */; outstanding: number }
-  /** `refused`: the handler has not begun, so that the call may go elsewhere without running twice. */
-  | { type: 'error'; id: number; code: string; detail: string; outstanding: number; refused?: boolean }
+  /**
+   * `refused`: the handler has not begun, so that the call may go elsewhere without running twice. `owner`: the instance that
+   * has the call's state shard next.
+   */
+  | {
+      type: 'error';
+      id: number;
+      code: string;
+      detail: string;
+      outstanding: number;
+      refused?: boolean;
+      owner?: string;
+    }
   /** The callee leaves: send no more calls here; hang up when those under way are answered. */
   | { type: 'leaving' };
 

@@ -25,7 +25,7 @@ export const LIMITS = {
   stateShardBytesMax: 256 * 1024 * 1024,
   /** What a host sends of state shards to hosts that get a copy, each second and in a burst; writes go beside that. */
   stateFillBytesPerSecond: 128 * 1024 * 1024,
-  stateFillBurstBytes: 8 * 1024 * 1024,
+  stateFillBurstBytes: 1024 * 1024,
   /** State shards that are on their way between hosts: at once, and from or to one host. */
   stateMovesMax: 32,
   stateMovesPerHostMax: 16,

@@ -24,6 +24,10 @@ export function parseToInstance(value: unknown): ToInstance {
     case 'drain':
       return { type };
     case 'shard-freeze':
+      if (!isShard(shard) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
+      if (value.to === undefined) return { type, shard, requestId };
+      if (!isName(value.to)) throw fail(`${type} names no instance`);
+      return { type, shard, requestId, to: value.to };
     case 'shard-drop':
       if (!isShard(shard) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
       return { type, shard, requestId };

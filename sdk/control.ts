@@ -156,7 +156,7 @@ export class AgentConnection {
     try {
       if (type === 'shard-prepare') await this.#store.prepare(shard, message.epoch);
       else if (type === 'shard-own') await this.#store.own(shard, message.epoch);
-      else if (type === 'shard-freeze') await this.#store.freeze(shard);
+      else if (type === 'shard-freeze') await this.#store.freeze(shard, message.to);
       else if (type === 'shard-drop') this.#store.drop(shard);
       else {
         const removed = await this.#store.takeIn(message);
@@ -164,7 +164,6 @@ export class AgentConnection {
         return;
       }
       this.#send({ type: 'shard-done', requestId, shard });
-      this.#sendStats();
     } catch (error) {
       const { code, message: why } = toShoalError(error);
       this.#send({ type: 'shard-done', requestId, shard, error: why.slice(0, 1_000), code });

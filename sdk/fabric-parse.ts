@@ -10,7 +10,10 @@ const CREDIT_MAX = LIMITS.streamWindowBytes + LIMITS.streamItemOverheadBytes + L
 export function parseRequest(message: unknown, shardCount: number | undefined): FabricRequest {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `request: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, handler, key, shards, deadlineMs, stream, input, body, bytes } = message as Record<string, unknown>;
+  const { type, id, handler, key, shards, deadlineMs, stream, input, moved, body, bytes } = message as Record<
+    string,
+    unknown
+  >;
   if (typeof id !== 'number' || !Number.isSafeInteger(id)) throw fail('has no id');
   if (type === 'cancel' || type === 'end') return { type, id };
   if (type === 'item' || type === 'credit') return parseStreamMessage(type, id, bytes, fail);
@@ -32,6 +35,7 @@ export function parseRequest(message: unknown, shardCount: number | undefined): 
   if (shards !== undefined) call.shards = shards;
   if (stream !== undefined) call.stream = stream;
   if (input === true) call.input = true;
+  if (moved === true) call.moved = true;
   return call;
 }
 
@@ -59,7 +63,7 @@ function areShards(value: unknown, count: number = LIMITS.shardCountMax): value 
 export function parseResponse(message: unknown): FabricResponse {
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `response: ${what}`);
   if (typeof message !== 'object' || message === null) throw fail('is not a map');
-  const { type, id, body, code, detail, outstanding, refused, bytes } = message as Record<string, unknown>;
+  const { type, id, body, code, detail, outstanding, refused, owner, bytes } = message as Record<string, unknown>;
   if (type === 'leaving') return { type };
   if (typeof id !== 'number') throw fail('has no id');
   if (type === 'item' || type === 'credit') return parseStreamMessage(type, id, bytes, fail);
@@ -67,5 +71,7 @@ export function parseResponse(message: unknown): FabricResponse {
   if (typeof outstanding !== 'number') throw fail('has no count of calls');
   if (type === 'result') return { type, id, body, outstanding };
   if (type !== 'error' || !isErrorCode(code) || typeof detail !== 'string') throw fail('is neither result nor error');
-  return { type, id, code, detail, outstanding, refused: refused === true };
+  const error: FabricResponse = { type, id, code, detail, outstanding, refused: refused === true };
+  if (typeof owner === 'string') error.owner = owner;
+  return error;
 }

@@ -8,7 +8,10 @@ import { parseResponse } from './fabric-parse.js';
 import { type StreamSource, StreamWriter } from './stream-writer.js';
 
 /** The call was certainly not begun by the callee, so that it may go elsewhere. */
-export class NotSent extends ShoalError {}
+export class NotSent extends ShoalError {
+  /** The instance that has its state shard next, as the callee says. */
+  owner: string | undefined;
+}
 
 /** The call was not begun since the callee has enough to do. */
 export class Overloaded extends ShoalError {
@@ -24,6 +27,8 @@ export interface OutgoingCall {
   readonly key: string | undefined;
   /** Those that it is to work on, as the routes say when it is sent. */
   shards: number[] | undefined;
+  /** Who had them before has said where they are. */
+  moved: boolean;
   readonly sinceMs: number;
   readonly untilMs: number;
   /** Of a call with a stream: it may take as long as it does once an instance is found. */
@@ -118,7 +123,7 @@ class CallUnderWay implements Expiring {
 
   send(line: Line, id: number): void {
     if (this.#settled) return;
-    const { handler, body, key, shards, untilMs, endless, answer, input } = this.#call;
+    const { handler, body, key, shards, moved, untilMs, endless, answer, input } = this.#call;
     this.#line = line;
     this.#id = id;
     line.pending.set(id, this);
@@ -127,6 +132,7 @@ class CallUnderWay implements Expiring {
     if (!endless) request.deadlineMs = Math.max(1, untilMs - performance.now());
     if (key !== undefined) request.key = key;
     if (shards !== undefined) request.shards = shards;
+    if (moved) request.moved = true;
     if (answer !== undefined) request.stream = LIMITS.streamWindowBytes;
     if (input !== undefined) request.input = true;
     try {
@@ -349,6 +355,8 @@ function remoteError(response: Extract<FabricResponse, { type: 'error' }>, begun
   const { code, detail } = response;
   const refused = response.refused === true && !begun;
   if (refused && code === 'SHOAL_E_OVERLOADED') return new Overloaded(detail);
-  const again = refused && ELSEWHERE.includes(code);
-  return again ? new NotSent(code as ErrorCode, detail) : new ShoalError(code as ErrorCode, detail);
+  if (!refused || !ELSEWHERE.includes(code)) return new ShoalError(code as ErrorCode, detail);
+  const error = new NotSent(code as ErrorCode, detail);
+  error.owner = response.owner;
+  return error;
 }

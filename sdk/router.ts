@@ -25,6 +25,8 @@ export interface CallOptions {
 
 /** A refused call is tried again when the routes change, and at the latest after this. */
 const RETRY_MS = 20;
+/** So often in a row a call follows whom it was sent to, before it waits for new routes. */
+const SENT_ON_MAX = 3;
 
 const WHY_LENGTH_MAX = 300;
 
@@ -168,17 +170,21 @@ export class Router {
     const refused = new Set<string>();
     let overloaded: ShoalError | undefined;
     let refusal = last;
+    let sentOn = 0;
     for (;;) {
+      const owner: string | undefined = sentOn < SENT_ON_MAX ? this.#ownerBy(component, call, refusal) : undefined;
+      sentOn = owner === undefined ? 0 : sentOn + 1;
+      call.moved = owner !== undefined;
       if (refusal !== undefined) {
         const { target, error } = refusal;
         if (error instanceof Overloaded) {
           if (key !== undefined) throw error;
           overloaded = error;
-        } else if (key !== undefined) await this.#wait(component, untilMs, signal, false, error);
+        } else if (key !== undefined && owner === undefined) await this.#wait(component, untilMs, signal, false, error);
         refused.add(target);
       }
       const callee = this.#callee(component);
-      const target = callee === null ? null : this.#choose(callee, call, refused);
+      const target = callee === null ? null : (owner ?? this.#choose(callee, call, refused));
       if (callee === null || target === null) {
         if (overloaded !== undefined) throw overloaded;
         // All have refused: each may be asked again after a while.
@@ -195,6 +201,15 @@ export class Router {
         refusal = { target, error };
       }
     }
+  }
+
+  /** Who has the state shard next, by who had it; only one that may be called anyway is believed to. */
+  #ownerBy(component: string, { key, untilMs, signal }: OutgoingCall, refusal?: Refusal): string | undefined {
+    const error = refusal?.error;
+    if (!(error instanceof NotSent) || error.owner === undefined || key === undefined) return undefined;
+    if (signal?.aborted || performance.now() >= untilMs) return undefined;
+    const { instances = [] } = this.#callees.get(component)?.route ?? {};
+    return instances.includes(error.owner) ? error.owner : undefined;
   }
 
   /**
@@ -359,5 +374,5 @@ function outgoing(handler: string, body: unknown, options: CallOptions, answer?:
   const sinceMs = performance.now();
   const untilMs = sinceMs + deadlineMs;
   const endless = options.deadlineMs === undefined && (answer !== undefined || input !== undefined);
-  return { handler, body, key, shards: undefined, sinceMs, untilMs, endless, signal, answer, input };
+  return { handler, body, key, shards: undefined, moved: false, sinceMs, untilMs, endless, signal, answer, input };
 }

@@ -48,6 +48,9 @@ interface Served {
 
 const NO_SHARDS: readonly number[] = [];
 
+/** A call that comes before its state shard waits for it so long; then its caller asks for new routes. */
+const ARRIVAL_MS_MAX = 1_000;
+
 /** Callers have so long to hang up once they know that this instance leaves. */
 const HANG_UP_MS_MAX = 500;
 
@@ -227,10 +230,13 @@ export class CallServer {
   accept(channel: Channel): void {
     if (this.#draining) channel.send({ type: 'leaving' } satisfies FabricResponse);
     const running = new Map<number, RunningCall>();
+    /** Calls whose state shard is to come. */
+    const early = new Set<number>();
     const memory = new StreamMemory();
     this.#channels.add(channel);
     channel.onClose = (why) => {
       this.#channels.delete(channel);
+      early.clear();
       const lost = new ShoalError('SHOAL_E_PEER_DIED', `the caller was lost during the call: ${why}`);
       for (const call of running.values()) call.abort(lost);
       if (this.#channels.size === 0) this.#allHungUp?.();
@@ -238,16 +244,37 @@ export class CallServer {
     channel.onMessage = (message) => {
       const request = parseRequest(message, this.#store.settings?.shards);
       const call = running.get(request.id);
-      if (request.type === 'cancel') call?.abort(cancelled('the caller has cancelled the call'));
-      else if (request.type !== 'call') call?.take(request);
-      else if (call !== undefined) throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
-      else this.#serve(channel, running, request, memory);
+      if (request.type === 'cancel') {
+        early.delete(request.id);
+        call?.abort(cancelled('the caller has cancelled the call'));
+      } else if (request.type !== 'call') call?.take(request);
+      else if (call !== undefined || early.has(request.id))
+        throw new ShoalError('SHOAL_E_FRAME', `call id ${request.id} is in use`);
+      else if (!this.#comesEarly(request, early, (later) => this.#serve(channel, running, later, memory)))
+        this.#serve(channel, running, request, memory);
     };
+  }
+
+  /** Whether the call waits for its state shard, which whoever had it before says is to come here. */
+  #comesEarly(call: Call, early: Set<number>, serve: (call: Call) => void): boolean {
+    const { id, shards, deadlineMs = ARRIVAL_MS_MAX } = call;
+    if (call.moved !== true || this.#draining || early.size >= LIMITS.callsOutstandingPerPeerMax) return false;
+    const sinceMs = performance.now();
+    const arrival = this.#store.arrival(shards ?? [], Math.min(deadlineMs, ARRIVAL_MS_MAX));
+    if (arrival === undefined) return false;
+    early.add(id);
+    void arrival.then(() => {
+      if (!early.delete(id)) return;
+      const leftMs = Math.max(1, deadlineMs - (performance.now() - sinceMs));
+      serve(call.deadlineMs === undefined ? call : { ...call, deadlineMs: leftMs });
+    });
+    return true;
   }
 
   /** Refuses new calls and waits for those at work, and for callers to hang up, so that no call is lost on the way. */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
+    this.#store.awaitNone();
     for (const channel of this.#channels) channel.send({ type: 'leaving' } satisfies FabricResponse);
     if (this.#meter.outstanding > 0) await within(timeoutMs, (done) => this.#idle.push(done));
     if (this.#channels.size === 0) return;
@@ -271,6 +298,8 @@ export class CallServer {
     try {
       begun = this.#begin(call, running.size, channel.isOwn === true);
     } catch (error) {
+      const [shard] = call.shards ?? [];
+      const owner = shard === undefined ? undefined : this.#store.nextOwner(shard);
       // Not counted as demand: the caller asks the new owner of the state shard, or an instance that stays.
       channel.send({
         type: 'error',
@@ -278,6 +307,7 @@ export class CallServer {
         ...describe(error),
         outstanding: this.#meter.outstanding,
         refused: true,
+        ...(owner === undefined ? {} : { owner }),
       } satisfies FabricResponse);
       return;
     }

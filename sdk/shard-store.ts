@@ -53,6 +53,11 @@ export class ShardStore {
   readonly #shards = new Map<number, Shard>();
   readonly #offered = new Map<number, Offered>();
   readonly #waiting = new Set<() => void>();
+  /** By shard that was here: the instance that has it next. */
+  readonly #next = new Map<number, string>();
+  /** Of calls that have come before their shards. */
+  readonly #awaited = new Set<() => void>();
+  readonly #ends = new Set<() => void>();
   readonly #freezeMsMax: number;
   readonly #arrive: ShardHook[] = [];
   readonly #leave: ShardHook[] = [];
@@ -115,6 +120,7 @@ export class ShardStore {
     const before = this.#shards.get(shard);
     if (before?.epoch === epoch && !before.frozen) {
       before.closing = false;
+      this.#arrived(shard);
       return;
     }
     const log = await this.#offeredLog(shard, epoch);
@@ -136,6 +142,7 @@ export class ShardStore {
       asked: false,
     };
     this.#shards.set(shard, here);
+    this.#next.delete(shard);
     try {
       for (const hook of this.#arrive) await hook(shard);
     } catch (error) {
@@ -143,18 +150,67 @@ export class ShardStore {
       throw error;
     }
     here.closing = false;
+    this.#arrived(shard);
+  }
+
+  #arrived(shard: number): void {
+    this.#next.delete(shard);
+    if (this.#awaited.size === 0) return;
+    // The agent hears first that the shard is served: what these calls ask of it next is about a shard that it knows to be here.
+    setImmediate(() => {
+      for (const wake of [...this.#awaited]) wake();
+    });
+  }
+
+  /** The instance that has the shard next, once it is about to leave. */
+  nextOwner(shard: number): string | undefined {
+    return this.serves(shard) ? undefined : this.#next.get(shard);
+  }
+
+  /**
+   * For a call that was sent here by who had its shards before: resolves when they have come, or have not within so many ms.
+   * Undefined when there is nothing to wait for.
+   */
+  arrival(shards: readonly number[], timeoutMs: number): Promise<void> | undefined {
+    const isToCome = (shard: number) => {
+      const here = this.#shards.get(shard);
+      return here === undefined || (here.closing && !this.#next.has(shard));
+    };
+    if (!shards.some(isToCome)) return undefined;
+    return new Promise((resolve) => {
+      const wake = () => {
+        if (shards.some(isToCome)) return;
+        end();
+      };
+      const end = () => {
+        clearTimeout(timer);
+        this.#awaited.delete(wake);
+        this.#ends.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, timeoutMs);
+      this.#awaited.add(wake);
+      this.#ends.add(end);
+    });
+  }
+
+  /** No shard comes any more. */
+  awaitNone(): void {
+    for (const end of [...this.#ends]) end();
   }
 
   /**
    * Waits for calls at work on the shard and refuses new ones. When they do not end in time the shard serves on here: one
-   * handler that hangs does not take the shard from everybody.
+   * handler that hangs does not take the shard from everybody. `to`: the instance to which callers are sent from now on.
    */
-  async freeze(shard: number): Promise<void> {
+  async freeze(shard: number, to?: string): Promise<void> {
     const here = this.#get(shard);
     here.closing = true;
+    if (to !== undefined) this.#next.set(shard, to);
     for (const hook of this.#freeze) hook();
     if (here.users > 0 && !(await untilIdle(here, this.#freezeMsMax))) {
       here.closing = here.frozen;
+      if (!here.frozen) this.#arrived(shard);
       throw new ShoalError('SHOAL_E_DEADLINE', `${here.users} calls work on state shard ${shard} without an end`);
     }
     // Meanwhile the shard may have been given back or dropped.
@@ -296,6 +352,7 @@ export class ShardStore {
   }
 
   close(): void {
+    this.awaitNone();
     for (const shard of this.held) this.drop(shard);
     for (const shard of [...this.#offered.keys()]) this.#withdraw(shard);
   }

@@ -35,6 +35,8 @@ export interface CopiesTools {
   server(key: string, shard: number): Server | undefined;
   /** Whether shards of the component may be served here has changed. */
   changed(key: string): void;
+  /** This one may be served here from now on, and calls wait for it. */
+  came(key: string, shard: number): void;
   /** There is something new to report. */
   tell(): void;
   problem(key: string, message: string): void;
@@ -87,11 +89,15 @@ export class Copies {
    */
   owners(key: string, map: ShardMap, ids: ReadonlySet<string>): ShardMap {
     if (!this.#keys.has(key)) return map;
-    const owners = map.owners.map((owner, shard) => {
-      if (!this.serves(key, shard)) return null;
-      return owner !== null && ids.has(owner) ? owner : this.#seatOf(key, shard);
-    });
-    return { ...map, owners };
+    return { ...map, owners: map.owners.map((_, shard) => this.ownerOf(key, shard, map, ids)) };
+  }
+
+  /** The same of one shard. */
+  ownerOf(key: string, shard: number, map: ShardMap, ids: ReadonlySet<string>): string | null {
+    const owner = map.owners[shard] ?? null;
+    if (!this.#keys.has(key)) return owner;
+    if (!this.serves(key, shard)) return null;
+    return owner !== null && ids.has(owner) ? owner : this.#seatOf(key, shard);
   }
 
   #seatOf(key: string, shard: number): string | null {
@@ -225,7 +231,7 @@ export class Copies {
 
   #open(name: string): boolean {
     const [key, shard] = [keyOfName(name), shardOfName(name)];
-    const { host, boot, path, server, changed, tell } = this.#tools;
+    const { host, boot, path, server, changed, came, tell } = this.#tools;
     try {
       const copy = new HeldCopy({
         host,
@@ -239,6 +245,7 @@ export class Copies {
           changed(key);
           tell();
         },
+        came: () => came(key, shard),
         failed: (error) => this.#problem(name, error),
         snapshot: () => this.#tools.snapshots.newest(name),
       });
@@ -323,7 +330,8 @@ export class Copies {
     }
     gathered.messages.push([name, message]);
     gathered.bytes += sizeOf(message);
-    if (gathered.bytes > GATHERED_BYTES_MAX) {
+    // While a shard is passed nobody serves it.
+    if (gathered.bytes > GATHERED_BYTES_MAX || message.type === 'pass') {
       this.#gathered.delete(host);
       this.#tools.send(host, gathered.messages);
       return;

@@ -25,7 +25,7 @@ export const COPY_TIMING: CopyTiming = {
   retryMs: 50,
   silentMs: 1_000,
   renewMs: 500,
-  partBytesMax: 256 * 1024,
+  partBytesMax: 128 * 1024,
   recordsMax: 256,
   pendingMax: 1_024,
   waitingMax: 1_024,

@@ -12,8 +12,8 @@ const TIMING: CopyTiming = { ...COPY_TIMING, silentMs: 2_000 };
 
 /** The instance that serves the shard here, as far as its copy is concerned. */
 export interface Server {
-  /** Waits for calls at work and refuses others; rejects when they do not end. */
-  freeze(): Promise<void>;
+  /** Waits for calls at work and sends others to the instance `to`, where that is known; rejects when they do not end. */
+  freeze(to: string | null): Promise<void>;
   /** It has the shard no longer, whatever works on it. */
   drop(): Promise<void>;
   /** What its calls wait for: all copies hold the log up to this index, and nobody else serves until then. */
@@ -33,6 +33,8 @@ export interface HeldCopyTools {
   server(): Server | undefined;
   /** Whether it may be served here has changed, or what there is to report. */
   changed(): void;
+  /** It may be served here from now on. */
+  came(): void;
   failed(error: unknown): void;
   /** The newest one of the shard on the disk. */
   snapshot(): SnapshotMark | null;
@@ -210,7 +212,7 @@ export class HeldCopy {
     try {
       const server = this.#tools.server();
       this.#tools.changed();
-      await server?.freeze();
+      await server?.freeze(this.#record?.passTo?.instance ?? null);
       const { note } = this.#memory;
       if (note.role !== 'owner' || note.epoch !== epoch) return;
       // Who has never said anything since this agent began may write still, and is stopped by the epoch alone.
@@ -237,6 +239,7 @@ export class HeldCopy {
     this.#answer(nowMs);
     const { serves } = this;
     if (serves === this.#served && before === this.#news(nowMs)) return;
+    if (serves && !this.#served) this.#tools.came();
     this.#served = serves;
     this.#tools.changed();
   }
@@ -267,8 +270,10 @@ export class HeldCopy {
     if (!this.#copy.isWatched) this.#store.forget(held);
     if (this.#waits === null || held < this.#waits) return;
     const untilMs = this.#copy.leasedUntilMs(nowMs);
-    if (untilMs <= nowMs) return;
+    const server = this.#tools.server();
+    // Who has just begun to serve may ask before it is known to: it is answered with one of the next ticks.
+    if (untilMs <= nowMs || server === undefined) return;
     this.#waits = null;
-    this.#tools.server()?.held(held, untilMs);
+    server.held(held, untilMs);
   }
 }

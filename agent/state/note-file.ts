@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { ShoalError } from '../../protocol/errors.js';
 import type { CopyRole } from '../../protocol/state-copies.js';
 import type { CopyNote } from './copy-memory.js';
@@ -8,7 +7,9 @@ import type { CopyNote } from './copy-memory.js';
 /** The note of a copy beside its segment, in memory of the host: there after a SIGKILL, gone after a restart of the host. */
 export class NoteFile {
   readonly #path: string;
-  #stored: CopyNote | null = null;
+  /** As last written or read. */
+  #stored: string | null = null;
+  #epoch = 0;
 
   constructor(path: string) {
     this.#path = path;
@@ -23,22 +24,26 @@ export class NoteFile {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
       throw error;
     }
-    this.#stored = parseNote(text, this.#path);
-    return structuredClone(this.#stored);
+    const note = parseNote(text, this.#path);
+    this.#stored = text;
+    this.#epoch = note.epoch;
+    return note;
   }
 
   /** As last written or read. */
   get epoch(): number {
-    return this.#stored?.epoch ?? 0;
+    return this.#epoch;
   }
 
   write(note: CopyNote): void {
-    if (isDeepStrictEqual(note, this.#stored)) return;
+    const text = JSON.stringify(note);
+    if (text === this.#stored) return;
     const path = `${this.#path}.new`;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(path, JSON.stringify(note), { mode: 0o600 });
+    if (this.#stored === null) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, text, { mode: 0o600 });
     renameSync(path, this.#path);
-    this.#stored = structuredClone(note);
+    this.#stored = text;
+    this.#epoch = note.epoch;
   }
 }
 

@@ -1,7 +1,7 @@
 /** State shards of this host that are being passed on at once: each is served by nobody until those before it have gone. */
 const PASSES_MAX = 2;
 /** One that has waited so long goes along with others: the coordinator lets a pass take no longer than a few times this. */
-const WAIT_MS_MAX = 500;
+const WAIT_MS_MAX = 2_000;
 
 /** Whose turn it is to be passed on; until then a state shard is served as before. Pure: the clock is passed in. */
 export class PassTurns {

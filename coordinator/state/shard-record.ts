@@ -36,7 +36,7 @@ export interface RecordTiming {
   passMsMax: number;
 }
 
-export const RECORD_TIMING: RecordTiming = { fenceMsMax: 1_000, passMsMax: 4_000 };
+export const RECORD_TIMING: RecordTiming = { fenceMsMax: 1_000, passMsMax: 8_000 };
 
 /**
  * The next record of a shard, or the same one when there is nothing to do: one step, to be stored before it is sent. Called

@@ -1,3 +1,4 @@
+import { shardOfKey } from '../../protocol/shard.js';
 import type { App } from '../../sdk/app.js';
 import { ALL_SHARDS as ALL, overBoth } from './rig.js';
 
@@ -65,6 +66,44 @@ overBoth('no increment is lost or counted twice while shards change hands under 
     'a sum over all shards never falls: none is missed or counted twice',
   );
   t.same([one.app.shards.length, two.app.shards.length], [32, 32]);
+});
+
+overBoth('callers are sent on to who has the shard next, and wait there until it has come', async (t, rig) => {
+  const one = await rig.start('index', 'a-index-0', counters);
+  const two = await rig.start('index', 'a-index-1', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  await rig.own(one, ALL);
+  rig.publish();
+  await app.call('index', 'add', null, { key: 'k' });
+  const shard = shardOfKey('k', ALL.length);
+  const epoch = await rig.send(two, shard);
+  await one.control.command({ type: 'shard-freeze', shard, to: two.id });
+  const calls = Promise.all([1, 2, 3].map(() => app.call('index', 'add', null, { key: 'k', deadlineMs: 20_000 })));
+  const cancelled = new AbortController();
+  const { signal } = cancelled;
+  const never = app.call('index', 'add', null, { key: 'k', signal });
+  cancelled.abort();
+  await t.rejects(never, { code: 'SHOAL_E_CANCELLED' });
+  await two.control.command({ type: 'shard-own', shard, epoch });
+  // The routes say still that the first has it.
+  t.same(await calls, [true, true, true]);
+  await one.control.command({ type: 'shard-drop', shard });
+  t.equal(await app.call('index', 'get', null, { key: 'k' }), 4, 'also once the first has let go of it');
+});
+
+overBoth('callers that are sent on in vain ask again where their shard is', async (t, rig) => {
+  const one = await rig.start('index', 'a-index-0', counters);
+  const two = await rig.start('index', 'a-index-1', counters);
+  const { app } = await rig.start('front', 'a-front-0');
+  await rig.own(one, ALL);
+  rig.publish();
+  const shard = shardOfKey('k', ALL.length);
+  await one.control.command({ type: 'shard-freeze', shard, to: two.id });
+  const added = app.call('index', 'add', null, { key: 'k', deadlineMs: 20_000 });
+  // It is not passed on after all: the first serves on.
+  await one.control.command({ type: 'shard-own', shard, epoch: await rig.send(one, shard) });
+  t.equal(await added, true);
+  t.equal(await app.call('index', 'get', null, { key: 'k' }), 1, 'and the call is done once');
 });
 
 overBoth('a frozen shard refuses calls and serves again when it is owned anew', async (t, rig) => {

@@ -168,7 +168,7 @@ export class Rig {
   async move(shard: number, from: Seat, to: Seat): Promise<void> {
     const epoch = await this.send(to, shard);
     await to.control.command({ type: 'shard-prepare', shard, epoch });
-    await from.control.command({ type: 'shard-freeze', shard });
+    await from.control.command({ type: 'shard-freeze', shard, to: to.id });
     from.control.frozen = [...from.control.frozen, shard];
     await to.control.command({ type: 'shard-own', shard, epoch });
     to.control.shards = [...new Set([...(to.control.shards ?? []), shard])];

@@ -16,6 +16,8 @@ const REDIRECTS_MAX = 50;
 /** Of the cluster bus: the port and this. */
 const BUS_OFFSET = 10_000;
 const PORT_MAX = 65_535 - BUS_OFFSET;
+/** Whoever ends the run by one of these leaves no files behind either. */
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /** Debian's redis-server, once for each member of a cluster, on loopback: nothing is written to disk. */
 export class RedisCluster {
@@ -26,6 +28,7 @@ export class RedisCluster {
   #ids: string[] = [];
   /** By slot: the port of its owner, as far as is known. */
   #owners: number[] = [];
+  readonly #leave = () => void this.close().finally(() => process.exit(1));
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -35,6 +38,7 @@ export class RedisCluster {
   static async start(members: number, owners: number): Promise<RedisCluster | null> {
     if (!(await hasRedis())) return null;
     const cluster = new RedisCluster(await mkdtemp('/run/shoal-redis-'));
+    for (const signal of SIGNALS) process.once(signal, cluster.#leave);
     try {
       await cluster.#begin(members, owners);
       return cluster;
@@ -84,7 +88,9 @@ export class RedisCluster {
     const files = ['--cluster-config-file', join(this.#folder, `nodes-${number}.conf`), '--bind', '127.0.0.1'];
     // Else a member that has no slots left becomes a replica, and can get none.
     files.push('--cluster-allow-replica-migration', 'no');
-    this.#servers.push(spawn('redis-server', [...words, ...files].map(String), { stdio: 'ignore' }));
+    // However this process ends, its servers end with it.
+    const command = ['--pdeathsig', 'KILL', 'redis-server', ...words, ...files].map(String);
+    this.#servers.push(spawn('setpriv', command, { stdio: 'ignore' }));
     this.#ports.push(port);
   }
 
@@ -122,6 +128,7 @@ export class RedisCluster {
   }
 
   async close(): Promise<void> {
+    for (const signal of SIGNALS) process.off(signal, this.#leave);
     for (const connection of this.#connections.values()) connection.close();
     for (const server of this.#servers) {
       if (server.exitCode !== null || server.signalCode !== null) continue;

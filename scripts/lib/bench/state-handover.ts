@@ -32,7 +32,7 @@ const LOOK_MS = 500;
 
 interface Measured {
   calls: [startMs: number, ms: number, shard: number, failed: number][];
-  changes: [shard: number, kind: 'arrive' | 'leave', atMs: number][];
+  changes: [shard: number, kind: 'arrive' | 'leave', atMs: number, instance: string][];
   /** Why calls failed, and how many. */
   failures: Record<string, number>;
 }

@@ -17,7 +17,7 @@ const app = await connect();
 const calls: [startMs: number, ms: number, shard: number, failed: number][] = [];
 /** Why calls failed, and how many. */
 const failures: Record<string, number> = {};
-const changes: [shard: number, kind: string, atMs: number][] = [];
+const changes: [shard: number, kind: string, atMs: number, instance: string][] = [];
 let timer: NodeJS.Timeout | undefined;
 
 function nowMs(): number {

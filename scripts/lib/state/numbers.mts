@@ -38,7 +38,7 @@ app.handle('size', async (_body, { shards }) => {
 const told = process.env.TELLS;
 for (const kind of told === undefined ? [] : (['arrive', 'leave'] as const)) {
   const hook = (shard: number) => {
-    const change = [shard, kind, Number(process.hrtime.bigint()) / 1e6];
+    const change = [shard, kind, Number(process.hrtime.bigint()) / 1e6, app.identity.instance];
     app.call(told as string, 'changed', change).catch((error: Error) => console.error('nobody heard:', error.message));
   };
   if (kind === 'arrive') app.onShardArrive(hook);

@@ -11,6 +11,8 @@ import { clearAway } from './clear-away.js';
 const UP_MS_MAX = 60_000;
 const END_MS_MAX = 20_000;
 const LOOK_MS = 50;
+/** While a load is measured, which looks at everything hold up. */
+const LOOK_LOADED_MS = 250;
 /** Whoever ends the run by one of these leaves nothing behind either. */
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
@@ -330,7 +332,7 @@ export class StateCluster {
       if (met) return;
       if (performance.now() > deadline)
         throw new Error(`waited ${ms} ms in vain until ${what}. ${last}\n${this.output}`);
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise((resolve) => setTimeout(resolve, this.#options.load === true ? LOOK_LOADED_MS : LOOK_MS));
     }
   }
 
