@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, fstatSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { CachesFigures } from '../protocol/cache-figures.js';
+import type { KnownCopy } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -16,6 +17,7 @@ import type {
   WarmProcesses,
 } from '../protocol/link.js';
 import { partitionOf } from '../protocol/manifest.js';
+import { monotonicMs } from '../protocol/monotonic.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import type { CopyReport } from '../protocol/state-copies.js';
 import { keyOfName, shardOfName } from '../protocol/state-copies-parse.js';
@@ -46,6 +48,7 @@ import { SecretFiles } from './secret-files.js';
 import { Segments } from './segments.js';
 import { StartGate } from './start-gate.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
+import { CopyReaders } from './state/copy-readers.js';
 import type { Server } from './state/held-copy.js';
 import { readShard, type ShardImage } from './state/shard-image.js';
 import { SnapshotRound } from './state/snapshot-round.js';
@@ -62,6 +65,7 @@ type FromInstances =
   | 'gone'
   | 'wanted'
   | 'shardWaits'
+  | 'copiesWanted'
   | 'shardsChanged'
   | 'openChannel'
   | 'channelClosed'
@@ -110,6 +114,7 @@ export class Agent {
   readonly #between: BetweenHosts | null;
   readonly #segments: Segments;
   readonly #copies: Copies;
+  readonly #readers: CopyReaders;
   readonly #snapshots: Snapshots;
   readonly #round: SnapshotRound;
   readonly #pool: WarmPool;
@@ -170,6 +175,7 @@ export class Agent {
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
       shardWaits: ({ app, component }, { shard, index }) => this.#copies.waits(`${app}/${component}`, shard, index),
+      copiesWanted: (instance, shards) => this.#readCopies(instance, shards),
       shardsChanged: ({ app, component }) => this.#shardsChanged(`${app}/${component}`),
       openChannel: (instance, request) => this.#openChannel(instance, request),
       channelClosed: (instance, channel) => this.#channels.closed(instance, channel),
@@ -197,9 +203,20 @@ export class Agent {
       changed: (key) => this.#shardsChanged(key),
       came: (key, shard) => this.#shardCame(key, shard),
       tell: () => this.#tell(),
+      known: (name) => this.#readers.changed(name),
       problem: (key, message) => this.#push(...partsOf(key), '', 'handover-failed', message),
       snapshots: this.#snapshots,
       restored: (key, message) => this.#push(...partsOf(key), '', 'state-restored', message),
+    });
+    this.#readers = new CopyReaders({
+      now: monotonicMs,
+      ask: (name) => this.#copies.ask(name),
+      known: (name) => this.#copies.known(name),
+      fileOf: (name) => this.#copies.fileOf(keyOfName(name), shardOfName(name)),
+      open: (name) => {
+        const { fd } = this.#segments.grant(keyOfName(name), shardOfName(name));
+        return { fd, number: fstatSync(fd).ino };
+      },
     });
     this.#round = new SnapshotRound({
       snapshots: this.#snapshots,
@@ -429,6 +446,7 @@ export class Agent {
     this.#tools.rootfs.close();
     await this.#working;
     await this.#round.close();
+    this.#readers.close();
     this.#copies.close();
     await this.#caches.close();
     for (const handover of this.#handovers.values()) handover.stop();
@@ -763,6 +781,20 @@ export class Agent {
       this.#routesChanged();
       this.#tell();
     });
+  }
+
+  #readCopies(instance: Instance, shards: readonly number[]): void {
+    const { id, app, component, restarts, control, channels, made } = instance;
+    const { partition } = componentsOf(this.#desired, app)[component] ?? made;
+    const { shards: count = 0, stalenessMs } = partition ?? {};
+    if (stalenessMs === undefined) return;
+    const reader = {
+      id: `${id} ${restarts}`,
+      offer: (shard: number, file: number, fd: number) => channels.send({ type: 'copy', shard, file }, [fd]),
+      tell: (copies: KnownCopy[]) => control.sendKnown(copies),
+    };
+    const theirs = shards.filter((shard) => shard < count);
+    this.#readers.want(`${app}/${component}`, reader, theirs, stalenessMs);
   }
 
   /** Who has the shard here and can be spoken with. */

@@ -4,6 +4,7 @@ import {
   type CalleeChannels,
   type FromInstance,
   type InstanceStats,
+  type KnownCopy,
   LATENCY_BUCKETS,
   type Route,
   type ShardHeat,
@@ -25,6 +26,8 @@ export interface ControlEvents {
   /** The process waits to be told which instance it is. */
   warm(): void;
   stats(stats: InstanceStats): void;
+  /** The process reads these state shards, which others own. */
+  copiesWanted(shards: readonly number[]): void;
   /** The instance wants to call a component of its app that has no instance. */
   wanted(component: string): void;
   /** The process says more than it may, and is read more slowly; called each time that it has to wait. */
@@ -113,6 +116,10 @@ export class Control {
   sendHeld(shard: number, index: number, untilMs: number): void {
     this.#rate.give(1);
     this.#write(encodeFrame({ type: 'shard-held', shard, index, untilMs } satisfies ToInstance));
+  }
+
+  sendKnown(copies: KnownCopy[]): void {
+    this.#write(encodeFrame({ type: 'copies-known', copies } satisfies ToInstance));
   }
 
   sendDrain(): void {
@@ -236,6 +243,8 @@ export class Control {
       this.#events.wanted(message.component);
     } else if (message.type === 'shard-waits') {
       this.#events.waits(message);
+    } else if (message.type === 'copies-wanted') {
+      this.#events.copiesWanted(message.shards);
     } else if (message.type === 'stats') {
       this.#note(message.stats.shards, message.stats.frozen);
       this.#events.stats(message.stats);
@@ -287,6 +296,10 @@ export function parseFromInstance(value: unknown): FromInstance {
         throw fail('shard-waits has a wrong shape');
       }
       return { type: 'shard-waits', shard, index };
+    }
+    case 'copies-wanted': {
+      if (!areShards(value.shards)) throw fail('copies-wanted has a wrong shape');
+      return { type: 'copies-wanted', shards: value.shards };
     }
     case 'stats': {
       if (!isStats(value.stats)) throw fail('stats have a wrong shape');

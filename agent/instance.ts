@@ -54,6 +54,8 @@ export interface InstanceTools extends LaunchTools {
   wanted(instance: Instance, component: string): void;
   /** Calls on a state shard wait for its other copies. */
   shardWaits(instance: Instance, message: ShardWaits): void;
+  /** It reads state shards that others own. */
+  copiesWanted(instance: Instance, shards: readonly number[]): void;
   /** It holds other state shards than it said before. */
   shardsChanged(instance: Instance): void;
   /** The instance asks for a channel to another. */
@@ -139,6 +141,7 @@ export class Instance {
       stats: (stats) => this.#takeStats(stats),
       wanted: (component) => tools.wanted(this, component),
       waits: (message) => tools.shardWaits(this, message),
+      copiesWanted: (shards) => tools.copiesWanted(this, shards),
       flooded: () => this.#flooded(),
       closed: () => tools.changed(),
     });

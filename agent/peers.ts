@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import { asksItself } from '../protocol/manifest.js';
 import { isErrno } from './cgroup.js';
 import type { Instance } from './instance.js';
 import type { Paths } from './paths.js';
@@ -71,5 +72,5 @@ export class Peers {
 
 /** By which socket it is called tells the callee that the caller is of its own component, where that matters to it. */
 function fabricOf(caller: string, { component, made }: Instance): string {
-  return caller === component && made.state === 'replicated' ? 'fabric-own' : 'fabric';
+  return caller === component && asksItself(made) ? 'fabric-own' : 'fabric';
 }

@@ -101,6 +101,7 @@ export class Segments {
         reads: countIn(words, SEGMENT_WORD.reads),
         writes: countIn(words, SEGMENT_WORD.writes),
         refused: countIn(words, SEGMENT_WORD.refused),
+        ...copyReadsIn(words),
       };
     } finally {
       closeSync(fd);
@@ -146,6 +147,11 @@ function readHeader(fd: number): { words: Int32Array; bytes: number } {
 function countIn(words: Int32Array, index: number): number {
   const count = new Float64Array(words.buffer)[index / 2] ?? 0;
   return Number.isSafeInteger(count) && count >= 0 ? count : 0;
+}
+
+function copyReadsIn(words: Int32Array): Pick<SegmentFigures, 'copyReads'> {
+  const copyReads = wordOf(words, SEGMENT_WORD.copyReads);
+  return copyReads === 0 ? {} : { copyReads };
 }
 
 function wordOf(words: Int32Array, index: number): number {

@@ -157,15 +157,19 @@ const copy = object(
   ['snapshot'],
 );
 
-const segment = object({
-  shard,
-  entries: count,
-  liveBytes: count,
-  heldBytes: count,
-  reads: count,
-  writes: count,
-  refused: count,
-});
+const segment = object(
+  {
+    shard,
+    entries: count,
+    liveBytes: count,
+    heldBytes: count,
+    reads: count,
+    writes: count,
+    refused: count,
+    copyReads: count,
+  },
+  ['copyReads'],
+);
 
 const cache = object({
   hits: count,

@@ -5,6 +5,7 @@ export interface StateWork {
   reads: number;
   writes: number;
   refused: number;
+  copyReads: number;
 }
 
 /** The state of components on one host, as its agent last said. Changed in place. */
@@ -16,7 +17,7 @@ export class StateOnHost {
   take(state: Readonly<StateFigures>): void {
     for (const [key, segments] of Object.entries(state)) {
       const before = this.#segments.get(key);
-      const work = this.#work.get(key) ?? { reads: 0, writes: 0, refused: 0 };
+      const work = this.#work.get(key) ?? { reads: 0, writes: 0, refused: 0, copyReads: 0 };
       for (const each of segments) addRise(work, before?.get(each.shard), each);
       if (segments.length === 0) this.#segments.delete(key);
       else this.#segments.set(key, new Map(segments.map((each) => [each.shard, each])));
@@ -41,8 +42,9 @@ export class StateOnHost {
 
 /** A segment that counts from 0 again is another one than before. */
 function addRise(work: StateWork, before: SegmentFigures | undefined, now: SegmentFigures): void {
-  for (const what of ['reads', 'writes', 'refused'] as const) {
+  for (const what of ['reads', 'writes', 'refused', 'copyReads'] as const) {
     const was = before?.[what] ?? 0;
-    work[what] += now[what] >= was ? now[what] - was : now[what];
+    const is = now[what] ?? 0;
+    work[what] += is >= was ? is - was : is;
   }
 }

@@ -84,7 +84,12 @@ export function stateWork({ hosts }: Observed, key: string): StateWork | null {
   const each = [...hosts.values()].flatMap(({ state }) => state.work(key) ?? []);
   if (each.length === 0) return null;
   const sum = (of: (work: StateWork) => number) => each.reduce((total, work) => total + of(work), 0);
-  return { reads: sum(({ reads }) => reads), writes: sum(({ writes }) => writes), refused: sum((w) => w.refused) };
+  return {
+    reads: sum(({ reads }) => reads),
+    writes: sum(({ writes }) => writes),
+    refused: sum(({ refused }) => refused),
+    copyReads: sum(({ copyReads }) => copyReads),
+  };
 }
 
 /** Of memory on all hosts that the segments of a component take. */

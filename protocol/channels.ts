@@ -11,7 +11,7 @@ import { NAME_PATTERN } from './manifest-schema.js';
  */
 export const CHANNELS_SOCKET = '/run/shoal/channels';
 export const CHANNEL_FDS = 3;
-/** With `segment`. */
+/** With `segment` and `copy`. */
 export const SEGMENT_FDS = 1;
 /** As native/src/fabric/packet_socket.h has it. */
 export const PACKET_BYTES_MAX = 4096;
@@ -29,7 +29,9 @@ export type ChannelReply =
   /** To the callee, with the descriptors of side 1. The caller waits for an empty record on it. */
   | { type: 'offered'; channel: number; component: string; instance: string }
   /** With the descriptor of a state shard's segment, for who is told to prepare or own it with this epoch. */
-  | { type: 'segment'; shard: number; epoch: number };
+  | { type: 'segment'; shard: number; epoch: number }
+  /** With that of the copy of a shard that others own, to be read. `file`: another number is another file. */
+  | { type: 'copy'; shard: number; file: number };
 
 /** `<app>-<component>-<n>`. */
 const NAME_LENGTH_MAX = 3 * LIMITS.nameLengthMax;
@@ -54,7 +56,7 @@ export function parseChannelRequest(bytes: Uint8Array): ChannelRequest {
 
 /** Throws SHOAL_E_FRAME when it is none. */
 export function parseChannelReply(bytes: Uint8Array): ChannelReply {
-  const { type, requestId, code, detail, channel, component, instance, shard, epoch } = mapOf(bytes);
+  const { type, requestId, code, detail, channel, component, instance, shard, epoch, file } = mapOf(bytes);
   if (type === 'opened' && isCount(requestId)) return { type, requestId };
   if (type === 'refused' && isCount(requestId) && isErrorCode(code) && typeof detail === 'string') {
     return { type, requestId, code, detail };
@@ -65,7 +67,8 @@ export function parseChannelReply(bytes: Uint8Array): ChannelReply {
   if (type === 'segment' && isCount(shard) && shard < LIMITS.shardCountMax && isCount(epoch)) {
     return { type, shard, epoch };
   }
-  throw new ShoalError('SHOAL_E_FRAME', 'packet of the agent: is neither opened, refused, offered nor segment');
+  if (type === 'copy' && isCount(shard) && shard < LIMITS.shardCountMax && isCount(file)) return { type, shard, file };
+  throw new ShoalError('SHOAL_E_FRAME', 'packet of the agent: is neither opened, refused, offered, segment nor copy');
 }
 
 function mapOf(bytes: Uint8Array): Record<string, unknown> {

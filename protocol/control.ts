@@ -28,6 +28,8 @@ export interface ShardedSettings {
   shards: number;
   shardBytesMax: number;
   valueBytesMax: number;
+  /** What other instances own may be read, as it was at most so long ago; absent: it may not. */
+  stalenessMs?: number;
 }
 
 /** `near`: what may be kept here of values that were read; absent: nothing. */
@@ -70,7 +72,15 @@ export type ToInstance =
    * Answers shard-waits: other copies hold the shard's log up to this index, and until then, in ms of CLOCK_MONOTONIC of the
    * host, nobody else serves it.
    */
-  | { type: 'shard-held'; shard: number; index: number; untilMs: number };
+  | { type: 'shard-held'; shard: number; index: number; untilMs: number }
+  /** Answers copies-wanted, again and again. */
+  | { type: 'copies-known'; copies: KnownCopy[] };
+
+/**
+ * The copy of a shard on this host, in this file, which comes on the socket for channels: it holds the log up to `index`, of
+ * which nothing is taken back, and no write that was acknowledged before `atMs`, in ms of CLOCK_MONOTONIC, is beyond it.
+ */
+export type KnownCopy = [shard: number, file: number, index: number, atMs: number];
 
 export type FromInstance =
   /** `frozen`: those of `shards` that are held but no longer served. */
@@ -82,6 +92,8 @@ export type FromInstance =
   | { type: 'wanted'; component: string }
   /** Calls on the shard wait until other copies hold its log up to this index; said again only after shard-held. */
   | { type: 'shard-waits'; shard: number; index: number }
+  /** Entries of these shards, which others own, are read here; said again at most once a second while they are. */
+  | { type: 'copies-wanted'; shards: number[] }
   | { type: 'stats'; stats: InstanceStats }
   /** `code`: of the error; `removed`: entries, by an import. */
   | { type: 'shard-done'; requestId: number; shard: number; error?: string; code?: ErrorCode; removed?: number };

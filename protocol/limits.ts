@@ -33,6 +33,9 @@ export const LIMITS = {
   stateSnapshotsBytesMax: 20 * 1024 ** 3,
   stateSnapshotMsMin: 1_000,
   stateSnapshotMsMax: 86_400_000,
+  /** How old what is read from a copy may be: at least and at most. */
+  stateStalenessMsMin: 100,
+  stateStalenessMsMax: 60_000,
   /** Of R: hosts beside the owner's that hold each write. */
   stateReplicasMax: 4,
   /** Of a cache: servers that are named; an answer that comes later is an error; a connection without a word for so long is given up. */

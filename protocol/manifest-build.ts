@@ -88,6 +88,7 @@ export interface UserState {
   value?: number | string;
   replicas?: number;
   snapshot?: { every: string };
+  reads?: { staleness: string };
   server?: string;
   cluster?: string[];
   user?: string;
@@ -123,6 +124,11 @@ const SNAPSHOT_EVERY = {
   min: LIMITS.stateSnapshotMsMin,
   max: LIMITS.stateSnapshotMsMax,
   what: 'a time from 1s to 24h',
+};
+const STALENESS = {
+  min: LIMITS.stateStalenessMsMin,
+  max: LIMITS.stateStalenessMsMax,
+  what: 'a time from 100ms to 60s',
 };
 const REPLICATED_MEMORY = {
   min: LIMITS.stateShardBytesMin,
@@ -368,13 +374,19 @@ function userStateOf({ state = 'none' }: { state?: StateMode | UserState | undef
 }
 
 function buildPartition(
-  { mode, shards, shardMemory, value, replicas, snapshot }: UserState,
+  { mode, shards, shardMemory, value, replicas, snapshot, reads }: UserState,
   at: string,
   report: Report,
   within: (value: number, bound: Bound, pointer: string, found: unknown) => number,
 ): Partition | undefined {
   if (snapshot !== undefined && mode !== 'partitioned') {
     report(`${at}/snapshot`, `expected no snapshot, since state is ${mode} and not partitioned`);
+  }
+  if (reads !== undefined && mode !== 'partitioned') {
+    report(`${at}/reads`, `expected no reads, since state is ${mode} and not partitioned`);
+  }
+  if (reads !== undefined && mode === 'partitioned' && !replicas) {
+    report(`${at}/reads`, 'expected replicas of at least 1 beside reads, since without there are no copies to read');
   }
   if (mode !== 'partitioned' && mode !== 'replicated') {
     const ofShards = { shards, shardMemory, replicas: replicas === 0 ? undefined : replicas };
@@ -407,6 +419,9 @@ function buildPartition(
     ...(snapshot === undefined
       ? {}
       : { snapshotMs: within(parseTimeMs(snapshot.every), SNAPSHOT_EVERY, `${at}/snapshot/every`, snapshot.every) }),
+    ...(reads === undefined
+      ? {}
+      : { stalenessMs: within(parseTimeMs(reads.staleness), STALENESS, `${at}/reads/staleness`, reads.staleness) }),
   };
 }
 
@@ -464,10 +479,11 @@ function checkCacheServers(servers: readonly string[], at: string, report: Repor
   return addresses;
 }
 
-/** Instances with replicated state ask each other. */
+/** Instances with replicated state ask each other, and so do those that may read what others own. */
 function callsOf({ calls = [], state }: UserComponent, name: string): string[] {
-  const asksItself = userStateOf({ state }).mode === 'replicated' && !calls.includes(name);
-  return asksItself ? [...calls, name] : calls;
+  const { mode, reads } = userStateOf({ state });
+  const asksItself = mode === 'replicated' || reads !== undefined;
+  return asksItself && !calls.includes(name) ? [...calls, name] : calls;
 }
 
 function checkOwners(given: UserComponent, { shards }: Partition, count: Range, at: string, report: Report): void {

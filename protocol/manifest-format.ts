@@ -70,10 +70,11 @@ function objectiveForm(objective: Objective): NonNullable<UserComponent['objecti
 function stateForm({ state, partition, cache }: Component): NonNullable<UserComponent['state']> {
   if (cache !== undefined) return { mode: state, ...cacheForm(cache) };
   if (partition === undefined) return state;
-  const { shards, shardBytesMax, valueBytesMax, replicas, snapshotMs } = partition;
+  const { shards, shardBytesMax, valueBytesMax, replicas, snapshotMs, stalenessMs } = partition;
   const copies = {
     ...(replicas === undefined ? {} : { replicas }),
     ...(snapshotMs === undefined ? {} : { snapshot: { every: `${snapshotMs}ms` } }),
+    ...(stalenessMs === undefined ? {} : { reads: { staleness: `${stalenessMs}ms` } }),
   };
   return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax, ...copies };
 }

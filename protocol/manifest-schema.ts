@@ -300,6 +300,15 @@ const component = {
             every: { type: 'string', pattern: `^${NUMBER}(ms|s|m|h)$`, description: 'a time such as 60s, 5m or 1h' },
           },
         },
+        reads: {
+          type: 'object',
+          description: 'a map with staleness',
+          additionalProperties: false,
+          required: ['staleness'],
+          properties: {
+            staleness: { type: 'string', pattern: `^${NUMBER}(ms|s)$`, description: 'a time such as 500ms or 2s' },
+          },
+        },
         replicas: {
           type: 'integer',
           minimum: 0,

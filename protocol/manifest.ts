@@ -125,6 +125,11 @@ export function hasShards(component: Component | undefined): boolean {
   return component?.state === 'partitioned' || component?.state === 'replicated';
 }
 
+/** Whether its instances ask each other, by handlers of the SDK's own. */
+export function asksItself(component: Component | undefined): boolean {
+  return component?.state === 'replicated' || component?.partition?.stalenessMs !== undefined;
+}
+
 /** Null for a component without state shards. */
 export function partitionOf(component: Component | undefined): Partition | null {
   if (component === undefined || !hasShards(component)) return null;
@@ -146,6 +151,8 @@ export interface Partition {
   replicas?: number;
   /** Ms between snapshots to the disks of hosts. Absent: none. */
   snapshotMs?: number;
+  /** Any instance may read any entry, as it was at most so many ms ago: from the copy on its host. Absent: owners alone read. */
+  stalenessMs?: number;
 }
 
 /** An existing Redis or Redis Cluster. */

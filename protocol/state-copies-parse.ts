@@ -36,7 +36,7 @@ export function hostsOf({ owner, passTo, inSync, joining }: CopyRecord): Set<str
 export function parseCopyMessage(value: unknown): CopyMessage {
   const fail = () => new ShoalError('SHOAL_E_FRAME', 'a message about a copy of a state shard has a wrong shape');
   if (!isMap(value) || !isCount(value.epoch)) throw fail();
-  const { type, epoch, after, records, askedAtMs, last, begun, attempt, part, entries, done, requires } = value;
+  const { type, epoch, after, records, askedAtMs, last, index, begun, attempt, part, entries, done, requires } = value;
   switch (type) {
     case 'append':
       if (isCount(after) && areRecords(records) && isNumber(askedAtMs))
@@ -59,6 +59,12 @@ export function parseCopyMessage(value: unknown): CopyMessage {
       break;
     case 'pass':
       if (isCount(last) && areJoining(requires)) return { type, epoch, last, requires };
+      break;
+    case 'ask':
+      if (isNumber(askedAtMs)) return { type, epoch, askedAtMs };
+      break;
+    case 'known':
+      if (isCount(index) && isNumber(askedAtMs)) return { type, epoch, index, askedAtMs };
       break;
   }
   throw fail();

@@ -70,7 +70,17 @@ export type CopyMessage =
     }
   | { type: 'filled'; epoch: number; begun: number; attempt: number; part: number }
   /** The receiver owns the shard in this epoch, and requires these. */
-  | { type: 'pass'; epoch: number; last: number; requires: Joining[] };
+  | { type: 'pass'; epoch: number; last: number; requires: Joining[] }
+  /** Of a copy that is read: how far does the log go now? `askedAtMs`: by its own clock. */
+  | { type: 'ask'; epoch: number; askedAtMs: number }
+  /** All writes that were acknowledged when it asked are among those up to `index`, and these are not taken back. */
+  | { type: 'known'; epoch: number; index: number; askedAtMs: number };
+
+/** Up to where a copy may be read: no write acknowledged before `atMs`, by the clock of its host, is beyond `index`. */
+export interface Known {
+  index: number;
+  atMs: number;
+}
 
 /** What a host says of its copy; said again and again. */
 export interface CopyReport {

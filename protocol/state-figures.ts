@@ -11,6 +11,8 @@ export interface SegmentFigures {
   writes: number;
   /** Writes refused since a limit was reached or memory was lacking. */
   refused: number;
+  /** Entries looked up by instances that do not own the shard; absent: none. */
+  copyReads?: number;
 }
 
 /** By `<app>/<component>`: all segments of it on one host. */

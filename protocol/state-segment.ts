@@ -37,10 +37,12 @@ export const SEGMENT_WORD = {
   reads: 18,
   writes: 20,
   refused: 22,
+  /** Entries looked up by who does not own the shard: a word, which may begin anew. */
+  copyReads: 24,
 } as const;
 
 /** Of the header, words that mean something. */
-export const HEADER_WORDS = 24;
+export const HEADER_WORDS = 26;
 
 const MAGIC = 0x54534853;
 const VERSION = 2;

@@ -4,6 +4,7 @@ import { CACHE_SOCKET } from '../protocol/cache.js';
 import { CONTROL_SOCKET, type InstanceStats, PEERS_FOLDER, type StateSettings } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
+import { shardOfKey } from '../protocol/shard.js';
 import type { BestCarrier } from './best-carrier.js';
 import { CacheConnection } from './cache/cache-connection.js';
 import type { Listener } from './carrier.js';
@@ -17,6 +18,9 @@ import { type CallOptions, Router } from './router.js';
 import { CallServer, type Handler } from './server.js';
 import { ShardStore } from './shard-store.js';
 import { cannot, SharedState } from './shared-state.js';
+import { answerRead, Elsewhere, READ_HANDLER } from './state/elsewhere.js';
+import { NearCopies } from './state/near-copies.js';
+import { ShardLog } from './state/shard-log.js';
 import { type KeyedState, OwnedState, type StateOptions } from './state.js';
 import { listenOnPath } from './unix-carrier.js';
 import { untilActivated } from './warm.js';
@@ -55,6 +59,15 @@ function takeSegments(store: ShardStore, { broker }: BestCarrier): void {
   broker.onSegment = (shard, epoch, fd) => store.offer(shard, epoch, () => broker.openSegment(fd));
 }
 
+/** Where the manifest allows to read what other instances own. */
+function copiesFor(settings: StateSettings | null, { broker }: BestCarrier): NearCopies | undefined {
+  if (settings?.mode !== 'partitioned' || settings.stalenessMs === undefined || broker === undefined) return undefined;
+  const limits = { ...settings, stalenessMs: settings.stalenessMs };
+  const copies = new NearCopies(limits, (memory, label, ofLog) => new ShardLog(memory, label, ofLog, Date.now, -1));
+  broker.onCopy = (shard, file, fd) => copies.take(shard, file, () => broker.openSegment(fd));
+  return copies;
+}
+
 /** What is known of the way to a component. */
 export interface PeerView {
   component: string;
@@ -74,6 +87,8 @@ export class App {
   readonly #cache: CacheConnection | undefined;
   readonly #replicated: ReplicatedEntries | undefined;
   readonly #settings: StateSettings | null;
+  readonly #copies: NearCopies | undefined;
+  readonly #elsewhere: Elsewhere | null = null;
   readonly #states = new Map<string, KeyedState<unknown>>();
   readonly #meter = new Meter();
   readonly #server: CallServer;
@@ -95,6 +110,7 @@ export class App {
     if (settings?.mode === 'cache') {
       this.#cache = new CacheConnection(join(identity.socketFolder, basename(CACHE_SOCKET)), settings);
     }
+    this.#copies = copiesFor(settings, carrier);
     this.#server = new CallServer(this.#store, (name, options) => this.state(name, options), this.#meter);
     this.#carrier = carrier;
     this.#router = new Router(this.#carrier, Math.random, (component) => this.#agent.wanted(component));
@@ -106,9 +122,12 @@ export class App {
       {
         routes: (routes) => this.#router.update(routes),
         drain: () => void this.#leave(),
+        known: (copies) => this.#copies?.know(copies),
+        greeted: () => this.#copies?.askAgain(),
       },
     );
     if (settings?.mode === 'replicated') this.#replicated = this.#replicate();
+    if (this.#copies !== undefined) this.#elsewhere = this.#readElsewhere(this.#copies);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#leave());
   }
 
@@ -119,6 +138,15 @@ export class App {
     this.#server.handle(WRITE_HANDLER, (body) => entries.handleWrite(body));
     this.#server.handle(FOLLOW_HANDLER, (body, { signal }) => entries.handleFollow(body, signal), false);
     return entries;
+  }
+
+  #readElsewhere(copies: NearCopies): Elsewhere {
+    copies.onWant((shards) => this.#agent.readsCopies(shards));
+    const shards = this.#store.settings?.shards ?? 1;
+    this.#server.handle(READ_HANDLER, (body) => answerRead(body, (key) => this.#store.log(shardOfKey(key, shards))));
+    return new Elsewhere(copies, (handler, body, options) =>
+      this.#router.call(this.identity.component, handler, body, options),
+    );
   }
 
   /** Begins to talk with the agent. */
@@ -191,7 +219,9 @@ export class App {
 
   #openState(name: string, options: StateOptions): KeyedState<unknown> {
     const shared = this.#cache ?? this.#replicated;
-    if (shared === undefined || this.#settings === null) return new OwnedState<unknown>(this.#store, name, options);
+    if (shared === undefined || this.#settings === null) {
+      return new OwnedState<unknown>(this.#store, name, options, Date.now, this.#elsewhere);
+    }
     return new SharedState<unknown>(shared, this.#settings, name, options);
   }
 
@@ -271,6 +301,7 @@ export class App {
     this.#server.close();
     this.#carrier.close();
     this.#store.close();
+    this.#copies?.close();
     this.#cache?.close();
     for (const server of this.#http) server.close();
   }

@@ -78,8 +78,12 @@ export interface CarrierOwner {
 export async function makeCarrier(owner: CarrierOwner, env: NodeJS.ProcessEnv): Promise<BestCarrier> {
   const spinMs = spinMsOf(env.SHOAL_SPIN_US);
   const { component, socketFolder, peersFolder } = owner;
-  const isReplicated = stateSettings(env)?.mode === 'replicated';
-  const ownPath = isReplicated ? join(socketFolder, basename(FABRIC_OWN_SOCKET)) : undefined;
+  const settings = stateSettings(env);
+  const asksItself =
+    settings !== null &&
+    settings.mode !== 'cache' &&
+    (settings.mode === 'replicated' || settings.stalenessMs !== undefined);
+  const ownPath = asksItself ? join(socketFolder, basename(FABRIC_OWN_SOCKET)) : undefined;
   const unix = new UnixCarrier(join(socketFolder, basename(FABRIC_SOCKET)), peersFolder, ownPath);
   const unixOnly = env.SHOAL_CARRIER === 'unix';
   // State needs the agent's descriptors also where calls do not.

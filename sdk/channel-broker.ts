@@ -36,6 +36,8 @@ export class ChannelBroker {
   onOffer: ((offer: Offer) => void) | undefined;
   /** Takes the segments of state shards, with their descriptors; until it is set they are closed. */
   onSegment: ((shard: number, epoch: number, fd: number) => void) | undefined;
+  /** Likewise those of copies that others own, in files of these numbers. */
+  onCopy: ((shard: number, file: number, fd: number) => void) | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #redial = new Redial(() => void this.#dial());
   #packets: PacketHandle | undefined;
@@ -149,6 +151,10 @@ export class ChannelBroker {
       this.#takeSegment(reply, numbers);
       return;
     }
+    if (reply.type === 'copy') {
+      this.#takeCopy(reply, numbers);
+      return;
+    }
     const fds = fdsOf(numbers);
     const taker = reply.type === 'opened' ? this.#settle(reply.requestId)?.resolve : this.#offer(reply);
     if (fds === undefined || taker === undefined) closeAll(numbers);
@@ -165,6 +171,12 @@ export class ChannelBroker {
     const [fd] = numbers;
     if (numbers.length !== SEGMENT_FDS || fd === undefined || this.onSegment === undefined) closeAll(numbers);
     else this.onSegment(shard, epoch, fd);
+  }
+
+  #takeCopy({ shard, file }: Extract<ChannelReply, { type: 'copy' }>, numbers: readonly number[]): void {
+    const [fd] = numbers;
+    if (numbers.length !== SEGMENT_FDS || fd === undefined || this.onCopy === undefined) closeAll(numbers);
+    else this.onCopy(shard, file, fd);
   }
 
   /** Who asked, unless that has been given up. */

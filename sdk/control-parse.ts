@@ -1,4 +1,4 @@
-import type { Route, ToInstance } from '../protocol/control.js';
+import type { KnownCopy, Route, ToInstance } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { readWritePart } from '../protocol/state-transfer.js';
@@ -42,6 +42,9 @@ export function parseToInstance(value: unknown): ToInstance {
     case 'shard-held':
       if (!isShard(shard) || !isCount(index) || typeof untilMs !== 'number') throw fail(`${type} has a wrong shape`);
       return { type, shard, index, untilMs };
+    case 'copies-known':
+      if (!areCopies(value.copies)) throw fail(`${type} has a wrong shape`);
+      return { type, copies: value.copies };
     default:
       throw fail('has an unknown type');
   }
@@ -87,6 +90,17 @@ function isCount(value: unknown): value is number {
 }
 function isShard(value: unknown): value is number {
   return isCount(value) && value < LIMITS.shardCountMax;
+}
+function areCopies(value: unknown): value is KnownCopy[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= LIMITS.shardCountMax &&
+    value.every((each) => {
+      if (!Array.isArray(each) || each.length !== 4) return false;
+      const [shard, file, index, atMs] = each;
+      return isShard(shard) && isCount(file) && isCount(index) && typeof atMs === 'number';
+    })
+  );
 }
 function areOwners(value: unknown): value is (string | null)[] {
   return (

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import type { FromInstance, InstanceStats, Route, ToInstance } from '../protocol/control.js';
+import type { FromInstance, InstanceStats, KnownCopy, Route, ToInstance } from '../protocol/control.js';
 import { toShoalError } from '../protocol/errors.js';
 import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -12,6 +12,10 @@ import type { Conversation } from './warm.js';
 export interface ControlEvents {
   routes(routes: Record<string, Route>): void;
   drain(): void;
+  /** Of copies that were wanted. */
+  known(copies: readonly KnownCopy[]): void;
+  /** Another connection than before. */
+  greeted(): void;
 }
 
 /** A component that waits for an instance of another is told to the agent at most so often. */
@@ -92,6 +96,11 @@ export class AgentConnection {
     this.#send({ type: 'wanted', component });
   }
 
+  /** Entries of these state shards are read here, which others own. */
+  readsCopies(shards: number[]): void {
+    this.#send({ type: 'copies-wanted', shards });
+  }
+
   close(): void {
     this.#redial.close();
     clearInterval(this.#beat);
@@ -110,6 +119,7 @@ export class AgentConnection {
     if (this.#ready) this.#send({ type: 'ready' });
     this.#sendStats();
     this.#store.askAgain();
+    this.#events.greeted();
   }
 
   #converse(socket: Socket, reader: FrameReader): void {
@@ -139,6 +149,9 @@ export class AgentConnection {
         break;
       case 'drain':
         this.#events.drain();
+        break;
+      case 'copies-known':
+        this.#events.known(message.copies);
         break;
       case 'shard-held':
         this.#store.isHeld(message.shard, message.index, message.untilMs);

@@ -82,6 +82,12 @@ export class ShardStore {
     return here !== undefined && !here.closing && !here.renewing && here.log.mine;
   }
 
+  /** Whether what is here may be read, by who asks for no more than `settled` says. */
+  has(shard: number): boolean {
+    const here = this.#shards.get(shard);
+    return here !== undefined && !here.frozen && here.log.mine;
+  }
+
   /** Called before the shard's first call here, and when it can be read and written. */
   onArrive(hook: ShardHook): void {
     this.#arrive.push(hook);

@@ -26,7 +26,8 @@ export class SharedState<Value> implements KeyedState<Value> {
     name: string,
     { raw = false, needs = [] }: StateOptions = {},
   ) {
-    const [need] = needs;
+    // All that there is can be read in each instance.
+    const need = needs.find((each) => each !== 'copies');
     if (need !== undefined) throw cannot(`state ${name} needs ${need}`);
     this.#entries = entries;
     this.#name = stateName(name);

@@ -1,8 +1,9 @@
 import { ShoalError } from '../protocol/errors.js';
 import { shardOfKey } from '../protocol/shard.js';
 import type { ShardStore } from './shard-store.js';
+import { type Elsewhere, storedIn } from './state/elsewhere.js';
 import { type StateName, stateName } from './state/key-bytes.js';
-import type { ShardLog } from './state/shard-log.js';
+import type { ShardLog, StoredValue } from './state/shard-log.js';
 import { bytesOf, changed, readValue, ttlOf } from './state/values.js';
 
 export interface StateOptions {
@@ -12,8 +13,11 @@ export interface StateOptions {
   needs?: readonly StateNeed[];
 }
 
-/** `scan`: goes through all entries of a state shard. `hooks`: is told of state shards that arrive and leave. */
-export type StateNeed = 'scan' | 'hooks';
+/**
+ * `scan`: goes through all entries of a state shard. `hooks`: is told of state shards that arrive and leave. `copies`: reads
+ * entries whatever instance owns them.
+ */
+export type StateNeed = 'scan' | 'hooks' | 'copies';
 
 export interface WriteOptions {
   /** The entry is gone after so many milliseconds. */
@@ -52,13 +56,26 @@ export class OwnedState<Value> implements KeyedState<Value> {
   readonly #raw: boolean;
   readonly #shards: number;
   readonly #clock: () => number;
+  readonly #elsewhere: Elsewhere | null;
 
-  constructor(store: ShardStore, name: string, { raw = false }: StateOptions = {}, clock: () => number = Date.now) {
+  /** `elsewhere`: where what others own is read; null: nowhere. */
+  constructor(
+    store: ShardStore,
+    name: string,
+    { raw = false, needs = [] }: StateOptions = {},
+    clock: () => number = Date.now,
+    elsewhere: Elsewhere | null = null,
+  ) {
     if (store.settings === null) {
       const remedy = 'give it `state: partitioned` or `state: cache` in the manifest';
       throw new ShoalError('SHOAL_E_STATE_MODE', `this component has no state: ${remedy}`);
     }
+    if (needs.includes('copies') && elsewhere === null) {
+      const remedy = 'give its state `reads: { staleness: 500ms }` and `replicas` in the manifest';
+      throw new ShoalError('SHOAL_E_STATE_MODE', `state ${name} is to be read from copies: ${remedy}`);
+    }
     this.#store = store;
+    this.#elsewhere = elsewhere;
     this.#name = stateName(name);
     this.#raw = raw;
     this.#shards = store.settings.shards;
@@ -66,12 +83,17 @@ export class OwnedState<Value> implements KeyedState<Value> {
   }
 
   async get(key: string): Promise<Value | undefined> {
+    if (this.#elsewhere !== null) {
+      const stored = await this.#readAnywhere(this.#elsewhere, key);
+      return stored === null ? undefined : this.#decode(stored.value, stored.raw);
+    }
     const log = this.#logOf(key);
     const position = log.find(this.#name, key);
     return position < 0 ? undefined : this.#decode(log.value(position), log.isRaw(position));
   }
 
   async has(key: string): Promise<boolean> {
+    if (this.#elsewhere !== null) return (await this.#readAnywhere(this.#elsewhere, key)) !== null;
     return this.#logOf(key).find(this.#name, key) >= 0;
   }
 
@@ -99,11 +121,24 @@ export class OwnedState<Value> implements KeyedState<Value> {
   }
 
   scan(shard: number): AsyncIterableIterator<[string, Value]> {
-    const entries = this.#store.log(shard).scan(this.#name);
+    const [name, elsewhere, store] = [this.#name, this.#elsewhere, this.#store];
     const decode = (value: Uint8Array, raw: boolean) => this.#decode(value, raw);
+    const isElsewhere = elsewhere !== null && !store.has(shard);
+    const here = isElsewhere ? null : store.log(shard).scan(name);
     return (async function* () {
+      if (elsewhere !== null && here !== null) await store.settled([shard]);
+      const entries = here ?? (await elsewhere?.scan(shard, name)) ?? [];
       for (const { key, value, raw } of entries) yield [key, decode(value, raw)] satisfies [string, Value];
     })();
+  }
+
+  /** A read outside of a call on the shard is as one in it: what it has seen is held by the copies, and nobody else owns it. */
+  async #readAnywhere(elsewhere: Elsewhere, key: string): Promise<StoredValue | null> {
+    const shard = shardOfKey(key, this.#shards);
+    if (!this.#store.has(shard)) return elsewhere.read(shard, this.#name, key);
+    const stored = storedIn(this.#store.log(shard), this.#name, key);
+    await this.#store.settled([shard]);
+    return stored;
   }
 
   #logOf(key: string): ShardLog {

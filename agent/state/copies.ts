@@ -3,7 +3,7 @@ import { toShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { Desired, ShardMap } from '../../protocol/link.js';
 import { monotonicMs } from '../../protocol/monotonic.js';
-import type { CopyMessage, CopyRecord, CopyReport } from '../../protocol/state-copies.js';
+import type { CopyMessage, CopyRecord, CopyReport, Known } from '../../protocol/state-copies.js';
 import { copyName, hostsOf, keyOfName, shardOfName } from '../../protocol/state-copies-parse.js';
 import { TokenBucket } from '../../protocol/token-bucket.js';
 import { HeldCopy, type Server } from './held-copy.js';
@@ -39,6 +39,8 @@ export interface CopiesTools {
   came(key: string, shard: number): void;
   /** There is something new to report. */
   tell(): void;
+  /** More is known of up to where the copy may be read. */
+  known(name: string): void;
   problem(key: string, message: string): void;
   snapshots: Snapshots;
   /** Shards began with a snapshot, or could not. */
@@ -137,6 +139,16 @@ export class Copies {
       if (record === null || record === undefined || !hostsOf(record).has(from)) continue;
       this.#do(name, (copy) => copy.receive(from, message));
     }
+  }
+
+  /** Has the owner of the shard say up to where the copy here may be read. */
+  ask(name: string): void {
+    this.#do(name, (copy) => copy.ask());
+  }
+
+  /** Up to where the copy here may be read; null when that is not known, or there is none. */
+  known(name: string): Known | null {
+    return this.#held.get(name)?.known ?? null;
   }
 
   waits(key: string, shard: number, index: number): void {
@@ -248,6 +260,7 @@ export class Copies {
         came: () => came(key, shard),
         failed: (error) => this.#problem(name, error),
         snapshot: () => this.#tools.snapshots.newest(name),
+        known: () => this.#tools.known(name),
       });
       this.#keep(name, copy);
       return true;

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import type { CopyMessage, CopyRecord, CopyReport, SnapshotMark } from '../../protocol/state-copies.js';
+import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '../../protocol/state-copies.js';
 import { type CopyMemory, emptyNote } from './copy-memory.js';
 import { COPY_TIMING, type CopyTiming } from './copy-timing.js';
 import { NoteFile } from './note-file.js';
@@ -38,6 +38,8 @@ export interface HeldCopyTools {
   failed(error: unknown): void;
   /** The newest one of the shard on the disk. */
   snapshot(): SnapshotMark | null;
+  /** `known` is another than before. */
+  known(): void;
 }
 
 function withoutCreate({ create: _, restore: __, ...record }: CopyRecord): CopyRecord {
@@ -63,6 +65,9 @@ export class HeldCopy {
   /** The index that calls wait for. */
   #waits: number | null = null;
   #served = false;
+  /** Since when the segment is the file that it is. */
+  #fileSince = { file: 0, ms: Number.NEGATIVE_INFINITY };
+  #told: Known | null = null;
 
   /** Throws SHOAL_E_STATE_DAMAGED. */
   constructor(tools: HeldCopyTools) {
@@ -95,6 +100,12 @@ export class HeldCopy {
   /** Rises when what instances have mapped of the segment is of no use any more. */
   get file(): number {
     return this.#store.file;
+  }
+
+  /** Up to where the segment, as the file that it is now, may be read by who does not own the shard. */
+  get known(): Known | null {
+    const { known } = this.#copy;
+    return known !== null && known.atMs > this.#fileSince.ms ? known : null;
   }
 
   /** Whether an instance of this host may serve the shard. */
@@ -180,6 +191,11 @@ export class HeldCopy {
     if (this.#copy.isPassing) void this.#release();
   }
 
+  /** Has `known` be renewed. */
+  ask(): void {
+    this.#step((nowMs) => this.#copy.ask(nowMs));
+  }
+
   /** Calls on the shard wait until other copies hold its log up to this index. */
   waits(index: number): void {
     this.#waits = index;
@@ -235,6 +251,7 @@ export class HeldCopy {
     act(nowMs);
     this.#remember();
     for (const [host, message] of this.#outgoing.splice(0)) this.#tools.send(host, message);
+    this.#tellKnown(nowMs);
     if (note.role !== 'owner') this.#quiet = false;
     this.#answer(nowMs);
     const { serves } = this;
@@ -242,6 +259,16 @@ export class HeldCopy {
     if (serves && !this.#served) this.#tools.came();
     this.#served = serves;
     this.#tools.changed();
+  }
+
+  #tellKnown(nowMs: number): void {
+    const { file } = this.#store;
+    // What was asked before counts for the file before.
+    if (file !== this.#fileSince.file) this.#fileSince = { file, ms: nowMs };
+    const { known } = this;
+    if (known === null || known === this.#told) return;
+    this.#told = known;
+    this.#tools.known();
   }
 
   /** What the coordinator waits for. */

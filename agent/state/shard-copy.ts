@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Change, CopyMessage, CopyRecord, CopyReport, Joining } from '../../protocol/state-copies.js';
+import type { Change, CopyMessage, CopyRecord, CopyReport, Joining, Known } from '../../protocol/state-copies.js';
 import type { CopyMemory } from './copy-memory.js';
 import type { CopyTiming } from './copy-timing.js';
 import { Follower } from './follower.js';
@@ -43,6 +43,7 @@ interface Options<Call> {
  *     copy.configure(record, nowMs);        // whenever the coordinator says a record
  *     copy.receive(host, message, nowMs);   // from other hosts
  *     copy.submit({ call, run }, nowMs);    // a call on the shard
+ *     copy.ask(nowMs);                      // now and then, while somebody reads the copy without being the owner
  *     copy.tick(nowMs);                     // now and then, and soon after each of these
  *     copy.report(nowMs);                   // for the coordinator
  */
@@ -61,6 +62,11 @@ export class ShardCopy<Call> {
   #waiting: CopyCall<Call>[] = [];
   /** Calls that have been run, with the index that everybody has to hold first. */
   #running: { call: Call; result: unknown; index: number; wrote: boolean }[] = [];
+  /** Of copies that are read: answered as a call that only reads. */
+  #asks: { from: string; index: number; askedAtMs: number }[] = [];
+  #known: Known | null = null;
+  /** What was asked before this copy was whole is answered for another one. */
+  #wholeSinceMs = Number.NEGATIVE_INFINITY;
   /** To whom the shard shall be passed. */
   #passTo: string | null = null;
   #passedAtMs = Number.NEGATIVE_INFINITY;
@@ -123,6 +129,11 @@ export class ShardCopy<Call> {
     return this.#joining.length > 0 || this.#memory.note.requires.length > 0;
   }
 
+  /** Up to where anybody may read this copy; null while that is not known. */
+  get known(): Known | null {
+    return this.#known;
+  }
+
   report(nowMs: number): CopyReport {
     const { note, store } = this.#memory;
     const followers = [...this.#followers];
@@ -155,9 +166,11 @@ export class ShardCopy<Call> {
     if (message.epoch < note.epoch) return;
     if (message.type === 'append') this.#append(from, message, nowMs);
     else if (message.type === 'held') this.#heard(from, message, nowMs);
-    else if (message.type === 'fill') this.#fill(from, message);
+    else if (message.type === 'fill') this.#fill(from, message, nowMs);
     else if (message.type === 'filled') this.#filled(from, message, nowMs);
     else if (message.type === 'pass') this.#take(from, message, nowMs);
+    else if (message.type === 'ask') this.#askedBy(from, message, nowMs);
+    else if (message.type === 'known') this.#learn(message);
     else this.#lacks(from, message);
     this.tick(nowMs);
   }
@@ -166,6 +179,15 @@ export class ShardCopy<Call> {
     const mayWait = this.#memory.note.role === 'owner' && this.#waiting.length < this.#timing.waitingMax;
     if (mayWait) this.#waiting.push(call);
     else this.#refuse(call);
+    this.tick(nowMs);
+  }
+
+  /** Has `known` be renewed, as of now: by the owner, which may be this host. */
+  ask(nowMs: number): void {
+    const { epoch, role } = this.#memory.note;
+    const question = { type: 'ask' as const, epoch, askedAtMs: nowMs };
+    if (role === 'owner') this.#askedBy(this.#host, question, nowMs);
+    else if (role === 'replica' && this.#owner !== null) this.#send(this.#owner, question);
     this.tick(nowMs);
   }
 
@@ -189,18 +211,22 @@ export class ShardCopy<Call> {
   // Of every role.
 
   #drop(epoch: number): void {
-    const { note, store } = this.#memory;
+    const { note } = this.#memory;
     if (note.role !== 'none') this.#stepDown(epoch, null);
     // First no copy, then no content: what is cut off between the two must not pass for a copy.
     note.epoch = epoch;
     note.role = 'none';
-    store.begin(0);
+    this.#begin(0);
+  }
+
+  #begin(last: number): void {
+    this.#known = null;
+    this.#memory.store.begin(last);
   }
 
   #create(): void {
-    const { note, store } = this.#memory;
-    store.begin(0);
-    note.role = 'replica';
+    this.#begin(0);
+    this.#memory.note.role = 'replica';
   }
 
   #stepDown(epoch: number, owner: string | null): void {
@@ -213,6 +239,7 @@ export class ShardCopy<Call> {
     this.#owner = owner === this.#host ? null : owner;
     this.#passTo = null;
     this.#joining = [];
+    this.#asks = [];
     this.#followers.clear();
     this.#fills.clear();
     for (const { call, result, wrote } of this.#running.splice(0)) {
@@ -308,6 +335,33 @@ export class ShardCopy<Call> {
       this.#out({ type: 'answer', call, result });
       return false;
     });
+    if (!hasLeases) return;
+    for (const { from, index, askedAtMs } of this.#asks.filter((each) => each.index <= held)) {
+      const answer = { type: 'known' as const, epoch: this.#memory.note.epoch, index, askedAtMs };
+      if (from === this.#host) this.#learn(answer);
+      else this.#send(from, answer);
+    }
+    this.#asks = this.#asks.filter((each) => each.index > held);
+  }
+
+  /**
+   * Whoever holds another beginning than the owner is not told how far it may be read. The former owner may still acknowledge
+   * writes while a promise to it lasts.
+   */
+  #askedBy(from: string, { epoch, askedAtMs }: Of<'ask'>, nowMs: number): void {
+    const { note, store } = this.#memory;
+    if (note.role !== 'owner' || epoch !== note.epoch || nowMs < this.#promisedUntilMs) return;
+    if (from !== this.#host && !named(note.requires, from)) return;
+    if (!this.#asks.some((each) => each.from === from)) this.#asks.push({ from, index: store.last, askedAtMs });
+  }
+
+  #learn({ epoch, index, askedAtMs }: Of<'known'>): void {
+    const { note, store } = this.#memory;
+    const isWhole = note.role === 'replica' || note.role === 'owner';
+    if (!isWhole || epoch !== note.epoch || index > store.last || askedAtMs < this.#wholeSinceMs) return;
+    const before = this.#known ?? { index: 0, atMs: Number.NEGATIVE_INFINITY };
+    // Answers may come in another order than they were asked for.
+    if (askedAtMs > before.atMs) this.#known = { index: Math.max(index, before.index), atMs: askedAtMs };
   }
 
   #sendFills(nowMs: number): void {
@@ -384,7 +438,7 @@ export class ShardCopy<Call> {
     this.#send(from, { type: 'held', epoch, last: store.last, askedAtMs });
   }
 
-  #fill(from: string, message: Of<'fill'>): void {
+  #fill(from: string, message: Of<'fill'>, nowMs: number): void {
     const { note, store } = this.#memory;
     const { epoch, begun, attempt, part } = message;
     const order = note.fill === null ? 1 : begun - note.fill.begun || attempt - note.fill.attempt;
@@ -396,7 +450,7 @@ export class ShardCopy<Call> {
       }
       note.role = 'filling';
       this.#stepDown(epoch, from);
-      store.begin(message.last);
+      this.#begin(message.last);
       note.fill = { begun, attempt, part: 0 };
     }
     const fill = note.fill;
@@ -406,7 +460,10 @@ export class ShardCopy<Call> {
       store.put(message.entries);
       assert.equal(store.last, message.last, 'state shard: a fill leaves out writes');
       fill.part += 1;
-      if (message.done) note.role = 'replica';
+      if (message.done) {
+        note.role = 'replica';
+        this.#wholeSinceMs = nowMs;
+      }
     }
     if (epoch > note.epoch) this.#stepDown(epoch, from);
     this.#send(from, { type: 'filled', epoch, begun, attempt, part });

@@ -64,6 +64,11 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const stateMoves = gauge('state_shards_moving', 'State shards that are on their way or being copied', byComponent);
   const stateReads = counter('state_reads_total', 'Entries looked up', byComponent);
   const stateWrites = counter('state_writes_total', 'Entries written or deleted', byComponent);
+  const stateCopyReads = counter(
+    'state_copy_reads_total',
+    'Entries looked up in copies by who does not own them',
+    byComponent,
+  );
   const stateRefused = counter('state_refused_total', 'Writes refused at a limit or for lack of memory', byComponent);
   const cacheReads = counter('cache_reads_total', 'Reads of a cache, by where the value was', [
     ...byComponent,
@@ -113,6 +118,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
         stateReads.inc(labels, work?.reads ?? 0);
         stateWrites.inc(labels, work?.writes ?? 0);
         stateRefused.inc(labels, work?.refused ?? 0);
+        stateCopyReads.inc(labels, work?.copyReads ?? 0);
       }
       if (view.cache !== null) {
         const { hits, misses, nearHits, writes, failed, answerMs, slowestMs, waiting, connections, clients } =

@@ -13,7 +13,7 @@ export function stateSettings(env: NodeJS.ProcessEnv): StateSettings | null {
   } catch {
     throw fail();
   }
-  const { mode, shards, shardBytesMax, valueBytesMax, near } = (value ?? {}) as Record<string, unknown>;
+  const { mode, shards, shardBytesMax, valueBytesMax, near, stalenessMs } = (value ?? {}) as Record<string, unknown>;
   if (mode === 'cache' && isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) {
     if (near === undefined) return { mode, valueBytesMax };
     const { bytesMax, entriesMax } = (near ?? {}) as Record<string, unknown>;
@@ -23,7 +23,9 @@ export function stateSettings(env: NodeJS.ProcessEnv): StateSettings | null {
   const counts = isUpTo(shards, LIMITS.shardCountMax) && isUpTo(shardBytesMax, LIMITS.stateShardBytesMax);
   const isSharded = mode === 'partitioned' || (mode === 'replicated' && shards === 1);
   if (!isSharded || !counts || !isUpTo(valueBytesMax, LIMITS.stateValueBytesMax)) throw fail();
-  return { mode, shards, shardBytesMax, valueBytesMax };
+  if (stalenessMs === undefined) return { mode, shards, shardBytesMax, valueBytesMax };
+  if (!isUpTo(stalenessMs, LIMITS.stateStalenessMsMax)) throw fail();
+  return { mode, shards, shardBytesMax, valueBytesMax, stalenessMs };
 }
 
 function isUpTo(value: unknown, max: number): value is number {

@@ -32,6 +32,12 @@ export interface ScannedEntry {
   expiresAtMs: number;
 }
 
+/** A value as it is kept. */
+export interface StoredValue {
+  value: Uint8Array;
+  raw: boolean;
+}
+
 type MappedPart = ReturnType<SegmentMemory['map']>;
 
 interface Half {
@@ -56,6 +62,8 @@ const GARBAGE_UNITS_MIN = (64 * 1024) / UNIT_BYTES;
 /** For each unit that is written so many are looked at by the compaction: it ends before a half is full. */
 const COMPACT_RATIO = 8;
 const COMPACT_UNITS_MIN = 64;
+/** So often a read begins anew while the owner takes out garbage. */
+const READ_TRIES_MAX = 3;
 const NOTHING = new Uint8Array(0);
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -93,8 +101,21 @@ export class ShardLog {
   /** There was no memory for a compaction: none is begun before this many units are committed. */
   #compactAfter = 0;
 
-  /** Maps a segment and reads what is in it, also while its owner still writes. Throws SHOAL_E_STATE_DAMAGED. */
-  constructor(memory: SegmentMemory, label: string, limits: LogLimits, clock: () => number = Date.now) {
+  /** Nothing that comes after this write is taken in. */
+  #readsTo: number;
+
+  /**
+   * Maps a segment and reads what is in it, also while its owner still writes. Throws SHOAL_E_STATE_DAMAGED. `readsTo`: of a log
+   * that others write, nothing after this index is read before readAt or scanAt say so.
+   */
+  constructor(
+    memory: SegmentMemory,
+    label: string,
+    limits: LogLimits,
+    clock: () => number = Date.now,
+    readsTo = Number.POSITIVE_INFINITY,
+  ) {
+    this.#readsTo = readsTo;
     this.#memory = memory;
     this.#label = label;
     this.#limits = limits;
@@ -210,6 +231,27 @@ export class ShardLog {
     const lease = { half: this.#half.snapshot() };
     this.#leases.add(lease);
     return this.#entriesOf(lease, name, this.#contents.index.positions(), this.#clock());
+  }
+
+  /**
+   * A copy of what a key had when `index` was the last write, or a little later; null for nothing. Of a log that others write;
+   * undefined when that is not to be had: the owner has taken out garbage since.
+   */
+  readAt(index: number, name: StateName, key: string): StoredValue | null | undefined {
+    return this.#readStill(index, () => {
+      Atomics.add(this.#words, SEGMENT_WORD.copyReads, 1);
+      this.#key.set(name, key);
+      const position = this.#find();
+      return position < 0 ? null : { value: this.value(position).slice(), raw: this.isRaw(position) };
+    });
+  }
+
+  /** Likewise all entries, by a copy of the log. */
+  scanAt(index: number, name: StateName): Generator<ScannedEntry> | undefined {
+    return this.#readStill(index, () => {
+      const half = this.#half.detached(this.#committed);
+      return this.#entriesOf({ half }, name, this.#contents.index.positions(), this.#clock());
+    });
   }
 
   close(): void {
@@ -434,7 +476,7 @@ export class ShardLog {
     try {
       this.#read();
     } catch (error) {
-      if (this.#word('generation') === this.#generation && this.#word('active') === this.#active) throw error;
+      if (this.#isActive()) throw error;
     }
   }
 
@@ -452,6 +494,26 @@ export class ShardLog {
     this.#contents.expire(this.#clock());
   }
 
+  /** What was read counts if the half was active until after: before that its memory is not given back. */
+  #readStill<T>(index: number, read: () => T): T | undefined {
+    this.#readsTo = Math.max(index, this.#readsTo);
+    for (let tries = 0; tries < READ_TRIES_MAX; tries += 1) {
+      try {
+        this.#catchUp();
+        const whole = this.#base(this.#active) + this.#word('switchedRecords');
+        const found = index < whole || this.index < index ? undefined : read();
+        if (this.#isActive()) return found;
+      } catch (error) {
+        if (this.#isActive()) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  #isActive(): boolean {
+    return this.#word('generation') === this.#generation && this.#word('active') === this.#active;
+  }
+
   /** Takes in the records that have been committed since the last time. */
   #read(): void {
     const half = this.#half;
@@ -461,7 +523,7 @@ export class ShardLog {
     }
     if (end > 0) this.#map(this.#halves[this.#active], end * UNIT_BYTES);
     const { index } = this.#contents;
-    while (this.#committed < end) {
+    while (this.#committed < end && this.index < this.#readsTo) {
       const position = this.#committed;
       const units = half.check(position, end);
       half.loadKey(position, this.#key);

@@ -27,6 +27,7 @@ t.test('a process that does not read what the agent tells it is cut off', async 
   let closed: string | undefined;
   const control = new Control('a-b-0', {
     waits() {},
+    copiesWanted() {},
     hello() {},
     warm() {},
     ready() {},

@@ -55,6 +55,7 @@ async function listen(t: Test, id: string): Promise<Heard> {
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const control = new Control(id, {
     waits() {},
+    copiesWanted() {},
     hello() {},
     warm() {},
     ready: () => {

@@ -14,11 +14,11 @@ function segment(shard: number, more: Partial<SegmentFigures> = {}): SegmentFigu
 t.test('what was done with state only rises, whatever becomes of its segments', async (t) => {
   const host = new StateOnHost();
   host.take({ 'a/b': [segment(0, { reads: 5, writes: 2 }), segment(1, { reads: 1 })] });
-  t.same(host.work('a/b'), { reads: 6, writes: 2, refused: 0 });
+  t.same(host.work('a/b'), { reads: 6, writes: 2, refused: 0, copyReads: 0 });
   host.take({ 'a/b': [segment(0, { reads: 7, writes: 2, refused: 1 })] });
-  t.same(host.work('a/b'), { reads: 8, writes: 2, refused: 1 }, 'a segment went');
+  t.same(host.work('a/b'), { reads: 8, writes: 2, refused: 1, copyReads: 0 }, 'a segment went');
   host.take({ 'a/b': [segment(0, { reads: 3 })] });
-  t.same(host.work('a/b'), { reads: 11, writes: 2, refused: 1 }, 'a segment was made anew');
+  t.same(host.work('a/b'), { reads: 11, writes: 2, refused: 1, copyReads: 0 }, 'a segment was made anew');
   host.take({ 'c/d': [segment(0)] });
   t.equal(host.work('a/b')?.reads, 11, 'silence says nothing new');
   host.take({ 'a/b': [] });
@@ -53,7 +53,7 @@ t.test('shards say what they hold and where they are on their way to; /metrics h
   const state = {
     'shop/cart': [
       segment(3, { entries: 2, liveBytes: 80, heldBytes: 65_536, reads: 9, writes: 4, refused: 1 }),
-      segment(4, { entries: 1, liveBytes: 40, heldBytes: 65_536, reads: 1, writes: 1 }),
+      segment(4, { entries: 1, liveBytes: 40, heldBytes: 65_536, reads: 1, writes: 1, copyReads: 7 }),
     ],
   };
   rig.coordinator.report('h1', { ...newsOf([cart]), revision: 1, events: [], state });
@@ -78,6 +78,7 @@ t.test('shards say what they hold and where they are on their way to; /metrics h
     reads_total: 10,
     writes_total: 5,
     refused_total: 1,
+    copy_reads_total: 7,
   };
   for (const [name, value] of Object.entries(expected))
     t.ok(body.includes(`shoal_state_${name}{app="shop",component="cart"} ${value}\n`), name);

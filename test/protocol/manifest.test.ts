@@ -178,6 +178,27 @@ t.test('io: bytes and operations in a second, at least one of them', async (t) =
   t.match(parse({ read: '1Mi', devices: ['vda'] }), [/a disk such as \/dev\/vda/]);
 });
 
+t.test('copies may be read where the manifest says how old they may be', async (t) => {
+  const parse = (state: object) => {
+    const component = { rootfs: 'host', directory: 'd', command: ['c'], count: 2, state };
+    return parseManifest(JSON.stringify({ app: 'a', components: { c: component } }), 'a.yaml');
+  };
+  const parsed = parse({ mode: 'partitioned', replicas: 1, reads: { staleness: '500ms' } });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.errors));
+  const { c } = parsed.manifest.components;
+  t.match(c, { partition: { replicas: 1, stalenessMs: 500 }, calls: ['c'] }, 'its instances ask each other');
+  t.same(parseManifest(JSON.stringify(toUserForm(parsed.manifest)), 'a.yaml'), parsed);
+  const refusals = (state: object) => {
+    const refused = parse(state);
+    return refused.ok ? [] : refused.errors.map(formatManifestError);
+  };
+  const reads = { staleness: '1s' };
+  t.match(refusals({ mode: 'partitioned', reads }), [/expected replicas of at least 1 beside reads/]);
+  t.match(refusals({ mode: 'replicated', reads }), [/expected no reads, since state is replicated/]);
+  const tooShort = { mode: 'partitioned', replicas: 1, reads: { staleness: '10ms' } };
+  t.match(refusals(tooShort), [/expected a time from 100ms to 60s/]);
+});
+
 t.test('the published schema is the one in use', async (t) => {
   // SHOAL_WRITE_SCHEMA=1 publishes it anew.
   if (process.env.SHOAL_WRITE_SCHEMA === '1') {

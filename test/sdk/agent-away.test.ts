@@ -13,6 +13,7 @@ async function newAgent(id: string, folder: string): Promise<Control> {
   });
   const control = new Control(id, {
     waits() {},
+    copiesWanted() {},
     hello() {},
     warm() {},
     ready: () => both(),

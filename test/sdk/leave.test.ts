@@ -27,6 +27,7 @@ async function startChild(rig: Rig, id: string): Promise<Child> {
   });
   const control = new Control(id, {
     waits() {},
+    copiesWanted() {},
     hello() {},
     warm() {},
     ready: () => ready(),

@@ -107,6 +107,7 @@ export class Rig {
     });
     const control = new Control(id, {
       waits() {},
+      copiesWanted() {},
       hello() {},
       warm() {},
       ready: () => becameReady(),

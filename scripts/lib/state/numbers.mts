@@ -16,11 +16,15 @@ app.handle('set', async (value, { key = '' }) => {
 });
 app.handle('add', (value, { key = '' }) => values.update(key, (before = 0) => before + (value as number)));
 
-/** Of replicated state: what this process has of these keys, and how many ms old that may be. */
+/** What this process can read of these keys, and how many ms old that may be where the state is replicated. */
 const who = `${app.identity.instance} ${randomUUID()}`;
-app.handle('here', async (_body, { key = '' }) => {
+app.handle('here', async (keys) => {
   const lagMs = app.stats.stateLagMs ?? null;
-  const read = await Promise.all(key.split(',').map((each) => values.get(each)));
+  const read = await Promise.all(
+    String(keys)
+      .split(',')
+      .map((each) => values.get(each)),
+  );
   return { who, lagMs, values: read.map((each) => each ?? 0) };
 });
 

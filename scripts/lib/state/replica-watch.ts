@@ -21,13 +21,15 @@ interface Known {
 }
 
 /**
- * Clients that count up keys of replicated state and read them at any instance, and look whether what they are answered is what
- * is promised: an instance never goes back, and lacks no write that was acknowledged earlier than its lag allows, so that one which
- * joins has all that was written before.
+ * Clients that count up keys and read them at any instance, and look whether what they are answered is what is promised. Of
+ * replicated state: an instance never goes back, and lacks no write that was acknowledged earlier than its lag allows, so that one
+ * which joins has all that was written before. Of partitioned state whose copies may be read, with a bound: none that was
+ * acknowledged before that.
  */
 export class ReplicaWatch {
   readonly #cluster: StateCluster;
   readonly #keys: readonly string[];
+  readonly #boundMs: number | null;
   /** By key. */
   readonly #acknowledged: Known[][];
   readonly #unknown: number[];
@@ -41,8 +43,10 @@ export class ReplicaWatch {
   #running = false;
   #clients: Promise<void>[] = [];
 
-  constructor(cluster: StateCluster, keys: readonly string[]) {
+  /** `boundMs`: in place of the lag that instances say. */
+  constructor(cluster: StateCluster, keys: readonly string[], boundMs: number | null = null) {
     this.#cluster = cluster;
+    this.#boundMs = boundMs;
     this.#keys = keys;
     this.#acknowledged = keys.map(() => []);
     this.#unknown = keys.map(() => 0);
@@ -70,9 +74,8 @@ export class ReplicaWatch {
   /** Reads at some instance. Null when nobody answers. */
   async read(): Promise<Read | null> {
     const beganAtMs = performance.now();
-    const { answer } = await this.#cluster
-      .call('here', this.#keys.join(), 0, CALL_MS_MAX)
-      .catch(() => ({ answer: null }));
+    const path = `/here?keys=${this.#keys.join()}&ms=${CALL_MS_MAX}`;
+    const { answer } = await this.#cluster.askCaller<Reply>(path, CALL_MS_MAX + 5_000).catch((): Reply => ({}));
     const read = (answer ?? null) as Read | null;
     if (read !== null) this.#check(read, beganAtMs);
     return read;
@@ -111,7 +114,8 @@ export class ReplicaWatch {
     }
   }
 
-  #check({ who, lagMs, values }: Read, beganAtMs: number): void {
+  #check({ who, lagMs: said, values }: Read, beganAtMs: number): void {
+    const lagMs = this.#boundMs ?? said;
     if (lagMs === null) {
       this.wrong.push(`${who} serves and has no entries`);
       return;
@@ -123,7 +127,7 @@ export class ReplicaWatch {
       const least = this.#leastAt(i, beganAtMs - lagMs);
       if (value < least) this.wrong.push(`${who} has ${key} = ${value} with a lag of ${lagMs} ms, and not ${least}`);
       // What was asked for earlier may be answered later.
-      if (value < last.value && beganAtMs > last.atMs)
+      if (value < last.value && beganAtMs > last.atMs && this.#boundMs === null)
         this.wrong.push(`${who} went back from ${key} = ${last.value} to ${value}`);
       if (value > last.value) seen[i] = { value, atMs: performance.now() };
     }

@@ -32,6 +32,8 @@ export interface StateClusterOptions {
   shardMemory?: string;
   /** How often snapshots go to the disk. Absent: never. */
   snapshot?: string;
+  /** Copies may be read as they were at most so long ago. Absent: owners alone read. */
+  staleness?: string;
   /** The caller makes a load by itself (load.mts), and is told of shards that change hands; else it asks what it is asked. */
   load?: boolean;
   /** In place of numbers.mts: a program of dist/scripts/lib, which may call its own component. */
@@ -114,9 +116,11 @@ export class StateCluster {
       load = false,
       program,
       snapshot,
+      staleness,
     } = this.#options;
     const snapshots = snapshot === undefined ? {} : { snapshot: { every: snapshot } };
-    const partitioned = { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots };
+    const reads = staleness === undefined ? {} : { reads: { staleness } };
+    const partitioned = { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots, ...reads };
     const state = mode === 'replicated' ? { mode, replicas, ...snapshots } : partitioned;
     const directory = join(dist, 'scripts/lib/state');
     // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
@@ -320,6 +324,10 @@ export class StateCluster {
     return this.#ask<T>('GET', path);
   }
 
+  getText(path: string): Promise<string> {
+    return this.#askText('GET', path);
+  }
+
   /** Waits for a condition; what fails meanwhile counts as not yet. Throws naming what was waited for. */
   async until(what: string, condition: () => Promise<boolean>, ms = UP_MS_MAX): Promise<void> {
     const deadline = performance.now() + ms;
@@ -373,13 +381,17 @@ export class StateCluster {
   }
 
   async #ask<T>(method: string, path: string, type?: string, body?: string): Promise<T> {
+    return JSON.parse(await this.#askText(method, path, type, body)) as T;
+  }
+
+  async #askText(method: string, path: string, type?: string, body?: string): Promise<string> {
     const headers = type === undefined ? {} : { headers: { 'content-type': type } };
     const signal = AbortSignal.timeout(5_000);
     const sent = body === undefined ? {} : { body };
     const response = await fetch(`http://${this.#api}${path}`, { method, signal, ...headers, ...sent });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return JSON.parse(text) as T;
+    return text;
   }
 }
 

@@ -30,6 +30,12 @@ export const BUGS: Record<string, Planted> = {
   'a lease has no end': {
     receive: (message) => (message.type === 'held' ? { ...message, askedAtMs: message.askedAtMs + 1e6 } : message),
   },
+  'who reads a copy is told of too few writes': {
+    receive: (message) => (message.type === 'known' ? { ...message, index: Math.max(0, message.index - 1) } : message),
+  },
+  'what is known of a copy is taken for newer than it is': {
+    receive: (message) => (message.type === 'ask' ? { ...message, askedAtMs: message.askedAtMs + 50 } : message),
+  },
   'a new agent forgets whom the last one required': {
     restart: (note) => {
       note.requires = note.requires.filter(({ since }) => since === 0);

@@ -2,7 +2,7 @@ import { type CopyMemory, emptyNote, MapStore } from '../../../../agent/state/co
 import type { CopyTiming } from '../../../../agent/state/copy-timing.js';
 import { once } from '../../../../agent/state/once.js';
 import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
-import type { CopyMessage, CopyRecord, CopyReport } from '../../../../protocol/state-copies.js';
+import type { CopyMessage, CopyRecord, CopyReport, Known } from '../../../../protocol/state-copies.js';
 import { apply, type KeyAnswer, type KeyCall } from '../../../../scripts/lib/state/key-calls.js';
 import type { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
@@ -38,6 +38,49 @@ interface Out {
   answer(answer: SimAnswer): void;
 }
 
+/** Tells when it is another log than before. */
+class SimStore extends MapStore {
+  begun = 0;
+
+  override begin(last: number): void {
+    super.begin(last);
+    this.begun += 1;
+  }
+}
+
+/** Copies that are read are asked for this often. */
+const ASK_MS = 30;
+/** And read while what is known of them is not older, by the host's clock. */
+export const STALENESS_MS = 100;
+
+/** Who reads the copy of its host, owner or not, up to where that is known to be good; outlives the agent. */
+class SimReader {
+  readonly #entries = new Map<string, unknown>();
+  #index = -1;
+  #begun = -1;
+  known: Known | null = null;
+
+  get(key: string): KeyAnswer {
+    return (this.#entries.get(key) ?? null) as KeyAnswer;
+  }
+
+  learn(known: Known, store: SimStore): void {
+    if (known.atMs <= (this.known?.atMs ?? Number.NEGATIVE_INFINITY)) return;
+    const { index } = known;
+    const kept = this.#begun === store.begun ? store.recordsAfter(this.#index, index - this.#index) : null;
+    if (kept === null && index !== store.last) return; // Only all of it can be had.
+    if (kept === null) this.#entries.clear();
+    const changes = kept?.flatMap((each) => each.changes) ?? store.entriesFrom(undefined, 1e6).entries;
+    for (const [key, value] of changes) {
+      if (value === undefined) this.#entries.delete(key);
+      else this.#entries.set(key, value);
+    }
+    this.#index = index;
+    this.#begun = store.begun;
+    this.known = known;
+  }
+}
+
 /** A host: memory that outlives its agent, an agent that may be killed, a clock of its own. */
 export class SimHost {
   readonly name: string;
@@ -46,11 +89,16 @@ export class SimHost {
   readonly #out: Out;
   readonly #rate: number;
   #boots = 1;
-  #memory: CopyMemory = { note: emptyNote(), store: new MapStore(KEPT_MAX) };
+  #memory: CopyMemory & { store: SimStore } = { note: emptyNote(), store: new SimStore(KEPT_MAX) };
+  readonly #isRead: boolean;
+  #reader = new SimReader();
+  #askedAtMs = 0;
   #copy: ShardCopy<SimCall> | null = null;
 
-  constructor(name: string, world: World, planted: Planted, out: Out) {
+  /** `isRead`: somebody reads its copy, whoever owns the shard. */
+  constructor(name: string, world: World, planted: Planted, isRead: boolean, out: Out) {
     this.name = name;
+    this.#isRead = isRead;
     this.#world = world;
     this.#planted = planted;
     this.#out = out;
@@ -86,7 +134,8 @@ export class SimHost {
   reboot(): void {
     this.kill();
     this.#boots += 1;
-    this.#memory = { note: emptyNote(), store: new MapStore(KEPT_MAX) };
+    this.#memory = { note: emptyNote(), store: new SimStore(KEPT_MAX) };
+    this.#reader = new SimReader();
   }
 
   configure(record: CopyRecord): void {
@@ -106,8 +155,15 @@ export class SimHost {
     this.#copy?.submit({ call, run: () => this.#run(call) }, this.#nowMs());
   }
 
+  /** What is in the copy here, good as of then; null while it may be too old. */
+  readNear(key: string): { value: KeyAnswer; at: number } | null {
+    const { known } = this.#reader;
+    if (known === null || this.#nowMs() - known.atMs > STALENESS_MS) return null;
+    return { value: this.#reader.get(key), at: known.atMs / this.#rate };
+  }
+
   #run(call: SimCall) {
-    const store = this.#memory.store as MapStore;
+    const { store } = this.#memory;
     const run = () => {
       const value = (store.get(call.key) ?? null) as KeyAnswer;
       const done = apply(value, call.do);
@@ -133,7 +189,16 @@ export class SimHost {
     this.#world.at(this.#world.nowMs + TICK_MS, () => {
       this.#tick();
       this.#copy?.tick(this.#nowMs());
+      this.#ask(this.#nowMs());
+      const known = this.#copy?.known ?? null;
+      if (known !== null) this.#reader.learn(known, this.#memory.store);
     });
+  }
+
+  #ask(nowMs: number): void {
+    if (!this.#isRead || nowMs - this.#askedAtMs < ASK_MS) return;
+    this.#askedAtMs = nowMs;
+    this.#copy?.ask(nowMs);
   }
 
   #nowMs(): number {

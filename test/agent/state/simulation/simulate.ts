@@ -31,6 +31,8 @@ export interface History {
   owners: number;
   records: number;
   reboots: number;
+  /** Reads of copies on a host that need not own the shard. */
+  near: number;
 }
 
 interface Waiting {
@@ -67,10 +69,14 @@ class SimShard {
   #told = 0;
   #reboots = 0;
   #answered = 0;
+  /** In every second history copies are read. */
+  readonly #readsNear: boolean;
+  #near = 0;
   #value = 0;
 
   constructor(seed: number, planted: Planted) {
     this.#world = new World(seed);
+    this.#readsNear = seed % 2 === 0;
     this.#network = new SimNetwork(this.#world);
     this.#replicas = Math.floor(this.#world.random() * 3);
     this.#reads = this.#world.between(0.3, 0.97);
@@ -82,13 +88,15 @@ class SimShard {
   history(broken: string | null): History {
     const open = [...this.#calls.values()].flat().filter(({ endedAt }) => endedAt === Number.POSITIVE_INFINITY).length;
     const records = this.#coordinator.record?.epoch ?? 0;
-    return { broken, answered: this.#answered, open, owners: this.#owners.size, records, reboots: this.#reboots };
+    const counts = { answered: this.#answered, owners: this.#owners.size, reboots: this.#reboots, near: this.#near };
+    return { broken, open, records, ...counts };
   }
 
   run(): History {
     this.#report();
     this.#plague();
     this.#want();
+    if (this.#readsNear) this.#readNear();
     for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, new ShardRoute());
     this.#world.play(CHAOS_MS);
     this.#chaos = false;
@@ -102,7 +110,7 @@ class SimShard {
   }
 
   #addHost(name: string, planted: Planted): void {
-    const host = new SimHost(name, this.#world, planted, {
+    const host = new SimHost(name, this.#world, planted, this.#readsNear, {
       send: (to, message) => this.#network.send(name, to, () => this.#hosts.get(to)?.receive(name, message)),
       answer: (answer) => {
         if (answer.type === 'answer') this.#owners.add(`${name} ${host.memory.note.epoch}`);
@@ -183,6 +191,19 @@ class SimShard {
       again();
     });
     this.#network.send(caller, host, () => this.#hosts.get(host)?.call(call));
+  }
+
+  /** As a call that began when the copy was known to be good: it sees no older entries than those of then. */
+  #readNear(): void {
+    this.#world.at(this.#world.nowMs + this.#world.between(0, PAUSE_MS_MAX), () => {
+      this.#readNear();
+      const key = KEYS[Math.floor(this.#world.random() * KEYS.length)] ?? 'a';
+      const read = this.#hosts.get(this.#someHost())?.readNear(key) ?? null;
+      if (read === null) return;
+      this.#near += 1;
+      const call = { beganAt: read.at, endedAt: this.#world.nowMs, input: { do: 'get' as const }, output: read.value };
+      this.#calls.get(key)?.push(call);
+    });
   }
 
   #someCall(): KeyCall {
