@@ -26,6 +26,7 @@ import { benchState } from './lib/bench/state.js';
 import { benchStateCache } from './lib/bench/state-cache.js';
 import { benchStateFull } from './lib/bench/state-full.js';
 import { benchStateHandover } from './lib/bench/state-handover.js';
+import { benchStateReplicated } from './lib/bench/state-replicated.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
 interface Options {
@@ -59,6 +60,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   state: () => benchState(DIST),
   'state-cache': () => benchStateCache(),
   'state-full': () => benchStateFull(),
+  'state-replicated': () => benchStateReplicated(DIST),
   'state-handover': () => benchStateHandover(DIST),
 };
 /** `scripts/bench brain` and `scripts/bench cluster` run all of theirs. */
@@ -76,7 +78,8 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
                 cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000)
---quick         brain-scaling, state, state-full, state-handover: less of it`;
+--quick         brain-scaling, state, state-full, state-handover, state-replicated: less
+                of it`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);

@@ -46,6 +46,22 @@ t.test('what a process counts of shards and calls is looked at by the agent', as
   for (const extra of bad) t.throws(() => read(extra), { code: 'SHOAL_E_FRAME' }, JSON.stringify(extra).slice(0, 60));
 });
 
+t.test('so is what it says of its lag, by the agent and by the coordinator', async (t) => {
+  const ofProcess = (stateLagMs: unknown) =>
+    parseFromInstance({ type: 'stats', stats: { ...counters, shards: [], stateLagMs } });
+  const ofAgent = (lag: unknown) => {
+    const { counts: _, ...news } = toWire(newsOf([]));
+    return readAgentMessage({ type: 'report', atMs: 0, revision: 0, ...news, events: [], lags: { 'a-b-0': lag } });
+  };
+  for (const read of [ofProcess, ofAgent]) {
+    read(0);
+    read(1.5);
+    for (const wrong of [-1, 'long', Number.NaN, Number.POSITIVE_INFINITY, null, [1]]) {
+      t.throws(() => read(wrong), { code: 'SHOAL_E_FRAME' }, `${read.name}: ${wrong}`);
+    }
+  }
+});
+
 t.test('and again by the coordinator', async (t) => {
   const usage = { cpuSeconds: 1, memoryBytes: 1, ioReadBytes: 0, ioWriteBytes: 0 };
   const read = (extra: object) => {

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import type { InstanceView } from '../../../protocol/http.js';
 import { quantile } from '../demo/recorder.js';
 import { RedisServer } from '../state/redis-server.js';
-import { StateCluster } from '../state/state-cluster.js';
+import { StateCluster, type StateClusterOptions } from '../state/state-cluster.js';
 import { giveAway } from './give-away.js';
 import { compare, type Row } from './rows.js';
 
@@ -27,11 +27,15 @@ interface Measured {
 }
 
 /** From whom entries are had: `way` is that of local.mts, `owners` have the keys. */
-interface Place {
+export interface Place {
   name: string;
   way: 'owner' | 'call' | 'redis';
   owners: readonly InstanceView[];
+  /** Absent: all. */
+  actions?: readonly Action[];
 }
+
+type Action = (typeof ACTIONS)[number];
 
 /**
  * Gets and sets of 100 bytes by one instance: of keys that it owns, of keys of another instance on its host and on another host of
@@ -39,11 +43,28 @@ interface Place {
  */
 export async function benchState(dist: string): Promise<Row[]> {
   const options = { dist, hosts: HOSTS, shards: SHARDS, count: COUNT, countMax: COUNT, program: 'state/local.mjs' };
+  return besideRedis(options, async (cluster) => {
+    const { client, near, far } = placesOf(await cluster.instances());
+    const places: Place[] = [
+      { name: 'on the owner', way: 'owner', owners: [client] },
+      { name: 'same host', way: 'call', owners: near },
+      { name: 'across hosts', way: 'call', owners: far },
+    ];
+    return { client: client.id, places };
+  });
+}
+
+/** `placesIn`: which instance measures, and from where it has entries. */
+export async function besideRedis(
+  options: StateClusterOptions,
+  placesIn: (cluster: StateCluster) => Promise<{ client: string; places: Place[] }>,
+): Promise<Row[]> {
   const redis = await RedisServer.start();
   try {
     const cluster = await StateCluster.start(options);
     try {
-      return await measureAll(cluster, redis);
+      const { client, places } = await placesIn(cluster);
+      return await measureAll(cluster, redis, client, places);
     } finally {
       await cluster.close();
     }
@@ -52,24 +73,28 @@ export async function benchState(dist: string): Promise<Row[]> {
   }
 }
 
-async function measureAll(cluster: StateCluster, redis: RedisServer): Promise<Row[]> {
-  const instances = await cluster.instances();
-  const { client, near, far } = placesOf(instances);
+async function measureAll(
+  cluster: StateCluster,
+  redis: RedisServer,
+  clientId: string,
+  given: readonly Place[],
+): Promise<Row[]> {
+  const client = (await cluster.instances()).find(({ id }) => id === clientId);
+  if (client === undefined) throw new Error(`${clientId} is gone`);
   const socket = connect(redis.port, '127.0.0.1');
   await once(socket, 'connect');
   await giveAway(cluster.socketOf(client, 'bench.packets'), 'redis', socket);
-  const places: Place[] = [
-    { name: 'on the owner', way: 'owner', owners: [client] },
-    { name: 'same host', way: 'call', owners: near },
-    { name: 'across hosts', way: 'call', owners: far },
-    { name: PEER, way: 'redis', owners: [client] },
-  ];
+  const [first] = given;
+  // Its keys are the same, whoever owns them.
+  const places: Place[] = [...given, { name: PEER, way: 'redis', owners: first?.owners ?? [] }];
   const measured = new Map<string, Measured[]>();
-  for (const action of ACTIONS) for (const place of places) await ask(cluster, client, place, action, 1, WARM_UP_MS);
+  for (const action of ACTIONS) {
+    for (const place of doing(action, places)) await ask(cluster, client, place, action, 1, WARM_UP_MS);
+  }
   for (const action of ACTIONS) {
     for (const atOnce of AT_ONCE) {
       for (let round = 0; round < ROUNDS; round += 1) {
-        for (const place of places) {
+        for (const place of doing(action, places)) {
           const key = `${place.name} ${action} ${atOnce}`;
           const one = await ask(cluster, client, place, action, atOnce, MEASURE_MS);
           measured.set(key, [...(measured.get(key) ?? []), one]);
@@ -77,7 +102,11 @@ async function measureAll(cluster: StateCluster, redis: RedisServer): Promise<Ro
       }
     }
   }
-  return ACTIONS.flatMap((action) => places.slice(0, -1).flatMap(({ name }) => rowsOf(measured, name, action)));
+  return ACTIONS.flatMap((action) => doing(action, given).flatMap(({ name }) => rowsOf(measured, name, action)));
+}
+
+function doing(action: Action, places: readonly Place[]): Place[] {
+  return places.filter(({ actions = ACTIONS }) => actions.includes(action));
 }
 
 /** Who measures, who shares its host, and who is on the other. */

@@ -79,6 +79,11 @@ export class StateCluster {
     return cluster;
   }
 
+  /** For commands. */
+  get server(): string {
+    return `http://${this.#api}`;
+  }
+
   /** State folders of all agents. */
   get folders(): string[] {
     return ['caller', ...this.hosts].map((host) => join(this.#folder, host));
