@@ -47,7 +47,8 @@ async function heldBy(rig: AgentRig) {
   const shims = execFileSync('ps', ['-eo', 'args='], { encoding: 'utf8' }).split('\n');
   return {
     descriptors: await count(`/proc/${pid}/fd`),
-    mounts: (await readFile(`/proc/${pid}/mountinfo`, 'utf8')).split('\n').length,
+    // Those of others on this host come and go meanwhile.
+    mounts: (await readFile(`/proc/${pid}/mountinfo`, 'utf8')).split('\n').filter((line) => line.includes(rig.run)),
     cgroups: folders.map(({ name }) => name),
     shims: shims.filter((args) => args.includes('shoal-shim') && args.includes(rig.run)),
     instances: await count(join(rig.run, 'instances')),
