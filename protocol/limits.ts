@@ -7,7 +7,7 @@ export const LIMITS = {
   componentsPerAppMax: 64,
   instancesPerComponentMax: 500,
   /** Processes of one component that wait on one host to become instances. */
-  warmPerComponentMax: 50,
+  warmPerComponentMax: 100,
   envVariablesMax: 128,
   labelsMax: 32,
   /** State shards of a component: unless its manifest says otherwise, and at most. */

@@ -29,6 +29,11 @@ export const HOST_BASE_LABEL = 'shoal.base';
 export const CONTAINERFILES = ['Containerfile', 'Dockerfile'];
 export const TEXTS_READ = ['package.json', 'Cargo.toml', 'go.mod', 'requirements.txt'];
 const NODE_LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
+/** Lock files that the recipes' own tools, npm and pip, do not read. */
+const FOREIGN_NODE_LOCKS = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb'];
+const FOREIGN_PYTHON_LOCKS = ['poetry.lock', 'uv.lock', 'pdm.lock', 'Pipfile.lock'];
+const NPM_REMEDY = 'add package-lock.json (npm install --package-lock-only) or a Containerfile';
+const PIP_REMEDY = 'add requirements.txt with the versions that it fixes, or a Containerfile';
 const NODE_MAINS = ['server.js', 'server.mjs', 'main.js', 'main.mjs', 'index.js', 'index.mjs', 'app.js', 'app.mjs'];
 const PYTHON_MAINS = ['main.py', 'app.py', 'server.py', '__main__.py'];
 /** Scripts that npm runs when it installs, and that may be anything in the project. */
@@ -88,6 +93,7 @@ function node(project: Project, base: Base): string {
     isOfSources,
   } = readPackage(project.texts['package.json'] ?? '');
   const lock = NODE_LOCKS.find((name) => project.names.has(name));
+  if (lock === undefined) refuseLock(project, FOREIGN_NODE_LOCKS, 'npm', NPM_REMEDY);
   const builds = scripts.build !== undefined;
   const needed = { ...dependencies, ...optionalDependencies, ...(builds ? devDependencies : {}) };
   const needs = Object.keys(needed).length > 0;
@@ -111,6 +117,13 @@ function node(project: Project, base: Base): string {
   );
 }
 
+/** To install other versions than a lock file fixes, without a word, would be worse than to build nothing. */
+function refuseLock(project: Project, locks: readonly string[], tool: string, remedy: string): void {
+  const found = locks.find((name) => project.names.has(name));
+  if (found === undefined) return;
+  throw new ShoalError('SHOAL_E_START', `step detect: ${tool} would ignore what ${found} fixes; ${remedy}`);
+}
+
 /** The sources, and what is installed from these files, before the sources come; null: it is made of the sources. */
 function installed(install: string, files: string | null): string[] {
   return files === null ? ['COPY . .', install] : [`COPY ${files} ./`, install, 'COPY . .'];
@@ -127,6 +140,7 @@ function python(project: Project, base: Base): string {
     throw new ShoalError('SHOAL_E_START', `step detect: there is none of ${PYTHON_MAINS.join(', ')} to start; add one`);
   }
   const listed = project.names.has('requirements.txt');
+  if (!listed) refuseLock(project, FOREIGN_PYTHON_LOCKS, 'pip', PIP_REMEDY);
   const isOfSources = !listed || LOCAL_REQUIREMENT.test(project.texts['requirements.txt'] ?? '');
   const install = `RUN python3 -m pip install ${target} ${listed ? '-r requirements.txt' : '.'}`;
   return lines(

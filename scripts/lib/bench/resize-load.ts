@@ -3,6 +3,7 @@ import { Cgroup } from '../../../agent/cgroup.js';
 import { Paths } from '../../../agent/paths.js';
 import { resizeInPlace } from '../../../agent/resize.js';
 import type { ComponentView } from '../../../protocol/http.js';
+import type { Size } from '../../../protocol/link.js';
 import { freePort } from '../demo/cluster.js';
 import { quantile } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
@@ -13,11 +14,12 @@ const RESIZES = 10_000;
 /** More than these took, whatever is still missing, and it is said. */
 const RESIZES_MS_MAX = 120_000;
 const CLIENTS = 8;
-const REQUEST_MS_MAX = 10_000;
+const REQUEST_MS_MAX = 20_000;
 const START_MS_MAX = 60_000;
 const MIB = 2 ** 20;
-const PRESENT = { cpu: 0.5, memory: 128 * MIB };
-const SERVER = `
+export const PRESENT = { cpu: 0.5, memory: 128 * MIB };
+/** What it runs that is resized: answers HTTP on its port `http`. */
+export const SERVER = `
 require('http').createServer((request, response) => response.end('x'.repeat(1000))).listen('/run/shoal/http.sock');`;
 
 /**
@@ -40,7 +42,7 @@ export async function benchResizeUnderLoad(dist: string): Promise<Row[]> {
     const calm = await underLoad(port, () => new Promise((resolve) => setTimeout(resolve, 5_000)));
     const cgroup = new Cgroup(new Paths(host.run).cgroup('bench-one-0'));
     const taken: number[] = [];
-    const resized = await underLoad(port, () => resizeOften(cgroup, taken));
+    const resized = await underLoad(port, () => resizeOften(cgroup, RESIZES, taken));
     return [
       alone('a change of size under load, p50', 'ms', quantile(taken, 0.5)),
       alone('a change of size under load, p99', 'ms', quantile(taken, 0.99)),
@@ -55,18 +57,24 @@ export async function benchResizeUnderLoad(dist: string): Promise<Row[]> {
   }
 }
 
-async function resizeOften(cgroup: Cgroup, taken: number[]): Promise<void> {
+/** From PRESENT on, changes CPU and memory so often; ms that each took are added to `taken`. Answers the last size. */
+export async function resizeOften(cgroup: Cgroup, resizes: number, taken: number[]): Promise<Size> {
   const deadline = performance.now() + RESIZES_MS_MAX;
-  let present = PRESENT;
-  for (let i = 0; i < RESIZES && performance.now() < deadline; i += 1) {
+  let present: Size = PRESENT;
+  for (let i = 0; i < resizes && performance.now() < deadline; i += 1) {
     const wanted = { cpu: PRESENT.cpu + (i % 2) / 4, memory: PRESENT.memory + (i % 3) * 16 * MIB };
     const start = performance.now();
     present = (await resizeInPlace(cgroup, present, wanted)).size;
     taken.push(performance.now() - start);
   }
+  return present;
 }
 
-async function underLoad(port: number, during: () => Promise<void>): Promise<{ latencies: number[]; lost: number }> {
+/** Asks the port of this host as fast as it answers, by several clients, for as long as `during` takes. */
+export async function underLoad(
+  port: number,
+  during: () => Promise<unknown>,
+): Promise<{ latencies: number[]; lost: number }> {
   const latencies: number[] = [];
   let lost = 0;
   let over = false;

@@ -79,6 +79,21 @@ t.test('what is installed of the sources themselves is installed after they came
   }
 });
 
+t.test('a lock file that the recipe would ignore is refused, unless one is beside it that holds', async (t) => {
+  const json = { 'package.json': '{"main":"a.js","dependencies":{"a":"1"}}' };
+  for (const lock of ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb']) {
+    t.throws(() => textOf(project([lock], json)), {
+      message: new RegExp(`npm would ignore what ${lock} fixes; add pack`),
+    });
+    t.match(textOf(project([lock, 'package-lock.json'], json)), 'RUN npm ci');
+  }
+  for (const lock of ['poetry.lock', 'uv.lock', 'pdm.lock', 'Pipfile.lock']) {
+    const names = [lock, 'pyproject.toml', 'main.py'];
+    t.throws(() => textOf(project(names)), { message: new RegExp(`pip would ignore what ${lock} fixes; add requ`) });
+    t.match(textOf(project([...names, 'requirements.txt'])), '-r requirements.txt');
+  }
+});
+
 t.test('the program of a Rust project is that of its only [[bin]], else the package', async (t) => {
   const made = (text: string) => /target\/release\/(\S+)/.exec(textOf(project([], { 'Cargo.toml': text })))?.[1];
   t.equal(made('[package]\nauthors = ["A"]\nname = "shop"\n[lib]\nname = "other"\n'), 'shop');
