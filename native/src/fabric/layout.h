@@ -86,10 +86,10 @@ constexpr uint32_t recordWords(uint32_t length) { return 1 + length / kWordBytes
 constexpr uint32_t recordBytesMax(uint32_t ringBytes) { return ringBytes / 4 - kWordBytes; }
 
 /**
- * After so many words a producer looks whether it can go back to the ring's begin. Both rings of a channel are 8 KiB
- * then, a part of the nearest cache, which has 32 KiB or more.
+ * After so many words a producer looks whether it can go back to the ring's begin. What it writes there goes fastest in
+ * the few lines that it has just written and the consumer just read; more of them were slower at each doubling.
  */
-inline constexpr uint32_t kLapWords = 4096 / kWordBytes;
+inline constexpr uint32_t kLapWords = 256 / kWordBytes;
 
 constexpr bool isRingSize(uint32_t bytes) {
   return std::has_single_bit(bytes) && bytes >= kRingBytesMin && bytes <= kRingBytesMax;
