@@ -43,20 +43,6 @@ export async function probeHost(): Promise<Requirement[]> {
   );
   const controllers = `${pure} ${hybrid}`.split(/\s+/);
   const { stacks, left } = probeProfiler();
-  const requirement = (
-    id: string,
-    what: string,
-    required: boolean,
-    remedy: string,
-    { met, found }: Found,
-  ): Requirement => ({
-    id,
-    what,
-    required,
-    remedy,
-    met,
-    found,
-  });
   return [
     requirement('root', 'run as root', true, 'run by sudo or as a systemd service', probeRoot()),
     requirement(
@@ -73,7 +59,7 @@ export async function probeHost(): Promise<Requirement[]> {
       'upgrade the kernel (Debian 12 has 6.1)',
       atLeast(release(), KERNEL_OLDEST),
     ),
-    requirement('native', 'the native part of Shoal', true, 'build it by ./scripts/setup', probeNative()),
+    ...probeFabric(),
     requirement('crun', 'crun, which runs the containers', true, 'apt-get install crun', await probeCrun()),
     requirement(
       'cgroup2',
@@ -81,13 +67,6 @@ export async function probeHost(): Promise<Requirement[]> {
       true,
       'enable CONFIG_CGROUPS; Linux mounts cgroup2 where it has it',
       probeCgroup2(),
-    ),
-    requirement(
-      'shared-memory',
-      'shared memory for state and calls',
-      false,
-      'mount -o remount,size=50% /dev/shm, and in /etc/fstab: tmpfs /dev/shm tmpfs size=50% 0 0 (a container: --shm-size)',
-      probeSharedMemory(),
     ),
     requirement(
       'tools',
@@ -140,18 +119,33 @@ export async function probeHost(): Promise<Requirement[]> {
       probeCapability(),
     ),
     requirement(
-      'rings',
-      'channels in shared memory, for calls on one host',
-      false,
-      'a kernel with CONFIG_MEMFD_CREATE=y and a plain Node.js; without them calls go over Unix sockets',
-      probeRings(),
-    ),
-    requirement(
       'overlay',
       'overlay file systems, for `image` and `rootfs` of a folder',
       false,
       'a kernel with CONFIG_OVERLAY_FS; modprobe overlay',
       probeOverlay(),
+    ),
+    requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
+  ];
+}
+
+/** The part of probeHost() that calls between instances need. */
+export function probeFabric(): Requirement[] {
+  return [
+    requirement('native', 'the native part of Shoal', true, 'build it by ./scripts/setup', probeNative()),
+    requirement(
+      'shared-memory',
+      'shared memory for state and calls',
+      false,
+      'mount -o remount,size=50% /dev/shm, and in /etc/fstab: tmpfs /dev/shm tmpfs size=50% 0 0 (a container: --shm-size)',
+      probeSharedMemory(),
+    ),
+    requirement(
+      'rings',
+      'channels in shared memory, for calls on one host',
+      false,
+      'a kernel with CONFIG_MEMFD_CREATE=y and a plain Node.js; without them calls go over Unix sockets',
+      probeRings(),
     ),
     requirement(
       'fabric-tcp',
@@ -167,8 +161,11 @@ export async function probeHost(): Promise<Requirement[]> {
       'a card with RoCE, its driver, and apt-get install rdma-core; without it such calls go over TCP',
       probeRdma(),
     ),
-    requirement('skopeo', 'skopeo, to fetch images', false, 'apt-get install skopeo', probeTool('skopeo')),
   ];
+}
+
+function requirement(id: string, what: string, required: boolean, remedy: string, found: Found): Requirement {
+  return { id, what, required, remedy, ...found };
 }
 
 function probeRoot(): Found {
