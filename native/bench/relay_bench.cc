@@ -4,7 +4,8 @@
  *     relay-bench serve ADDRESS PORT            on one host; serves one run after another until killed
  *     relay-bench run ADDRESS PEER PORT CARRIER MODE SIZE COUNT SPIN_US      on the other
  *
- * CARRIER: tcp, sealed (TCP, encrypted), verbs, or socket (no relay: send and recv). MODE: lat (half a round trip,
+ * CARRIER: tcp, sealed (TCP, encrypted), verbs, socket (no relay: send and recv), or bare-verbs (the relay's carrier
+ * alone, polled by this thread without rings and relays, as perftest polls). MODE: lat (half a round trip,
  * microseconds) or bw (MB/s, one direction). The last line of `run` is JSON. Both instances and both relays spin for
  * SPIN_US before they sleep.
  */
@@ -34,7 +35,7 @@ constexpr uint32_t kRingBytes = 1u << 20;
 constexpr uint32_t kChannel = 1;
 constexpr uint32_t kWarmUp = 20;
 
-enum class Way : uint32_t { tcp, sealed, verbs, socket };
+enum class Way : uint32_t { tcp, sealed, verbs, socket, bareVerbs };
 enum class Mode : uint32_t { latency, bandwidth };
 
 /** What the two programs tell each other before a run, in place of agents. */
@@ -161,6 +162,60 @@ class Host {
   std::optional<ChannelEnd> end_;
 };
 
+/** The carrier that a relay has, and the stream under it. */
+class BareVerbs {
+ public:
+  explicit BareVerbs(const std::string& address) {
+    std::string problem;
+    std::optional<MirroredBuffer> out = MirroredBuffer::create(kStreamBytesDefault, problem);
+    std::optional<MirroredBuffer> in = MirroredBuffer::create(kStreamBytesDefault, problem);
+    const std::optional<verbs::PortAddress> port = verbs::findPort(address, problem);
+    if (!out || !in || !port) die(problem);
+    stream_.emplace(std::move(*out), std::move(*in));
+    std::shared_ptr<verbs::Memory> memory = verbs::Memory::create(*port, *stream_, problem);
+    if (memory) carrier_ = verbs::VerbsCarrier::create(std::move(memory), problem);
+    if (!carrier_) die(problem);
+    ours.verbs = carrier_->parameters();
+  }
+
+  void connect(const Setup& theirs, bool first) {
+    std::string problem;
+    if (!carrier_->connect(theirs.verbs, first, problem)) die(problem);
+  }
+  void greet() {
+    while (!carrier_->reached())
+      if (!carrier_->problem().empty()) die(carrier_->problem());
+    stream_->restart();
+    while (!carrier_->ready()) turn();
+  }
+
+  void send(const std::byte* bytes, uint32_t length) {
+    while (!stream_->hasRoom(length)) turn();
+    std::memcpy(stream_->payload(), bytes, length);
+    stream_->put({length, FrameKind::record, 0, kChannel, 0});
+    turn();
+  }
+  /** Waits for a frame of that length and copies it out, as a relay does into the ring. */
+  void receive(std::byte* bytes, uint32_t length) {
+    while (stream_->landed() - stream_->processed() < frameBytes(length)) turn();
+    std::memcpy(bytes, stream_->in().at(stream_->processed()) + sizeof(FrameHeader), length);
+    stream_->process(frameBytes(length));
+  }
+
+  Setup ours = {};
+
+ private:
+  void turn() {
+    const Clock::time_point now = Clock::now();
+    const Turn received = carrier_->receive(*stream_, now);
+    if (received == Turn::hostile) die("the peer broke the protocol");
+    if (received == Turn::failed || carrier_->send(*stream_, now) == Turn::failed) die(carrier_->problem());
+  }
+
+  std::optional<Stream> stream_;
+  std::unique_ptr<verbs::VerbsCarrier> carrier_;
+};
+
 void report(const Setup& setup, std::vector<double> samples) {
   std::sort(samples.begin(), samples.end());
   const auto at = [&](double q) { return samples[static_cast<size_t>(q * static_cast<double>(samples.size() - 1))]; };
@@ -253,9 +308,43 @@ std::vector<double> runSocket(int socket, const Setup& setup) {
   });
 }
 
+void serveBare(BareVerbs& bare, const Setup& setup) {
+  std::vector<std::byte> bytes(setup.size);
+  const uint32_t records = setup.mode == Mode::latency ? setup.count + kWarmUp : setup.count;
+  for (uint32_t i = 0; i < records; ++i) {
+    bare.receive(bytes.data(), setup.size);
+    if (setup.mode == Mode::latency) bare.send(bytes.data(), setup.size);
+  }
+  if (setup.mode == Mode::bandwidth) bare.send(bytes.data(), 1);
+}
+
+std::vector<double> runBare(BareVerbs& bare, const Setup& setup) {
+  std::vector<std::byte> bytes(setup.size);
+  if (setup.mode == Mode::latency) {
+    return timeTrips(setup.count, [&] {
+      bare.send(bytes.data(), setup.size);
+      bare.receive(bytes.data(), setup.size);
+    });
+  }
+  return timeTransfer(setup, [&] {
+    for (uint32_t i = 0; i < setup.count; ++i) bare.send(bytes.data(), setup.size);
+    bare.receive(bytes.data(), 1);
+  });
+}
+
 void serveOne(const std::string& address, int socket) {
   Setup theirs;
   receiveAll(socket, &theirs, sizeof theirs);
+  if (theirs.way == Way::bareVerbs) {
+    BareVerbs bare(address);
+    bare.connect(theirs, false);
+    sendAll(socket, &bare.ours, sizeof bare.ours);
+    bare.greet();
+    serveBare(bare, theirs);
+    char goodbye;
+    receiveAll(socket, &goodbye, 1);
+    return;
+  }
   if (theirs.way == Way::socket) {
     serveSocket(socket, theirs);
     return;
@@ -273,6 +362,18 @@ std::vector<double> runOne(const std::string& address, const std::string& peer, 
   if (setup.way == Way::socket) {
     sendAll(socket, &setup, sizeof setup);
     return runSocket(socket, setup);
+  }
+  if (setup.way == Way::bareVerbs) {
+    BareVerbs bare(address);
+    setup.verbs = bare.ours.verbs;
+    sendAll(socket, &setup, sizeof setup);
+    Setup theirs;
+    receiveAll(socket, &theirs, sizeof theirs);
+    bare.connect(theirs, true);
+    bare.greet();
+    std::vector<double> samples = runBare(bare, setup);
+    sendAll(socket, "", 1);
+    return samples;
   }
   Host host(address, setup);
   setup.verbs = host.ours.verbs;
@@ -315,10 +416,13 @@ int serve(const std::string& address, const std::string& port) {
 int run(const std::vector<std::string>& words) {
   const std::string& way = words[5];
   const std::string& mode = words[6];
-  const std::map<std::string, Way> ways = {
-      {"tcp", Way::tcp}, {"sealed", Way::sealed}, {"verbs", Way::verbs}, {"socket", Way::socket}};
+  const std::map<std::string, Way> ways = {{"tcp", Way::tcp},
+                                           {"sealed", Way::sealed},
+                                           {"verbs", Way::verbs},
+                                           {"socket", Way::socket},
+                                           {"bare-verbs", Way::bareVerbs}};
   const bool known = ways.contains(way) && (mode == "lat" || mode == "bw");
-  if (!known) die("CARRIER is tcp, sealed, verbs or socket; MODE is lat or bw");
+  if (!known) die("CARRIER is tcp, sealed, verbs, bare-verbs or socket; MODE is lat or bw");
   Setup setup = {};
   setup.way = ways.at(way);
   setup.mode = mode == "lat" ? Mode::latency : Mode::bandwidth;
@@ -341,8 +445,9 @@ int main(int count, char** given) {
   const std::vector<std::string> words(given, given + count);
   if (count == 4 && words[1] == "serve") return serve(words[2], words[3]);
   if (count == 10 && words[1] == "run") return run(words);
-  std::fprintf(stderr,
-               "usage: relay-bench serve ADDRESS PORT\n"
-               "       relay-bench run ADDRESS PEER PORT tcp|sealed|verbs|socket lat|bw SIZE COUNT SPIN_US\n");
+  std::fprintf(
+      stderr,
+      "usage: relay-bench serve ADDRESS PORT\n"
+      "       relay-bench run ADDRESS PEER PORT tcp|sealed|verbs|bare-verbs|socket lat|bw SIZE COUNT SPIN_US\n");
   return 2;
 }

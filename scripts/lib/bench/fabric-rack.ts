@@ -20,12 +20,14 @@ const MB_PER_GBIT = 125;
 interface Sample {
   p50: number;
   p99: number;
+  max: number;
 }
 
 /**
  * A channel between two hosts of the virtual rack through both relays, beside programs that use the same carrier bare:
  * soft-RoCE beside perftest, TCP beside a socket and iperf3. One way, in microseconds, and MB/s; ratios within one
- * machine, never absolute times. Ours has four threads in the way (two instances, two relays), the peers two.
+ * machine, never absolute times. Ours has four threads in the way (two instances, two relays), the peers two; the
+ * carrier alone, without rings and relays, has two as well.
  */
 export async function benchFabricRack(): Promise<Row[]> {
   const program = await buildRelayBench();
@@ -54,7 +56,7 @@ async function measure(rack: Rack, program: string): Promise<Row[]> {
   const rows: Row[] = [];
   const trips = async (what: string, mine: () => Promise<Sample>, peer: string, theirs: () => Promise<Sample>) => {
     const [own, other] = await alternate(mine, theirs);
-    for (const q of ['p50', 'p99'] as const) {
+    for (const q of ['p50', 'p99', 'max'] as const) {
       const [a, b] = [own.map((each) => each[q]), other.map((each) => each[q])];
       rows.push(compare(`64 B one way, ${what}, ${q}`, 'µs', 0.5, a, peer, b));
     }
@@ -64,15 +66,18 @@ async function measure(rack: Rack, program: string): Promise<Row[]> {
     rows.push(compare(`64 KiB records, ${what}`, 'MB/s', 0.5, own, peer, other));
   };
   const typical = (argv: string[]) => async () => {
-    const [, , , , p50 = 0, , , p99 = 0] = await perftest(argv)();
-    return { p50, p99 };
+    const [, , , max = 0, p50 = 0, , , p99 = 0] = await perftest(argv)();
+    return { p50, p99, max };
   };
   await trips('verbs, sleeping', latency('verbs', 0), 'ib_send_lat -e', typical(['ib_send_lat', ...lat, '-e']));
   await trips('verbs, spinning', latency('verbs', SPIN_US), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
+  const bare = latency('bare-verbs', 0);
+  await trips('verbs, the carrier alone, polling', bare, 'ib_write_lat', typical(['ib_write_lat', ...lat]));
   await trips('TCP, sleeping', latency('tcp', 0), 'bare socket', latency('socket', 0));
   // perftest's writes can only poll.
   const writeBw = async () => ((await perftest(['ib_write_bw', ...bw])())[3] ?? 0) * MB_PER_GBIT;
   await rate('verbs', bandwidth('verbs'), 'ib_write_bw, polling', writeBw);
+  await rate('verbs, the carrier alone', bandwidth('bare-verbs'), 'ib_write_bw, polling', writeBw);
   await rate('TCP', bandwidth('tcp'), 'iperf3', async () => await iperf(rack));
   await rate('TCP', bandwidth('tcp'), 'bare socket', bandwidth('socket'));
   await server.kill();
