@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { withChange } from '../../../protocol/desired-change.js';
 import { encodeFrame, FrameReader } from '../../../protocol/frame.js';
@@ -17,6 +16,7 @@ export class SimulatedAgent {
   readonly #timers: NodeJS.Timeout[] = [];
   #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
   #seconds = 0;
+  #isWelcome = false;
   bytesUp = 0;
   bytesDown = 0;
   reports = 0;
@@ -39,9 +39,9 @@ export class SimulatedAgent {
     this.#timers.push(first);
   }
 
-  /** Once the coordinator has taken it: of a thousand at once the socket refuses some. */
-  async connected(): Promise<void> {
-    if (this.#socket.connecting) await once(this.#socket, 'connect');
+  /** The coordinator has taken it. */
+  get isWelcome(): boolean {
+    return this.#isWelcome;
   }
 
   get instances(): number {
@@ -55,6 +55,7 @@ export class SimulatedAgent {
 
   #take(message: ToAgent): void {
     if (message.type === 'welcome' && message.version !== this.#version) throw new Error('an unknown version');
+    if (message.type === 'welcome') this.#isWelcome = true;
     if (message.type === 'desired') this.#desired = message.desired;
     else if (message.type === 'change') {
       const changed = withChange(this.#desired, message.change);

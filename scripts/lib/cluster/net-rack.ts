@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
+import { LateLinks, type Lateness } from './late-link.js';
 
 const run = promisify(execFile);
 
@@ -12,6 +13,7 @@ export type Direction = 'in' | 'out' | 'both';
 export class NetRack {
   readonly #prefix: string;
   readonly #machines = new Map<string, string>();
+  #late: Promise<LateLinks> | null = null;
 
   private constructor(prefix: string) {
     this.#prefix = prefix;
@@ -54,8 +56,15 @@ export class NetRack {
     await this.#run(name, 'tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', ...shape);
   }
 
+  /** All that the machine sends and receives comes late, out of order, and some of it twice. */
+  async late(name: string, lateness: Lateness): Promise<void> {
+    this.#late ??= LateLinks.make();
+    await (await this.#late).begin(name, lateness);
+  }
+
   /** The network of the machine is as it was at first. */
   async heal(name: string): Promise<void> {
+    await (await this.#late)?.end(name);
     for (const chain of ['INPUT', 'OUTPUT']) await this.#run(name, 'iptables', '-w', '-F', chain);
     await this.#run(name, 'tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'noqueue');
   }
@@ -77,6 +86,7 @@ export class NetRack {
   }
 
   async close(): Promise<void> {
+    await (await this.#late)?.close();
     for (const name of this.#machines.keys()) await run('ip', ['netns', 'delete', this.#namespace(name)]);
     this.#machines.clear();
   }

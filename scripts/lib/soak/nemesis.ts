@@ -37,6 +37,7 @@ export class Nemesis {
       () => this.#cut('out'),
       () => this.#lose(),
       () => this.#slow(),
+      () => this.#late(),
       () => this.#storm(),
       () => this.#fill(),
       () => this.#setClock(),
@@ -91,6 +92,16 @@ export class Nemesis {
     const [machine, kilobits] = [this.#machine(), Math.round(this.#between(50, 500))];
     const begin = () => this.cluster.rack.slow(machine, kilobits);
     const name = `${machine} sends ${kilobits} kbit/s`;
+    return { name, lastsMs: this.#between(2_000, 15_000), begin, mend: () => this.cluster.rack.heal(machine) };
+  }
+
+  /** A far network: delay that varies so much that packets overtake one another, and some that come twice. */
+  #late(): Fault {
+    const [machine, fromMs, moreMs] = [this.#machine(), this.#between(5, 100), this.#between(0, 150)];
+    const [twicePermille, seed] = [Math.round(this.#between(0, 100)), Math.floor(this.random() * 2 ** 31)];
+    const begin = () => this.cluster.rack.late(machine, { fromMs, toMs: fromMs + moreMs, twicePermille, seed });
+    const late = `${Math.round(fromMs)} to ${Math.round(fromMs + moreMs)} ms late`;
+    const name = `${machine} is ${late}, ${twicePermille / 10} % of packets come twice`;
     return { name, lastsMs: this.#between(2_000, 15_000), begin, mend: () => this.cluster.rack.heal(machine) };
   }
 
