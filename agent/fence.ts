@@ -45,6 +45,8 @@ export class Fence {
     this.#term = term;
     // One after another; a failure belongs to who asked for it, and is tried again with the next message.
     if (this.#durable < term) this.#stored = this.#stored.catch(() => undefined).then(() => this.#store(term));
+    // Not everybody waits for it: a full disk must not end the agent.
+    this.#stored.catch(() => undefined);
     return this.#stored;
   }
 

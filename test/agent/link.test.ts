@@ -197,6 +197,20 @@ t.test(
   },
 );
 
+t.test('a term that a full disk does not take ends nobody who did not wait for it, and is tried again', async (t) => {
+  let tries = 0;
+  const fence = new Fence(0, async () => {
+    tries += 1;
+    if (tries === 1) throw new Error('ENOSPC');
+  });
+  // As for what is heard without a lease.
+  void fence.admit(3);
+  await until(() => tries === 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  await fence.admit(3);
+  t.equal(tries, 2);
+});
+
 t.test('what could not be applied is tried again', async (t) => {
   const leader = await coordinator(t, 'full-disk', ({ version }) => [
     { type: 'welcome', version, term: 1 },

@@ -83,7 +83,10 @@ async function simulated(dist: string, count: number, version: number): Promise<
     for (let i = 0; i < COMPONENTS; i += 1) await scale(api, i, each);
     const placed = () => agents.reduce((sum, { instances }) => sum + instances, 0) >= COMPONENTS * each;
     await until(placed, UP_MS_MAX);
-    return await load(leader, api, agents);
+    const figures = await load(leader, api, agents);
+    const lost = agents.filter(({ isLost }) => isLost).length;
+    if (lost > 0) throw new Error(`${lost} of ${count} agents were silent for too long: this machine is too busy`);
+    return figures;
   } finally {
     for (const each of agents) each.end();
     await ended(leader);

@@ -17,6 +17,7 @@ export class SimulatedAgent {
   #desired: Desired = { revision: 0, apps: {}, instances: [], shards: {} };
   #seconds = 0;
   #isWelcome = false;
+  #isLost = false;
   bytesUp = 0;
   bytesDown = 0;
   reports = 0;
@@ -25,6 +26,10 @@ export class SimulatedAgent {
   constructor(path: string, name: string, version: number, delayMs: number) {
     this.#version = version;
     this.#socket = connect(path);
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('close', () => {
+      this.#isLost = true;
+    });
     const reader = new FrameReader();
     this.#socket.on('data', (chunk: Buffer) => {
       this.bytesDown += chunk.length;
@@ -42,6 +47,11 @@ export class SimulatedAgent {
   /** The coordinator has taken it. */
   get isWelcome(): boolean {
     return this.#isWelcome;
+  }
+
+  /** The leader has ended its connection. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   get instances(): number {
