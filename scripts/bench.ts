@@ -75,7 +75,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
-                cut off or killed (default: 35, some six minutes); factory-idle: instances (default: 1000)
+                cut off or killed (default: 35); factory-idle: instances (default: 1000)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000)
 --quick         brain-scaling, state, state-full, state-handover, state-replicated: less
