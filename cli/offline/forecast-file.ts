@@ -98,8 +98,12 @@ async function readSeries(file: string): Promise<OfflineSeries[]> {
   throw new ProblemError(problem, file === STDIN ? '<stdin>' : file);
 }
 
-function timeOf({ startSeconds, stepSeconds, timesIn }: Clock, index: number): number | string {
-  const ms = Math.round((startSeconds + index * stepSeconds) * MS);
+function timeOf({ startSeconds, stepSeconds, stepMonths, timesIn }: Clock, index: number): number | string {
+  const start = new Date(startSeconds * MS);
+  const ms =
+    stepMonths === undefined
+      ? Math.round((startSeconds + index * stepSeconds) * MS)
+      : start.setUTCMonth(start.getUTCMonth() + index * stepMonths);
   if (timesIn === 'dates') return new Date(ms).toISOString();
   return timesIn === 'seconds' ? ms / MS : ms;
 }

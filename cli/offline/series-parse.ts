@@ -8,9 +8,11 @@ export interface OfflineSeries {
 }
 
 export interface Clock {
-  /** Of the first value, since the epoch. */
+  /** Of the first value, since the epoch; counted back from the last one, so that the next ones follow on it. */
   startSeconds: number;
   stepSeconds: number;
+  /** Present where rows are so many months apart, which are not equally long; `stepSeconds` is then the usual length. */
+  stepMonths?: number;
   /** How the file gives times. */
   timesIn: 'seconds' | 'milliseconds' | 'dates';
 }
@@ -160,11 +162,13 @@ function onGrid(
   const [first] = rows;
   if (first === undefined) return [];
   const step = usualStep(rows);
+  const stepMonths = monthsApart(rows);
   const values: (number | null)[] = [first.value];
   for (let i = 1; i < rows.length; i++) {
     const row = rows[i] as TimedRow;
     const before = rows[i - 1] as TimedRow;
-    const steps = (row.seconds - before.seconds) / step;
+    const steps =
+      stepMonths === null ? (row.seconds - before.seconds) / step : (monthOf(row) - monthOf(before)) / stepMonths;
     if (steps === 0) {
       if (row.value === before.value) continue;
       blame(row.line, 'time', `is that of line ${before.line} with another value; one row for each time`);
@@ -191,7 +195,32 @@ function onGrid(
     values.push(row.value);
   }
   const timesIn = inMs ? 'milliseconds' : first.isDate ? 'dates' : 'seconds';
-  return [{ id: 'series', values, clock: { startSeconds: first.seconds, stepSeconds: step, timesIn } }];
+  if (stepMonths !== null) {
+    const clock = { startSeconds: first.seconds, stepSeconds: step, stepMonths, timesIn } as const;
+    return [{ id: 'series', values, clock }];
+  }
+  const last = rows.at(-1) as TimedRow;
+  const startSeconds = last.seconds - (values.length - 1) * step;
+  return [{ id: 'series', values, clock: { startSeconds, stepSeconds: step, timesIn } }];
+}
+
+/** Months between rows, where all are dates on the same day of a month and at the same time of it; null otherwise. */
+function monthsApart(rows: readonly TimedRow[]): number | null {
+  const placeOf = ({ seconds }: TimedRow) => new Date(seconds * 1_000).toISOString().slice(7);
+  const [first] = rows;
+  if (first === undefined || rows.length < 2) return null;
+  const place = placeOf(first);
+  // Later days are not in every month.
+  const isSame = new Date(first.seconds * 1_000).getUTCDate() <= 28 && rows.every((row) => placeOf(row) === place);
+  if (!isSame || !rows.every(({ isDate }) => isDate)) return null;
+  const distances = rows.slice(1).map((row, i) => monthOf(row) - monthOf(rows[i] as TimedRow));
+  const apart = distances.filter((distance) => distance > 0);
+  return apart.length === 0 ? null : Math.min(...apart);
+}
+
+function monthOf({ seconds }: TimedRow): number {
+  const date = new Date(seconds * 1_000);
+  return 12 * date.getUTCFullYear() + date.getUTCMonth();
 }
 
 function inOrder(rows: readonly TimedRow[]): boolean {

@@ -29,6 +29,17 @@ t.test('rows of time and value: header, gaps, dates, jitter', async (t) => {
   t.match(parse('0,1\n10,2\n20.4,3\n30,4'), { series: [{ values: [1, 2, 3, 4] }] });
 });
 
+t.test('months are steps though they differ in length, and what comes next follows on the last row', async (t) => {
+  const month = (i: number) => `${2020 + Math.floor(i / 12)}-${String((i % 12) + 1).padStart(2, '0')}-01`;
+  const text = Array.from({ length: 40 }, (_, i) => (i === 7 ? '' : `${month(i)},${i}\n`)).join('');
+  t.match(parse(text), { series: [{ values: { length: 40, 7: null }, clock: { stepMonths: 1 } }] });
+  const { out } = await shoal(['--file', '-', '--horizon', '2', '--json'], text);
+  const points = [{ time: '2023-05-01T00:00:00.000Z' }, { time: '2023-06-01T00:00:00.000Z' }];
+  t.match(JSON.parse(out), { series: [{ points }] });
+  t.match(parse('0,1\n101,2\n200,3\n300,4\n400,5'), { series: [{ clock: { startSeconds: 0, stepSeconds: 100 } }] });
+  t.match(parse('0,1\n101,2\n201,3\n301,4'), { series: [{ clock: { startSeconds: 1, stepSeconds: 100 } }] });
+});
+
 t.test('one series a row: header, quotes, gaps, empty cells at the end', async (t) => {
   t.strictSame(parse('"id","V1","V2"\n"H1",1,NA,3,,\n\nH2,4,5\n'), {
     ok: true,
