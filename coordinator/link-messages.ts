@@ -216,7 +216,10 @@ const report = object(
     warm: list(warm, INSTANCES_MAX),
     builds: list(build, INSTANCES_MAX),
     connections: list(connection, HOSTS_MAX),
-    profiler: object({ samplesLost: count, countsLost: count, tablesLeftOut: count, inlinesLeftOut: count }),
+    profiler: object(
+      { samplesLost: count, countsLost: count, tablesLeftOut: count, inlinesLeftOut: count, inlinesSeconds: amount },
+      ['inlinesSeconds'],
+    ),
     copies: {
       type: 'object',
       maxProperties: COPIES_MAX,

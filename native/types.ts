@@ -323,6 +323,11 @@ export interface DrainedStacks {
   functions: { name: string; file: string; calledAt?: string }[];
   /** Files, by their last names, whose `.eh_frame` has no table in the kernel: their functions are walked by frame pointers. */
   tablesLeftOut: { file: string; why: 'too large' | 'no room' }[];
-  /** Files, by their last names, whose debug information could not be read: what was inlined there is not told. */
-  inlinesLeftOut: string[];
+  /**
+   * Files, by their last names, of which is not told what was inlined: their debug information could not be read, or is
+   * in files of its own for each unit (-gsplit-dwarf).
+   */
+  inlinesLeftOut: { file: string; why: 'unreadable' | 'split' }[];
+  /** CPU time of the processes that read debug information, in s, since the start. */
+  inlinesSeconds: number;
 }

@@ -202,6 +202,8 @@ export interface ProfilerFigures {
   /** Files now whose unwind table, or whose debug information, is left out. */
   tablesLeftOut: number;
   inlinesLeftOut: number;
+  /** CPU time of the processes that read debug information, in s, since the agent started; older agents do not say. */
+  inlinesSeconds?: number;
 }
 
 export interface HostInfo {

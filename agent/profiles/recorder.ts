@@ -51,6 +51,7 @@ export class ProfileRecorder {
   #lost = 0;
   #activityLost = 0;
   readonly #blockLatencies = new BlockLatencies();
+  #inlinesSeconds = 0;
   #leftOut: LeftOut = { tablesLeftOut: [], inlinesLeftOut: [] };
   #boundMs = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -87,6 +88,7 @@ export class ProfileRecorder {
       countsLost: this.#activityLost,
       tablesLeftOut: this.#leftOut.tablesLeftOut.length,
       inlinesLeftOut: this.#leftOut.inlinesLeftOut.length,
+      inlinesSeconds: this.#inlinesSeconds,
     };
   }
 
@@ -128,6 +130,7 @@ export class ProfileRecorder {
       this.#take(drained, drained.lost - this.#lost, this.#drainedMs, nowMs);
       this.#lost = drained.lost;
       this.#leftOut = drained;
+      this.#inlinesSeconds = drained.inlinesSeconds;
       this.#takeActivity(this.#drainedMs, nowMs);
     }
     this.#drainedMs = nowMs;
@@ -207,6 +210,11 @@ export class ProfileRecorder {
   }
 }
 
+const INLINES_WHY: Record<LeftOut['inlinesLeftOut'][number]['why'], string> = {
+  unreadable: 'its debug information cannot be read, or not in time',
+  split: 'its debug information is in files of its own (build without -gsplit-dwarf)',
+};
+
 /** What is not known of the files in these stacks. */
 function notesOf(
   stacks: Taken['stacks'],
@@ -219,8 +227,10 @@ function notesOf(
     .filter(({ file }) => files.has(file))
     .map(({ file, why }) => `stacks through ${file} may lack callers: its unwind table is left out (${why})`);
   const inlines = inlinesLeftOut
-    .filter((file) => files.has(file))
-    .map((file) => `functions inlined in ${file} are not told: its debug information cannot be read, or not in time`);
+    .filter(({ file }) => files.has(file))
+    .map(
+      ({ file, why }) => `functions inlined in ${file} are not told, only the ones they are in: ${INLINES_WHY[why]}`,
+    );
   return [...tables, ...inlines];
 }
 

@@ -185,6 +185,11 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     'Samples, and counts of what instances do, for which the maps of the kernel had no place',
     ['host', 'of'],
   );
+  const inlines = counter(
+    'host_profiler_inlines_cpu_seconds_total',
+    'CPU time of the processes that read debug information for inlined functions (shoal-inlines)',
+    ['host'],
+  );
   const leftOut = gauge(
     'host_profiler_files_left_out',
     'Files whose unwind table, or whose debug information, profiles go without',
@@ -197,6 +202,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     lost.inc({ host, of: 'counts' }, profiler.countsLost);
     leftOut.set({ host, of: 'unwind table' }, profiler.tablesLeftOut);
     leftOut.set({ host, of: 'debug information' }, profiler.inlinesLeftOut);
+    if (profiler.inlinesSeconds !== undefined) inlines.inc({ host }, profiler.inlinesSeconds);
   }
   const carriers = gauge(
     'host_connection_channels',

@@ -41,7 +41,7 @@ t.test('metrics tell what a host lacks and what its profiler goes without', asyn
   const host = { cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
   await rig.coordinator.connect({ ...host, name: 'h1', degraded }, 0);
   await rig.coordinator.connect({ ...host, name: 'h2', degraded: [{ what: 'as an older agent says', remedy: '' }] }, 0);
-  const profiler = { samplesLost: 7, countsLost: 5, tablesLeftOut: 2, inlinesLeftOut: 1 };
+  const profiler = { samplesLost: 7, countsLost: 5, tablesLeftOut: 2, inlinesLeftOut: 1, inlinesSeconds: 0.5 };
   rig.coordinator.report('h1', { ...newsOf([]), revision: 0, events: [], profiler });
   const { body } = await rig.api.inject('/metrics');
   t.match(body, `shoal_host_lacks{host="h1",part="${part}"} 1`);
@@ -49,5 +49,6 @@ t.test('metrics tell what a host lacks and what its profiler goes without', asyn
   t.match(body, 'shoal_host_profiler_lost_total{host="h1",of="counts"} 5');
   t.match(body, 'shoal_host_profiler_files_left_out{host="h1",of="unwind table"} 2');
   t.match(body, 'shoal_host_profiler_files_left_out{host="h1",of="debug information"} 1');
+  t.match(body, 'shoal_host_profiler_inlines_cpu_seconds_total{host="h1"} 0.5');
   t.notMatch(body, /(lacks|profiler)\w*\{host="h2"/, 'nothing is made up');
 });

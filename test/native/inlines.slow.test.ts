@@ -10,6 +10,8 @@ const PROGRAM = join(dirname(native.shimPath()), 'shoal-inlines');
 /** More than it may take of CPU time, on a machine that is slow as well. */
 const WAIT_MS_MAX = 60_000;
 const BROKEN_FILES = 60;
+/** As native/src/symbols/inline_answer.h says. */
+const SPLIT_STATUS = 3;
 
 interface Inlined {
   name: string;
@@ -96,6 +98,36 @@ t.test('of each instruction: the same as addr2line says', async (t) => {
     const lines = (all: Inlined[][]) => all.map((each) => each.map(({ line }) => line));
     if (form === 'C++') t.same(lines(found), lines(wanted), form);
     else t.same(found, wanted, form);
+  }
+});
+
+t.test('debug information in files of its own for each unit is not followed, which is said', async (t) => {
+  const folder = await makeFolder(t);
+  for (const compiler of [
+    ['cc', '-O2', '-gsplit-dwarf', '-gdwarf-5', '-DINLINED'],
+    ['cc', '-O2', '-gsplit-dwarf', '-gdwarf-4', '-DINLINED'],
+  ]) {
+    const program = join(folder, 'split');
+    compile('shares.c', program, compiler);
+    const addresses = addressesOf(program);
+    const { stdout, status } = run(program, addresses);
+    t.equal(status, SPLIT_STATUS, compiler.join(' '));
+    t.ok(
+      read(stdout).every(({ length }) => length === 0),
+      'nothing is made up',
+    );
+  }
+  const cgroup = await makeCgroup(t);
+  const profiler = startProfiler(t, 997);
+  profiler.watch(cgroup);
+  const child = runInside(cgroup, [join(folder, 'split')]);
+  try {
+    await gather(profiler, 100);
+    const { inlinesLeftOut, inlinesSeconds } = await profiler.drain();
+    t.same(inlinesLeftOut, [{ file: 'split', why: 'split' }]);
+    t.ok(inlinesSeconds > 0, 'what reading took is told');
+  } finally {
+    await end(child);
   }
 });
 

@@ -34,6 +34,7 @@ void eachChild(Dwarf_Die parent, Take take) {
 
 struct Unit {
   Dwarf_Die die;
+  bool isSplit = false;
   bool isRead = false;
 };
 
@@ -117,16 +118,18 @@ DwarfInlines::DwarfInlines(Dwarf* dwarf, const std::vector<uint64_t>& addresses)
   std::vector<Unit> units;
   std::vector<UnitRange> ranges;
   Dwarf_CU* unit = nullptr;
-  for (Dwarf_Die die; dwarf_get_units(dwarf, unit, &unit, nullptr, nullptr, &die, nullptr) == 0;) {
-    if (dwarf_tag(&die) != DW_TAG_compile_unit) continue;
+  uint8_t type = 0;
+  for (Dwarf_Die die; dwarf_get_units(dwarf, unit, &unit, nullptr, &type, &die, nullptr) == 0;) {
+    if (dwarf_tag(&die) != DW_TAG_compile_unit && dwarf_tag(&die) != DW_TAG_skeleton_unit) continue;
     eachRange(die, [&](uint64_t begin, uint64_t end) { ranges.push_back({begin, end, units.size()}); });
-    units.push_back({die});
+    units.push_back({die, type == DW_UT_skeleton});
   }
   sortByBegin(ranges);
   for (const uint64_t address : addresses) {
     const UnitRange* range = holder(ranges, address);
     if (range == nullptr || units[range->unit].isRead) continue;
     units[range->unit].isRead = true;
+    isSplit_ = isSplit_ || units[range->unit].isSplit;
     readFunctions(units[range->unit].die, 0);
   }
   sortByBegin(functions_);

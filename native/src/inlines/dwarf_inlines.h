@@ -16,6 +16,9 @@ class DwarfInlines {
   DwarfInlines(Dwarf* dwarf, const std::vector<uint64_t>& addresses);
   /** At one of them, innermost first. */
   symbols::InlinedFunctions at(uint64_t address) const;
+  /** Whether some of them are of units whose debug information is in files of its own (-gsplit-dwarf), which are not
+   * read. */
+  bool isSplit() const { return isSplit_; }
 
  private:
   struct FunctionRange {
@@ -27,6 +30,7 @@ class DwarfInlines {
   void readFunctions(Dwarf_Die parent, unsigned depth);
 
   std::vector<FunctionRange> functions_;
+  bool isSplit_ = false;
 };
 
 }  // namespace shoal::inlines

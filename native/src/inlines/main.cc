@@ -1,7 +1,8 @@
 /**
  * shoal-inlines: which functions were inlined at the addresses that it is given on its standard input, each of 8 bytes,
  * by the DWARF debug information of the file that it has open as descriptor 3. Writes for each what inline_answer.h
- * says. It is there for one file and then ends: the file comes from a container and may hold anything.
+ * says, and ends with kInlinesSplitStatus where some units have theirs in other files. It is there for one file and
+ * then ends: the file comes from a container and may hold anything.
  */
 #include <unistd.h>
 
@@ -50,6 +51,7 @@ int main() {
   const shoal::inlines::DwarfInlines inlines(dwarf, addresses);
   std::string answer;
   for (const uint64_t address : addresses) shoal::symbols::writeInlined(inlines.at(address), answer);
+  if (!writeAll(answer)) return 1;
   // What it holds goes with the process.
-  return writeAll(answer) ? 0 : 1;
+  return inlines.isSplit() ? shoal::symbols::kInlinesSplitStatus : 0;
 }

@@ -25,6 +25,8 @@ constexpr uint32_t kDetailsAtOnce = 256;
 /** On each CPU: at a microsecond or two each a tenth of a hundredth of it. */
 constexpr uint64_t kFaultsPerSecond = 500;
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+/** A handful of faults in a shorter span than this says nothing of their rate. */
+constexpr uint64_t kRateSpanNanoseconds = kNanosecondsPerSecond / 4;
 
 uint64_t monotonicNanoseconds() {
   timespec now = {};
@@ -99,6 +101,7 @@ Problem ActivityCounter::start(bool systemCalls) {
     if (const Problem why = attach(*group))
       missing_.push_back({group->what, why.call + ": " + std::strerror(why.number)});
   }
+  drainedNanoseconds_ = monotonicNanoseconds();
   return links_.empty() ? Problem{ENOTSUP, "bpf_link_create"} : Problem{};
 }
 
@@ -162,8 +165,7 @@ Problem ActivityCounter::countFaults(bpf_program* program, uint64_t event) {
  */
 void ActivityCounter::drawFaults() {
   const uint64_t now = monotonicNanoseconds();
-  const uint64_t elapsed = std::max<uint64_t>(now - drainedNanoseconds_, 1);
-  const bool isFirst = drainedNanoseconds_ == 0;
+  const uint64_t elapsed = std::max(now - drainedNanoseconds_, kRateSpanNanoseconds);
   drainedNanoseconds_ = now;
   for (FaultCount& each : faultCounts_) {
     uint64_t counted = 0;
@@ -171,7 +173,6 @@ void ActivityCounter::drawFaults() {
     const double rate = static_cast<double>(counted - each.counted) * static_cast<double>(kNanosecondsPerSecond) /
                         static_cast<double>(elapsed);
     each.counted = counted;
-    if (isFirst) continue;
     const auto period = static_cast<uint64_t>(std::max(rate / static_cast<double>(kFaultsPerSecond), 1.0));
     if (period != each.period && ioctl(each.fd, PERF_EVENT_IOC_PERIOD, &period) == 0) each.period = period;
   }

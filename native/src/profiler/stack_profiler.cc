@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <unordered_map>
 
 #include "host/system_error.h"
@@ -53,6 +54,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     }
     leftOut_ = core_->unwinder->leftOut();
     inlinesLeftOut_ = core_->symbolizer.inlinesLeftOut();
+    inlinesSpent_ = core_->symbolizer.inlinesSpent();
   }
 
   void OnOK() override {
@@ -68,6 +70,7 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
     result.Set("functions", functions(env));
     result.Set("tablesLeftOut", tablesLeftOut(env));
     result.Set("inlinesLeftOut", inlinesLeftOut(env));
+    result.Set("inlinesSeconds", Napi::Number::New(env, std::chrono::duration<double>(inlinesSpent_).count()));
     for (const uint64_t cgroup : ended_) {
       // It may have been watched again since.
       const auto path = owner_.paths_.find(cgroup);
@@ -135,7 +138,12 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
 
   Napi::Array inlinesLeftOut(Napi::Env env) const {
     const Napi::Array list = Napi::Array::New(env, inlinesLeftOut_.size());
-    for (uint32_t i = 0; i < inlinesLeftOut_.size(); i += 1) list.Set(i, Napi::String::New(env, inlinesLeftOut_[i]));
+    for (uint32_t i = 0; i < inlinesLeftOut_.size(); i += 1) {
+      const Napi::Object each = Napi::Object::New(env);
+      each.Set("file", Napi::String::New(env, inlinesLeftOut_[i].file));
+      each.Set("why", Napi::String::New(env, inlinesLeftOut_[i].isSplit ? "split" : "unreadable"));
+      list.Set(i, each);
+    }
     return list;
   }
 
@@ -160,7 +168,8 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   Problem problem_;
   uint64_t lost_ = 0;
   std::vector<Unwinder::LeftOut> leftOut_;
-  std::vector<std::string> inlinesLeftOut_;
+  std::vector<symbols::Symbolizer::InlinesLeftOut> inlinesLeftOut_;
+  std::chrono::microseconds inlinesSpent_{};
   std::vector<StackSampler::Stack> raw_;
   std::vector<std::vector<uint32_t>> numbers_;
   /** Numbers of this answer alone, so that only functions that occur are told. */

@@ -64,6 +64,7 @@ Problem StackSampler::start(unsigned hertz, bool offCpu) {
     switches_.reset(bpf_program__attach(program_->progs.on_switch));
     if (!switches_) return {errno, "bpf_raw_tracepoint_open"};
   }
+  drainedNanoseconds_ = monotonicNanoseconds();
   return {};
 }
 
@@ -154,11 +155,9 @@ void StackSampler::drawLots() {
   const uint64_t now = monotonicNanoseconds();
   const uint64_t seen = program_->bss->waits_seen;
   const uint64_t elapsed = std::max(now - drainedNanoseconds_, kRateSpanNanoseconds);
-  if (drainedNanoseconds_ > 0) {
-    const double rate = static_cast<double>(seen - waitsSeen_) * static_cast<double>(kNanosecondsPerSecond) /
-                        static_cast<double>(elapsed);
-    program_->data->waits_one_in = static_cast<uint32_t>(std::clamp(rate / kWaitsPerSecond, 1.0, kOneInMax));
-  }
+  const double rate = static_cast<double>(seen - waitsSeen_) * static_cast<double>(kNanosecondsPerSecond) /
+                      static_cast<double>(elapsed);
+  program_->data->waits_one_in = static_cast<uint32_t>(std::clamp(rate / kWaitsPerSecond, 1.0, kOneInMax));
   waitsSeen_ = seen;
   drainedNanoseconds_ = now;
 }

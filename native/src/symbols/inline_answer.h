@@ -8,6 +8,9 @@
 
 namespace shoal::symbols {
 
+/** With this shoal-inlines ends where its answer is whole, but lacks what is in files of its own for each unit. */
+constexpr int kInlinesSplitStatus = 3;
+
 /** A function that the compiler has put into its caller. */
 struct InlinedFunction {
   /** As the linker would know it. */

@@ -75,9 +75,9 @@ class Child {
   }
   ~Child() { end(); }
 
-  /** Whether it has ended well by itself in so many ms. */
-  bool end(int waitMs = 0) {
-    if (pid_ < 0) return false;
+  /** With which status it has ended by itself in so many ms. */
+  std::optional<int> end(int waitMs = 0) {
+    if (pid_ < 0) return std::nullopt;
     const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
     pollfd poll = {process.get(), POLLIN, 0};
     if (!process.valid() || ::poll(&poll, 1, waitMs) <= 0) kill(pid_, SIGKILL);
@@ -86,7 +86,8 @@ class Child {
     do ended = wait4(pid_, &status, 0, &usage_);
     while (ended < 0 && errno == EINTR);
     pid_ = -1;
-    return ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (ended <= 0 || !WIFEXITED(status)) return std::nullopt;
+    return WEXITSTATUS(status);
   }
 
   /** CPU time, once it has ended. */
@@ -126,7 +127,8 @@ bool readAll(int fd, Clock::time_point deadline, std::string& text) {
 
 struct Outcome {
   std::string answer;
-  bool endedWell = false;
+  /** None: it did not end by itself, in time. */
+  std::optional<int> status;
   std::chrono::microseconds spent{};
 };
 
@@ -149,7 +151,8 @@ int run(const std::string& program, int file, const std::vector<uint64_t>& addre
   const auto deadline = Clock::now() + std::chrono::milliseconds(kInlineWaitMs);
   const bool whole = readAll(reply.read.get(), deadline, outcome.answer);
   // Who has closed the pipe may still run on.
-  outcome.endedWell = child.end(whole ? msUntil(deadline) : 0) && whole;
+  const std::optional<int> status = child.end(whole ? msUntil(deadline) : 0);
+  if (whole) outcome.status = status;
   outcome.spent = child.spent();
   return 0;
 }
@@ -159,16 +162,19 @@ int run(const std::string& program, int file, const std::vector<uint64_t>& addre
 std::string InlineReader::problem() const {
   Outcome outcome;
   if (const int problem = run(program_, -1, {}, outcome)) return program_ + ": " + std::strerror(problem);
-  return outcome.endedWell ? "" : program_ + " does not start, as where libdw is not installed";
+  return outcome.status == 0 ? "" : program_ + " does not start, as where libdw is not installed";
 }
 
-std::optional<std::vector<InlinedFunctions>> InlineReader::read(int file, const std::vector<uint64_t>& addresses) {
+std::optional<InlineReader::Answer> InlineReader::read(int file, const std::vector<uint64_t>& addresses) {
   assert(addresses.size() <= kInlineAddressesMax);
   Outcome outcome;
   const int problem = run(program_, file, addresses, outcome);
   spent_ += outcome.spent;
-  if (problem != 0 || !outcome.endedWell) return std::nullopt;
-  return parseInlined(outcome.answer, addresses.size());
+  const bool isSplit = outcome.status == kInlinesSplitStatus;
+  if (problem != 0 || (outcome.status != 0 && !isSplit)) return std::nullopt;
+  auto inlined = parseInlined(outcome.answer, addresses.size());
+  if (!inlined) return std::nullopt;
+  return Answer{*std::move(inlined), isSplit};
 }
 
 }  // namespace shoal::symbols

@@ -23,8 +23,14 @@ class InlineReader {
   bool isThere() const { return !program_.empty(); }
   /** Empty, or why it cannot run here. */
   std::string problem() const;
-  /** Of each address, at most kInlineAddressesMax; none when the file could not be read so far. */
-  std::optional<std::vector<InlinedFunctions>> read(int file, const std::vector<uint64_t>& addresses);
+  struct Answer {
+    /** Of each address. */
+    std::vector<InlinedFunctions> inlined;
+    /** Of some it is in files of its own for each unit, which are not read. */
+    bool isSplit = false;
+  };
+  /** Of at most kInlineAddressesMax addresses; none when the file could not be read so far. */
+  std::optional<Answer> read(int file, const std::vector<uint64_t>& addresses);
   /** CPU time that all reading has taken. */
   std::chrono::microseconds spent() const { return spent_; }
 

@@ -124,9 +124,10 @@ void Symbolizer::readInlined(File& file) {
     return;
   }
   file.inlineFailures = 0;
+  file.isSplit = file.isSplit || answer->isSplit;
   for (size_t i = 0; i < addresses.size(); i += 1) {
     std::vector<uint32_t> numbers;
-    for (const InlinedFunction& each : (*answer)[i]) {
+    for (const InlinedFunction& each : answer->inlined[i]) {
       const std::string place = each.file.empty() ? "?" : each.file + ":" + std::to_string(each.line);
       numbers.push_back(frames_.number({demangle(withoutSuffix(each.name)), file.name, place}));
     }
@@ -136,12 +137,12 @@ void Symbolizer::readInlined(File& file) {
   addressesKept_ += addresses.size();
 }
 
-std::vector<std::string> Symbolizer::inlinesLeftOut() const {
-  std::set<std::string> names;
+std::vector<Symbolizer::InlinesLeftOut> Symbolizer::inlinesLeftOut() const {
+  std::set<InlinesLeftOut> all;
   for (const auto& [key, each] : files_) {
-    if (each.inlineFailures >= kInlineFailuresMax) names.insert(each.name);
+    if (each.isSplit || each.inlineFailures >= kInlineFailuresMax) all.insert({each.name, each.isSplit});
   }
-  return {names.begin(), names.end()};
+  return {all.begin(), all.end()};
 }
 
 Symbolizer::Process& Symbolizer::process(const ProcessKey& key) {

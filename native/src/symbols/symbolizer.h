@@ -70,8 +70,15 @@ class Symbolizer {
   /** The file behind a mapping of the process; none where there is no file or it is no ELF. */
   std::optional<ElfFile> elf(const ProcessKey& key, const Mapping& mapping);
   const Function& function(uint32_t number) const { return frames_.function(number); }
-  /** Files, by their last names, whose debug information could not be read. */
-  std::vector<std::string> inlinesLeftOut() const;
+  struct InlinesLeftOut {
+    std::string file;
+    bool isSplit;
+    auto operator<=>(const InlinesLeftOut&) const = default;
+  };
+  /** Files, by their last names, whose debug information could not be read, or is in other files for each unit. */
+  std::vector<InlinesLeftOut> inlinesLeftOut() const;
+  /** CPU time of the processes that read it. */
+  std::chrono::microseconds inlinesSpent() const { return inlineReader_.spent(); }
 
  private:
   struct File {
@@ -84,6 +91,7 @@ class Symbolizer {
     std::unordered_map<uint64_t, std::vector<uint32_t>> inlined;
     std::set<uint64_t> wanted;
     unsigned inlineFailures = 0;
+    bool isSplit = false;
     size_t bytes = 0;
     std::list<FileKey>::iterator used;
   };
