@@ -78,7 +78,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
                 cut off or killed (default: 35); factory-idle: instances (default: 1000)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000)
---quick         brain-scaling, state, state-full, state-handover, state-replicated: less
+--quick         brain-scaling, profiler, state, state-full, state-handover, state-replicated: less
                 of it`;
 
 async function main(): Promise<number> {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { native } from '../../../native/index.js';
 import { LIMITS } from '../../../protocol/limits.js';
+import { bccEnvironment } from '../kernel-headers.js';
 import { until, within } from '../until.js';
 import { end, makeCgroups, removeCgroup, spawnIn } from './cgroups.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
@@ -12,7 +13,7 @@ import { ProfilerLoad } from './profiler-load.js';
 import { alone, compare, comparePairs, type Row } from './rows.js';
 
 /** For all variants together: with what else there is the benchmark ends within six minutes. */
-const EFFECTS_MS = 240_000;
+const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 240_000;
 /** In each window the stacks are taken out once. */
 const WINDOW_MS = LIMITS.profileDrainMs;
 const COUNT_MS = 4_000;
@@ -22,6 +23,7 @@ const CALL_ROUNDS = 4;
 const CALL_BYTES = 400_000;
 const CALLS_MS_MAX = 60_000;
 const HERTZ = LIMITS.profileHertzDefault;
+const COMPLAINT_LENGTH_MAX = 300;
 
 /** What a variant took while the load ran: of user space, in CPU-seconds a second of wall time, and in memory. */
 interface Use {
@@ -293,15 +295,25 @@ function perfRecord(file: string): Variant {
 }
 
 function bccProfile(): Variant {
-  return tool('bcc profile', 'profile-bpfcc', ['-F', String(HERTZ)]);
+  return tool('bcc profile', 'profile-bpfcc', ['-F', String(HERTZ)], bccEnvironment);
 }
 
-function tool(name: string, program: string, words: readonly string[]): Variant {
+function tool(
+  name: string,
+  program: string,
+  words: readonly string[],
+  environment: () => Promise<NodeJS.ProcessEnv> = async () => ({}),
+): Variant {
   return {
     name,
     isPeer: true,
     async start() {
-      const child = spawn(program, words, { stdio: 'ignore' });
+      const env = { ...process.env, ...(await environment()) };
+      const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'], env });
+      let complaint = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        complaint = (complaint + chunk.toString()).slice(-COMPLAINT_LENGTH_MAX);
+      });
       const spawned = new Promise((resolve, reject) => {
         child.once('spawn', resolve);
         child.once('error', reject);
@@ -309,7 +321,7 @@ function tool(name: string, program: string, words: readonly string[]): Variant 
       await within(`the start of ${program}`, TOOL_START_MS_MAX, spawned);
       try {
         await until(async function theToolHasOpenedItsClocks() {
-          if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
+          if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}: ${complaint.trim()}`);
           return await hasClocks(child.pid ?? 0);
         }, TOOL_START_MS_MAX);
       } catch (error) {
