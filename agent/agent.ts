@@ -401,6 +401,9 @@ export class Agent {
     if (isDue) this.#connections = this.#between?.connections() ?? [];
     const cpu = this.#profilers.cpu?.read();
     const activity = this.#profilers.activity?.read();
+    for (const { cgroup, stateAccess } of due) {
+      if (stateAccess !== undefined) this.#profilers.recorder?.noteAccess(cgroup.path, stateAccess);
+    }
     await Promise.all(
       due.map((each) =>
         each.measure(cpu?.get(each.cgroup.path), activity?.get(each.cgroup.path)).catch((error: unknown) => {

@@ -8,6 +8,7 @@ import {
   LATENCY_BUCKETS,
   type Route,
   type ShardHeat,
+  type StateAccess,
   type ToInstance,
 } from '../protocol/control.js';
 import { isErrorCode, ShoalError, toShoalError } from '../protocol/errors.js';
@@ -271,6 +272,7 @@ export class Control {
 
 const TEXT_LENGTH_MAX = 1000;
 const NAME = new RegExp(NAME_PATTERN);
+const STATE_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
 /** The message when it has the shape that control.ts of the protocol gives; throws SHOAL_E_FRAME otherwise. */
 export function parseFromInstance(value: unknown): FromInstance {
@@ -345,6 +347,26 @@ function isHeat(value: unknown): value is ShardHeat[] {
     return isCount(shard) && shard < LIMITS.shardCountMax && isCount(calls) && isAmount(workMs);
   });
 }
+function isAccess(value: unknown): value is StateAccess {
+  if (!isRecord(value)) return false;
+  const { shards, keys } = value;
+  if (!Array.isArray(shards) || shards.length > LIMITS.shardCountMax) return false;
+  if (!Array.isArray(keys) || keys.length > LIMITS.heaviestKeysMax) return false;
+  const areCounted = shards.every((each) => isList(each, 3) && isShard(each[0]) && each.slice(1).every(isCount));
+  return areCounted && keys.every((each) => isList(each, 5) && isShard(each[0]) && isKeyAccess(each));
+}
+function isKeyAccess([, state, key, reads, writes]: readonly unknown[]): boolean {
+  const isNamed = typeof state === 'string' && STATE_NAME.test(state) && state.length <= LIMITS.nameLengthMax;
+  return (
+    isNamed && typeof key === 'string' && key.length <= LIMITS.keyToldLengthMax && isCount(reads) && isCount(writes)
+  );
+}
+function isList(value: unknown, length: number): value is readonly unknown[] {
+  return Array.isArray(value) && value.length === length;
+}
+function isShard(value: unknown): boolean {
+  return isCount(value) && value < LIMITS.shardCountMax;
+}
 function areCallees(value: unknown): value is Record<string, number> {
   if (!isRecord(value)) return false;
   const entries = Object.entries(value);
@@ -376,6 +398,7 @@ function isStats(value: unknown): value is InstanceStats {
   const { arrived, finished, failed, outstanding, latencyBuckets, shards, frozen } = value;
   const { busyMs, heat, called, channels, stateLagMs } = value;
   if (!optional(busyMs, isAmount) || !optional(heat, isHeat) || !optional(called, areCallees)) return false;
+  if (!optional(value.access, isAccess)) return false;
   if (!optional(channels, areChannels) || !optional(stateLagMs, isAmount)) return false;
   const counts = [arrived, finished, failed, outstanding].every(isCount);
   const buckets = Array.isArray(latencyBuckets) && latencyBuckets.length === LATENCY_BUCKETS;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Activity, CpuTimes, NativeHost, PidWatch } from '../native/index.js';
 import type { ChannelRequest } from '../protocol/channels.js';
-import { type InstanceStats, PORTS_FOLDER, type Route } from '../protocol/control.js';
+import { type InstanceStats, PORTS_FOLDER, type Route, type StateAccess } from '../protocol/control.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -413,6 +413,11 @@ export class Instance {
       ...(called === undefined ? {} : { called }),
     };
     this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets, ...counted };
+  }
+
+  /** Reads and writes of its state, as it has last said. */
+  get stateAccess(): StateAccess | undefined {
+    return this.#stats?.access;
   }
 
   /** With replicated state: entries here lag so many ms behind at most; undefined while they are not here. */

@@ -111,6 +111,8 @@ export interface InstanceStats {
   busyMs?: number;
   /** Of the state shards that calls have worked on. */
   heat?: ShardHeat[];
+  /** With partitioned state that was read or written. */
+  access?: StateAccess;
   /** Calls that this process made, by the component called. */
   called?: Record<string, number>;
   /** With replicated state: what is read here lacks no write that is older; absent while no entries are here. */
@@ -118,6 +120,15 @@ export interface InstanceStats {
   /** What they go over, by the component called. */
   channels?: Record<string, CalleeChannels>;
 }
+
+/** Reads and writes of state: by state shard exactly, and of the heaviest keys at least, or so many as drawn by lot stand for. */
+export interface StateAccess {
+  shards: [shard: number, reads: number, writes: number][];
+  keys: KeyAccess[];
+}
+
+/** Since the key has been among the heaviest. */
+export type KeyAccess = [shard: number, state: string, key: string, reads: number, writes: number];
 
 /** Open channels to the instances of one component, by carrier, and why the last one that is no ring is none. */
 export interface CalleeChannels {

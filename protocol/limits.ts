@@ -15,6 +15,10 @@ export const LIMITS = {
   shardCountMax: 1024,
   /** Of state: a key; a value unless the manifest says otherwise, and at most; the entries of one state shard likewise. */
   stateKeyBytesMax: 1024,
+  /** Of an instance, of which is told how often they are read and written. */
+  heaviestKeysMax: 64,
+  /** In characters; what is longer is cut. */
+  keyToldLengthMax: 100,
   stateValueBytesDefault: 1024 * 1024,
   stateValueBytesMax: 15 * 1024 * 1024,
   stateTtlMsMax: 100 * 365 * 86_400_000,

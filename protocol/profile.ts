@@ -3,9 +3,9 @@ import { LIMITS } from './limits.js';
 
 /**
  * Where time went: on a CPU, waiting off it, in system calls; and what was counted: page faults by the mapping they hit,
- * connections and segments sent again by peer, block I/O by how long it took.
+ * connections and segments sent again by peer, block I/O by how long it took, reads and writes of state by key.
  */
-export const PROFILE_KINDS = ['cpu', 'off-cpu', 'system-calls', 'faults', 'peers', 'block-io'] as const;
+export const PROFILE_KINDS = ['cpu', 'off-cpu', 'system-calls', 'faults', 'peers', 'block-io', 'keys'] as const;
 export type ProfileKind = (typeof PROFILE_KINDS)[number];
 
 export interface ProfileFunction {

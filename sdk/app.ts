@@ -264,12 +264,14 @@ export class App {
   /** What this instance has served since it started, and the state shards that it holds. */
   get stats(): InstanceStats {
     const stateLagMs = this.#replicated?.lagMs;
+    const access = this.#store.access.read();
     return {
       ...this.#meter.read(),
       shards: this.#store.held,
       frozen: this.#store.frozen,
       called: this.#router.called,
       channels: this.#router.channels,
+      ...(access === undefined ? {} : { access }),
       ...(stateLagMs === undefined ? {} : { stateLagMs }),
     };
   }

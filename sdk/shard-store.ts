@@ -3,6 +3,7 @@ import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { monotonicMs } from '../protocol/monotonic.js';
 import type { WritePart } from '../protocol/state-transfer.js';
+import { AccessCounts } from './state/access-counts.js';
 import { Intake } from './state/intake.js';
 import { type SegmentMemory, ShardLog } from './state/shard-log.js';
 
@@ -50,6 +51,7 @@ const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE
  */
 export class ShardStore {
   readonly settings: ShardedSettings | null;
+  readonly access = new AccessCounts();
   readonly #shards = new Map<number, Shard>();
   readonly #offered = new Map<number, Offered>();
   readonly #waiting = new Set<() => void>();

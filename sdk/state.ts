@@ -87,22 +87,22 @@ export class OwnedState<Value> implements KeyedState<Value> {
       const stored = await this.#readAnywhere(this.#elsewhere, key);
       return stored === null ? undefined : this.#decode(stored.value, stored.raw);
     }
-    const log = this.#logOf(key);
+    const log = this.#logOf(key, 'reads');
     const position = log.find(this.#name, key);
     return position < 0 ? undefined : this.#decode(log.value(position), log.isRaw(position));
   }
 
   async has(key: string): Promise<boolean> {
     if (this.#elsewhere !== null) return (await this.#readAnywhere(this.#elsewhere, key)) !== null;
-    return this.#logOf(key).find(this.#name, key) >= 0;
+    return this.#logOf(key, 'reads').find(this.#name, key) >= 0;
   }
 
   async set(key: string, value: Value, { ttlMs }: WriteOptions = {}): Promise<void> {
-    this.#put(this.#logOf(key), key, value, this.#expiry(ttlMs));
+    this.#put(this.#logOf(key, 'writes'), key, value, this.#expiry(ttlMs));
   }
 
   async delete(key: string): Promise<boolean> {
-    return this.#logOf(key).delete(this.#name, key);
+    return this.#logOf(key, 'writes').delete(this.#name, key);
   }
 
   async update(
@@ -110,7 +110,7 @@ export class OwnedState<Value> implements KeyedState<Value> {
     change: (value: Value | undefined) => Value | undefined,
     { ttlMs }: WriteOptions = {},
   ): Promise<Value | undefined> {
-    const log = this.#logOf(key);
+    const log = this.#logOf(key, 'writes');
     const position = log.find(this.#name, key);
     const before = position < 0 ? undefined : this.#decode(log.value(position), log.isRaw(position));
     const kept = position < 0 ? Number.POSITIVE_INFINITY : log.expiresAtMs(position);
@@ -135,14 +135,18 @@ export class OwnedState<Value> implements KeyedState<Value> {
   /** A read outside of a call on the shard is as one in it: what it has seen is held by the copies, and nobody else owns it. */
   async #readAnywhere(elsewhere: Elsewhere, key: string): Promise<StoredValue | null> {
     const shard = shardOfKey(key, this.#shards);
+    this.#store.access.note(shard, this.#name.text, key, 'reads');
     if (!this.#store.has(shard)) return elsewhere.read(shard, this.#name, key);
     const stored = storedIn(this.#store.log(shard), this.#name, key);
     await this.#store.settled([shard]);
     return stored;
   }
 
-  #logOf(key: string): ShardLog {
-    return this.#store.log(shardOfKey(key, this.#shards));
+  #logOf(key: string, kind: 'reads' | 'writes'): ShardLog {
+    const shard = shardOfKey(key, this.#shards);
+    const log = this.#store.log(shard);
+    this.#store.access.note(shard, this.#name.text, key, kind);
+    return log;
   }
 
   #put(log: ShardLog, key: string, value: Value, expiresAtMs: number): void {

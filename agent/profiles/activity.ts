@@ -34,7 +34,7 @@ const KIND_OF: Record<ActivityDetail['kind'], ProfileKind> = {
   peer: 'peers',
 };
 
-type Counted = Pick<DrainedStacks, 'functions'> & {
+export type Counted = Pick<DrainedStacks, 'functions'> & {
   stacks: (Omit<DrainedStacks['stacks'][number], 'kind' | 'pid'> & { kind: ProfileKind })[];
 };
 

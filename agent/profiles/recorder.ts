@@ -2,6 +2,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ActivityProfilerHandle, DrainedStacks, StackProfilerHandle } from '../../native/index.js';
+import type { StateAccess } from '../../protocol/control.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { ProfilerFigures } from '../../protocol/link.js';
 import {
@@ -14,6 +15,7 @@ import {
 import { isErrno } from '../cgroup.js';
 import { BlockLatencies, detailStacks } from './activity.js';
 import { ComponentProfiles } from './component-profiles.js';
+import { KeyAccesses } from './key-accesses.js';
 
 export interface RecorderTools {
   profiler: StackProfilerHandle;
@@ -51,6 +53,7 @@ export class ProfileRecorder {
   #lost = 0;
   #activityLost = 0;
   readonly #blockLatencies = new BlockLatencies();
+  readonly #accesses = new KeyAccesses();
   #inlinesSeconds = 0;
   #leftOut: LeftOut = { tablesLeftOut: [], inlinesLeftOut: [] };
   #boundMs = 0;
@@ -80,6 +83,11 @@ export class ProfileRecorder {
   unwatch(cgroup: string): void {
     this.#tools.profiler.unwatch(cgroup);
     this.#ended.add(cgroup);
+  }
+
+  /** What the process in the cgroup has read and written of its state since it started. */
+  noteAccess(cgroup: string, access: StateAccess): void {
+    if (this.#owners.has(cgroup)) this.#accesses.note(cgroup, access);
   }
 
   figures(): ProfilerFigures {
@@ -132,11 +140,13 @@ export class ProfileRecorder {
       this.#leftOut = drained;
       this.#inlinesSeconds = drained.inlinesSeconds;
       this.#takeActivity(this.#drainedMs, nowMs);
+      this.#take(this.#accesses.take(), 0, this.#drainedMs, nowMs);
     }
     this.#drainedMs = nowMs;
     for (const cgroup of ended) {
       if (!this.#ended.delete(cgroup)) continue;
       this.#owners.delete(cgroup);
+      this.#accesses.forget(cgroup);
     }
     for (const each of this.#components.values()) await each.flush(nowMs, all);
     if (nowMs - this.#boundMs < BOUND_MS) return;

@@ -31,6 +31,7 @@ const TYPES: Record<ProfileKind, [count: string, time: string]> = {
   faults: ['faults', 'none'],
   peers: ['connections', 'connecting'],
   'block-io': ['operations', 'block-io'],
+  keys: ['accesses', 'none'],
 };
 const NANOSECONDS = 1e9;
 
