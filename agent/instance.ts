@@ -415,9 +415,10 @@ export class Instance {
     this.#sample = { ...usage, cpuSeconds, arrived, finished, failed, outstanding, latencyBuckets, ...counted };
   }
 
-  /** Reads and writes of its state, as it has last said. */
+  /** Reads and writes of its state, as it has last said; undefined while it has said nothing or holds no state. */
   get stateAccess(): StateAccess | undefined {
-    return this.#stats?.access;
+    const { access, shards = [] } = this.#stats ?? {};
+    return access ?? (shards.length > 0 ? { shards: [], keys: [] } : undefined);
   }
 
   /** With replicated state: entries here lag so many ms behind at most; undefined while they are not here. */

@@ -7,7 +7,7 @@ const OTHERS = '[other keys]';
 
 /**
  * Reads and writes of partitioned state as stacks: key, state shard, reads or writes. Of each cgroup what came since the
- * last look. Sums of state shards are exact; what is not told of a key is of the others.
+ * last look, and from the first one on. Sums of state shards are exact; what is not told of a key is of the others.
  */
 export class KeyAccesses {
   readonly #now = new Map<string, StateAccess>();
@@ -35,7 +35,8 @@ export class KeyAccesses {
       return place;
     };
     for (const [cgroup, access] of this.#now) {
-      for (const { shard, key, state, kind, count } of since(access, this.#seen.get(cgroup))) {
+      // What was before the first word may have been told by the agent before this one.
+      for (const { shard, key, state, kind, count } of since(access, this.#seen.get(cgroup) ?? access)) {
         const file = state === '' ? STATE_FILE : `[state ${state}]`;
         const frames = [placeOf(key, file), placeOf(`state shard ${shard}`, STATE_FILE), placeOf(kind, STATE_FILE)];
         stacks.push({ cgroup, kind: 'keys', count, seconds: 0, frames });
@@ -55,7 +56,7 @@ interface Access {
 }
 
 /** Pure. A number that has become smaller was begun anew: by another process, or of a key that had lost its place. */
-function since(now: StateAccess, before: StateAccess = { shards: [], keys: [] }): Access[] {
+function since(now: StateAccess, before: StateAccess): Access[] {
   const all: Access[] = [];
   const keysBefore = new Map(before.keys.map((each) => [idOf(each), each]));
   const shardsBefore = new Map(before.shards.map((each) => [each[0], each]));

@@ -10,6 +10,8 @@ function told(accesses: KeyAccesses) {
 t.test('what was read and written since the last look: by key, the others as one, sums exact', async (t) => {
   const accesses = new KeyAccesses();
   const first: StateAccess = { shards: [[1, 10, 4]], keys: [[1, 'words', 'the', 6, 3]] };
+  accesses.note('/a', { shards: [], keys: [] });
+  t.same(told(accesses), []);
   accesses.note('/a', first);
   t.same(told(accesses), [
     ['/a', 'the', 'state shard 1', 'reads', 6],
@@ -24,4 +26,6 @@ t.test('what was read and written since the last look: by key, the others as one
   t.same(told(accesses), [['/a', 'the', 'state shard 1', 'reads', 2]], 'another process began anew');
   accesses.forget('/a');
   t.same(told(accesses), []);
+  accesses.note('/a', first);
+  t.same(told(accesses), [], 'the agent before this one has told that');
 });
