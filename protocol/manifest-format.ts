@@ -76,7 +76,10 @@ function stateForm({ state, partition, cache }: Component): NonNullable<UserComp
     ...(snapshotMs === undefined ? {} : { snapshot: { every: `${snapshotMs}ms` } }),
     ...(stalenessMs === undefined ? {} : { reads: { staleness: `${stalenessMs}ms` } }),
   };
-  return { mode: state, shards, shardMemory: shardBytesMax, value: valueBytesMax, ...copies };
+  const limits = { shardMemory: shardBytesMax, value: valueBytesMax };
+  // It has one shard, which is not to be said, and a replica unless told.
+  if (state === 'replicated') return { mode: state, ...limits, replicas: 0, ...copies };
+  return { mode: state, shards, ...limits, ...copies };
 }
 
 function cacheForm({ servers, isCluster, valueBytesMax, near, user, password, ca }: Cache): Omit<UserState, 'mode'> {

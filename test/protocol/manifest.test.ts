@@ -178,6 +178,21 @@ t.test('io: bytes and operations in a second, at least one of them', async (t) =
   t.match(parse({ read: '1Mi', devices: ['vda'] }), [/a disk such as \/dev\/vda/]);
 });
 
+t.test('limits and copies of replicated state are written out as they were read', async (t) => {
+  for (const given of [{ replicas: 0 }, { replicas: 2 }, { shardMemory: '1Mi' }, {}]) {
+    const component = {
+      rootfs: 'host',
+      directory: 'd',
+      command: ['c'],
+      count: 2,
+      state: { mode: 'replicated', ...given },
+    };
+    const parsed = parseManifest(JSON.stringify({ app: 'a', components: { c: component } }), 'a.yaml');
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.errors));
+    t.same(parseManifest(JSON.stringify(toUserForm(parsed.manifest)), 'a.yaml'), parsed, JSON.stringify(given));
+  }
+});
+
 t.test('copies may be read where the manifest says how old they may be', async (t) => {
   const parse = (state: object) => {
     const component = { rootfs: 'host', directory: 'd', command: ['c'], count: 2, state };

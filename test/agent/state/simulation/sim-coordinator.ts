@@ -110,6 +110,7 @@ export class SimCoordinator {
       speaks: (host) => this.#isThere(host),
       isGone: () => false,
       bootOf: (host) => this.#heard.get(host)?.boot ?? null,
+      reporting: () => [...this.#heard.keys()],
       reportOf: (host) => this.#heard.get(host)?.report ?? null,
       instanceOn: (host) => `instance-${host}`,
     };

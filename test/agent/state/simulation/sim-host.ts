@@ -2,7 +2,7 @@ import { type CopyMemory, emptyNote, MapStore } from '../../../../agent/state/co
 import type { CopyTiming } from '../../../../agent/state/copy-timing.js';
 import { once } from '../../../../agent/state/once.js';
 import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
-import type { CopyMessage, CopyRecord, CopyReport, Known } from '../../../../protocol/state-copies.js';
+import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '../../../../protocol/state-copies.js';
 import { apply, type KeyAnswer, type KeyCall } from '../../../../scripts/lib/state/key-calls.js';
 import type { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
@@ -48,6 +48,15 @@ class SimStore extends MapStore {
   }
 }
 
+/** Snapshots go to the disk this often, and so many stay there. */
+const SNAPSHOT_MS = 150;
+const SNAPSHOTS_MAX = 2;
+
+export interface SimSnapshot {
+  mark: SnapshotMark;
+  entries: [string, unknown][];
+}
+
 /** Copies that are read are asked for this often. */
 const ASK_MS = 30;
 /** And read while what is known of them is not older, by the host's clock. */
@@ -91,14 +100,25 @@ export class SimHost {
   #boots = 1;
   #memory: CopyMemory & { store: SimStore } = { note: emptyNote(), store: new SimStore(KEPT_MAX) };
   readonly #isRead: boolean;
+  readonly #isSaved: boolean;
+  /** The newest last; whatever happens to its memory. */
+  readonly disk: SimSnapshot[] = [];
+  #savedAtMs = 0;
   #reader = new SimReader();
   #askedAtMs = 0;
   #copy: ShardCopy<SimCall> | null = null;
 
-  /** `isRead`: somebody reads its copy, whoever owns the shard. */
-  constructor(name: string, world: World, planted: Planted, isRead: boolean, out: Out) {
+  /** `isRead`: somebody reads its copy, whoever owns the shard. `isSaved`: its copy goes to a disk now and then. */
+  constructor(
+    name: string,
+    world: World,
+    planted: Planted,
+    { isRead, isSaved }: { isRead: boolean; isSaved: boolean },
+    out: Out,
+  ) {
     this.name = name;
     this.#isRead = isRead;
+    this.#isSaved = isSaved;
     this.#world = world;
     this.#planted = planted;
     this.#out = out;
@@ -138,8 +158,33 @@ export class SimHost {
     this.#reader = new SimReader();
   }
 
-  configure(record: CopyRecord): void {
+  /** As the shell does it: a host begins once with what it is told to, and with a snapshot where the record says so. */
+  configure(given: CopyRecord): void {
+    const { note, store } = this.#memory;
+    const { create: _, restore: __, ...without } = given;
+    const isSpent = note.role === 'none' && (this.disk.at(-1)?.mark.epoch ?? -1) >= given.epoch;
+    const record: CopyRecord = isSpent ? without : given;
+    const isAsked = record.restore !== undefined && record.create?.[this.name] === this.boot;
+    const begins = this.lives && isAsked && note.role === 'none' && record.epoch > note.epoch;
     this.#copy?.configure(record, this.#nowMs());
+    if (!begins) return;
+    const found = this.disk.find(({ mark }) => mark.epoch === given.restore?.epoch && mark.last === given.restore.last);
+    if (found === undefined) throw new Error(`${this.name} is to begin with a snapshot that it does not have`);
+    store.begin(found.mark.last);
+    store.put(found.entries);
+  }
+
+  /** Of a whole copy, in the order of what was written when. */
+  #save(nowMs: number): void {
+    const { note, store } = this.#memory;
+    const isDue = this.#isSaved && this.lives && nowMs - this.#savedAtMs >= SNAPSHOT_MS;
+    if (!isDue || (note.role !== 'owner' && note.role !== 'replica')) return;
+    this.#savedAtMs = nowMs;
+    const mark = { epoch: note.epoch, last: store.last };
+    const newest = this.disk.at(-1)?.mark;
+    if (newest?.epoch === mark.epoch && newest.last === mark.last) return;
+    this.disk.push({ mark, entries: store.entriesFrom(undefined, 1e6).entries });
+    if (this.disk.length > SNAPSHOTS_MAX) this.disk.shift();
   }
 
   receive(from: string, message: CopyMessage): void {
@@ -148,7 +193,9 @@ export class SimHost {
   }
 
   report(): CopyReport | null {
-    return this.#copy?.report(this.#nowMs()) ?? null;
+    const report = this.#copy?.report(this.#nowMs()) ?? null;
+    const newest = this.disk.at(-1)?.mark;
+    return report?.role === 'none' && newest !== undefined ? { ...report, snapshot: newest } : report;
   }
 
   call(call: SimCall): void {
@@ -190,6 +237,7 @@ export class SimHost {
       this.#tick();
       this.#copy?.tick(this.#nowMs());
       this.#ask(this.#nowMs());
+      this.#save(this.#nowMs());
       const known = this.#copy?.known ?? null;
       if (known !== null) this.#reader.learn(known, this.#memory.store);
     });

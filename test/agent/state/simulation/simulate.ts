@@ -8,7 +8,7 @@ import { isLinearizable, type RecordedCall } from '../../../../scripts/lib/state
 import { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
 import { SimCoordinator } from './sim-coordinator.js';
-import { type SimAnswer, type SimCall, SimHost } from './sim-host.js';
+import { type SimAnswer, type SimCall, SimHost, type SimSnapshot } from './sim-host.js';
 import { SimNetwork } from './sim-network.js';
 
 const HOSTS = 4;
@@ -31,9 +31,13 @@ export interface History {
   owners: number;
   records: number;
   reboots: number;
+  /** Shards that began with a snapshot, after all memory was lost at once. */
+  restores: number;
   /** Reads of copies on a host that need not own the shard. */
   near: number;
 }
+
+type Recorded = RecordedCall<KeyCall, KeyAnswer>;
 
 interface Waiting {
   call: SimCall;
@@ -71,12 +75,18 @@ class SimShard {
   #answered = 0;
   /** In every second history copies are read. */
   readonly #readsNear: boolean;
+  /** In some all hosts lose their memory at once, and have snapshots. */
+  readonly #burns: boolean;
+  #burntAt = Number.POSITIVE_INFINITY;
+  /** With what the shard begins again; null: with nothing. */
+  #begun: SimSnapshot | null = null;
   #near = 0;
   #value = 0;
 
   constructor(seed: number, planted: Planted) {
     this.#world = new World(seed);
     this.#readsNear = seed % 2 === 0;
+    this.#burns = seed % 4 === 0;
     this.#network = new SimNetwork(this.#world);
     this.#replicas = Math.floor(this.#world.random() * 3);
     this.#reads = this.#world.between(0.3, 0.97);
@@ -89,7 +99,8 @@ class SimShard {
     const open = [...this.#calls.values()].flat().filter(({ endedAt }) => endedAt === Number.POSITIVE_INFINITY).length;
     const records = this.#coordinator.record?.epoch ?? 0;
     const counts = { answered: this.#answered, owners: this.#owners.size, reboots: this.#reboots, near: this.#near };
-    return { broken, open, records, ...counts };
+    const restores = this.#begun === null ? 0 : 1;
+    return { broken, open, records, restores, ...counts };
   }
 
   run(): History {
@@ -97,6 +108,7 @@ class SimShard {
     this.#plague();
     this.#want();
     if (this.#readsNear) this.#readNear();
+    if (this.#burns) this.#burn();
     for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, new ShardRoute());
     this.#world.play(CHAOS_MS);
     this.#chaos = false;
@@ -110,7 +122,8 @@ class SimShard {
   }
 
   #addHost(name: string, planted: Planted): void {
-    const host = new SimHost(name, this.#world, planted, this.#readsNear, {
+    const what = { isRead: this.#readsNear, isSaved: this.#burns };
+    const host = new SimHost(name, this.#world, planted, what, {
       send: (to, message) => this.#network.send(name, to, () => this.#hosts.get(to)?.receive(name, message)),
       answer: (answer) => {
         if (answer.type === 'answer') this.#owners.add(`${name} ${host.memory.note.epoch}`);
@@ -129,6 +142,7 @@ class SimShard {
       this.#told = record.epoch;
       if (this.#world.chance(0.2)) this.#strike(record);
     }
+    this.#noteBegun(record);
     for (const [name, host] of this.#hosts) this.#network.send('coordinator', name, () => host.configure(record));
   }
 
@@ -225,7 +239,7 @@ class SimShard {
     const hosts = [...this.#hosts.keys()].map((host) => ({ host, at: this.#world.random() }));
     const [owner = '', ...others] = hosts.sort((a, b) => a.at - b.at).map(({ host }) => host);
     const replicas = others.slice(0, this.#replicas);
-    return { owner: { host: owner, instance: `instance-${owner}` }, replicas, mayMove: true };
+    return { owner: { host: owner, instance: `instance-${owner}` }, replicas, mayMove: true, restores: this.#burns };
   }
 
   #want(): void {
@@ -295,6 +309,31 @@ class SimShard {
     });
   }
 
+  /** All memory is gone at once, when nothing else is wrong with it. */
+  #burn(): void {
+    this.#world.at(this.#world.nowMs + this.#world.between(200, CHAOS_MS), () => {
+      const { record, committing } = this.#coordinator;
+      if (!this.#chaos) return;
+      if (record?.phase !== 'serving' || committing !== null || !this.#isMended()) {
+        this.#burn();
+        return;
+      }
+      this.#burntAt = this.#world.nowMs;
+      for (const host of this.#hosts.values()) {
+        host.reboot();
+        this.#world.at(this.#world.nowMs + this.#world.between(1, 300), () => {
+          if (!host.lives) host.start();
+        });
+      }
+    });
+  }
+
+  #noteBegun({ restore, owner }: CopyRecord): void {
+    if (restore === undefined || this.#begun !== null) return;
+    const isIt = ({ mark }: SimSnapshot) => mark.epoch === restore.epoch && mark.last === restore.last;
+    this.#begun = this.#hosts.get(owner?.host ?? '')?.disk.find(isIt) ?? null;
+  }
+
   /** Only as often as R promises: while another host in sync has everything, and is heard. */
   #reboot(host: SimHost, ms: number): void {
     const record = this.#coordinator.record;
@@ -334,9 +373,31 @@ class SimShard {
 
   #historyProblem(): string | null {
     for (const [key, calls] of this.#calls) {
-      if (!isLinearizable(calls, REGISTER)) return `the history of key ${key} is not linearizable`;
+      for (const [part, life] of Object.entries(this.#livesOf(key, calls))) {
+        if (!isLinearizable(life, REGISTER)) return `the history of key ${key} is not linearizable ${part}`;
+      }
     }
     return this.#copiesProblem();
+  }
+
+  /**
+   * What was done before all memory was lost, and what is done after it, to what was in the snapshot. Of a call that was under
+   * way it is open whether it was done: it may be in the snapshot already, with an answer of then.
+   */
+  #livesOf(key: string, calls: readonly RecordedCall<KeyCall, KeyAnswer>[]): Record<string, Recorded[]> {
+    const at = this.#burntAt;
+    if (at === Number.POSITIVE_INFINITY) return { 'at all': [...calls] };
+    const open = calls
+      .filter(({ beganAt, endedAt }) => beganAt <= at && endedAt > at)
+      .map((call) => ({ ...call, endedAt: Number.POSITIVE_INFINITY }));
+    const before = calls.filter(({ endedAt }) => endedAt <= at);
+    const after = calls.filter(({ beganAt }) => beganAt > at);
+    const value = new Map(this.#begun?.entries ?? []).get(key) as KeyAnswer | undefined;
+    const begin: Recorded[] =
+      value === undefined || value === null
+        ? []
+        : [{ beganAt: at, endedAt: at, input: { do: 'set', value }, output: null }];
+    return { 'before all burnt': [...before, ...open], 'after all burnt': [...begin, ...open, ...after] };
   }
 
   /** When nothing is under way all copies are the same. */
