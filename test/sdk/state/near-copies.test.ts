@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { until } from '../../../scripts/lib/until.js';
+import { ShardStore } from '../../../sdk/shard-store.js';
+import { SharedState } from '../../../sdk/shared-state.js';
 import { stateName } from '../../../sdk/state/key-bytes.js';
 import { NearCopies } from '../../../sdk/state/near-copies.js';
 import { type LogLimits, ShardLog } from '../../../sdk/state/shard-log.js';
+import { OwnedState } from '../../../sdk/state.js';
 import { TestSegment } from './memory.js';
 
 const LIMITS: LogLimits = { shardBytesMax: 64 * 1024, valueBytesMax: 32 * 1024 };
@@ -103,4 +106,12 @@ t.test('a copy is read as long as it is known to be good enough, and the agent h
     throw new Error('no such file');
   });
   t.equal(read(), undefined, 'what cannot be mapped is read at the owner');
+});
+
+t.test('code that needs copies is refused at the start where the manifest does not give them', async (t) => {
+  const store = new ShardStore({ mode: 'partitioned', shards: 1, ...LIMITS });
+  t.throws(() => new OwnedState(store, 'values', { needs: ['copies'] }), { code: 'SHOAL_E_STATE_MODE' });
+  const entries = { read: async () => null, write: async () => ({ did: true, value: null }) };
+  const shared = new SharedState(entries, LIMITS, 'values', { needs: ['copies'] });
+  t.equal(await shared.get('k'), undefined, 'where all instances share the entries it is given');
 });
