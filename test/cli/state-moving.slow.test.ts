@@ -25,8 +25,8 @@ t.test('state with replicas is exported and imported while shards change hosts a
     cluster.until(`${key} is set`, async () => (await cluster.call('set', key, value)).code === undefined, PATIENCE_MS);
   const read = async () => {
     const values = new Map<string, unknown>();
-    for (const key of KEYS) {
-      await cluster.until(
+    const readOne = (key: string) =>
+      cluster.until(
         `${key} is read`,
         async () => {
           const { code, answer } = await cluster.call('get', key);
@@ -35,7 +35,7 @@ t.test('state with replicas is exported and imported while shards change hosts a
         },
         PATIENCE_MS,
       );
-    }
+    await Promise.all(KEYS.map(readOne));
     return KEYS.filter((key, i) => values.get(key) !== i + 1).map((key) => `${key} is ${values.get(key)}`);
   };
   const state = async (...words: string[]) => {
@@ -53,7 +53,7 @@ t.test('state with replicas is exported and imported while shards change hosts a
     cluster.startAgent(first.host);
   };
   await cluster.replicated(PATIENCE_MS);
-  for (const [i, key] of KEYS.entries()) await set(key, i + 1);
+  await Promise.all(KEYS.map((key, i) => set(key, i + 1)));
 
   const [out] = await Promise.all([state('export', 't/store', '-o', path), unrest(3)]);
   t.match(out, `${KEYS.length} entries of 16 state shards`, 'each entry once, wherever its shard was');
@@ -61,7 +61,7 @@ t.test('state with replicas is exported and imported while shards change hosts a
   await cluster.replicated(PATIENCE_MS);
   t.same(await read(), [], 'all is there after the unrest');
 
-  for (const key of KEYS) await set(key, 0);
+  await Promise.all(KEYS.map((key) => set(key, 0)));
   await Promise.all([state('import', 't/store', path, '--replace'), unrest(2)]);
   t.same(await read(), [], 'all is as in the file, though owners have changed and died meanwhile');
 
