@@ -734,6 +734,7 @@ export class Agent {
           changed: () => this.#shardsChanged(key),
           note: (instance, kind, message) => this.#event(instance, kind, message),
           fileOf: (shard) => this.#copies.fileOf(key, shard),
+          heldOf: (shard) => this.#copies.heldOf(key, shard),
         });
         this.#handovers.set(key, handover);
       }
@@ -800,18 +801,18 @@ export class Agent {
     this.#readers.want(`${app}/${component}`, reader, theirs, stalenessMs);
   }
 
-  /** Who has the shard here and can be spoken with. */
+  /** Who has the shard here and can be spoken with: between freeze and drop two have it, and one serves. */
   #serverOf(key: string, shard: number): Server | undefined {
-    for (const instance of this.#instances.values()) {
-      const { control } = instance;
-      if (!isOf(instance, key) || !control.connected || control.shards?.includes(shard) !== true) continue;
-      return {
-        freeze: (to) => freeze(instance, shard, to),
-        drop: () => lose(instance, shard),
-        held: (index, untilMs) => control.sendHeld(shard, index, untilMs),
-      };
-    }
-    return undefined;
+    const holders = [...this.#instances.values()].filter(
+      (each) => isOf(each, key) && each.control.connected && each.control.shards?.includes(shard) === true,
+    );
+    const instance = holders.find(({ control }) => !control.frozen.includes(shard)) ?? holders[0];
+    if (instance === undefined) return undefined;
+    return {
+      freeze: (to) => freeze(instance, shard, to),
+      drop: () => lose(instance, shard),
+      held: (index, untilMs) => instance.control.sendHeld(shard, index, untilMs),
+    };
   }
 
   async #removeStrayCgroups(): Promise<void> {

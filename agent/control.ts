@@ -44,7 +44,8 @@ interface Pending {
 }
 
 export type ShardCommand =
-  | { type: 'shard-prepare' | 'shard-own'; shard: number; epoch: number }
+  | { type: 'shard-prepare'; shard: number; epoch: number }
+  | { type: 'shard-own'; shard: number; epoch: number; held?: { index: number; untilMs: number } }
   | { type: 'shard-freeze'; shard: number; to?: string }
   | { type: 'shard-drop'; shard: number }
   | ({ type: 'shard-import' } & WritePart);

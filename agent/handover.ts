@@ -28,6 +28,8 @@ export interface HandoverEvents {
   note(instance: Instance, kind: string, message: string): void;
   /** A number that changes when the shard's segment is another file than before. */
   fileOf(shard: number): number;
+  /** Up to where other copies hold the shard, and until when nobody else serves it; null: not known. */
+  heldOf(shard: number): { index: number; untilMs: number } | null;
 }
 
 /** Brings the state shards of one component to the instances that shall own them. */
@@ -124,7 +126,7 @@ export class Handover {
 
   async #own(shard: number, target: Instance | undefined): Promise<void> {
     if (target === undefined) return;
-    await own(target, shard, this.#sentAhead(shard, target) ?? this.#send(shard, target));
+    await this.#tellOwner(target, shard, this.#sentAhead(shard, target) ?? this.#send(shard, target));
   }
 
   /**
@@ -136,10 +138,18 @@ export class Handover {
     const epoch = this.#send(shard, target);
     await target.control.command({ type: 'shard-prepare', shard, epoch });
     await freeze(source, shard, target.id);
-    await own(target, shard, epoch);
+    await this.#tellOwner(target, shard, epoch);
     // Callers learn of the new owner before the old one forgets; whoever asks the old one meanwhile is told to ask again.
     this.#events.changed();
     await lose(source, shard);
+  }
+
+  async #tellOwner({ control }: Instance, shard: number, epoch: number): Promise<void> {
+    const held = this.#events.heldOf(shard);
+    await control.command({ type: 'shard-own', shard, epoch, ...(held === null ? {} : { held }) });
+    // What the process answered is known before its next stats come.
+    control.shards = [...new Set([...(control.shards ?? []), shard])];
+    control.frozen = control.frozen.filter((each) => each !== shard);
   }
 
   /** The epoch with which the process has been sent the shard's segment, as it is now; null when it has not. */
@@ -157,13 +167,6 @@ export class Handover {
     if (channels.send({ type: 'segment', shard, epoch }, [fd])) return epoch;
     throw new ShoalError('SHOAL_E_UNREACHABLE', `${id} takes no shared memory: its SDK has not asked for any yet`);
   }
-}
-
-async function own(target: Instance, shard: number, epoch: number): Promise<void> {
-  await target.control.command({ type: 'shard-own', shard, epoch });
-  // What the process answered is known before its next stats come.
-  target.control.shards = [...new Set([...(target.control.shards ?? []), shard])];
-  target.control.frozen = target.control.frozen.filter((each) => each !== shard);
 }
 
 /** Waits until the calls at work on the shard have ended; others go to the instance `to`. Rejects when they do not. */

@@ -58,8 +58,14 @@ export type ToInstance =
   | { type: 'drain' }
   /** Read what is in the shard's segment, which comes on the socket for channels, to own it sooner afterwards. */
   | { type: 'shard-prepare'; shard: number; epoch: number; requestId: number }
-  /** Serve the shard from its segment of this epoch, which comes on the socket for channels. */
-  | { type: 'shard-own'; shard: number; epoch: number; requestId: number }
+  /** Serve the shard from its segment of this epoch, which comes on the socket for channels. `held`: as shard-held says it. */
+  | {
+      type: 'shard-own';
+      shard: number;
+      epoch: number;
+      requestId: number;
+      held?: { index: number; untilMs: number };
+    }
   /**
    * Stop serving the shard once no call works on it; it stays mapped here until dropped or owned again. `to`: the instance that
    * owns it next, to which callers are sent on.

@@ -37,14 +37,15 @@ export function parseCopyMessage(value: unknown): CopyMessage {
   const fail = () => new ShoalError('SHOAL_E_FRAME', 'a message about a copy of a state shard has a wrong shape');
   if (!isMap(value) || !isCount(value.epoch)) throw fail();
   const { type, epoch, after, records, askedAtMs, last, index, begun, attempt, part, entries, done, requires } = value;
+  const { atMs, saidAtMs } = value;
   switch (type) {
     case 'append':
       if (isCount(after) && areRecords(records) && isNumber(askedAtMs))
         return { type, epoch, after, records, askedAtMs };
       break;
     case 'held':
-      if (isCount(last) && isNumber(askedAtMs)) return { type, epoch, last, askedAtMs };
-      break;
+      if (!isCount(last) || !isNumber(askedAtMs)) break;
+      return { type, epoch, last, askedAtMs, ...(isNumber(atMs) ? { atMs } : {}) };
     case 'no-copy':
       return { type, epoch };
     case 'fill': {
@@ -58,8 +59,8 @@ export function parseCopyMessage(value: unknown): CopyMessage {
       if (isCount(begun) && isCount(attempt) && isCount(part)) return { type, epoch, begun, attempt, part };
       break;
     case 'pass':
-      if (isCount(last) && areJoining(requires)) return { type, epoch, last, requires };
-      break;
+      if (!isCount(last) || !areJoining(requires)) break;
+      return { type, epoch, last, requires, ...(isNumber(saidAtMs) ? { saidAtMs } : {}) };
     case 'ask':
       if (isNumber(askedAtMs)) return { type, epoch, askedAtMs };
       break;

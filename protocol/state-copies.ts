@@ -49,8 +49,8 @@ export type Change = [key: string, value?: unknown];
 export type CopyMessage =
   /** Writes after an index, or none, as a question whether the copy is there. `askedAtMs`: by the owner's clock. */
   | { type: 'append'; epoch: number; after: number; records: LogRecord[]; askedAtMs: number }
-  /** The copy goes up to `last`, and will follow nobody else for the time of a lease. */
-  | { type: 'held'; epoch: number; last: number; askedAtMs: number }
+  /** The copy goes up to `last`, and will follow nobody else for the time of a lease. `atMs`: by the clock of its host. */
+  | { type: 'held'; epoch: number; last: number; askedAtMs: number; atMs?: number }
   /** There is no whole copy here. */
   | { type: 'no-copy'; epoch: number }
   /**
@@ -69,8 +69,11 @@ export type CopyMessage =
       done: boolean;
     }
   | { type: 'filled'; epoch: number; begun: number; attempt: number; part: number }
-  /** The receiver owns the shard in this epoch, and requires these. */
-  | { type: 'pass'; epoch: number; last: number; requires: Joining[] }
+  /**
+   * The receiver owns the shard in this epoch, and requires these. The sender, who holds all up to `last`, follows nobody else for
+   * the time of a lease, which began after the receiver last said what it holds: `saidAtMs`, by the receiver's clock.
+   */
+  | { type: 'pass'; epoch: number; last: number; requires: Joining[]; saidAtMs?: number }
   /** Of a copy that is read: how far does the log go now? `askedAtMs`: by its own clock. */
   | { type: 'ask'; epoch: number; askedAtMs: number }
   /** All writes that were acknowledged when it asked are among those up to `index`, and these are not taken back. */

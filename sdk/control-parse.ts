@@ -32,16 +32,20 @@ export function parseToInstance(value: unknown): ToInstance {
       if (!isShard(shard) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
       return { type, shard, requestId };
     case 'shard-prepare':
-    case 'shard-own':
+    case 'shard-own': {
       if (!isShard(shard) || !isCount(epoch) || !isCount(requestId)) throw fail(`${type} has a wrong shape`);
-      return { type, shard, epoch, requestId };
+      const { held } = value;
+      if (type === 'shard-prepare' || held === undefined) return { type, shard, epoch, requestId };
+      if (!isHeld(held)) throw fail(`${type} has a wrong shape`);
+      return { type, shard, epoch, requestId, held: { index: held.index, untilMs: held.untilMs } };
+    }
     case 'shard-import': {
       if (!isCount(requestId)) throw fail('shard-import has a wrong shape');
       return { type, requestId, ...readWritePart(value) };
     }
     case 'shard-held':
-      if (!isShard(shard) || !isCount(index) || typeof untilMs !== 'number') throw fail(`${type} has a wrong shape`);
-      return { type, shard, index, untilMs };
+      if (!isShard(shard) || !isHeld({ index, untilMs })) throw fail(`${type} has a wrong shape`);
+      return { type, shard, index: index as number, untilMs: untilMs as number };
     case 'copies-known':
       if (!areCopies(value.copies)) throw fail(`${type} has a wrong shape`);
       return { type, copies: value.copies };
@@ -87,6 +91,9 @@ function isName(value: unknown): value is string {
 }
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+function isHeld(value: unknown): value is { index: number; untilMs: number } {
+  return isRecord(value) && isCount(value.index) && typeof value.untilMs === 'number';
 }
 function isShard(value: unknown): value is number {
   return isCount(value) && value < LIMITS.shardCountMax;

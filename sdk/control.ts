@@ -51,7 +51,11 @@ export class AgentConnection {
 
   /** Goes on with the connection over which this process was told which instance it is, where there is one, else dials. */
   start(begun?: Conversation): void {
-    this.#beat = setInterval(() => this.#sendStats(), LIMITS.heartbeatMs);
+    this.#beat = setInterval(() => {
+      this.#sendStats();
+      // What was answered to who had a shard before is lost.
+      this.#store.askAgain();
+    }, LIMITS.heartbeatMs);
     if (begun === undefined || begun.socket.destroyed) {
       this.#dial();
       return;
@@ -168,7 +172,7 @@ export class AgentConnection {
     const { type, shard, requestId } = message;
     try {
       if (type === 'shard-prepare') await this.#store.prepare(shard, message.epoch);
-      else if (type === 'shard-own') await this.#store.own(shard, message.epoch);
+      else if (type === 'shard-own') await this.#store.own(shard, message.epoch, message.held);
       else if (type === 'shard-freeze') await this.#store.freeze(shard, message.to);
       else if (type === 'shard-drop') this.#store.drop(shard);
       else {

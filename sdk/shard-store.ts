@@ -22,11 +22,17 @@ interface Shard {
   frozen: boolean;
   idle: (() => void)[];
   /** What is known of the other copies: they hold the log up to `index`, and nobody else serves the shard until then. */
-  held: { index: number; untilMs: number };
+  held: Held;
   /** Calls whose answer waits for other copies. */
   waits: { index: number; settled(): void; failed(error: ShoalError): void }[];
   /** The agent has been asked, and has not answered yet. */
   asked: boolean;
+}
+
+/** Other copies hold the log up to `index`, and nobody else serves the shard until then, in ms of CLOCK_MONOTONIC. */
+interface Held {
+  index: number;
+  untilMs: number;
 }
 
 /** A segment that the agent has sent; or why it cannot be read. */
@@ -43,7 +49,7 @@ export type ShardHook = (shard: number) => unknown;
 const FREEZE_MS_MAX = LIMITS.handoverMsMax - 1_000;
 /** The segment was sent before the command that needs it, on another socket. */
 const SEGMENT_MS_MAX = 2_000;
-const NOTHING_HELD = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
+const NOTHING_HELD: Held = { index: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
 
 /**
  * The state shards that this instance holds. What is in them lies in segments of the agent, so that a shard changes hands
@@ -124,7 +130,7 @@ export class ShardStore {
   }
 
   /** Begins to serve the shard from the segment that was sent with this epoch, or that is here with it already. */
-  async own(shard: number, epoch: number): Promise<void> {
+  async own(shard: number, epoch: number, held: Held = NOTHING_HELD): Promise<void> {
     const before = this.#shards.get(shard);
     if (before?.epoch === epoch && !before.frozen) {
       before.closing = false;
@@ -145,7 +151,7 @@ export class ShardStore {
       intake: undefined,
       frozen: false,
       idle: [],
-      held: NOTHING_HELD,
+      held,
       waits: [],
       asked: false,
     };
@@ -294,7 +300,7 @@ export class ShardStore {
     this.#ask = ask;
   }
 
-  /** What was asked of an agent that is gone. */
+  /** What has no answer: the agent that was asked may be gone, or the answer. */
   askAgain(): void {
     for (const [shard, here] of this.#shards) {
       here.asked = false;

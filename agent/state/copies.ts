@@ -127,6 +127,11 @@ export class Copies {
     return waiting;
   }
 
+  /** Of a shard that is owned here: up to where other copies hold it, and until when nobody else serves it. */
+  heldOf(key: string, shard: number): { index: number; untilMs: number } | null {
+    return this.#at(key, shard)?.heldNow ?? null;
+  }
+
   /** A number that changes when the shard's segment is another file than before. */
   fileOf(key: string, shard: number): number {
     return this.#at(key, shard)?.file ?? 0;

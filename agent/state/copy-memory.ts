@@ -29,7 +29,7 @@ export interface CopyNote {
   /** The last fill that came here, and its next part. */
   fill: { begun: number; attempt: number; part: number } | null;
   /** To whom the shard was passed, in this epoch. */
-  passed: { to: string; last: number; requires: Joining[] } | null;
+  passed: { to: string; last: number; requires: Joining[]; saidAtMs?: number } | null;
 }
 
 export interface CopyMemory {

@@ -9,6 +9,8 @@ export class Follower {
   /** Up to where it holds the log; null before it has said so. */
   held: number | null;
   leaseUntilMs = Number.NEGATIVE_INFINITY;
+  /** When it last said what it holds, by its own clock; undefined: it never has. */
+  saidAtMs: number | undefined;
   /** Has no whole copy, or lacks writes that are no longer kept. */
   broken = false;
   /** It is synced once it holds this. */
@@ -37,10 +39,21 @@ export class Follower {
   heard(last: number, askedAtMs: number, nowMs: number, timing: CopyTiming): void {
     this.#heardAtMs = nowMs;
     this.#repeats = 0;
-    this.leaseUntilMs = Math.max(this.leaseUntilMs, askedAtMs + timing.leaseMs * (1 - timing.clockDriftMax));
+    this.#leased(askedAtMs, timing);
     // Words of it may come in another order than it said them.
     this.held = Math.max(this.held ?? 0, last);
     this.#sent = Math.max(this.#sent ?? 0, this.held);
+  }
+
+  /** It has passed the shard on with all up to `last`, some time after `sinceMs`. */
+  hasPassed(last: number, sinceMs: number | undefined, timing: CopyTiming): void {
+    this.held = last;
+    this.#sent = last;
+    if (sinceMs !== undefined) this.#leased(sinceMs, timing);
+  }
+
+  #leased(sinceMs: number, { leaseMs, clockDriftMax }: CopyTiming): void {
+    this.leaseUntilMs = Math.max(this.leaseUntilMs, sinceMs + leaseMs * (1 - clockDriftMax));
   }
 
   /** Its owner has another epoch: what is under way will be refused. */

@@ -138,6 +138,13 @@ export class HeldCopy {
     return this.isBusy || this.#copy.isWatched;
   }
 
+  /** Of an owner: what `Server.held` would be told now; null while there is nothing to tell. */
+  get heldNow(): { index: number; untilMs: number } | null {
+    const nowMs = this.#tools.now();
+    const untilMs = this.#copy.leasedUntilMs(nowMs);
+    return this.serves && untilMs > nowMs ? { index: this.#copy.held, untilMs } : null;
+  }
+
   report(): CopyReport {
     const report = this.#copy.report(this.#tools.now());
     const snapshot = report.role === 'none' ? this.#tools.snapshot() : null;

@@ -203,8 +203,8 @@ export class ShardCopy<Call> {
     }
     if (note.passed !== null && nowMs - this.#passedAtMs >= this.#timing.retryMs) {
       this.#passedAtMs = nowMs;
-      const { to, last, requires } = note.passed;
-      this.#send(to, { type: 'pass', epoch: note.epoch, last, requires });
+      const { to, ...passed } = note.passed;
+      this.#send(to, { type: 'pass', epoch: note.epoch, ...passed });
     }
   }
 
@@ -382,9 +382,12 @@ export class ShardCopy<Call> {
     }
   }
 
-  #heard(from: string, { epoch, last, askedAtMs }: Of<'held'>, nowMs: number): void {
+  #heard(from: string, { epoch, last, askedAtMs, atMs }: Of<'held'>, nowMs: number): void {
     if (epoch !== this.#memory.note.epoch) return;
-    this.#followers.get(from)?.heard(last, askedAtMs, nowMs, this.#timing);
+    const follower = this.#followers.get(from);
+    if (follower === undefined) return;
+    follower.heard(last, askedAtMs, nowMs, this.#timing);
+    if (atMs !== undefined) follower.saidAtMs = Math.max(follower.saidAtMs ?? atMs, atMs);
   }
 
   #filled(from: string, { epoch, begun, attempt, part }: Of<'filled'>, nowMs: number): void {
@@ -413,9 +416,12 @@ export class ShardCopy<Call> {
     assert(named(note.requires, to), `state shard: ${to} is to own it and is not in sync`);
     const requires = note.requires.filter(({ host }) => host !== to);
     requires.push({ host: this.#host, since: 0 });
-    const passed = { to, last: store.last, requires };
+    const saidAtMs = this.#followers.get(to)?.saidAtMs;
+    const passed = { to, last: store.last, requires, ...(saidAtMs === undefined ? {} : { saidAtMs }) };
     this.#stepDown(note.epoch + 1, to);
     note.passed = passed;
+    // As if the next owner had asked for it just now.
+    this.#promisedUntilMs = nowMs + this.#timing.leaseMs;
     this.#passedAtMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -435,7 +441,7 @@ export class ShardCopy<Call> {
       if (record.index === store.last + 1) store.apply(record);
     }
     this.#promisedUntilMs = nowMs + this.#timing.leaseMs;
-    this.#send(from, { type: 'held', epoch, last: store.last, askedAtMs });
+    this.#send(from, { type: 'held', epoch, last: store.last, askedAtMs, atMs: nowMs });
   }
 
   #fill(from: string, message: Of<'fill'>, nowMs: number): void {
@@ -469,7 +475,7 @@ export class ShardCopy<Call> {
     this.#send(from, { type: 'filled', epoch, begun, attempt, part });
   }
 
-  #take(from: string, { epoch, last, requires }: Of<'pass'>, nowMs: number): void {
+  #take(from: string, { epoch, last, requires, saidAtMs }: Of<'pass'>, nowMs: number): void {
     const { note, store } = this.#memory;
     if (note.role === 'none' || note.role === 'filling') {
       this.#send(from, { type: 'no-copy', epoch });
@@ -484,6 +490,7 @@ export class ShardCopy<Call> {
     // The former owner has ended by itself, and nobody before it serves.
     this.#promisedUntilMs = Number.NEGATIVE_INFINITY;
     this.#follow(nowMs);
+    this.#followers.get(from)?.hasPassed(last, saidAtMs, this.#timing);
   }
 }
 

@@ -66,6 +66,11 @@ class Rack {
     }
   }
 
+  /** Carries what has been said, and not what is said to that. */
+  carryOnce(): void {
+    for (const each of this.#mail.splice(0)) this.#carry(each);
+  }
+
   /** The answers since the last time. */
   taken(): string[] {
     return this.answers.splice(0);
@@ -149,6 +154,35 @@ t.test('whoever takes over waits for what it promised, also as a new agent', asy
     rack.pass(5);
     t.same(rack.taken(), ['read: 1'], 'once it serves, a new agent serves at once');
   }
+});
+
+t.test('who is passed a shard reads at once, by a lease that the one before it has given along', async (t) => {
+  const rack = begin('a', 'b');
+  rack.write('a', 1);
+  rack.pass(5);
+  // b is told, and hears no more of a.
+  rack.say({ ...later, phase: 'passing', passTo: seat('b') }, 'a');
+  rack.carryOnce();
+  rack.cut.add('a');
+  const readsAtMs = rack.nowMs;
+  rack.read('b');
+  rack.pass(5);
+  t.same(rack.taken(), ['write 1: 1', 'read: 1']);
+  rack.write('b', 2);
+  rack.pass(5);
+  t.same(rack.taken(), [], 'a write waits for the one before, which is required until a record leaves it out');
+  rack.say({ ...later, epoch: 4, owner: null, phase: 'fencing' }, 'a');
+  rack.say({ ...later, epoch: 5, owner: seat('a'), inSync: ['a'] }, 'a');
+  rack.read('a');
+  while (rack.nowMs < readsAtMs + 880) {
+    rack.pass(5);
+    t.same(rack.taken(), [], 'a keeps its promise');
+  }
+  rack.pass(200);
+  t.same(rack.taken(), ['read: 1'], 'and serves once it is over');
+  rack.read('b');
+  rack.pass(20);
+  t.same(rack.taken(), [], 'when b does not any more');
 });
 
 t.test('a shard of many entries is filled while it is written, and passed without a loss', async (t) => {

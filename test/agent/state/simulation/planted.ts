@@ -36,6 +36,9 @@ export const BUGS: Record<string, Planted> = {
   'what is known of a copy is taken for newer than it is': {
     receive: (message) => (message.type === 'ask' ? { ...message, askedAtMs: message.askedAtMs + 50 } : message),
   },
+  'the lease that comes with a pass has no end': {
+    receive: (message) => (message.type === 'pass' ? { ...message, saidAtMs: 1e6 } : message),
+  },
   'a new agent forgets whom the last one required': {
     restart: (note) => {
       note.requires = note.requires.filter(({ since }) => since === 0);
