@@ -1,10 +1,14 @@
 import { readdir } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import type { Profile } from '../../protocol/profile.js';
-import { AgentRig, component, instance } from './rig.js';
+import { freePort } from '../../scripts/lib/demo/cluster.js';
+import { AgentRig, component, instance, shardMap } from './rig.js';
 
 const named = (name: string) => component('named', { env: { FUNCTION: name } });
 const LOOKS_MAX = 60;
+/** Keys that are written until the agent tells of them. */
+const FIRST = ['first', 'second'];
 const RED = named('spendRed');
 const BLUE = named('spendBlue');
 
@@ -77,6 +81,74 @@ t.test('components are profiled from their start on, by function, and an agent t
     await rig.until('adopted again', () => rig.events.filter(({ kind }) => kind === 'adopted').length > before);
     return ask('red', killedMs);
   }
+});
+
+t.test('reads and writes of state are told by key, and an agent that is new tells none of them again', async (t) => {
+  const rig = await AgentRig.make();
+  const port = await freePort();
+  const ask = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).json();
+  rig.desire(() => ({
+    apps: {
+      t: {
+        store: component('store', { state: 'partitioned' }),
+        front: component('front', { calls: ['store'], ports: [{ name: 'http', host: port }] }),
+      },
+    },
+    instances: [instance('store', 0), instance('front', 0)],
+    shards: { 't/store': shardMap(1, ['t-store-0']) },
+  }));
+  const owned = () => rig.status('t-store-0')?.shards.length === 64;
+  await rig.until('the shards are owned', owned);
+  await rig.until('the host port listens', () => rig.ports.some(({ host }) => host === port));
+  let request = 100;
+  let seen: string[] = [];
+  const told = async () => {
+    request += 1;
+    rig.askProfile(request, { app: 't', component: 'store', kind: 'keys', fromMs: 0, toMs: Date.now() + 1_000 });
+    await rig.until('the agent answers', () => rig.answers.some((each) => each.request === request));
+    const answer = rig.answers.find((each) => each.request === request);
+    if (answer?.type !== 'profile') throw new Error(`no profile: ${answer?.why}`);
+    const { functions, stacks } = answer.profile;
+    const sums: Record<string, number> = {};
+    seen = functions.map(({ name }) => name);
+    for (const { frames, count } of stacks) {
+      const [key = '', , kind] = frames.map((place) => functions[place]?.name);
+      if (FIRST.includes(key)) continue;
+      sums[`${kind} of ${key}`] = (sums[`${kind} of ${key}`] ?? 0) + count;
+    }
+    return sums;
+  };
+  const untilTold = async (wanted: Record<string, number>) => {
+    let found = {};
+    for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
+      found = await told();
+      if (isDeepStrictEqual(found, wanted)) break;
+      await rig.until('a second passes', passed(1_000));
+    }
+    t.same(found, wanted);
+  };
+  /** Afterwards the agent has heard of the instance: what comes then is new. */
+  const untilHeard = async (key: string) => {
+    for (let looks = 0; looks < LOOKS_MAX && !seen.includes(key); looks += 1) {
+      await ask(`/store/set?key=${key}&value=1`);
+      await rig.until('a second passes', passed(1_000));
+      await told();
+    }
+    t.ok(seen.includes(key), `${key} is told`);
+  };
+  await untilHeard('first');
+  for (let i = 0; i < 5; i += 1) await ask('/store/set?key=heavy&value=1');
+  await ask('/store/set?key=light&value=1');
+  await ask('/store/get?key=light');
+  await untilTold({ 'writes of heavy': 5, 'writes of light': 1, 'reads of light': 1 });
+  await rig.killAgent('SIGTERM');
+  rig.statuses = [];
+  rig.startAgent();
+  await rig.until('the next agent has taken over', owned);
+  await untilHeard('second');
+  await ask('/store/get?key=heavy');
+  await untilTold({ 'writes of heavy': 5, 'writes of light': 1, 'reads of light': 1, 'reads of heavy': 1 });
+  t.same(await rig.close(), []);
 });
 
 function passed(ms: number): () => boolean {
