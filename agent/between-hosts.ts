@@ -7,7 +7,7 @@ import type { Desired, HostConnection } from '../protocol/link.js';
 import type { ChannelCounts } from './channel-counts.js';
 import { assertConnected, type ChannelParty, numbersOf, type OpenRequest } from './channels.js';
 import { componentsOf } from './desired.js';
-import { HostLinks } from './host-links.js';
+import { HostLinks, type HostLinksOptions } from './host-links.js';
 import { assertHostAddress } from './host-listener.js';
 import { cut, type HostMessage, type Served } from './host-messages.js';
 import { Relay } from './relay.js';
@@ -29,6 +29,8 @@ export interface FabricOptions {
   identity: Identity | null;
   /** Only hosts of this cluster can reach the address: what goes there need not be encrypted. */
   plain: boolean;
+  /** As in HostLinksOptions. */
+  giveBlob: HostLinksOptions['giveBlob'];
 }
 
 export interface BetweenTools {
@@ -91,14 +93,14 @@ export class BetweenHosts {
   #next = 1;
 
   constructor(options: FabricOptions, tools: BetweenTools, counts: ChannelCounts, local: LocalSide) {
-    const { host, address, port, identity, plain } = options;
+    const { host, address, port, identity, plain, giveBlob } = options;
     assertHostAddress(address, { identified: identity !== null, plain });
     this.#options = options;
     this.#tools = tools;
     this.#counts = counts;
     this.#local = local;
     this.#links = new HostLinks(
-      { host, address, port, identity, log: tools.log },
+      { host, address, port, identity, log: tools.log, giveBlob },
       {
         up: (other) => this.#up(other),
         message: (other, message) => this.#take(other, message),

@@ -25,21 +25,22 @@ export class HostLink {
   #alive: NodeJS.Timeout | undefined;
   readonly #rate = new TokenBucket(LIMITS.hostMessagesPerSecondMax, LIMITS.hostMessagesBurstMax);
   #paused: NodeJS.Timeout | undefined;
+  readonly #reader = new FrameReader();
+  readonly #reads = (chunk: Buffer) => {
+    try {
+      for (const message of this.#reader.push(chunk)) this.#take(message);
+      this.#slowDown();
+    } catch (error) {
+      this.end(toShoalError(error).message);
+    }
+  };
   #why = 'the other agent closed the connection';
   #over = false;
 
   constructor(socket: Socket, events: HostLinkEvents) {
     this.#socket = socket.setNoDelay();
     this.#events = events;
-    const reader = new FrameReader();
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        for (const message of reader.push(chunk)) this.#take(message);
-        this.#slowDown();
-      } catch (error) {
-        this.end(toShoalError(error).message);
-      }
-    });
+    socket.on('data', this.#reads);
     socket.on('error', (error) => {
       this.#why = error.message;
     });
@@ -51,6 +52,14 @@ export class HostLink {
     this.#alive ??= setInterval(() => this.send({ type: 'alive' }), LIMITS.heartbeatMs);
     this.#socket.write(encodeFrame(message));
     if (this.#socket.writableLength > QUEUED_BYTES_MAX) this.end('it does not read');
+  }
+
+  /** Hands the socket over: it is not this link's from here on. */
+  release(): Socket {
+    this.#over = true;
+    clearInterval(this.#alive);
+    clearTimeout(this.#paused);
+    return this.#socket.off('data', this.#reads);
   }
 
   /** Says why, to those who read, and hangs up. */

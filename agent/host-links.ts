@@ -1,16 +1,18 @@
-import { connect, type Server, type Socket } from 'node:net';
-import { connect as connectTls, type PeerCertificate } from 'node:tls';
-import { type Identity, nameOf } from '../identity/identity.js';
+import type { Server, Socket } from 'node:net';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
-import { jittered, parseAddress } from './coordinators.js';
+import { jittered } from './coordinators.js';
+import { dialHost } from './dial-host.js';
 import { HostLink } from './host-link.js';
 import { type HostListenerOptions, listenForHosts, portOf } from './host-listener.js';
 import { HOST_LINK_VERSION, type HostMessage } from './host-messages.js';
+import type { Digest } from './image-store/oci.js';
 
 export interface HostLinksOptions extends HostListenerOptions {
   /** Name of this host. */
   host: string;
+  /** Any host of the cluster wants a blob of an image: answers on the socket, which is its own from here on. */
+  giveBlob(socket: Socket, digest: Digest, from: string | null): void;
 }
 
 export interface HostLinksEvents {
@@ -98,6 +100,12 @@ export class HostLinks {
       message: (message) => {
         if (neighbour !== undefined) {
           neighbour.take(link, message);
+          return;
+        }
+        if (message.type === 'blob-wanted') {
+          clearTimeout(patience);
+          this.#strangers.delete(link);
+          this.#options.giveBlob(link.release(), message.digest, proven);
           return;
         }
         neighbour = this.#admit(message, proven);
@@ -279,17 +287,4 @@ class Neighbour {
   #hello(): HostMessage {
     return { type: 'hello', version: HOST_LINK_VERSION, host: this.#options.host };
   }
-}
-
-/** Connects, by mutual TLS when there is an identity: then only to who has the certificate of that host's agent. */
-function dialHost(text: string, host: string, identity: Identity | null, ready: () => void): Socket {
-  const address = parseAddress(text);
-  if ('path' in address) throw new ShoalError('SHOAL_E_FRAME', `the address of ${host} is none: ${text}`);
-  if (identity === null) return connect({ ...address, noDelay: true }, ready);
-  const isHost = (_name: string, certificate: PeerCertificate) => {
-    if (nameOf(certificate, 'agent') !== host) return new Error(`its certificate is not that of the agent of ${host}`);
-    return identity.revoked().has(certificate.serialNumber) ? new Error('its certificate is revoked') : undefined;
-  };
-  // Read for each dial: a renewed certificate needs no restart.
-  return connectTls({ ...address, ...identity.credentials(), checkServerIdentity: isHost }, ready);
 }

@@ -1,6 +1,7 @@
 import { type ErrorCode, isErrorCode, ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import { isCopyName, parseCopyMessage } from '../protocol/state-copies-parse.js';
+import { type BlobWanted, parseBlobWanted } from './image-store/blob-link.js';
 import type { CopyEnvelope } from './state/copies.js';
 
 /**
@@ -24,6 +25,8 @@ export interface Served {
 export type HostMessage =
   /** First, by both. */
   | { type: 'hello'; version: number; host: string }
+  /** Instead, on a connection for a blob alone: image-store/blob-link.ts */
+  | BlobWanted
   /** Last, by who will not talk. */
   | { type: 'goodbye'; why: string }
   | { type: 'alive' }
@@ -52,6 +55,11 @@ export function parseHostMessage(value: unknown): HostMessage {
     case 'hello':
       if (isCount(version) && isText(host, HOST_LENGTH_MAX)) return { type, version, host };
       break;
+    case 'blob-wanted': {
+      const wanted = parseBlobWanted(value);
+      if (wanted !== null) return wanted;
+      break;
+    }
     case 'goodbye':
       if (isText(why, TEXT_LENGTH_MAX)) return { type, why };
       break;

@@ -16,6 +16,8 @@ import {
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
+  LINK_VERSION_SEEDS,
+  type Seed,
   type ToAgent,
   type ToCoordinator,
 } from '../protocol/link.js';
@@ -26,6 +28,7 @@ import { type Address, Coordinators, dial, endIfRevoked, jittered, parseAddress 
 import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
 import { parseProfileRequest } from './profiles/request.js';
+import { SeedQuestions } from './seed-questions.js';
 import { CopyNews } from './state/copy-news.js';
 import { StateStreams } from './state/state-streams.js';
 import { StateNews } from './state-news.js';
@@ -73,6 +76,7 @@ export class Link {
   #address: Address | undefined;
   readonly #commands: Commands;
   readonly #streams: StateStreams;
+  readonly #seeds = new SeedQuestions();
   /** Of the present connection. */
   #news = new NewsWriter();
   #copies = new CopyNews();
@@ -109,6 +113,12 @@ export class Link {
   start(): void {
     this.#heartbeat = setInterval(() => this.#beat(), LIMITS.heartbeatMs);
     this.#connect();
+  }
+
+  /** Other hosts that have the image; none when no coordinator says so soon. Asking it must not hold up a start. */
+  async hostsWith(image: string): Promise<Seed[]> {
+    if (!this.#welcome || this.#version < LINK_VERSION_SEEDS) return [];
+    return this.#seeds.ask((request) => this.#send({ type: 'seeds-wanted', request, image }));
   }
 
   close(): void {
@@ -186,6 +196,7 @@ export class Link {
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
     else if (message?.type === 'exec') this.#exec(message);
     else if (message?.type === 'state') this.#openState(message);
+    else if (message?.type === 'seeds') this.#seeds.answered(message);
     else if (message?.type === 'elsewhere') {
       this.#coordinators.tell(message.link);
       this.#socket?.destroy();

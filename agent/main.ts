@@ -13,10 +13,14 @@ import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { Cgroup, coresBelow, memoryProbeProblem, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
+import { dialHost } from './dial-host.js';
 import { ExclusiveCores } from './exclusive-cores.js';
 import { Fence } from './fence.js';
 import { allowsUserNamespace, bootId, describeHost, findCrun } from './host.js';
 import { assertHostAddress } from './host-listener.js';
+import { BlobServer } from './image-store/blob-server.js';
+import { StoreDisk } from './image-store/disk.js';
+import type { SeedSource } from './image-store/seeds.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
 import { SingletonLease } from './lease.js';
 import { Link } from './link.js';
@@ -214,7 +218,12 @@ async function run(options: Options, log: Logger): Promise<void> {
   const host = { ...describeHost(options.name, features), labels: options.labels, taints: options.taints, boot };
   for (const each of host.degraded) log.warn({ remedy: each.remedy }, each.what);
 
-  const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native };
+  let link: Link | undefined;
+  const seeds: SeedSource = {
+    hostsWith: async (image) => link?.hostsWith(image) ?? [],
+    dial: ({ host: other, address }) => dialHost(address, other, options.identity),
+  };
+  const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native, seeds };
   const builder = {
     folder: join(options.images, 'builds'),
     logOf: (id: string) => paths.buildLog(id),
@@ -232,7 +241,9 @@ async function run(options: Options, log: Logger): Promise<void> {
   const perfMap = profilers.recorder !== null;
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
   const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
-  const fabric = { ...options.fabric, host: options.name, identity: options.identity };
+  const blobs = new BlobServer(new StoreDisk(options.images), log);
+  const giveBlob: BlobServer['give'] = (...wanted) => blobs.give(...wanted);
+  const fabric = { ...options.fabric, host: options.name, identity: options.identity, giveBlob };
   const agent = new Agent(
     { userNamespace, perfMap, paths, rootfs, native, clock, log, cores, snapshots: options.snapshots, ...parts },
     profilers,
@@ -241,7 +252,7 @@ async function run(options: Options, log: Logger): Promise<void> {
   await agent.open();
   const prober = new MemoryProber(() => agent.cgroups(), log);
   if (options.probeMemory && memoryProblem === null) prober.start();
-  const link = new Link({
+  link = new Link({
     coordinators: options.coordinators,
     identity: options.identity,
     host: { ...host, ...(agent.fabricAddress === undefined ? {} : { fabric: agent.fabricAddress }) },

@@ -12,6 +12,7 @@ import {
   type ProfileAnswer,
   type Report,
   type Resync,
+  type SeedsWanted,
 } from '../protocol/link.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { readProfile } from '../protocol/profile.js';
@@ -26,6 +27,7 @@ const PORTS_MAX = 65_535;
 const TEXT_MAX = 64 * 1024;
 const EVENT_TEXT_MAX = 2_000;
 const DEGRADED_MAX = 100;
+const IMAGE_LENGTH_MAX = 4_096;
 
 export const INSTANCE_ID_PATTERN = '^[a-z][a-z0-9-]*-(0|[1-9][0-9]{0,14})$';
 /** Two names, two hyphens and a number. */
@@ -257,6 +259,12 @@ const noExec = object({ type: { const: 'no-exec' }, ticket, code: { enum: Object
 
 const attach = object({ type: { const: 'attach' }, ticket });
 
+const seedsWanted = object({
+  type: { const: 'seeds-wanted' },
+  request: count,
+  image: { type: 'string', maxLength: IMAGE_LENGTH_MAX },
+});
+
 const noProfile = object({ type: { const: 'no-profile' }, request: count, why: text });
 
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right.
@@ -266,13 +274,13 @@ const validReport = ajv.compile<Report<unknown>>(report);
 const validResync = ajv.compile<Resync>(resync);
 const validNoExec = ajv.compile<NoExec>(noExec);
 const validAttach = ajv.compile<Attach>(attach);
+const validSeedsWanted = ajv.compile<SeedsWanted>(seedsWanted);
 const validNoProfile = ajv.compile<NoProfile>(noProfile);
 
+export type FromAgent = Hello | Report<SampleRows> | Resync | ProfileAnswer | NoExec | Attach | SeedsWanted;
+
 /** The message of an agent that speaks this link version, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
-export function readAgentMessage(
-  message: unknown,
-  version: number = LINK_VERSION,
-): Hello | Report<SampleRows> | Resync | ProfileAnswer | NoExec | Attach {
+export function readAgentMessage(message: unknown, version: number = LINK_VERSION): FromAgent {
   const type = typeof message === 'object' && message !== null && 'type' in message ? message.type : undefined;
   if (type === 'hello') {
     if (validHello(message)) return message;
@@ -305,6 +313,10 @@ export function readAgentMessage(
   if (type === 'attach') {
     if (validAttach(message)) return message;
     throw broken('attachment', ajv.errorsText(validAttach.errors, { dataVar: 'attach' }));
+  }
+  if (type === 'seeds-wanted') {
+    if (validSeedsWanted(message)) return message;
+    throw broken('question', ajv.errorsText(validSeedsWanted.errors, { dataVar: 'seeds-wanted' }));
   }
   throw new ShoalError('SHOAL_E_FRAME', `expected a hello or a report, found ${describeType(type)}`);
 }

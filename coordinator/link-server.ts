@@ -20,10 +20,8 @@ import {
   LINK_VERSION_REVOKED,
   LINK_VERSION_STATE,
   LINK_VERSION_TERMINAL,
-  type NoExec,
-  type ProfileAnswer,
   type Report,
-  type Resync,
+  type SeedsWanted,
   type ToAgent,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
@@ -32,11 +30,12 @@ import { capConnections } from './connections.js';
 import { isTold } from './elsewhere.js';
 import { type CommandWanted, type ExecSource, ExecTickets, type StateWanted } from './exec-tickets.js';
 import { isVoid } from './joining.js';
-import { readAgentMessage } from './link-messages.js';
+import { type FromAgent, readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
 import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
 import type { SecretBox } from './secret-box.js';
 import type { SecretRecord } from './secrets.js';
+import { seedsFor } from './seeds.js';
 import { listenPrivately } from './socket-file.js';
 
 /** More agents than this at once is not a cluster but a mistake; commands of a host have connections of their own. */
@@ -475,7 +474,7 @@ class AgentLink {
     }
   }
 
-  #accept(message: Hello | ReadReport | Resync | ProfileAnswer | NoExec | Attach): void {
+  #accept(message: FromAgent): void {
     // Whole messages alone count as a sign of life.
     this.#silence.refresh();
     if (message.type === 'hello') {
@@ -510,6 +509,10 @@ class AgentLink {
       this.#links.tickets.refused(message.ticket, this.#host, message.code, message.why);
       return;
     }
+    if (message.type === 'seeds-wanted') {
+      this.#tellSeeds(message);
+      return;
+    }
     if (message.type !== 'report') {
       this.#questions.answered(message);
       return;
@@ -518,6 +521,16 @@ class AgentLink {
     if (this.#joined) this.#report(this.#host, message);
     else if (this.#early.length < EARLY_REPORTS_MAX) this.#early.push(message);
     else throw new ShoalError('SHOAL_E_FRAME', `more than ${EARLY_REPORTS_MAX} reports before the welcome`);
+  }
+
+  /** Of images that the host is to run something of: of others it has nothing to ask. */
+  #tellSeeds({ request, image }: SeedsWanted): void {
+    const components = Object.values(this.#sent?.desired.apps ?? {}).flatMap((app) => Object.values(app));
+    const isWanted = components.some(({ source }) => source.kind === 'image' && source.image === image);
+    const coordinator = isWanted ? this.#coordinator : null;
+    const hosts =
+      coordinator === null ? [] : seedsFor(coordinator.state, coordinator.observed, image, this.#host ?? '');
+    this.#send({ type: 'seeds', request, hosts });
   }
 
   #report(host: string, report: ReadReport): void {

@@ -12,10 +12,11 @@ import type { StateFigures } from './state-figures.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 11;
+export const LINK_VERSION = 12;
 /**
  * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
- * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked, 11 exports and imports of state.
+ * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked, 11 exports and imports of state,
+ * 12 questions which hosts have an image.
  */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
@@ -28,6 +29,9 @@ export const LINK_VERSION_TERMINAL = 9;
 export const LINK_VERSION_REVOKED = 10;
 /** From this version on an agent exports and imports the state of its components. */
 export const LINK_VERSION_STATE = 11;
+
+/** From this version on an agent may ask which hosts have an image. */
+export const LINK_VERSION_SEEDS = 12;
 
 export interface Size {
   /** Cores, for example 0.25. */
@@ -326,6 +330,19 @@ export interface Resync {
   revision: number;
 }
 
+/** Which hosts have the image of this reference, answered by `seeds` with the same number. */
+export interface SeedsWanted {
+  type: 'seeds-wanted';
+  request: number;
+  image: string;
+}
+
+/** A host that runs something of an image, and where its agent takes those of others, HOST:PORT. */
+export interface Seed {
+  host: string;
+  address: string;
+}
+
 /** Why there is no profile for the request of this number. */
 export interface NoProfile {
   type: 'no-profile';
@@ -353,7 +370,7 @@ export interface Attach {
   ticket: string;
 }
 
-export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer | NoExec | Attach;
+export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer | NoExec | Attach | SeedsWanted;
 
 /** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
 export type ToAgent =
@@ -370,6 +387,7 @@ export type ToAgent =
   /** Serials of the certificates that are revoked, all of them: nobody who shows one is a coordinator or an agent. */
   | { type: 'revoked'; term: number; serials: string[] }
   | { type: 'profile'; request: number; of: ProfileRequest }
+  | { type: 'seeds'; request: number; hosts: Seed[] }
   /** Run a command in an instance, with a terminal where its size is given, and attach it with this ticket. */
   | {
       type: 'exec';

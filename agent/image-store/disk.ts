@@ -64,6 +64,15 @@ export class StoreDisk {
     return folder;
   }
 
+  async removePartial(folder: string): Promise<void> {
+    await rm(folder, { recursive: true, force: true });
+  }
+
+  /** Makes a blob appear under its name. Not waited for: what a power cut leaves of it is seen when it is read. */
+  async placeBlob(partial: string, digest: Digest): Promise<void> {
+    await rename(partial, this.blob(digest));
+  }
+
   /** Makes an unpacked layer appear under its name, once its content is on the disk. */
   async placeLayer(partial: string, digest: Digest): Promise<void> {
     await runTool('sync', ['--file-system', partial], SYNC_MS_MAX, 'SHOAL_E_HOST');

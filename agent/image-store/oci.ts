@@ -60,6 +60,13 @@ export function parseManifest(text: string): ImageManifest {
   };
 }
 
+/** The digests of the layers in what `skopeo inspect` prints. */
+export function layersOfInspection(text: string): Digest[] {
+  const { Layers } = asMap(parse(text, 'inspection'));
+  if (!Array.isArray(Layers) || Layers.length > LAYERS_MAX) return [];
+  return Layers.filter(isDigest);
+}
+
 function compressionOf(mediaType: unknown): Compression {
   const type = typeof mediaType === 'string' ? mediaType : '';
   if (/^application\/vnd\.oci\.image\.layer\.(nondistributable\.)?v1\.tar$/.test(type)) return 'none';

@@ -7,8 +7,9 @@ import { mountReadOnly } from '../overlay.js';
 import { runTool } from '../run-tool.js';
 import { removalFor, type StockImage } from './collection.js';
 import { StoreDisk } from './disk.js';
-import { fetchImage } from './fetch.js';
+import { fetchFromSeeds, fetchImage, isOfRegistry } from './fetch.js';
 import { type Digest, hexOf, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from './oci.js';
+import { type SeedSource, Seeds } from './seeds.js';
 import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
 
 /** A failed image is not tried again sooner. */
@@ -43,6 +44,8 @@ export interface StoreOptions {
   clock: () => number;
   log: Logger;
   native: Pick<NativeHost, 'unmount'>;
+  /** Absent: nothing is fetched from other hosts. */
+  seeds?: SeedSource;
 }
 
 /** The whole of an image that is in the store. */
@@ -139,7 +142,7 @@ export class ImageStore {
     if (known !== null) return known;
     // What was there and is damaged is found, and removed, only as it is read: manifest, then configuration, then layers.
     for (let fetches = 0; fetches < FETCHES_MAX; fetches += 1) {
-      const manifest = await bring((from) => fetchImage(this.#disk, from));
+      const manifest = await bring((from) => this.#fetch(from));
       const parts = await this.#assemble(manifest);
       if (parts === null) continue;
       // Last of all: what has a record is whole.
@@ -147,6 +150,17 @@ export class ImageStore {
       return parts;
     }
     throw new ShoalError('SHOAL_E_START', 'what was fetched is damaged');
+  }
+
+  /** From hosts that have it what they have, and the rest from where the reference says. */
+  async #fetch(reference: string): Promise<Digest> {
+    const { seeds: source, bytesMax, log } = this.#options;
+    const hosts = source === undefined || !isOfRegistry(reference) ? [] : await source.hostsWith(reference);
+    if (source === undefined || hosts.length === 0) return fetchImage(this.#disk, reference);
+    const seeds = new Seeds(source, hosts, this.#disk, log);
+    const whole = await fetchFromSeeds(this.#disk, reference, seeds, bytesMax);
+    log.info({ image: reference, blobs: seeds.blobs, whole: whole !== null }, 'blobs came from other hosts');
+    return whole ?? fetchImage(this.#disk, reference);
   }
 
   /** Unpacks what is not unpacked; null when something is missing. */

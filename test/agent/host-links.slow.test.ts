@@ -4,13 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import { HostLinks } from '../../agent/host-links.js';
+import { dialHost } from '../../agent/dial-host.js';
+import { HostLinks, type HostLinksOptions } from '../../agent/host-links.js';
 import { assertHostAddress } from '../../agent/host-listener.js';
 import { type HostMessage, parseHostMessage } from '../../agent/host-messages.js';
 import { Authority } from '../../identity/authority.js';
 import { Identity } from '../../identity/identity.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { until } from '../../scripts/lib/until.js';
+
+/** Answers with what the digest is of: these tests are not about blobs. */
+const giveBlob: HostLinksOptions['giveBlob'] = (socket, digest, from) => socket.end(`${digest} for ${from}`);
 
 interface End {
   links: HostLinks;
@@ -23,7 +27,7 @@ async function start(t: Test, host: string, identity: Identity | null = null): P
   const [heard, up, silent]: [End['heard'], string[], string[]] = [[], [], []];
   const log = pino({ level: 'silent' });
   const links = new HostLinks(
-    { host, address: '127.0.0.1', port: 0, identity, log },
+    { host, address: '127.0.0.1', port: 0, identity, log, giveBlob },
     {
       up: (other) => up.push(other),
       message: (other, message) => heard.push([other, message]),
@@ -113,6 +117,17 @@ t.test('by certificates each agent speaks for its own host alone, to who it is t
   t.same(trap.up, []);
   a.links.want(new Map([['b', b.links.address]]));
   await until(() => a.up.length === 1 && b.up.length === 1);
+  // A blob any host of the cluster may ask for, and nobody else.
+  const digest = `sha256:${'0'.repeat(64)}`;
+  const ask = async (identity: Identity): Promise<string> => {
+    const socket = dialHost(b.links.address, 'b', identity);
+    socket.write(encodeFrame({ type: 'blob-wanted', digest }));
+    const said: Buffer[] = [];
+    for await (const chunk of socket) said.push(chunk as Buffer);
+    return Buffer.concat(said).toString();
+  };
+  t.equal(await ask(stolen), `${digest} for c`);
+  t.equal(await ask(coordinator).catch(() => ''), '');
 });
 
 t.test('an address that others cannot be told, or that is open to a network, is refused', async (t) => {

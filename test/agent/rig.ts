@@ -16,6 +16,7 @@ import {
   type InstanceStatus,
   LINK_VERSION,
   type ListeningPort,
+  type Seed,
   type ToCoordinator,
   type WarmProcesses,
 } from '../../protocol/link.js';
@@ -99,6 +100,10 @@ export class AgentRig {
   askProfile(request: number, of: ProfileRequest): void {
     this.#socket?.write(encodeFrame({ type: 'profile', request, of }));
   }
+
+  /** What is answered when the agent asks for hosts that have an image, and for which images it has. */
+  seeds: Seed[] = [];
+  readonly askedFor: string[] = [];
 
   /** Whether it is answered that singletons may go on. */
   prolongsLeases = true;
@@ -184,6 +189,9 @@ export class AgentRig {
       this.#send();
     } else if (message.type === 'resync') {
       this.#send();
+    } else if (message.type === 'seeds-wanted') {
+      this.askedFor.push(message.image);
+      this.#socket?.write(encodeFrame({ type: 'seeds', request: message.request, hosts: this.seeds }));
     } else if (message.type === 'no-exec') {
       this.refusals.push(message.why);
     } else if (message.type === 'profile' || message.type === 'no-profile') {

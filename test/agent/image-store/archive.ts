@@ -3,7 +3,7 @@ export interface Header {
   path: string;
   type?: string;
   target?: string;
-  content?: string;
+  content?: string | Buffer;
   mode?: number;
   size?: number;
   uid?: number;
@@ -15,13 +15,14 @@ export function archive(...headers: Header[]): Buffer {
 
 export function entry({ path, type = '0', target = '', content = '', mode = 0o644, size, uid = 0 }: Header): Buffer {
   const block = Buffer.alloc(512);
+  const body = typeof content === 'string' ? Buffer.from(content) : content;
   const octal = (value: number, offset: number, length: number) =>
     block.write(`${value.toString(8).padStart(length - 1, '0')}\0`, offset, 'latin1');
   block.write(path, 0, 100, 'utf8');
   octal(mode, 100, 8);
   octal(uid, 108, 8);
   octal(0, 116, 8);
-  octal(size ?? Buffer.byteLength(content), 124, 12);
+  octal(size ?? body.length, 124, 12);
   octal(1_700_000_000, 136, 12);
   block.write(type, 156, 'latin1');
   block.write(target, 157, 100, 'utf8');
@@ -32,7 +33,6 @@ export function entry({ path, type = '0', target = '', content = '', mode = 0o64
     148,
     7,
   );
-  const body = Buffer.from(content);
   return Buffer.concat([block, body, Buffer.alloc((512 - (body.length % 512)) % 512)]);
 }
 

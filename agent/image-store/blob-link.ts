@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { Transform, type TransformCallback } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ShoalError } from '../../protocol/errors.js';
+import { encodeFrame, FrameReader } from '../../protocol/frame.js';
+import { type Digest, isDigest } from './oci.js';
+
+/**
+ * A blob of an image between two agents, over a connection of its own to the port for other hosts: who dials asks first and
+ * says nothing more, who is asked answers with pieces and hangs up. What came is the blob if its digest says so, whoever
+ * sent it; so nobody is believed, and who knows a digest may have what it stands for: it is as hard to guess as a key.
+ */
+export interface BlobWanted {
+  type: 'blob-wanted';
+  digest: Digest;
+}
+
+type BlobAnswer = { piece: Uint8Array } | { refused: string };
+
+const PIECE_BYTES = 256 * 1024;
+const REFUSED_LENGTH_MAX = 1_000;
+/** Who neither sends nor reads for so long is given up. */
+const SILENCE_MS_MAX = 10_000;
+/** After the first seconds; of a registry no less is to be expected. */
+const BYTES_PER_SECOND_MIN = 1024 * 1024;
+const GRACE_SECONDS = 5;
+
+/** Null when it is none. */
+export function parseBlobWanted(value: Record<string, unknown>): BlobWanted | null {
+  const { type, digest } = value;
+  return type === 'blob-wanted' && isDigest(digest) ? { type, digest } : null;
+}
+
+/** Answers with the content of the file, at the pace of who reads. Rejects when it cannot be read or is not taken. */
+export async function sendBlob(socket: Socket, path: string): Promise<void> {
+  const file = await open(path, 'r');
+  silenced(socket);
+  const frames = new Transform({
+    writableHighWaterMark: PIECE_BYTES,
+    readableHighWaterMark: PIECE_BYTES,
+    transform(piece: Buffer, _encoding: string, done: TransformCallback) {
+      done(null, encodeFrame({ piece } satisfies BlobAnswer));
+    },
+  });
+  await pipeline(file.createReadStream({ highWaterMark: PIECE_BYTES }), frames, socket);
+}
+
+export function refuseBlob(socket: Socket, why: string): void {
+  silenced(socket);
+  socket.end(encodeFrame({ refused: why.slice(0, REFUSED_LENGTH_MAX) } satisfies BlobAnswer));
+}
+
+/**
+ * Asks at the other end of the socket, which is destroyed in the end, and writes what comes to the path. Rejects with
+ * SHOAL_E_NOT_FOUND when the other end has or gives none, with SHOAL_E_UNREACHABLE when what came in time was not the blob.
+ */
+export async function receiveBlob(
+  socket: Socket,
+  { digest, bytesMax, path }: { digest: Digest; bytesMax: number; path: string },
+): Promise<void> {
+  const hash = createHash('sha256');
+  let received = 0;
+  let seconds = 0;
+  const pace = setInterval(() => {
+    seconds += 1;
+    if (seconds > GRACE_SECONDS && received < seconds * BYTES_PER_SECOND_MIN) {
+      socket.destroy(new Error(`it sent ${received} bytes in ${seconds} s`));
+    }
+  }, 1_000);
+  const file = await open(path, 'wx', 0o600);
+  try {
+    silenced(socket);
+    const reader = new FrameReader();
+    socket.write(encodeFrame({ type: 'blob-wanted', digest } satisfies BlobWanted));
+    for await (const chunk of socket) {
+      for (const frame of reader.push(chunk as Buffer)) {
+        const piece = pieceOf(frame);
+        received += piece.length;
+        if (received > bytesMax) throw new Error(`it sends more than ${bytesMax} bytes`);
+        hash.update(piece);
+        await file.writeFile(piece);
+      }
+    }
+    const found = `sha256:${hash.digest('hex')}`;
+    if (found !== digest) throw new Error(`it sent ${received} bytes of the digest ${found}`);
+  } catch (error) {
+    if (error instanceof ShoalError && error.code === 'SHOAL_E_NOT_FOUND') throw error;
+    throw new ShoalError('SHOAL_E_UNREACHABLE', (error as Error).message, { cause: error });
+  } finally {
+    clearInterval(pace);
+    socket.destroy();
+    await file.close();
+  }
+}
+
+function pieceOf(frame: unknown): Uint8Array {
+  const { piece, refused } = (frame ?? {}) as { piece?: unknown; refused?: unknown };
+  if (piece instanceof Uint8Array) return piece;
+  if (typeof refused !== 'string') throw new Error('its answer is none');
+  throw new ShoalError('SHOAL_E_NOT_FOUND', refused.slice(0, REFUSED_LENGTH_MAX));
+}
+
+function silenced(socket: Socket): void {
+  socket.setTimeout(SILENCE_MS_MAX, () => socket.destroy(new Error(`nothing moved for ${SILENCE_MS_MAX} ms`)));
+}

@@ -1,0 +1,120 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import { parseHostMessage } from '../../../agent/host-messages.js';
+import { receiveBlob } from '../../../agent/image-store/blob-link.js';
+import { BlobServer } from '../../../agent/image-store/blob-server.js';
+import { StoreDisk } from '../../../agent/image-store/disk.js';
+import { fetchFromSeeds } from '../../../agent/image-store/fetch.js';
+import { Seeds } from '../../../agent/image-store/seeds.js';
+import { encodeFrame } from '../../../protocol/frame.js';
+
+const MIB = 2 ** 20;
+const log = pino({ level: 'silent' });
+
+function digestOf(content: Buffer): string {
+  return `sha256:${createHash('sha256').update(content).digest('hex')}`;
+}
+
+async function makeStore(t: Test, ...blobs: Buffer[]): Promise<StoreDisk> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-blobs-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const disk = new StoreDisk(folder);
+  await disk.open();
+  for (const blob of blobs) await writeFile(disk.blob(digestOf(blob)), blob);
+  return disk;
+}
+
+/** What answers who dials; after the first word, as the link between hosts hands connections over. */
+async function answering(t: Test, answer: (socket: Socket) => void): Promise<() => Socket> {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.once('data', () => answer(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  return () => connect(port, '127.0.0.1');
+}
+
+t.test('a blob comes whole; who has none says so, and only a digest is asked for', async (t) => {
+  const blob = randomBytes(3 * MIB + 17);
+  const [theirs, ours] = [await makeStore(t, blob), await makeStore(t)];
+  const server = new BlobServer(theirs, log);
+  for (const content of [blob, Buffer.alloc(0), Buffer.from('another')]) {
+    const digest = digestOf(content);
+    const dial = await answering(t, (socket) => server.give(socket, digest, 'h2'));
+    const path = join(ours.folder, digest.slice(-8));
+    const received = receiveBlob(dial(), { digest, bytesMax: 4 * MIB, path });
+    if (content === blob) {
+      await received;
+      t.ok((await readFile(path)).equals(blob));
+    } else await t.rejects(received, { code: 'SHOAL_E_NOT_FOUND' });
+  }
+  for (const digest of ['', '../../etc/shadow', `sha512:${'0'.repeat(64)}`, `sha256:${'A'.repeat(64)}`, 7]) {
+    t.throws(() => parseHostMessage({ type: 'blob-wanted', digest }), { code: 'SHOAL_E_FRAME' }, String(digest));
+  }
+});
+
+t.test('what lies, breaks off, sends too much or no frames leaves nothing and is asked for nothing more', async (t) => {
+  const blob = randomBytes(MIB);
+  const digest = digestOf(blob);
+  const ends: Record<string, (socket: Socket) => void> = {
+    'another blob': (socket) => socket.end(encodeFrame({ piece: randomBytes(MIB) })),
+    'a part': (socket) => socket.end(encodeFrame({ piece: blob.subarray(0, 100) })),
+    'a broken frame': (socket) => socket.write(encodeFrame({ piece: blob }).subarray(0, 1000), () => socket.destroy()),
+    'too much': (socket) => {
+      for (let i = 0; i < 3; i += 1) socket.write(encodeFrame({ piece: blob }));
+    },
+    'no pieces': (socket) => socket.end(encodeFrame({ type: 'goodbye', why: 'the first message was no hello' })),
+    'no frames': (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    nothing: (socket) => socket.destroy(),
+  };
+  for (const [what, answer] of Object.entries(ends)) {
+    const disk = await makeStore(t);
+    const [bad, good] = [
+      await answering(t, answer),
+      await answering(t, (socket) => socket.end(encodeFrame({ piece: blob }))),
+    ];
+    const asked: string[] = [];
+    const source = {
+      hostsWith: async () => [],
+      dial: ({ host }: { host: string }) => {
+        asked.push(host);
+        return host === 'bad' ? bad() : good();
+      },
+    };
+    const hosts = ['bad', 'good'].map((host) => ({ host, address: '' }));
+    const seeds = new Seeds(source, hosts, disk, log);
+    t.ok(await seeds.bring(digest, 2 * MIB), what);
+    t.ok(await disk.hasBlob(digest));
+    await disk.removeBlob(digest);
+    t.ok(await seeds.bring(digest, 2 * MIB));
+    t.same(asked, ['bad', 'good', 'good'], what);
+    t.notOk(await new Seeds(source, hosts.slice(0, 1), await makeStore(t), log).bring(digest, 2 * MIB), what);
+  }
+});
+
+t.test('an image named by its digest is had from hosts alone, if they have all of it', async (t) => {
+  const [config, layer] = [Buffer.from('{}'), randomBytes(1_000)];
+  const mediaType = 'application/vnd.oci.image.layer.v1.tar';
+  const document = { config: { digest: digestOf(config) }, layers: [{ digest: digestOf(layer), mediaType }] };
+  const manifest = Buffer.from(JSON.stringify(document));
+  const reference = `nowhere.invalid/image@${digestOf(manifest)}`;
+  const theirs = new Map([manifest, config, layer].map((blob) => [digestOf(blob), blob]));
+  const disk = await makeStore(t);
+  const bring = async (digest: string): Promise<boolean> => {
+    const blob = theirs.get(digest);
+    if (blob !== undefined) await writeFile(disk.blob(digest), blob);
+    return blob !== undefined;
+  };
+  t.equal(await fetchFromSeeds(disk, reference, { bring }, MIB), digestOf(manifest));
+  theirs.delete(digestOf(layer));
+  t.equal(await fetchFromSeeds(disk, reference, { bring }, MIB), null, 'the layer is the registry’s to give');
+  theirs.delete(digestOf(manifest));
+  t.equal(await fetchFromSeeds(disk, reference, { bring }, MIB), null);
+});
