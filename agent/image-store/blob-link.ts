@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -53,13 +53,25 @@ export function refuseBlob(socket: Socket, why: string): void {
 }
 
 /**
- * Asks at the other end of the socket, which is destroyed in the end, and writes what comes to the path. Rejects with
+ * Asks at the other end of a connection that it makes and ends, and writes what comes to the path. Rejects with
  * SHOAL_E_NOT_FOUND when the other end has or gives none, with SHOAL_E_UNREACHABLE when what came in time was not the blob.
  */
 export async function receiveBlob(
-  socket: Socket,
+  dial: () => Socket,
   { digest, bytesMax, path }: { digest: Digest; bytesMax: number; path: string },
 ): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await receive(dial(), file, digest, bytesMax);
+  } catch (error) {
+    if (error instanceof ShoalError && error.code === 'SHOAL_E_NOT_FOUND') throw error;
+    throw new ShoalError('SHOAL_E_UNREACHABLE', (error as Error).message, { cause: error });
+  } finally {
+    await file.close();
+  }
+}
+
+async function receive(socket: Socket, file: FileHandle, digest: Digest, bytesMax: number): Promise<void> {
   const hash = createHash('sha256');
   let received = 0;
   let seconds = 0;
@@ -69,7 +81,6 @@ export async function receiveBlob(
       socket.destroy(new Error(`it sent ${received} bytes in ${seconds} s`));
     }
   }, 1_000);
-  const file = await open(path, 'wx', 0o600);
   try {
     silenced(socket);
     const reader = new FrameReader();
@@ -83,16 +94,12 @@ export async function receiveBlob(
         await file.writeFile(piece);
       }
     }
-    const found = `sha256:${hash.digest('hex')}`;
-    if (found !== digest) throw new Error(`it sent ${received} bytes of the digest ${found}`);
-  } catch (error) {
-    if (error instanceof ShoalError && error.code === 'SHOAL_E_NOT_FOUND') throw error;
-    throw new ShoalError('SHOAL_E_UNREACHABLE', (error as Error).message, { cause: error });
   } finally {
     clearInterval(pace);
     socket.destroy();
-    await file.close();
   }
+  const found = `sha256:${hash.digest('hex')}`;
+  if (found !== digest) throw new Error(`it sent ${received} bytes of the digest ${found}`);
 }
 
 function pieceOf(frame: unknown): Uint8Array {
@@ -103,5 +110,7 @@ function pieceOf(frame: unknown): Uint8Array {
 }
 
 function silenced(socket: Socket): void {
+  // Told to who reads or writes; before and after that nobody listens, and nobody needs to.
+  socket.on('error', () => undefined);
   socket.setTimeout(SILENCE_MS_MAX, () => socket.destroy(new Error(`nothing moved for ${SILENCE_MS_MAX} ms`)));
 }

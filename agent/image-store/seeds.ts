@@ -50,7 +50,7 @@ export class Seeds {
     const folder = await this.#disk.makePartial();
     const path = join(folder, 'blob');
     try {
-      await receiveBlob(this.#source.dial(seed), { digest, bytesMax, path });
+      await receiveBlob(() => this.#source.dial(seed), { digest, bytesMax, path });
       await this.#disk.placeBlob(path, digest);
       return true;
     } catch (error) {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -49,7 +50,7 @@ t.test('a blob comes whole; who has none says so, and only a digest is asked for
     const digest = digestOf(content);
     const dial = await answering(t, (socket) => server.give(socket, digest, 'h2'));
     const path = join(ours.folder, digest.slice(-8));
-    const received = receiveBlob(dial(), { digest, bytesMax: 4 * MIB, path });
+    const received = receiveBlob(dial, { digest, bytesMax: 4 * MIB, path });
     if (content === blob) {
       await received;
       t.ok((await readFile(path)).equals(blob));
@@ -73,7 +74,12 @@ t.test('what lies, breaks off, sends too much or no frames leaves nothing and is
     'no pieces': (socket) => socket.end(encodeFrame({ type: 'goodbye', why: 'the first message was no hello' })),
     'no frames': (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
     nothing: (socket) => socket.destroy(),
+    'no answer at all': () => assert.fail('nobody listens there'),
   };
+  const nobody = createServer();
+  await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve));
+  const { port: closed } = nobody.address() as AddressInfo;
+  await new Promise((resolve) => nobody.close(resolve));
   for (const [what, answer] of Object.entries(ends)) {
     const disk = await makeStore(t);
     const [bad, good] = [
@@ -85,7 +91,8 @@ t.test('what lies, breaks off, sends too much or no frames leaves nothing and is
       hostsWith: async () => [],
       dial: ({ host }: { host: string }) => {
         asked.push(host);
-        return host === 'bad' ? bad() : good();
+        if (host === 'good') return good();
+        return what === 'no answer at all' ? connect(closed, '127.0.0.1') : bad();
       },
     };
     const hosts = ['bad', 'good'].map((host) => ({ host, address: '' }));
