@@ -15,6 +15,8 @@ const ROUNDS = 10;
 const UCX_PERFTEST = '/usr/bin/ucx_perftest';
 const UCX_TRIPS = '20000';
 const UCX_MS_MAX = 30_000;
+const ROUDI = '/usr/bin/iox-roudi';
+const ICEORYX_MS_MAX = 60_000;
 const LARGE_BYTES = 64 * 1024;
 
 /** What native/bench/fabric_bench.cc prints for one measurement of one round: nanoseconds one way, or a rate. */
@@ -33,6 +35,7 @@ interface Rate {
 export async function benchFabric(): Promise<Row[]> {
   const { latencies, rates } = await measureNative();
   const ucx = await measureUcx();
+  const iceoryx = await measureIceoryx();
   const latency = (ours: string, theirs: string) =>
     (['p50', 'p99', 'max'] as const).map((key) =>
       compare(
@@ -59,6 +62,9 @@ export async function benchFabric(): Promise<Row[]> {
     ...(ucx.length === 0
       ? []
       : [compare('64 B one way, ring, spinning, p50', 'ns', 0.5, spinning, 'ucx_perftest ucp_am_lat, posix', ucx)]),
+    ...(iceoryx.length === 0
+      ? []
+      : [compare('64 B one way, ring, spinning, p50', 'ns', 0.5, spinning, 'iceoryx, polling', iceoryx)]),
     ...['eventfd', 'futex', 'unix socket'].flatMap((peer) => latency('ring, sleeping', peer)),
     rate('64 B records, in batches of 32', '1/s', 1, 'ring, 64 B', 'unix socket, 64 B'),
     rate('64 KiB records', 'GB/s', LARGE_BYTES / 1e9, 'ring, 64 KiB', 'memcpy, 64 KiB'),
@@ -113,6 +119,30 @@ async function measureUcx(): Promise<number[]> {
     if (microseconds !== undefined) medians.push(Number(microseconds) * 1000);
   }
   return medians;
+}
+
+/** Nanoseconds one way of iceoryx, the median of each round; none where it is not installed (iceoryx, libiceoryx-posh-dev). */
+async function measureIceoryx(): Promise<number[]> {
+  const folder = resolve(packageRoot(), 'build/native-bench');
+  try {
+    await access(ROUDI);
+    await run('cmake', ['--build', folder, '--target', 'iceoryx-bench']);
+  } catch {
+    return [];
+  }
+  const daemon = spawn(ROUDI, ['-m', 'off', '-l', 'error'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const exited = once(daemon, 'exit');
+  try {
+    for await (const chunk of daemon.stdout) if (String(chunk).includes('ready for clients')) break;
+    const program = resolve(folder, 'iceoryx-bench');
+    const { stdout } = await run(program, [String(ROUNDS)], { timeout: ICEORYX_MS_MAX });
+    const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+    return lines.map((line) => (JSON.parse(line) as Latency).p50);
+  } finally {
+    // At this signal it removes its shared memory.
+    daemon.kill('SIGTERM');
+    await exited;
+  }
 }
 
 async function freePort(): Promise<number> {
