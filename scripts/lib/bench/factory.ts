@@ -11,6 +11,8 @@ const QUICK = process.env.SHOAL_BENCH_QUICK === '1';
 const STARTS = QUICK ? 10 : 40;
 /** As many as one component may have that wait. */
 const TOGETHER = QUICK ? 10 : LIMITS.warmPerComponentMax;
+/** Of each, so that two cores have room for all. */
+const TOGETHER_CPU = 0.02;
 const MIB = 2 ** 20;
 const LOOK_MS = 50;
 
@@ -48,7 +50,7 @@ async function memoryRow(host: SoakHost): Promise<Row> {
 
 /** So many warm processes become instances at once: from the first decision until the last one serves. */
 async function benchTogether(dist: string): Promise<Row[]> {
-  const host = await startHost(dist, TOGETHER, TOGETHER + 1);
+  const host = await startHost(dist, TOGETHER, TOGETHER + 1, TOGETHER_CPU);
   try {
     await scaleTo(host, 1);
     await untilWaiting(host, TOGETHER);
@@ -63,10 +65,10 @@ async function benchTogether(dist: string): Promise<Row[]> {
   }
 }
 
-async function startHost(dist: string, warm: number, max: number): Promise<SoakHost> {
+async function startHost(dist: string, warm: number, max: number, cpu = 0.1): Promise<SoakHost> {
   const host = await SoakHost.start(dist);
   const component = { rootfs: 'host', directory: join(dist, 'examples/search'), command: ['node', 'tokenizer.mjs'] };
-  const size = { cpu: { min: 0.1, max: 1 }, memory: { min: '64Mi', max: '64Mi' } };
+  const size = { cpu: { min: cpu, max: 1 }, memory: { min: '64Mi', max: '64Mi' } };
   const manifest = { app: 'bench', components: { one: { ...component, warm, size, count: { min: 1, max } } } };
   await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
   await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
