@@ -92,9 +92,14 @@ export function spreadByHeat(
     coldest.load += at(floored, shard);
     result[shard] = coldest.id;
   }
-  const moves = rebalance({ owners: result, heat: floored, instances }, { imbalanceMax: EVEN, movesMax });
-  for (const { shard, to } of moves) result[shard] = to;
-  return withoutEmpty({ owners: result, heat: floored, instances }, movesMax - moves.length);
+  let left = movesMax;
+  // Until none is left: what could not go at first may when others have gone. Each move brings two loads closer, so it ends.
+  for (let moves = 1; moves > 0; left -= moves) {
+    const made = rebalance({ owners: result, heat: floored, instances }, { imbalanceMax: EVEN, movesMax: left });
+    for (const { shard, to } of made) result[shard] = to;
+    moves = made.length;
+  }
+  return withoutEmpty({ owners: result, heat: floored, instances }, left);
 }
 
 /** Whoever has got nothing, as beside one very hot shard, takes the coldest shard of the one with the most. */
