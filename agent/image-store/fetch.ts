@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShoalError } from '../../protocol/errors.js';
 import { runTool } from '../run-tool.js';
@@ -26,7 +26,7 @@ export async function fetchImage(disk: StoreDisk, reference: string): Promise<Di
     if (!(error instanceof ShoalError)) throw error;
     throw new ShoalError(error.code, messageOf(error.message), { cause: error });
   } finally {
-    await rm(layout, { recursive: true, force: true });
+    await disk.removePartial(layout);
   }
 }
 

@@ -211,7 +211,7 @@ export class ImageStore {
       await this.#disk.placeLayer(target, order.layer);
       return true;
     } catch (error) {
-      await rm(target, { recursive: true, force: true });
+      await this.#disk.removePartial(target);
       if (exitCodeOf(error) !== ARCHIVE_DAMAGED) throw error;
       await this.#disk.removeBlob(order.blob);
       return false;
