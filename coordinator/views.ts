@@ -9,7 +9,7 @@ import { forecastView } from './forecast-view.js';
 import { MICRO } from './host-samples.js';
 import { standingOf } from './host-standing.js';
 import { eachInstance } from './instance-table.js';
-import { type Observed, seenOf, statusOf, usableHosts } from './observed.js';
+import { isUsable, type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { cacheView, shardViews } from './state-view.js';
 import type { Measured } from './traffic.js';
@@ -166,6 +166,7 @@ export function hostViews({ state, observed, nowMs }: Knowledge): HostView[] {
     .map((host) => ({
       ...host.info,
       connected: host.connected,
+      reported: isUsable(host),
       standing: standingOf(host, observed, nowMs),
       use: useOf(state, host.info.name),
       instances: state.instances.byHost.get(host.info.name)?.length ?? 0,

@@ -204,6 +204,8 @@ export interface BuildView extends BuildStatus {
 export interface HostView {
   name: string;
   connected: boolean;
+  /** Whether it has said since then what runs on it; absent from older coordinators. */
+  reported?: boolean;
   standing: HostStanding;
   cores: number;
   memoryBytes: number;

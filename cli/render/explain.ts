@@ -1,7 +1,7 @@
 import type { DecisionView } from '../../protocol/http.js';
 import { type Paint, PLAIN } from './paint.js';
 import { clean, cut, pad, wrap } from './text.js';
-import { formatClock, formatCores } from './units.js';
+import { formatBytes, formatClock, formatCores } from './units.js';
 
 const TOPIC_COLUMNS = 10;
 const TEXT_COLUMNS_MIN = 30;
@@ -11,8 +11,8 @@ const HISTORY_LINES = 8;
 export function renderDecision(decision: DecisionView, width: number, paint: Paint = PLAIN): string[] {
   const { before, after, changed, fate, words } = decision;
   const done = fate === 'done' ? '' : ', not carried out';
-  const from = changed ? `${shape(before)} → ` : '';
-  const heading = `${formatClock(decision.atMs)}  ${from}${shape(after)}${changed ? done : `, no change${done}`}`;
+  const what = changed ? `${move(before, after)}${done}` : `${shape(after)}, no change${done}`;
+  const heading = `${formatClock(decision.atMs)}  ${what}`;
   const room = Math.max(TEXT_COLUMNS_MIN, width - TOPIC_COLUMNS - 2);
   let topicBefore = '';
   const lines = words.flatMap(({ topic, text }) => {
@@ -32,14 +32,20 @@ export function renderHistory(decisions: readonly DecisionView[], width: number,
   if (changes.length < 2) return [];
   const lines = changes.map((each) => {
     const verdict = each.outcome === null ? '' : `  (demand ${VERDICTS[each.outcome.verdict]})`;
-    return paint.dim(
-      cut(clean(`  ${formatClock(each.atMs)}  ${shape(each.before)} → ${shape(each.after)}${verdict}`), width),
-    );
+    return paint.dim(cut(clean(`  ${formatClock(each.atMs)}  ${move(each.before, each.after)}${verdict}`), width));
   });
   return ['', paint.bold('last changes'), ...lines];
 }
 
 const VERDICTS = { 'as-foretold': 'as foretold', more: 'more than foretold', less: 'less than foretold' };
+
+/** With the memory where that is what tells them apart. */
+function move(before: DecisionView['before'], after: DecisionView['after']): string {
+  const [from, to] = [shape(before), shape(after)];
+  const { memory } = before.size;
+  if (from !== to || memory === after.size.memory) return `${from} → ${to}`;
+  return `${from}, ${formatBytes(memory)} → ${formatBytes(after.size.memory)}`;
+}
 
 function shape({ count, size }: DecisionView['after']): string {
   return `${count} × ${formatCores(size.cpu)} cores`;

@@ -229,6 +229,7 @@ export const INSTANCE = object({
 export const HOST = object({
   name: text,
   connected: { type: 'boolean' },
+  reported: { type: 'boolean', description: 'it has said since it connected what runs on it' },
   standing: object({ state: text, why: text }),
   cores: number,
   memoryBytes: number,

@@ -136,6 +136,9 @@ t.test('explain tells the last change and the present, or what is asked for', as
     t.match(await shoal('explain', 'search/web', ...bad), { code: 2 }, bad.join(' '));
   }
   t.match(await shoal('explain', 'search'), { code: 2 });
+  const leaner = { count: 1, size: { ...size, memory: 2 ** 25 } };
+  fake.json(route, [decisionView(1_000, { changed: true, before: { count: 1, size }, after: leaner })]);
+  t.match((await shoal('explain', 'search/web')).out, /1 × 0\.25 cores, 64Mi → 32Mi\n/);
   fake.json(route, []);
   t.match(await shoal('explain', 'search/web'), { code: 0, out: 'nothing was decided on search/web yet\n' });
   t.match(await shoal('explain', 'search/index'), { code: 3 });
@@ -335,6 +338,33 @@ t.test('delete, and --wait until nothing of the app is left', async (t) => {
   fake.json('GET /v1/instances', [instanceView({ phase: 'stopping' })]);
   t.match(await shoal('delete', 'search', '--wait', '1'), { code: 1, err: /search-web-1 \(stopping\)/ });
   t.match(await shoal('delete', 'nope'), { code: 3 });
+});
+
+t.test('delete --wait is not content with what a leader says that has not heard of all hosts yet', async (t) => {
+  const { fake, shoal } = await setUp(t);
+  let deleted = false;
+  let askedHosts = 0;
+  fake
+    .on('DELETE /v1/apps/search', (_, response) => {
+      deleted = true;
+      response.writeHead(204).end();
+    })
+    .on('GET /v1/instances', (_, response) => {
+      response.end(JSON.stringify(deleted ? [] : [instanceView({ host: 'rack1' })]));
+    })
+    .on('GET /v1/hosts', (_, response) => {
+      askedHosts += 1;
+      const known = askedHosts > 2;
+      response.end(JSON.stringify(askedHosts === 1 ? [] : [hostView({ reported: known })]));
+    });
+  t.match(await shoal('delete', 'search', '--wait'), { code: 0, out: 'search is gone\n' });
+  t.equal(askedHosts, 3, 'until the host has said what runs on it');
+  deleted = false;
+  fake.json('GET /v1/hosts', [hostView({ connected: false })]);
+  t.match(await shoal('delete', 'search', '--wait', '1'), {
+    code: 1,
+    err: /what runs on rack1, which is not connected/,
+  });
 });
 
 t.test('state shows shards with owners, copies, sizes, heat and moves, and refuses a component without', async (t) => {
