@@ -37,6 +37,7 @@ import { componentsOf, emptyDesired, parseDesired, secretOf } from './desired.js
 import type { InsideProcess } from './exec.js';
 import { freeze, Handover, lose } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
+import { InstanceWatches } from './instance-watches.js';
 import type { SingletonLease } from './lease.js';
 import { Peers } from './peers.js';
 import { Ports, wantedPorts } from './ports.js';
@@ -103,6 +104,7 @@ const MEASURE_MS = 100;
 export class Agent {
   readonly #tools: InstanceTools;
   readonly #profilers: Profilers;
+  readonly #watches: InstanceWatches;
   readonly #lease: SingletonLease;
   readonly #instances = new Map<string, Instance>();
   /** Warm processes that have become instances by a desired state which is not in force yet. */
@@ -154,6 +156,7 @@ export class Agent {
     fabric: FabricOptions | null = null,
   ) {
     this.#profilers = profilers;
+    this.#watches = new InstanceWatches(profilers, tools.log);
     this.#lease = tools.lease;
     this.#tools = {
       ...tools,
@@ -162,16 +165,8 @@ export class Agent {
       secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),
       event: (instance, kind, message) => this.#event(instance, kind, message),
-      cgroupMade: (path, owner) => {
-        this.#profilers.cpu?.watch(path);
-        this.#profilers.activity?.watch(path);
-        this.#profilers.recorder?.watch(path, owner);
-      },
-      cgroupGone: (path) => {
-        this.#profilers.cpu?.unwatch(path);
-        this.#profilers.activity?.unwatch(path);
-        this.#profilers.recorder?.unwatch(path);
-      },
+      cgroupMade: (path, owner) => this.#watches.watch(path, owner),
+      cgroupGone: (path) => this.#watches.unwatch(path),
       gone: (instance) => this.#gone(instance),
       wanted: (instance, component) => this.#wanted(instance.app, component),
       shardWaits: ({ app, component }, { shard, index }) => this.#copies.waits(`${app}/${component}`, shard, index),
@@ -399,6 +394,7 @@ export class Agent {
     if (isDue) this.#measuredMs = nowMs;
     // Asking the relay waits for its thread.
     if (isDue) this.#connections = this.#between?.connections() ?? [];
+    this.#watches.retry();
     const cpu = this.#profilers.cpu?.read();
     const activity = this.#profilers.activity?.read();
     for (const { cgroup, stateAccess } of due) {

@@ -69,15 +69,11 @@ export class ProfileRecorder {
     this.#timer = setInterval(() => void this.round(), LIMITS.profileDrainMs);
   }
 
-  /** The instance's cgroup is there. One that cannot be watched runs on without profile. */
+  /** The instance's cgroup is there. Throws where there is no place for one more. */
   watch(cgroup: string, { app, component }: Owner): void {
-    try {
-      this.#tools.profiler.watch(cgroup);
-      this.#owners.set(cgroup, { app, component });
-      this.#ended.delete(cgroup);
-    } catch (error) {
-      this.#tools.log.warn({ err: error, cgroup }, 'cannot profile an instance');
-    }
+    this.#tools.profiler.watch(cgroup);
+    this.#owners.set(cgroup, { app, component });
+    this.#ended.delete(cgroup);
   }
 
   unwatch(cgroup: string): void {

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -188,6 +188,37 @@ t.test('samples go to the component of their cgroup, also after its end, and to 
   t.ok(profiler.watched.has('/two'));
   await recorder.close();
 });
+
+t.test(
+  'of all components together those not written longest go first, until their files keep to the bound',
+  async (t) => {
+    const folder = await folderOf(t);
+    const sizes: [name: string, bytes: number, ageSeconds: number][] = [
+      ['oldest', 0.3, 30],
+      ['older', 0.5, 20],
+      ['newer', 0.4, 10],
+      ['newest', 0.4, 5],
+    ];
+    for (const [name, share, ageSeconds] of sizes) {
+      const ring = join(folder, 'a', name, 'cpu', 'short');
+      await mkdir(ring, { recursive: true });
+      await writeFile(join(ring, '0'), '');
+      // Holes take no room on the disk.
+      await truncate(join(ring, '0'), Math.floor(share * LIMITS.profilesBytesMax));
+      const time = new Date(Date.now() - ageSeconds * 1_000);
+      await utimes(join(ring, '0'), time, time);
+      await utimes(ring, time, time);
+    }
+    const log = pino({ level: 'silent' });
+    const profiler = new FakeProfiler();
+    const recorder = new ProfileRecorder({ profiler, activity: null, hertz: 99, folder, clock: Date.now, log });
+    await recorder.round();
+    const left = await Promise.all(
+      sizes.map(async ([name]) => ((await readdir(join(folder, 'a', name))).includes('cpu') ? [name] : [])),
+    );
+    t.same(left.flat(), ['newer', 'newest']);
+  },
+);
 
 t.test('what the coordinator asks for is looked at: its names become folders', async (t) => {
   const of = { app: 'a', component: 'b', kind: 'cpu', fromMs: 1, toMs: 2 };

@@ -1,5 +1,3 @@
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
@@ -8,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type Activity, type ActivityDetail, native, packageRoot } from '../../native/index.js';
-import { compile, end, makeCgroup, makeFolder } from './workload.js';
+import { compile, end, makeCgroup, makeFolder, runFed } from './workload.js';
 
 const PAGES = 1_000;
 const CALLS = 1_234;
@@ -18,12 +16,6 @@ const CONNECTIONS = 7;
 const SENT = 10_000;
 const RECEIVED = 5_000;
 const WAIT_MS_MAX = 60_000;
-
-/** As runInside, with standard input. */
-function runFed(cgroup: string, argv: readonly string[]): ChildProcess {
-  const words = ['-c', 'echo $$ > "$0"/cgroup.procs && exec "$@"', cgroup, ...argv];
-  return spawn('sh', words, { stdio: ['pipe', 'pipe', 'inherit'] });
-}
 
 function start(t: Test, systemCalls: boolean) {
   const profiler = native.createActivityProfiler();

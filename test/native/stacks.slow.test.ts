@@ -153,6 +153,47 @@ for (const [language, compiler] of [
   });
 }
 
+t.test('a program in Rust: the shares, names demangled, whole chains of callers, and which is in which', async (t) => {
+  const { error } = spawnSync('rustc', ['--version']);
+  if (error !== undefined) return t.comment('rustc is not installed (apt-get install rustc): Rust is not looked at');
+  const folder = await makeFolder(t);
+  /** Of both forms of names what comes last: sixty of <shares::Turn as shares::Share>::sixty, work of shares::work::<...>. */
+  const short = (stacks: NamedStack[]) =>
+    stacks.map((each) => ({ ...each, names: each.names.map((name) => /(\w+)(::<.*>)?$/.exec(name)?.[1] ?? name) }));
+  for (const { form, options, name } of [
+    {
+      form: 'called',
+      options: ['-Csymbol-mangling-version=v0'],
+      name: '<shares::Turn as shares::Share>::sixty',
+    },
+    { form: 'inlined', options: ['-g', '--cfg', 'inlined'], name: /^<?shares::.*::sixty$/ },
+  ]) {
+    const program = join(folder, form);
+    compile('shares.rs', program, ['rustc', '-O', ...options]);
+    const cgroup = await makeCgroup(t);
+    const profiler = native.createStackProfiler();
+    t.teardown(async () => profiler.close());
+    profiler.start(HERTZ, false);
+    profiler.watch(cgroup);
+    const child = runInside(cgroup, [program]);
+    t.teardown(() => end(child));
+    await gather(profiler, 100);
+    let last: NamedStack[] = [];
+    const stacks = await gatherShares(t, profiler, (all) => {
+      last = all;
+      return short(all);
+    });
+    const full = last.flatMap(({ names }) => names).find((each) => each.endsWith('sixty'));
+    t.match(full, name, form);
+    const of = stacks.filter(({ names }) => names.includes('sixty'));
+    const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
+    const whole = of.filter(({ names }) => isInOrder(names, ['sixty', 'work', 'main', '__libc_start_main']));
+    t.ok(sum(whole) / sum(of) > 0.95, `${form}: sixty in work in main, which the library calls, as in ${of[0]?.names}`);
+    await end(child);
+    profiler.close();
+  }
+});
+
 t.test(
   'a program in C++ without frame pointers: whole chains of callers, also through glibc and a signal',
   async (t) => {

@@ -58,7 +58,14 @@ export function runInside(cgroup: string, argv: readonly string[], env: NodeJS.P
   });
 }
 
+/** The same, with standard input. */
+export function runFed(cgroup: string, argv: readonly string[]): ChildProcess {
+  const words = ['-c', 'echo $$ > "$0"/cgroup.procs && exec "$@"', cgroup, ...argv];
+  return spawn('sh', words, { stdio: ['pipe', 'pipe', 'inherit'] });
+}
+
 export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');
   await exited;

@@ -129,7 +129,10 @@ int BPF_PROG(on_call, struct pt_regs* registers, long number) {
   const struct shoal_detail one = {.count = 1};
   add_detail(&key, &one);
   struct call* call = bpf_task_storage_get(&calls, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-  if (!call) return 0;
+  if (!call) {
+    count_lost(SHOAL_ACTIVITY_LOST_TIME);
+    return 0;
+  }
   call->number = number;
   call->since = bpf_ktime_get_ns();
   return 0;
@@ -371,6 +374,7 @@ int BPF_PROG(on_state, struct sock* socket, int before, int after) {
     return 0;
   }
   const shoal_u64* since = bpf_map_lookup_elem(&connecting, &address);
+  if (!since) count_lost(SHOAL_ACTIVITY_LOST_TIME);
   struct shoal_detail more = {.nanoseconds = since ? now - *since : 0};
   if (after == STATE_ESTABLISHED) {
     more.count = 1;

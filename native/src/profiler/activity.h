@@ -73,4 +73,6 @@ struct shoal_detail {
 
 #define SHOAL_ACTIVITY_LOST_DETAIL 0
 #define SHOAL_ACTIVITY_LOST_IO 1
-#define SHOAL_ACTIVITY_LOST_REASONS 2
+/** How long something took, which itself is counted. */
+#define SHOAL_ACTIVITY_LOST_TIME 2
+#define SHOAL_ACTIVITY_LOST_REASONS 3

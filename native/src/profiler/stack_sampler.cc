@@ -132,6 +132,7 @@ void StackSampler::unwatch(uint64_t cgroup) {
 
 Problem StackSampler::drain(std::vector<Stack>& into) {
   drawLots();
+  countPushedOut();
   std::vector<shoal_stack_key> keys(kStacksAtOnce);
   std::vector<shoal_stack> values(kStacksAtOnce);
   const int map = bpf_map__fd(program_->maps.stacks);
@@ -160,9 +161,20 @@ void StackSampler::drawLots() {
   program_->data->waits_one_in = static_cast<uint32_t>(std::clamp(rate / kWaitsPerSecond, 1.0, kOneInMax));
   waitsSeen_ = seen;
   drainedNanoseconds_ = now;
+  program_->bss->wait_stacks = 0;
 }
 
-uint64_t StackSampler::lost() const { return sumOfCounters(program_->maps.lost, SHOAL_LOST_REASONS, cpus_); }
+/** The kernel does not say what it pushes out. More waits than there are places are that at least. */
+void StackSampler::countPushedOut() {
+  const uint64_t ended = program_->bss->waits_ended;
+  const uint64_t begun = program_->bss->waits_begun;
+  const uint64_t places = ended + SHOAL_WAITS_MAX;
+  if (begun > places) waitsPushedOut_ = std::max(waitsPushedOut_, begun - places);
+}
+
+uint64_t StackSampler::lost() const {
+  return sumOfCounters(program_->maps.lost, SHOAL_LOST_REASONS, cpus_) + waitsPushedOut_;
+}
 
 std::pair<uint64_t, uint64_t> StackSampler::cost() {
   if (!stats_.valid()) stats_ = countRunTime();

@@ -34,7 +34,7 @@ class StackSampler {
   void unwatch(uint64_t cgroup);
   /** Takes out what was gathered since the last time. */
   Problem drain(std::vector<Stack>& into);
-  /** Samples for which there was no place, since the start. */
+  /** Samples for which there was no place, since the start: those known to be at the last drain. */
   uint64_t lost() const;
   /** Of the BPF programs since it was first asked, as the kernel counts them: runs, and nanoseconds in all. */
   std::pair<uint64_t, uint64_t> cost();
@@ -48,6 +48,7 @@ class StackSampler {
   Problem openClock(int cpu, unsigned hertz);
   void runClocks(bool run);
   void drawLots();
+  void countPushedOut();
 
   std::unique_ptr<stacks_bpf, Destroy> program_;
   /** A link owns the clock of its CPU: with it the clock goes. */
@@ -59,6 +60,7 @@ class StackSampler {
   size_t watching_ = 0;
   size_t cpus_ = 0;
   uint64_t waitsSeen_ = 0;
+  uint64_t waitsPushedOut_ = 0;
   uint64_t drainedNanoseconds_ = 0;
 };
 

@@ -73,6 +73,12 @@ struct {
 volatile unsigned int waits_one_in = 16;
 /** Waits of watched tasks, looked at or not. */
 shoal_u64 waits_seen = 0;
+/** Of those looked at how many have found a place in `waits`, and how many of these have ended: more push out others.
+ */
+shoal_u64 waits_begun = 0;
+shoal_u64 waits_ended = 0;
+/** Different stacks of waits since the last drain, by which user space sets it to 0. */
+volatile unsigned int wait_stacks = 0;
 
 static __always_inline void count_lost(unsigned int reason) {
   shoal_u64* counter = bpf_map_lookup_elem(&lost, &reason);
@@ -96,8 +102,12 @@ static __always_inline shoal_u64 hash_frames(const struct shoal_stack* stack) {
 /** Adds to what is known of the stack. */
 static __always_inline void add(const struct shoal_stack_key* key, const struct shoal_stack* stack) {
   struct shoal_stack* known = bpf_map_lookup_elem(&stacks, key);
-  if (!known) {
-    if (bpf_map_update_elem(&stacks, key, stack, BPF_NOEXIST) == 0) return;
+  const _Bool is_wait = key->kind == SHOAL_STACK_OFF_CPU;
+  if (!known && !(is_wait && wait_stacks >= SHOAL_WAIT_STACKS_MAX)) {
+    if (bpf_map_update_elem(&stacks, key, stack, BPF_NOEXIST) == 0) {
+      if (is_wait) __sync_fetch_and_add(&wait_stacks, 1);
+      return;
+    }
     /* Another CPU was first, or there is no place. */
     known = bpf_map_lookup_elem(&stacks, key);
   }
@@ -171,7 +181,11 @@ static __always_inline void falls_asleep(void* context, struct task_struct* task
   wait->key.kind = SHOAL_STACK_OFF_CPU;
   wait->since = bpf_ktime_get_ns();
   const int thread = task->pid;
-  bpf_map_update_elem(&waits, &thread, wait, BPF_ANY);
+  const _Bool is_known = bpf_map_lookup_elem(&waits, &thread) != 0;
+  if (bpf_map_update_elem(&waits, &thread, wait, BPF_ANY) != 0)
+    count_lost(SHOAL_LOST_FULL);
+  else if (!is_known)
+    __sync_fetch_and_add(&waits_begun, 1);
 }
 
 static __always_inline void wakes_up(struct task_struct* task) {
@@ -185,7 +199,7 @@ static __always_inline void wakes_up(struct task_struct* task) {
     wait->stack.nanoseconds = (bpf_ktime_get_ns() - wait->since) * wait->stack.count;
     add(&wait->key, &wait->stack);
   }
-  bpf_map_delete_elem(&waits, &thread);
+  if (bpf_map_delete_elem(&waits, &thread) == 0) __sync_fetch_and_add(&waits_ended, 1);
 }
 
 SEC("tp_btf/sched_switch")

@@ -10,6 +10,8 @@
 
 /** Different stacks between two drains. What finds no place is counted as lost. */
 #define SHOAL_STACKS_MAX 8192
+/** Of these waits may take so many: they come in any number, and must leave room for what runs on a CPU. */
+#define SHOAL_WAIT_STACKS_MAX (SHOAL_STACKS_MAX / 2)
 
 /** What was being measured. */
 #define SHOAL_STACK_ON_CPU 0
