@@ -11,6 +11,7 @@ import type {
   BuildStatus,
   Desired,
   HostConnection,
+  ImageFigures,
   InstanceStatus,
   ListeningPort,
   ProfilerFigures,
@@ -61,6 +62,7 @@ type FromInstances =
   | 'plain'
   | 'changed'
   | 'event'
+  | 'imageCame'
   | 'cgroupMade'
   | 'cgroupGone'
   | 'gone'
@@ -80,6 +82,7 @@ export interface AgentReport {
   ports?: ListeningPort[];
   warm?: WarmProcesses[];
   builds?: BuildStatus[];
+  images?: ImageFigures;
   connections?: HostConnection[];
   profiler?: ProfilerFigures;
   copies?: Record<string, CopyReport>;
@@ -165,6 +168,7 @@ export class Agent {
       secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),
       event: (instance, kind, message) => this.#event(instance, kind, message),
+      imageCame: ({ app, component, id }, text) => this.#push(app, component, id, 'image', text),
       cgroupMade: (path, owner) => this.#watches.watch(path, owner),
       cgroupGone: (path) => this.#watches.unwatch(path),
       gone: (instance) => this.#gone(instance),
@@ -227,7 +231,7 @@ export class Agent {
     this.#pool = new WarmPool(this.#tools);
     this.#caches = new CacheThread({ log: tools.log, news: (news) => this.#cacheNews(news) });
     this.#builds = new Builds({
-      prepare: (source, onStep) => tools.rootfs.prepare(source, onStep),
+      prepare: (source, onStep, told) => tools.rootfs.prepare(source, onStep, told),
       idOf: (source) => tools.rootfs.buildId(source),
       clock: tools.clock,
       log: tools.log,
@@ -377,6 +381,7 @@ export class Agent {
       ports: this.#ports.listening(),
       warm: await this.#pool.cost(),
       builds: this.#builds.statuses(),
+      images: this.#tools.rootfs.imageFigures,
       connections: this.#connections,
       copies: this.#copies.reports(),
       state: this.#stateFigures(),

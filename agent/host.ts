@@ -4,7 +4,7 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import type { HostInfo } from '../protocol/link.js';
-import { CONTROLLERS } from './cgroup.js';
+import { CONTROLLERS, isErrno } from './cgroup.js';
 import { profilerRemedy, STACKS_REMEDY } from './profilers.js';
 import { runTool } from './run-tool.js';
 
@@ -37,6 +37,19 @@ export async function allowsUserNamespace(): Promise<boolean> {
 /** Tells this boot of the host from others (random(4)). */
 export async function bootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+}
+
+/**
+ * What programs made with this host's own root depend on: the processor, the distribution (os-release(5)) and Node.js. On hosts
+ * of another one they may not run.
+ */
+export async function platform(): Promise<string> {
+  const text = await readFile('/etc/os-release', 'utf8').catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return '';
+    throw error;
+  });
+  const named = ['ID', 'VERSION_ID'].map((name) => new RegExp(`^${name}="?([^"\n]*)`, 'm').exec(text)?.[1] ?? '');
+  return [process.arch, ...named, process.version].join(' ');
 }
 
 export interface HostFeatures {

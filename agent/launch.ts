@@ -34,6 +34,8 @@ export interface LaunchTools {
   /** Whether Node.js inside shall tell the names of its functions, for profiles. */
   perfMap: boolean;
   cores: ExclusiveCores;
+  /** What was fetched of an instance's image, and from where. */
+  imageCame(record: InstanceRecord, text: string): void;
   /** The cgroup of an instance is there; nothing runs in it yet. */
   cgroupMade(path: string, owner: { app: string; component: string }): void;
 }
@@ -54,7 +56,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const peersFolder = paths.peers(record.app, record.component);
   // File operations of no order among themselves: one after the other they are a good part of a start.
   const [rootfs, secrets, limits] = await Promise.all([
-    tools.rootfs.make(record.made, body),
+    tools.rootfs.make(record.made, body, (text) => tools.imageCame(record, text)),
     tools.secrets.make(body, { app: record.app, secrets: record.made.secrets, owner: ids.base }),
     readFile('/proc/self/limits', 'utf8'),
     mkdir(peersFolder, { recursive: true, mode: 0o755 }),

@@ -9,15 +9,16 @@ import { encodeFrame, FrameReader } from '../protocol/frame.js';
 import { NewsWriter, toWire } from '../protocol/instance-news.js';
 import { LIMITS } from '../protocol/limits.js';
 import {
+  type Built,
   type Desired,
   type HostInfo,
+  type ImageFigures,
   type InstanceStatus,
   LINK_VERSION,
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
   LINK_VERSION_MIN,
   LINK_VERSION_SEEDS,
-  type Seed,
   type ToAgent,
   type ToCoordinator,
 } from '../protocol/link.js';
@@ -82,6 +83,7 @@ export class Link {
   #copies = new CopyNews();
   #state = new StateNews();
   #cachesSaid: CachesFigures | null = null;
+  #imagesSaid: ImageFigures | null = null;
   /** The desired state as last said on it, which changes are made from; null before the first. */
   #said: Desired | null = null;
   /** It could not be applied, as when the disk is full: tried again with each heartbeat. */
@@ -115,9 +117,9 @@ export class Link {
     this.#connect();
   }
 
-  /** Other hosts that have the image; none when no coordinator says so soon. Asking it must not hold up a start. */
-  async hostsWith(image: string): Promise<Seed[]> {
-    if (!this.#welcome || this.#version < LINK_VERSION_SEEDS) return [];
+  /** Other hosts that have the image, or one that builds it; none when no coordinator says so soon. Asking it must not hold up a start. */
+  async hostsWith(image: string): Promise<Built> {
+    if (!this.#welcome || this.#version < LINK_VERSION_SEEDS) return { hosts: [] };
     return this.#seeds.ask((request) => this.#send({ type: 'seeds-wanted', request, image }));
   }
 
@@ -152,6 +154,7 @@ export class Link {
     this.#copies = new CopyNews();
     this.#state = new StateNews();
     this.#cachesSaid = null;
+    this.#imagesSaid = null;
     this.#said = null;
     this.#welcome = false;
     this.#await(LIMITS.welcomeMsMax, 'no welcome');
@@ -300,6 +303,7 @@ export class Link {
         ports = [],
         warm = [],
         builds = [],
+        images,
         connections = [],
         profiler,
         copies = {},
@@ -312,6 +316,8 @@ export class Link {
       const newState = this.#state.news(state);
       const newCaches = caches === this.#cachesSaid ? {} : { caches };
       this.#cachesSaid = caches;
+      const newImages = images === undefined || images === this.#imagesSaid ? {} : { images };
+      this.#imagesSaid = images ?? null;
       const news = toWire(this.#news.write(this.#spoken(instances)), this.#version);
       const atMs = Date.now();
       const { applied: revision } = this.#agent;
@@ -331,6 +337,7 @@ export class Link {
         ...newCopies,
         ...newState,
         ...newCaches,
+        ...newImages,
         ...lag,
         ...asks,
       });

@@ -16,9 +16,10 @@ import { isLocal, parseAddress } from './coordinators.js';
 import { dialHost } from './dial-host.js';
 import { ExclusiveCores } from './exclusive-cores.js';
 import { Fence } from './fence.js';
-import { allowsUserNamespace, bootId, describeHost, findCrun } from './host.js';
+import { allowsUserNamespace, bootId, describeHost, findCrun, platform } from './host.js';
 import { assertHostAddress } from './host-listener.js';
 import { BlobServer } from './image-store/blob-server.js';
+import { ImageCounts } from './image-store/counts.js';
 import { StoreDisk } from './image-store/disk.js';
 import type { SeedSource } from './image-store/seeds.js';
 import { isIsolated, mountedAt, runIsolated } from './isolate.js';
@@ -34,7 +35,7 @@ const CGROUP_MOUNT = '/sys/fs/cgroup';
 const BUILD_MEMORY_MIN = 1024 ** 3;
 
 const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [--label KEY=VALUE]… [--taint NAME]…
-                   [--images DIR] [--images-bytes N] [--build-base REF] [--stop-instances] [--profile-hertz N]
+                   [--images DIR] [--images-bytes N] [--images-upload N] [--build-base REF] [--stop-instances] [--profile-hertz N]
                    [--profiles DIR] [--snapshots DIR] [--snapshots-bytes N] [--system-calls] [--probe-memory] [--fabric ADDRESS:PORT] [--fabric-plain]
   --socket PATH     where a coordinator takes agents: a Unix socket (default /run/shoal/coordinator.sock) or HOST:PORT;
                     may be given again for coordinators of other hosts, which are tried in turns
@@ -45,6 +46,7 @@ const USAGE = `usage: shoal-agent [--socket PATH]… [--run DIR] [--name NAME] [
   --taint NAME      keeps instances away whose component does not tolerate it; may be given again
   --images DIR      image store, on a disk that has room (default images in the state folder)
   --images-bytes N  images that nobody uses are removed when the store is bigger (default ${LIMITS.imageStoreBytesMax})
+  --images-upload N  bytes in a second that other hosts are given of images, all together (default ${LIMITS.imageUploadBytesDefault})
   --build-base REF  image below the builds of projects without a Containerfile (default: this host's own root)
   --stop-instances  end all instances when the agent is told to stop; otherwise they go on
   --profile-hertz N how often in a second of CPU time a stack is taken (default ${LIMITS.profileHertzDefault}; 0: never)
@@ -69,6 +71,7 @@ interface Options {
   taints: string[];
   images: string;
   imagesBytes: number;
+  imagesUpload: number;
   /** Null: the host's own root. */
   buildBase: string | null;
   stopInstances: boolean;
@@ -93,6 +96,7 @@ function readOptions(words: string[]): Options | null {
         taint: { type: 'string', multiple: true, default: [] },
         images: { type: 'string' },
         'images-bytes': { type: 'string', default: String(LIMITS.imageStoreBytesMax) },
+        'images-upload': { type: 'string', default: String(LIMITS.imageUploadBytesDefault) },
         'build-base': { type: 'string' },
         'stop-instances': { type: 'boolean', default: false },
         'profile-hertz': { type: 'string', default: String(LIMITS.profileHertzDefault) },
@@ -111,6 +115,13 @@ function readOptions(words: string[]): Options | null {
     const imagesBytes = Number(values['images-bytes']);
     if (!Number.isSafeInteger(imagesBytes) || imagesBytes < 1) {
       throw new Error(`--images-bytes must be a whole number of bytes, not ${values['images-bytes']}`);
+    }
+    const imagesUpload = Number(values['images-upload']);
+    if (!Number.isSafeInteger(imagesUpload) || imagesUpload < LIMITS.imageUploadBytesMin) {
+      const least = `at least ${LIMITS.imageUploadBytesMin}, with less those who fetch would give this host up`;
+      throw new Error(
+        `--images-upload must be a whole number of bytes in a second, ${least}; not ${values['images-upload']}`,
+      );
     }
     for (const [name, path] of [
       ['--run', values.run],
@@ -143,7 +154,7 @@ function readOptions(words: string[]): Options | null {
     const buildBase = readBase(values['build-base']);
     const fabric = { ...readFabric(values.fabric), plain: values['fabric-plain'] };
     assertHostAddress(fabric.address, { identified: identity !== null, plain: fabric.plain });
-    return { ...where, ...measured, snapshots, images, imagesBytes, buildBase, stopInstances, fabric };
+    return { ...where, ...measured, snapshots, images, imagesBytes, imagesUpload, buildBase, stopInstances, fabric };
   } catch (error) {
     throw new ShoalError('SHOAL_E_USAGE', `${(error as Error).message}\n${USAGE}`);
   }
@@ -220,10 +231,11 @@ async function run(options: Options, log: Logger): Promise<void> {
 
   let link: Link | undefined;
   const seeds: SeedSource = {
-    hostsWith: async (image) => link?.hostsWith(image) ?? [],
+    hostsWith: async (image) => link?.hostsWith(image) ?? { hosts: [] },
     dial: ({ host: other, address }) => dialHost(address, other, options.identity),
   };
-  const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native, seeds };
+  const counts = new ImageCounts();
+  const images = { folder: options.images, bytesMax: options.imagesBytes, clock, log, native, seeds, counts };
   const builder = {
     folder: join(options.images, 'builds'),
     logOf: (id: string) => paths.buildLog(id),
@@ -232,6 +244,8 @@ async function run(options: Options, log: Logger): Promise<void> {
     // Half the host: what serves goes first.
     size: { cpu: Math.max(1, host.cores / 2), memory: Math.max(BUILD_MEMORY_MIN, host.memoryBytes / 2) },
     base: options.buildBase,
+    // An image that is built upon brings all but the processor.
+    platform: options.buildBase === null ? await platform() : process.arch,
     cacheBytesMax: options.imagesBytes / 4,
     log,
   };
@@ -240,8 +254,18 @@ async function run(options: Options, log: Logger): Promise<void> {
   await rootfs.open();
   const perfMap = profilers.recorder !== null;
   const lease = await SingletonLease.open(paths.lease, () => native.bootMs());
-  const parts = { shim: native.shimPath(), crun: findCrun(), lease, host: { name: options.name, boot } };
-  const blobs = new BlobServer(new StoreDisk(options.images), log);
+  const parts = {
+    shim: native.shimPath(),
+    crun: findCrun(),
+    lease,
+    host: { name: options.name, boot },
+  };
+  const blobs = new BlobServer({
+    disk: new StoreDisk(options.images),
+    bytesPerSecond: options.imagesUpload,
+    counts,
+    log,
+  });
   const giveBlob: BlobServer['give'] = (...wanted) => blobs.give(...wanted);
   const fabric = { ...options.fabric, host: options.name, identity: options.identity, giveBlob };
   const agent = new Agent(

@@ -2,17 +2,24 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CONTROL_SOCKET, PEERS_FOLDER, SECRETS_FOLDER } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
+import { buildReference, type ImageFigures } from '../protocol/link.js';
 import type { BuildSource, Component } from '../protocol/manifest.js';
 import { Builder, type BuilderOptions, type HostBase } from './builds/builder.js';
+import { builtElsewhere } from './builds/built-elsewhere.js';
 import { resolveRevision } from './builds/checkout.js';
 import { isErrno } from './cgroup.js';
-import { buildReference, type Image, ImageStore, type StoreOptions } from './image-store/store.js';
+import type { Digest } from './image-store/oci.js';
+import { type Bring, type Image, ImageStore, type StoreOptions } from './image-store/store.js';
 import { mountReadOnly } from './overlay.js';
 import type { Paths } from './paths.js';
 import type { Sources } from './sources.js';
+
+/** Told, for people, where the layers of an image came from. */
+export type Told = (text: string) => void;
 
 /** What an instance of a component sees as its file system. */
 export interface Rootfs {
@@ -45,6 +52,8 @@ export class RootfsMaker {
   readonly #sources: Sources;
   readonly #images: ImageStore;
   readonly #builder: Builder;
+  readonly #seeds: StoreOptions['seeds'];
+  readonly #counts: StoreOptions['counts'];
   readonly #mounted = new Map<string, Promise<string>>();
   #host: Promise<string> | undefined;
 
@@ -56,6 +65,8 @@ export class RootfsMaker {
   ) {
     this.#paths = paths;
     this.#sources = sources;
+    this.#seeds = images.seeds;
+    this.#counts = images.counts;
     this.#images = new ImageStore({
       ...images,
       mounts: paths.rootfs,
@@ -70,16 +81,25 @@ export class RootfsMaker {
     await this.#builder.open();
   }
 
+  /** Where blobs came from and went; another object when something is new. */
+  get imageFigures(): ImageFigures {
+    return this.#counts.figures;
+  }
+
   /** Ends a build under way. */
   close(): void {
     this.#builder.close();
   }
 
-  /** Builds the source at its revision unless the store has the image. Throws SHOAL_E_START with the step that failed. */
-  async prepare(source: BuildSource, onStep: (step: string) => void): Promise<void> {
+  /**
+   * Has the image of the source at its revision: from the store, from a host that has built it, or by building it. Answers its
+   * digest. Throws SHOAL_E_START with the step that failed.
+   */
+  async prepare(source: BuildSource, onStep: (step: string) => void, told: Told): Promise<Digest> {
     const holder = `build ${this.buildId(source)}`;
     try {
-      await this.#built(source, holder, onStep);
+      const { digest } = await this.#built(source, holder, told, onStep);
+      return digest;
     } finally {
       this.#images.release(holder);
     }
@@ -89,8 +109,23 @@ export class RootfsMaker {
     return this.#builder.idOf(source);
   }
 
-  #built(source: BuildSource, holder: string, onStep: (step: string) => void = () => undefined): Promise<Image> {
-    return this.#images.get(this.#buildReference(source), holder, this.#builder.bring(source, onStep));
+  #built(
+    source: BuildSource,
+    holder: string,
+    told: Told,
+    onStep: (step: string) => void = () => undefined,
+  ): Promise<Image> {
+    const reference = this.#buildReference(source);
+    const build = this.#builder.bring(source, onStep);
+    const seeds = this.#seeds;
+    const bring: Bring = async (ways) => {
+      if (seeds === undefined) return build(ways);
+      const ask = () => seeds.hostsWith(reference);
+      return (await builtElsewhere({ ask, take: ways.take, onStep, sleep: setTimeout })) ?? build(ways);
+    };
+    const { revision = '' } = source;
+    const name = `revision ${revision.slice(0, 12)}`;
+    return this.#images.get(reference, holder, { bring, told: (text) => told(`${name}: ${text}`) });
   }
 
   #buildReference(source: BuildSource): string {
@@ -113,15 +148,16 @@ export class RootfsMaker {
   }
 
   /** Throws SHOAL_E_START or SHOAL_E_HOST with what is wrong when the component's source cannot be had. */
-  async make(component: Component, instance: string): Promise<Rootfs> {
+  async make(component: Component, instance: string, told: Told): Promise<Rootfs> {
     const { source } = component;
     if (source.kind === 'image') {
-      return this.#rootOf(await this.#images.get(source.image, instance));
+      const getting = { told: (text: string) => told(`image ${source.image}: ${text}`) };
+      return this.#rootOf(await this.#images.get(source.image, instance, getting));
     }
     if (source.kind === 'build') {
       // Without a coordinator that says which: what there is now.
       const { revision = await resolveRevision(source) } = source;
-      return this.#rootOf(await this.#built({ ...source, revision }, instance));
+      return this.#rootOf(await this.#built({ ...source, revision }, instance, told));
     }
     const folder = source.directory === undefined ? undefined : await this.#folder(source.directory);
     const app = folder === undefined ? [] : [{ source: folder, target: '/app' }];

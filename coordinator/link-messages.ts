@@ -199,9 +199,12 @@ const build = object(
     why: { type: 'string', maxLength: LIMITS.buildTextLengthMax },
     startedMs: amount,
     endedMs: amount,
+    image: { type: 'string', pattern: '^sha256:[0-9a-f]{64}$' },
   },
-  ['endedMs'],
+  ['endedMs', 'image'],
 );
+
+const blobCount = object({ blobs: count, bytes: count });
 
 const report = object(
   {
@@ -217,6 +220,7 @@ const report = object(
     ports: list(port, PORTS_MAX),
     warm: list(warm, INSTANCES_MAX),
     builds: list(build, INSTANCES_MAX),
+    images: object({ fromHosts: blobCount, fromSources: blobCount, given: blobCount, refused: count, failed: count }),
     connections: list(connection, HOSTS_MAX),
     profiler: object(
       { samplesLost: count, countsLost: count, tablesLeftOut: count, inlinesLeftOut: count, inlinesSeconds: amount },
@@ -248,7 +252,21 @@ const report = object(
     },
     lease: count,
   },
-  ['ids', 'counts', 'ports', 'warm', 'builds', 'connections', 'profiler', 'copies', 'state', 'caches', 'lags', 'lease'],
+  [
+    'ids',
+    'counts',
+    'ports',
+    'warm',
+    'builds',
+    'images',
+    'connections',
+    'profiler',
+    'copies',
+    'state',
+    'caches',
+    'lags',
+    'lease',
+  ],
 );
 
 const resync = object({ type: { const: 'resync' }, revision: count });

@@ -11,8 +11,11 @@ import { LIMITS } from '../protocol/limits.js';
 import {
   type AgentEvent,
   type Attach,
+  type Built,
+  buildIdOf,
   type Desired,
   type Hello,
+  isBuildReference,
   LINK_VERSION,
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
@@ -21,10 +24,12 @@ import {
   LINK_VERSION_STATE,
   LINK_VERSION_TERMINAL,
   type Report,
+  type Seed,
   type SeedsWanted,
   type ToAgent,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
+import { BuildClaims } from './build-claims.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { capConnections } from './connections.js';
 import { isTold } from './elsewhere.js';
@@ -35,7 +40,7 @@ import { Coordinator } from './loop.js';
 import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
 import type { SecretBox } from './secret-box.js';
 import type { SecretRecord } from './secrets.js';
-import { seedsFor } from './seeds.js';
+import { builtBy, seedsFor } from './seeds.js';
 import { listenPrivately } from './socket-file.js';
 
 /** More agents than this at once is not a cluster but a mistake; commands of a host have connections of their own. */
@@ -152,6 +157,7 @@ class Links {
   readonly #all = new Set<AgentLink>();
   readonly #byHost = new Map<string, AgentLink>();
   readonly tickets = new ExecTickets();
+  readonly builds = new BuildClaims();
   #leader: Leader = null;
   /** Of the store, as it was last looked at. */
   #revoked: ClusterState['revoked'] | null = null;
@@ -523,14 +529,29 @@ class AgentLink {
     else throw new ShoalError('SHOAL_E_FRAME', `more than ${EARLY_REPORTS_MAX} reports before the welcome`);
   }
 
-  /** Of images that the host is to run something of: of others it has nothing to ask. */
   #tellSeeds({ request, image }: SeedsWanted): void {
+    const answer = isBuildReference(image) ? this.#built(image) : { hosts: this.#withImage(image) };
+    this.#send({ type: 'seeds', request, ...answer });
+  }
+
+  #built(reference: string): Built {
+    const coordinator = this.#coordinator;
+    const asking = this.#host;
+    if (coordinator === null || asking === null || !coordinator.leads()) return { hosts: [] };
+    const { state, observed } = coordinator;
+    const id = buildIdOf(reference);
+    const built = builtBy(state, observed, id, asking);
+    if (built !== null) return built;
+    const builder = this.#links.builds.builderFor(id, asking, state, observed, coordinator.now());
+    return { hosts: [], ...(builder === null ? {} : { builder }) };
+  }
+
+  /** Of images that the host is to run something of: of others it has nothing to ask. */
+  #withImage(image: string): Seed[] {
     const components = Object.values(this.#sent?.desired.apps ?? {}).flatMap((app) => Object.values(app));
     const isWanted = components.some(({ source }) => source.kind === 'image' && source.image === image);
     const coordinator = isWanted ? this.#coordinator : null;
-    const hosts =
-      coordinator === null ? [] : seedsFor(coordinator.state, coordinator.observed, image, this.#host ?? '');
-    this.#send({ type: 'seeds', request, hosts });
+    return coordinator === null ? [] : seedsFor(coordinator.state, coordinator.observed, image, this.#host ?? '');
   }
 
   #report(host: string, report: ReadReport): void {

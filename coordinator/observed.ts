@@ -12,6 +12,7 @@ import type {
   BuildStatus,
   HostConnection,
   HostInfo,
+  ImageFigures,
   InstanceStatus,
   ListeningPort,
   ProfilerFigures,
@@ -54,6 +55,8 @@ export interface HostState {
   warm: readonly WarmProcesses[];
   /** What it has built lately. */
   builds: readonly BuildStatus[];
+  /** Where blobs of its images came from and went; null: it has said nothing of them. */
+  images: ImageFigures | null;
   /** With other hosts. */
   connections: readonly HostConnection[];
   /** Null: it takes no profiles, or has not reported. */
@@ -103,6 +106,8 @@ export interface HeardReport extends InstanceNews {
   warm?: readonly WarmProcesses[];
   /** Absent: none. */
   builds?: readonly BuildStatus[];
+  /** Absent: as before. */
+  images?: ImageFigures;
   /** Absent: none. */
   connections?: readonly HostConnection[];
   /** Absent: it takes no profiles. */
@@ -150,6 +155,7 @@ export function hostConnected(observed: Observed, info: HostInfo, nowMs: number,
     ports: [],
     warm: [],
     builds: [],
+    images: null,
     connections: [],
     profiler: null,
     copies: new Map(),
@@ -256,6 +262,7 @@ export function takeNews(
   host.ports = report.ports ?? [];
   host.warm = report.warm ?? [];
   host.builds = report.builds ?? [];
+  if (report.images !== undefined) host.images = report.images;
   host.connections = report.connections ?? [];
   host.profiler = report.profiler ?? null;
   for (const [name, copy] of Object.entries(report.copies ?? {})) {

@@ -171,6 +171,7 @@ export function hostViews({ state, observed, nowMs }: Knowledge): HostView[] {
       use: useOf(state, host.info.name),
       instances: state.instances.byHost.get(host.info.name)?.length ?? 0,
       connections: host.connected ? [...host.connections] : [],
+      ...(host.images === null ? {} : { images: host.images }),
       ...(host.connected && host.profiler !== null ? { profiler: host.profiler } : {}),
     }))
     .sort((a, b) => compare(a.name, b.name));

@@ -1,5 +1,13 @@
 import type { CacheFigures } from './cache-figures.js';
-import type { BuildStatus, Degraded, HostConnection, InstanceStatus, ProfilerFigures, Size } from './link.js';
+import type {
+  BuildStatus,
+  Degraded,
+  HostConnection,
+  ImageFigures,
+  InstanceStatus,
+  ProfilerFigures,
+  Size,
+} from './link.js';
 import type { Manifest, PlanMode } from './manifest.js';
 import type { Profile } from './profile.js';
 
@@ -218,6 +226,8 @@ export interface HostView {
   taints?: string[];
   /** How it is connected with the other hosts that it has to do with; absent from older coordinators. */
   connections?: HostConnection[];
+  /** Absent: nothing is known of them. */
+  images?: ImageFigures;
   /** What its profiler goes without; absent: it takes no profiles, or is not connected. */
   profiler?: ProfilerFigures;
 }

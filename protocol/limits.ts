@@ -105,6 +105,9 @@ export const LIMITS = {
   logFilesMax: 3,
   /** Of a host's image store: beyond it what nobody uses is removed. */
   imageStoreBytesMax: 20 * 1024 ** 3,
+  /** What a host gives other hosts of its images in a second, unless told otherwise, and at least. */
+  imageUploadBytesDefault: 64 * 1024 ** 2,
+  imageUploadBytesMin: 2 * 1024 ** 2,
   /** Of one build: its time, and what is kept of its log; and of how many builds a host keeps the log. */
   buildMsMax: 1_800_000,
   buildLogBytesMax: 16 * 1024 * 1024,

@@ -33,6 +33,8 @@ export const LINK_VERSION_STATE = 11;
 /** From this version on an agent may ask which hosts have an image. */
 export const LINK_VERSION_SEEDS = 12;
 
+const BUILD_PREFIX = 'build:';
+
 export interface Size {
   /** Cores, for example 0.25. */
   cpu: number;
@@ -269,6 +271,26 @@ export interface BuildStatus {
   startedMs: number;
   /** Absent while it builds. */
   endedMs?: number;
+  /** Digest of the manifest of the image that was made. Absent until then, and from agents that give it to no other host. */
+  image?: string;
+}
+
+export interface BlobCount {
+  blobs: number;
+  bytes: number;
+}
+
+/** What the image store of a host has fetched and given since its agent started. */
+export interface ImageFigures {
+  fromHosts: BlobCount;
+  /** Registries, and whatever else an image was fetched from. */
+  fromSources: BlobCount;
+  /** To other hosts, to their end. */
+  given: BlobCount;
+  /** Questions of other hosts that were refused, since so many were answered already. */
+  refused: number;
+  /** Blobs that another host sent wrong, too slowly or not to their end. */
+  failed: number;
 }
 
 /** How a host is connected with another that it has to do with. */
@@ -304,6 +326,8 @@ export interface Report<Samples> extends InstanceNews<Samples> {
   warm?: WarmProcesses[];
   /** The last of each component that is built here. Absent: none. */
   builds?: BuildStatus[];
+  /** Absent: as it was said last on this connection. */
+  images?: ImageFigures;
   /** Absent: none. */
   connections?: HostConnection[];
   /** Absent: it takes no profiles. */
@@ -330,7 +354,10 @@ export interface Resync {
   revision: number;
 }
 
-/** Which hosts have the image of this reference, answered by `seeds` with the same number. */
+/**
+ * Which hosts have the image of this reference, or of what was built (buildReference), answered by `seeds` with the same
+ * number. Who asks for a build is, from then on, the one that builds it, unless the answer names another.
+ */
 export interface SeedsWanted {
   type: 'seeds-wanted';
   request: number;
@@ -341,6 +368,29 @@ export interface SeedsWanted {
 export interface Seed {
   host: string;
   address: string;
+}
+
+/** The name of what is built from code, by the id of a BuildStatus. No transport of images is called so. */
+export function buildReference(id: string): string {
+  return `${BUILD_PREFIX}${id}`;
+}
+
+/** The id in such a name. */
+export function buildIdOf(reference: string): string {
+  return reference.slice(BUILD_PREFIX.length);
+}
+
+export function isBuildReference(reference: string): boolean {
+  return reference.startsWith(BUILD_PREFIX);
+}
+
+/** Of what is built from code: hosts that have made this image of it, or else one that makes it now. */
+export interface Built {
+  hosts: Seed[];
+  /** Digest of the manifest; absent: nobody has made it. */
+  manifest?: string;
+  /** Absent: nobody but who asks. */
+  builder?: string;
 }
 
 /** Why there is no profile for the request of this number. */
@@ -387,7 +437,7 @@ export type ToAgent =
   /** Serials of the certificates that are revoked, all of them: nobody who shows one is a coordinator or an agent. */
   | { type: 'revoked'; term: number; serials: string[] }
   | { type: 'profile'; request: number; of: ProfileRequest }
-  | { type: 'seeds'; request: number; hosts: Seed[] }
+  | ({ type: 'seeds'; request: number } & Built)
   /** Run a command in an instance, with a terminal where its size is given, and attach it with this ticket. */
   | {
       type: 'exec';

@@ -8,7 +8,7 @@ import type { Size } from '../../protocol/link.js';
 import type { BuildSource } from '../../protocol/manifest.js';
 import { Cgroup } from '../cgroup.js';
 import type { ExclusiveCores } from '../exclusive-cores.js';
-import type { Bring } from '../image-store/store.js';
+import type { Bring, Ways } from '../image-store/store.js';
 import { runTool } from '../run-tool.js';
 import { runBuildah } from './buildah.js';
 import { checkOut } from './checkout.js';
@@ -31,6 +31,8 @@ export interface BuilderOptions {
   cores: Pick<ExclusiveCores, 'set' | 'leave'>;
   /** An image that recipes start from; null: the host's own root. */
   base: string | null;
+  /** What else an image depends on: hosts of another one cannot take it. */
+  platform: string;
   hostBase(): Promise<HostBase>;
   /** What is remembered of steps is forgotten beyond it. */
   cacheBytesMax: number;
@@ -73,22 +75,22 @@ export class Builder {
     this.#ended.abort();
   }
 
-  /** Names what is built: the same for the same source, revision and base on every host. */
+  /** Names what is built: the same for the same source, revision, base and platform on every host. */
   idOf({ build, path = '', revision = '' }: BuildSource): string {
-    const named = JSON.stringify([build, path, revision, this.#options.base]);
+    const named = JSON.stringify([build, path, revision, this.#options.base, this.#options.platform]);
     return createHash('sha256').update(named).digest('hex').slice(0, 16);
   }
 
   /** Builds the source, at a revision that is given, and hands the image on to the store. */
   bring(source: BuildSource, onStep: (step: string) => void): Bring {
-    return (fetch) => {
+    return ({ fetch }) => {
       const building = this.#last.then(() => this.#build(source, onStep, fetch));
       this.#last = building.catch(() => undefined);
       return building;
     };
   }
 
-  async #build(source: BuildSource, onStep: (step: string) => void, fetch: Parameters<Bring>[0]): ReturnType<Bring> {
+  async #build(source: BuildSource, onStep: (step: string) => void, fetch: Ways['fetch']): ReturnType<Bring> {
     const { cgroup: cgroupPath, size, cores, logOf } = this.#options;
     const { revision } = source;
     if (revision === undefined) throw new ShoalError('SHOAL_E_INTERNAL', 'a build without a revision');

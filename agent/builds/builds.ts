@@ -6,8 +6,8 @@ import type { BuildSource } from '../../protocol/manifest.js';
 import { resolveRevision } from './checkout.js';
 
 export interface BuildsTools {
-  /** Builds what is not in the store yet and puts it there. */
-  prepare(source: BuildSource, onStep: (step: string) => void): Promise<void>;
+  /** Has what is not in the store yet built, or taken from a host that has built it. Answers the digest of the image. */
+  prepare(source: BuildSource, onStep: (step: string) => void, told: (text: string) => void): Promise<string>;
   idOf(source: BuildSource): string;
   clock: () => number;
   log: Logger;
@@ -115,8 +115,13 @@ export class Builds {
     const exactly = { ...source, revision };
     this.#begin(watched, exactly, revision);
     try {
-      await this.#tools.prepare(exactly, (step) => this.#change(watched, { step: textOf(step) }));
-      this.#end(watched, { state: 'built' });
+      const { app, component } = watched;
+      const image = await this.#tools.prepare(
+        exactly,
+        (step) => this.#change(watched, { step: textOf(step) }),
+        (text) => this.#tools.event(app, component, 'image', text),
+      );
+      this.#end(watched, { state: 'built', image });
     } catch (error) {
       this.#end(watched, { state: 'failed', why: textOf(toShoalError(error).message) });
     }

@@ -19,12 +19,12 @@ export interface BlobWanted {
 
 type BlobAnswer = { piece: Uint8Array } | { refused: string };
 
-const PIECE_BYTES = 256 * 1024;
+export const PIECE_BYTES = 256 * 1024;
 const REFUSED_LENGTH_MAX = 1_000;
 /** Who neither sends nor reads for so long is given up. */
 const SILENCE_MS_MAX = 10_000;
 /** After the first seconds; of a registry no less is to be expected. */
-const BYTES_PER_SECOND_MIN = 1024 * 1024;
+export const BYTES_PER_SECOND_MIN = 1024 * 1024;
 const GRACE_SECONDS = 5;
 
 /** Null when it is none. */
@@ -33,18 +33,30 @@ export function parseBlobWanted(value: Record<string, unknown>): BlobWanted | nu
   return type === 'blob-wanted' && isDigest(digest) ? { type, digest } : null;
 }
 
-/** Answers with the content of the file, at the pace of who reads. Rejects when it cannot be read or is not taken. */
-export async function sendBlob(socket: Socket, path: string): Promise<void> {
+/**
+ * Answers with the content of the file, at the pace of who reads and of `pace`, which is waited for before each piece. Answers
+ * what was sent. Rejects when it cannot be read or is not taken.
+ */
+export async function sendBlob(
+  socket: Socket,
+  path: string,
+  pace: (bytes: number) => Promise<void>,
+): Promise<{ digest: Digest; bytes: number }> {
   const file = await open(path, 'r');
   silenced(socket);
+  const hash = createHash('sha256');
+  let bytes = 0;
   const frames = new Transform({
     writableHighWaterMark: PIECE_BYTES,
     readableHighWaterMark: PIECE_BYTES,
     transform(piece: Buffer, _encoding: string, done: TransformCallback) {
-      done(null, encodeFrame({ piece } satisfies BlobAnswer));
+      hash.update(piece);
+      bytes += piece.length;
+      pace(piece.length).then(() => done(null, encodeFrame({ piece } satisfies BlobAnswer)), done);
     },
   });
   await pipeline(file.createReadStream({ highWaterMark: PIECE_BYTES }), frames, socket);
+  return { digest: `sha256:${hash.digest('hex')}`, bytes };
 }
 
 export function refuseBlob(socket: Socket, why: string): void {
@@ -53,16 +65,16 @@ export function refuseBlob(socket: Socket, why: string): void {
 }
 
 /**
- * Asks at the other end of a connection that it makes and ends, and writes what comes to the path. Rejects with
+ * Asks at the other end of a connection that it makes and ends, and writes what comes to the path. Answers its bytes. Rejects with
  * SHOAL_E_NOT_FOUND when the other end has or gives none, with SHOAL_E_UNREACHABLE when what came in time was not the blob.
  */
 export async function receiveBlob(
   dial: () => Socket,
   { digest, bytesMax, path }: { digest: Digest; bytesMax: number; path: string },
-): Promise<void> {
+): Promise<number> {
   const file = await open(path, 'wx', 0o600);
   try {
-    await receive(dial(), file, digest, bytesMax);
+    return await receive(dial(), file, digest, bytesMax);
   } catch (error) {
     if (error instanceof ShoalError && error.code === 'SHOAL_E_NOT_FOUND') throw error;
     throw new ShoalError('SHOAL_E_UNREACHABLE', (error as Error).message, { cause: error });
@@ -71,7 +83,7 @@ export async function receiveBlob(
   }
 }
 
-async function receive(socket: Socket, file: FileHandle, digest: Digest, bytesMax: number): Promise<void> {
+async function receive(socket: Socket, file: FileHandle, digest: Digest, bytesMax: number): Promise<number> {
   const hash = createHash('sha256');
   let received = 0;
   let seconds = 0;
@@ -100,6 +112,7 @@ async function receive(socket: Socket, file: FileHandle, digest: Digest, bytesMa
   }
   const found = `sha256:${hash.digest('hex')}`;
   if (found !== digest) throw new Error(`it sent ${received} bytes of the digest ${found}`);
+  return received;
 }
 
 function pieceOf(frame: unknown): Uint8Array {

@@ -133,15 +133,27 @@ export class StoreDisk {
   }
 
   async blobSizes(): Promise<Map<Digest, number>> {
-    return sizesOf(join(this.blobs, 'sha256'), async (path) => (await stat(path)).size);
+    return sizesOf(join(this.blobs, 'sha256'), sizeOfFile);
   }
 }
 
-async function sizesOf(folder: string, sizeOf: (path: string) => Promise<number>): Promise<Map<Digest, number>> {
+/** Null: gone meanwhile, as a damaged blob is removed. */
+async function sizeOfFile(path: string): Promise<number | null> {
+  return stat(path).then(
+    ({ size }) => size,
+    (error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return null;
+      throw error;
+    },
+  );
+}
+
+async function sizesOf(folder: string, sizeOf: (path: string) => Promise<number | null>): Promise<Map<Digest, number>> {
   const sizes = new Map<Digest, number>();
   for (const name of await readdir(folder)) {
     const digest = `sha256:${name}`;
-    if (isDigest(digest)) sizes.set(digest, await sizeOf(join(folder, name)));
+    const size = isDigest(digest) ? await sizeOf(join(folder, name)) : null;
+    if (size !== null) sizes.set(digest, size);
   }
   return sizes;
 }

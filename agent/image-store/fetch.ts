@@ -47,17 +47,29 @@ export async function fetchFromSeeds(
   bytesMax: number,
 ): Promise<Digest | null> {
   const pinned = digestIn(reference);
-  if (pinned !== null && (await seeds.bring(pinned, DOCUMENT_BYTES_MAX))) {
-    const blobs = await blobsOf(disk, pinned);
-    if (blobs !== null) return (await bringAll(blobs, seeds, bytesMax)) ? pinned : null;
+  if (pinned !== null) {
+    const came = await takeWhole(disk, pinned, seeds, bytesMax);
+    if (came !== 'unknown') return came === 'whole' ? pinned : null;
   }
   const said = await inspect(reference);
   if (said !== null) await bringAll(layersOfInspection(said), seeds, bytesMax);
   return null;
 }
 
+/** Brings the image of this manifest from hosts that have it; `unknown`: none gives a manifest that says which blobs it has. */
+export async function takeWhole(
+  disk: StoreDisk,
+  manifest: Digest,
+  seeds: Pick<Seeds, 'bring'>,
+  bytesMax: number,
+): Promise<'whole' | 'part' | 'unknown'> {
+  const blobs = (await seeds.bring(manifest, DOCUMENT_BYTES_MAX)) ? await blobsOf(disk, manifest) : null;
+  if (blobs === null) return 'unknown';
+  return (await bringAll(blobs, seeds, bytesMax)) ? 'whole' : 'part';
+}
+
 /** What the manifest names; null when it is damaged or a list of manifests for several kinds of hosts. */
-async function blobsOf(disk: StoreDisk, manifest: Digest): Promise<Digest[] | null> {
+export async function blobsOf(disk: StoreDisk, manifest: Digest): Promise<Digest[] | null> {
   const text = await disk.readDocument(manifest);
   if (text === null) return null;
   try {

@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NativeHost } from '../../native/index.js';
 import { ShoalError } from '../../protocol/errors.js';
+import { isBuildReference, type Seed } from '../../protocol/link.js';
 import { mountReadOnly } from '../overlay.js';
 import { runTool } from '../run-tool.js';
 import { removalFor, type StockImage } from './collection.js';
+import type { ImageCounts } from './counts.js';
 import { StoreDisk } from './disk.js';
-import { fetchFromSeeds, fetchImage, isOfRegistry } from './fetch.js';
+import { blobsOf, fetchFromSeeds, fetchImage, isOfRegistry, takeWhole } from './fetch.js';
+import { Fetched } from './fetched.js';
 import { type Digest, hexOf, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from './oci.js';
 import { type SeedSource, Seeds } from './seeds.js';
 import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
@@ -15,14 +18,30 @@ import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
 /** A failed image is not tried again sooner. */
 const RETRY_MS = 5_000;
 const FETCHES_MAX = 3;
-const BUILD_PREFIX = 'build:';
+const NOBODY = { hosts: [] };
 const UNPACK_MS_MAX = 600_000;
 
-/** Has `fetch` take the image from where it can be had, and answers what it is. */
-export type Bring = (fetch: (from: string) => Promise<Digest>) => Promise<Digest>;
+/** Ways to bring an image into the store. Each answers the digest of its manifest. */
+export interface Ways {
+  fetch(from: string): Promise<Digest>;
+  /** Null when those hosts do not give all of it. */
+  take(manifest: Digest, hosts: readonly Seed[]): Promise<Digest | null>;
+}
+/** Brings an image by one of these, and answers what it is. */
+export type Bring = (ways: Ways) => Promise<Digest>;
+
+/** How an image is had. */
+export interface Getting {
+  /** Asked when the store lacks it; the reference is then only a name. Absent: from where the reference says. */
+  bring?: Bring;
+  /** Told, for people, what was fetched for it and from where, unless nothing was. */
+  told?(text: string): void;
+}
 
 /** What instances of an image have in common. */
 export interface Image {
+  /** Of its manifest. */
+  digest: Digest;
   /** Its layers over one another, read-only. */
   rootfs: string;
   command: string[];
@@ -43,6 +62,7 @@ export interface StoreOptions {
   bytesMax: number;
   clock: () => number;
   log: Logger;
+  counts: ImageCounts;
   native: Pick<NativeHost, 'unmount'>;
   /** Absent: nothing is fetched from other hosts. */
   seeds?: SeedSource;
@@ -98,34 +118,34 @@ export class ImageStore {
   }
 
   /**
-   * The image for its holder, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. With `bring`, which is asked
-   * when the store lacks it, the reference is only a name.
+   * The image for its holder, such as `docker://docker.io/library/debian:12` or `oci:/path:tag`. Of several who wait for the
+   * same one the first says how it is had.
    */
-  get(reference: string, holder: string, bring: Bring = (fetch) => fetch(reference)): Promise<Image> {
+  get(reference: string, holder: string, getting: Getting = {}): Promise<Image> {
     this.hold(reference, holder);
     const known = this.#images.get(reference);
     if (known !== undefined) return known;
     const failed = this.#failed.get(reference);
     if (failed !== undefined && this.#options.clock() - failed.atMs < RETRY_MS) return Promise.reject(failed.error);
-    const loading = this.#load(reference, bring);
+    const loading = this.#load(reference, getting);
     this.#images.set(reference, loading);
     return loading;
   }
 
-  async #load(reference: string, bring: Bring): Promise<Image> {
+  async #load(reference: string, getting: Getting): Promise<Image> {
     this.#loading.add(reference);
     try {
       await this.#collecting;
-      const parts = await this.#find(reference, bring);
+      const parts = await this.#find(reference, getting);
       const rootfs = await this.#mount(parts);
       const { command, env, workingFolder, onHost } = parts.config;
       this.#failed.delete(reference);
-      return { rootfs, command, env, workingFolder, onHost };
+      return { digest: parts.digest, rootfs, command, env, workingFolder, onHost };
     } catch (error) {
       this.#images.delete(reference);
       if (!(error instanceof ShoalError)) throw error;
       // Builds say by themselves what they are about.
-      const what = isBuild(reference) ? '' : `image ${reference}: `;
+      const what = isBuildReference(reference) ? '' : `image ${reference}: `;
       const told = new ShoalError(error.code, `${what}${error.message}`, { cause: error });
       this.#failed.set(reference, { error: told, atMs: this.#options.clock() });
       throw told;
@@ -136,31 +156,75 @@ export class ImageStore {
   }
 
   /** By what is in the store, else from where the reference says. */
-  async #find(reference: string, bring: Bring): Promise<Parts> {
+  async #find(reference: string, { bring, told }: Getting): Promise<Parts> {
     const record = await this.#disk.readImage(reference);
     const known = record === null ? null : await this.#assemble(record.manifest);
     if (known !== null) return known;
+    const fetched = new Fetched();
+    const ways: Ways = {
+      fetch: (from) => fetchImage(this.#disk, from),
+      take: (manifest, hosts) => this.#take(manifest, hosts, fetched),
+    };
+    const begunMs = this.#options.clock();
     // What was there and is damaged is found, and removed, only as it is read: manifest, then configuration, then layers.
     for (let fetches = 0; fetches < FETCHES_MAX; fetches += 1) {
-      const manifest = await bring((from) => this.#fetch(from));
+      const manifest = await (bring === undefined ? this.#fetch(reference, fetched) : bring(ways));
       const parts = await this.#assemble(manifest);
       if (parts === null) continue;
       // Last of all: what has a record is whole.
       await this.#disk.writeImage({ format: 1, reference, manifest, usedMs: this.#options.clock() });
+      const text = fetched.text(
+        parts.manifest.layers.map(({ blob }) => blob),
+        this.#options.clock() - begunMs,
+      );
+      if (text !== null) told?.(text);
       return parts;
     }
     throw new ShoalError('SHOAL_E_START', 'what was fetched is damaged');
   }
 
   /** From hosts that have it what they have, and the rest from where the reference says. */
-  async #fetch(reference: string): Promise<Digest> {
-    const { seeds: source, bytesMax, log } = this.#options;
-    const hosts = source === undefined || !isOfRegistry(reference) ? [] : await source.hostsWith(reference);
-    if (source === undefined || hosts.length === 0) return fetchImage(this.#disk, reference);
-    const seeds = new Seeds(source, hosts, this.#disk, log);
-    const whole = await fetchFromSeeds(this.#disk, reference, seeds, bytesMax);
-    log.info({ image: reference, blobs: seeds.blobs, whole: whole !== null }, 'blobs came from other hosts');
-    return whole ?? fetchImage(this.#disk, reference);
+  async #fetch(reference: string, fetched: Fetched): Promise<Digest> {
+    const { seeds: source, bytesMax } = this.#options;
+    const { hosts } = source === undefined || !isOfRegistry(reference) ? NOBODY : await source.hostsWith(reference);
+    const seeds = this.#seeds(hosts, fetched);
+    const whole = seeds === null ? null : await fetchFromSeeds(this.#disk, reference, seeds, bytesMax);
+    return whole ?? this.#fetchFromSource(reference, fetched);
+  }
+
+  async #take(manifest: Digest, hosts: readonly Seed[], fetched: Fetched): Promise<Digest | null> {
+    const seeds = this.#seeds(hosts, fetched);
+    if (seeds === null) return null;
+    const came = await takeWhole(this.#disk, manifest, seeds, this.#options.bytesMax);
+    return came === 'whole' ? manifest : null;
+  }
+
+  #seeds(hosts: readonly Seed[], fetched: Fetched): Seeds | null {
+    const { seeds: source, counts, log } = this.#options;
+    if (source === undefined || hosts.length === 0) return null;
+    const news = {
+      came: (digest: Digest, host: string, bytes: number) => {
+        fetched.note(digest, host, bytes);
+        counts.add('fromHosts', bytes);
+      },
+      failed: () => counts.note('failed'),
+    };
+    return new Seeds(hosts, { source, disk: this.#disk, log, news });
+  }
+
+  /** skopeo does not say what it has fetched: it is what was not there before. */
+  async #fetchFromSource(reference: string, fetched: Fetched): Promise<Digest> {
+    const from = isOfRegistry(reference) ? 'the registry' : 'files of this host';
+    const before = await this.#disk.blobSizes();
+    const manifest = await fetchImage(this.#disk, reference);
+    const after = await this.#disk.blobSizes();
+    for (const digest of [manifest, ...((await blobsOf(this.#disk, manifest)) ?? [])]) {
+      const bytes = after.get(digest);
+      if (bytes === undefined || before.has(digest)) continue;
+      fetched.note(digest, from, bytes);
+      this.#options.counts.add('fromSources', bytes);
+    }
+    return manifest;
   }
 
   /** Unpacks what is not unpacked; null when something is missing. */
@@ -306,15 +370,6 @@ export class ImageStore {
     }
     return found;
   }
-}
-
-/** The name of what was built here. No transport of skopeo is called so. */
-export function buildReference(id: string): string {
-  return `${BUILD_PREFIX}${id}`;
-}
-
-function isBuild(reference: string): boolean {
-  return reference.startsWith(BUILD_PREFIX);
 }
 
 function exitCodeOf(error: unknown): unknown {

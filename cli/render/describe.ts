@@ -1,5 +1,5 @@
 import type { AppView, ComponentView, HostView, InstanceView, ShardView } from '../../protocol/http.js';
-import type { ProfilerFigures } from '../../protocol/link.js';
+import type { BlobCount, ImageFigures, ProfilerFigures } from '../../protocol/link.js';
 import type { Paint } from './paint.js';
 import { renderTable } from './table.js';
 import { clean, pad } from './text.js';
@@ -206,6 +206,7 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     ['memory', formatBytes(view.memoryBytes)],
     ['kernel', view.kernel],
     ['instances', String(view.instances)],
+    ...(view.images === undefined ? [] : [['images', imagesText(view.images)] as const]),
     ...(view.profiler === undefined ? [] : [['profiler', profilerText(view.profiler)] as const]),
     ...(view.connections ?? []).map(({ host, carrier, encrypted = false, reason, channels }): [string, string] => {
       const how = `${carrier}, ${encrypted ? 'encrypted' : 'not encrypted'}`;
@@ -218,6 +219,17 @@ export function describeHost(view: HostView, paint: Paint): string[] {
     clean(`  remedy: ${each.remedy}`),
   ]);
   return [...facts(list, paint), ...degraded];
+}
+
+/** Where its images came from and went since its agent started. */
+function imagesText({ fromHosts, fromSources, given, refused, failed }: ImageFigures): string {
+  const text = ({ blobs, bytes }: BlobCount) => `${blobs} blobs (${formatBytes(bytes)})`;
+  const wrong = [
+    ...(refused === 0 ? [] : [`${refused} refused as too many at once`]),
+    ...(failed === 0 ? [] : [`${failed} came wrong or not to their end`]),
+  ];
+  const came = `${text(fromHosts)} from other hosts, ${text(fromSources)} from registries and files`;
+  return [came, `${text(given)} given to other hosts`, ...wrong].join('; ');
 }
 
 /** What is missing in the profiles of a host. */

@@ -195,6 +195,26 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     'Files whose unwind table, or whose debug information, profiles go without',
     ['host', 'of'],
   );
+  const imageBlobs = counter('host_image_blobs_total', 'Blobs of images that a host fetched or gave', ['host', 'way']);
+  const imageBytes = counter('host_image_bytes_total', 'Bytes of these', ['host', 'way']);
+  const imageFailures = counter(
+    'host_image_failures_total',
+    'Blobs that other hosts sent wrong or not to their end, and questions of theirs that were refused',
+    ['host', 'of'],
+  );
+  for (const { name: host, images } of hostViews(known)) {
+    if (images === undefined) continue;
+    for (const [way, { blobs, bytes }] of [
+      ['from hosts', images.fromHosts],
+      ['from sources', images.fromSources],
+      ['to hosts', images.given],
+    ] as const) {
+      imageBlobs.inc({ host, way }, blobs);
+      imageBytes.inc({ host, way }, bytes);
+    }
+    imageFailures.inc({ host, of: 'fetching from a host' }, images.failed);
+    imageFailures.inc({ host, of: 'giving' }, images.refused);
+  }
   for (const { name: host, degraded, profiler } of hostViews(known)) {
     for (const { part } of degraded) if (part !== undefined) lacks.set({ host, part }, 1);
     if (profiler === undefined) continue;

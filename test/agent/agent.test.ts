@@ -6,6 +6,7 @@ import t from 'tap';
 import { Agent } from '../../agent/agent.js';
 import { emptyDesired } from '../../agent/desired.js';
 import { ExclusiveCores } from '../../agent/exclusive-cores.js';
+import { ImageCounts } from '../../agent/image-store/counts.js';
 import { SingletonLease } from '../../agent/lease.js';
 import { Paths } from '../../agent/paths.js';
 import { RootfsMaker } from '../../agent/rootfs.js';
@@ -22,7 +23,7 @@ t.test('a stored desired state that is damaged is as none, and the next one from
     await writeFile(paths.desired, damaged);
     const clock = () => 0;
     const log = pino({ level: 'silent' });
-    const images = { folder: paths.rootfs, bytesMax: 1, clock, log, native };
+    const images = { folder: paths.rootfs, bytesMax: 1, clock, log, native, counts: new ImageCounts() };
     const cores = new ExclusiveCores([]);
     const builder = {
       folder: join(paths.rootfs, 'builds'),
@@ -31,6 +32,7 @@ t.test('a stored desired state that is damaged is as none, and the next one from
       cores,
       size: { cpu: 1, memory: 1 },
       base: null,
+      platform: '',
       cacheBytesMax: 1,
       log,
     };

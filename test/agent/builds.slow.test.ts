@@ -163,3 +163,36 @@ async function inAgent(rig: AgentRig, words: string[]): Promise<string> {
   const [pid] = await rig.agentPids();
   return execFileSync('nsenter', ['--mount', '--target', String(pid), ...words]).toString();
 }
+
+t.test('what one host has built another one takes from it, also where the sources are not', async (t) => {
+  const folder = await project(t, {
+    Containerfile: 'FROM scratch\nCOPY busybox hello /\nCMD ["/busybox", "sleep", "1000"]\n',
+    hello: 'hi\n',
+  });
+  execFileSync('cp', ['/bin/busybox', folder]);
+  const first = await AgentRig.make('--name', 'h1');
+  first.desire(() => ({ apps: { t: { x: builds(folder) } }, instances: [] }));
+  await first.until('it is built', () => first.builds.at(-1)?.state === 'built', 60_000);
+  const { id, revision, image } = first.builds.at(-1) as { id: string; revision: string; image: string };
+  t.match(image, /^sha256:[0-9a-f]{64}$/);
+  // As where no such folder is: the second host can have it from the first alone.
+  await rm(folder, { recursive: true });
+
+  const second = await AgentRig.make('--name', 'h2');
+  let asked = 0;
+  second.built = () => {
+    asked += 1;
+    if (asked === 1) return { hosts: [], builder: 'h1' };
+    return { hosts: [{ host: 'h1', address: first.hello?.host.fabric ?? '' }], manifest: image };
+  };
+  second.desire(() => ({ apps: { t: { x: builds(folder, { revision }) } }, instances: [instance('x', 0)] }));
+  await second.until('it runs on the second host', () => second.status('t-x-0')?.phase === 'ready', 60_000);
+  t.ok(asked >= 2, 'it has waited for the host that builds');
+  t.ok(second.askedFor.includes(`build:${id}`));
+  await second.until('it is told', () => second.events.some(({ kind }) => kind === 'image'));
+  const told = second.events.find(({ kind }) => kind === 'image')?.message;
+  t.match(told, `revision ${revision.slice(0, 12)}: 1 layer, 1 from h1, `);
+  t.match(second.images, { fromHosts: { blobs: 3 }, fromSources: { blobs: 0 } });
+  t.same(await readdir(join(second.run, 'builds')).catch(() => []), [], 'no build has a log there');
+  for (const rig of [first, second]) t.same(await rig.close(), []);
+});

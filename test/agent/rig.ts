@@ -11,9 +11,12 @@ import { readSamples } from '../../protocol/instance-news.js';
 import {
   type AgentEvent,
   type BuildStatus,
+  type Built,
   type Desired,
   type DesiredInstance,
+  type ImageFigures,
   type InstanceStatus,
+  isBuildReference,
   LINK_VERSION,
   type ListeningPort,
   type Seed,
@@ -35,6 +38,7 @@ export class AgentRig {
   ports: ListeningPort[] = [];
   warm: WarmProcesses[] = [];
   builds: BuildStatus[] = [];
+  images: ImageFigures | undefined;
   hello: Extract<ToCoordinator, { type: 'hello' }> | undefined;
   applied = -1;
   /** How many came, of all agents. */
@@ -103,6 +107,8 @@ export class AgentRig {
 
   /** What is answered when the agent asks for hosts that have an image, and for which images it has. */
   seeds: Seed[] = [];
+  /** Of builds; absent: nobody else has one or makes one. */
+  built: (reference: string) => Built = () => ({ hosts: [] });
   readonly askedFor: string[] = [];
 
   /** Whether it is answered that singletons may go on. */
@@ -191,7 +197,8 @@ export class AgentRig {
       this.#send();
     } else if (message.type === 'seeds-wanted') {
       this.askedFor.push(message.image);
-      this.#socket?.write(encodeFrame({ type: 'seeds', request: message.request, hosts: this.seeds }));
+      const answer = isBuildReference(message.image) ? this.built(message.image) : { hosts: this.seeds };
+      this.#socket?.write(encodeFrame({ type: 'seeds', request: message.request, ...answer }));
     } else if (message.type === 'no-exec') {
       this.refusals.push(message.why);
     } else if (message.type === 'profile' || message.type === 'no-profile') {
@@ -208,6 +215,7 @@ export class AgentRig {
       this.ports = message.ports ?? [];
       this.warm = message.warm ?? [];
       this.builds = message.builds ?? [];
+      this.images = message.images ?? this.images;
       this.events.push(...message.events);
     }
     this.#changed();

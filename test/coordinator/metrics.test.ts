@@ -33,6 +33,33 @@ t.test('metrics tell how right forecasts were, what was decided and moved, and h
   t.match(again, `shoal_component_decisions_total${of}} ${decisions}`, 'asking counts nothing');
 });
 
+t.test('metrics and the view of a host tell where blobs of its images came from and went', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const host = { cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
+  for (const name of ['h1', 'h2']) await rig.coordinator.connect({ ...host, name }, 0);
+  const images = {
+    fromHosts: { blobs: 3, bytes: 3_000 },
+    fromSources: { blobs: 2, bytes: 200 },
+    given: { blobs: 5, bytes: 50_000 },
+    refused: 1,
+    failed: 4,
+  };
+  const report = { ...newsOf([]), revision: 0, events: [] };
+  rig.coordinator.report('h1', { ...report, images });
+  rig.coordinator.report('h1', report);
+  const { body } = await rig.api.inject('/metrics');
+  t.match(body, 'shoal_host_image_blobs_total{host="h1",way="from hosts"} 3');
+  t.match(body, 'shoal_host_image_bytes_total{host="h1",way="from sources"} 200');
+  t.match(body, 'shoal_host_image_bytes_total{host="h1",way="to hosts"} 50000');
+  t.match(body, 'shoal_host_image_failures_total{host="h1",of="fetching from a host"} 4');
+  t.match(body, 'shoal_host_image_failures_total{host="h1",of="giving"} 1');
+  t.notMatch(body, /image\w*\{host="h2"/, 'nothing is made up');
+  const hosts = (await rig.api.inject('/v1/hosts')).json<{ name: string; images?: object }[]>();
+  t.same(hosts.find(({ name }) => name === 'h1')?.images, images);
+  t.notOk('images' in (hosts.find(({ name }) => name === 'h2') ?? {}));
+});
+
 t.test('metrics tell what a host lacks and what its profiler goes without', async (t) => {
   const rig = await CoordinatorRig.make();
   t.teardown(() => rig.close());

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { ImageCounts } from '../../../agent/image-store/counts.js';
 import { ImageStore } from '../../../agent/image-store/store.js';
 import { native } from '../../../native/index.js';
 
@@ -25,6 +26,7 @@ const store = new ImageStore({
   bytesMax: Number(bytes),
   clock: () => Date.now(),
   log: pino({ level: 'error' }, pino.destination(2)),
+  counts: new ImageCounts(),
   native,
 });
 await store.open();
