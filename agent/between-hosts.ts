@@ -9,10 +9,11 @@ import { assertConnected, type ChannelParty, numbersOf, type OpenRequest } from 
 import { componentsOf } from './desired.js';
 import { HostLinks, type HostLinksOptions } from './host-links.js';
 import { assertHostAddress } from './host-listener.js';
-import { cut, type HostMessage, type Served } from './host-messages.js';
+import { cut, type HostMessage, parseHostMessage, type Served } from './host-messages.js';
 import { Relay } from './relay.js';
 import type { Routable } from './routes.js';
 import type { CopyEnvelope } from './state/copies.js';
+import { CopyChannels } from './state/copy-channels.js';
 
 /** The other agent has so long to answer; the SDK waits no longer for a channel. */
 const ANSWER_MS_MAX = 2_000;
@@ -78,6 +79,7 @@ export class BetweenHosts {
   readonly #counts: ChannelCounts;
   readonly #local: LocalSide;
   readonly #links: HostLinks;
+  readonly #copies: CopyChannels;
   #relay: Relay | undefined;
   /** By id: the instances of other hosts, as the coordinator says. */
   #located = new Map<string, Located>();
@@ -107,6 +109,25 @@ export class BetweenHosts {
         silent: (other) => this.#silent(other),
       },
     );
+    this.#copies = this.#makeCopyChannels();
+  }
+
+  #makeCopyChannels(): CopyChannels {
+    const { host: own } = this.#options;
+    return new CopyChannels({
+      ...this.#tools,
+      leads: (host) => own < host,
+      carried: (host) => this.#relay?.carried(host),
+      nextChannel: (host) => this.#nextChannel(host),
+      attach: (host, channel, fds, side) => this.#attach(host, channel, fds, side),
+      detach: (host, channel) => this.#relay?.detach(host, channel),
+      offer: (host, channel) => void this.#links.send(host, { type: 'copies-channel', channel }),
+      message: (host, value) => {
+        const message = parseHostMessage(value);
+        if (message.type !== 'copies') throw new ShoalError('SHOAL_E_FRAME', `${message.type} is not to be said here`);
+        this.#local.copies(host, message.messages);
+      },
+    });
   }
 
   /** HOST:PORT where agents of other hosts dial. */
@@ -135,6 +156,7 @@ export class BetweenHosts {
   close(): void {
     for (const pending of this.#pending.values()) clearTimeout(pending.timer);
     this.#pending.clear();
+    this.#copies.close();
     this.#links.close();
     this.#relay?.stop();
     this.#relay = undefined;
@@ -207,9 +229,10 @@ export class BetweenHosts {
     }
   }
 
-  /** False when the host cannot be reached now. */
+  /** By RDMA where there is, else by the link; false when the host cannot be reached now. */
   sendCopies(host: string, messages: CopyEnvelope[]): boolean {
-    return this.#links.send(host, { type: 'copies', messages });
+    const message: HostMessage = { type: 'copies', messages };
+    return this.#copies.send(host, message) || this.#links.send(host, message);
   }
 
   /** How this host is connected with each that it has to do with. */
@@ -219,7 +242,9 @@ export class BetweenHosts {
       const state = this.#relay?.state(host);
       const { carrier = 'none', reason = 'not connected yet', encrypted = false, stats } = state ?? {};
       const why = problem === null ? reason : `its agent cannot be reached: ${problem}`;
-      return { host, carrier, encrypted, reason: cut(why), channels: stats?.channels ?? 0 };
+      const { reason: whySo, ...way } = this.#copies.way(host);
+      const copies = { ...way, reason: cut(whySo) };
+      return { host, carrier, encrypted, reason: cut(why), channels: stats?.channels ?? 0, copies };
     });
   }
 
@@ -250,6 +275,7 @@ export class BetweenHosts {
 
   #up(host: string): void {
     this.#relay?.connect(host);
+    this.#copies.changed(host);
     const told = this.#told.get(host);
     if (told !== undefined) this.#links.send(host, { type: 'serves', instances: told.instances });
   }
@@ -273,12 +299,20 @@ export class BetweenHosts {
       case 'copies':
         this.#local.copies(host, message.messages);
         break;
+      case 'copies-channel':
+        this.#takeCopiesChannel(host, message.channel);
+        break;
       case 'relay':
         this.#relay?.receive(host, message.message);
         break;
       default:
         throw new ShoalError('SHOAL_E_FRAME', `${message.type} is not to be said now`);
     }
+  }
+
+  #takeCopiesChannel(host: string, channel: number): void {
+    this.#assertTheirs(host, channel);
+    this.#copies.offered(host, channel);
   }
 
   /** An instance of the other host calls one of this host. */
@@ -297,9 +331,7 @@ export class BetweenHosts {
     if (caller?.host !== host) {
       throw new ShoalError('SHOAL_E_NOT_GRANTED', `${id} is no instance of host ${host} that calls any of this one`);
     }
-    if (channel % 2 !== this.#parityOf(host, this.#options.host) || this.#open.has(`${host} ${channel}`)) {
-      throw new ShoalError('SHOAL_E_FRAME', `channel ${channel} is not for host ${host} to open`);
-    }
+    this.#assertTheirs(host, channel);
     const party = this.#local.granted(caller.app, caller.component, callee);
     assertConnected(party);
     const ends = { caller: id, callee: party.id, host };
@@ -313,6 +345,11 @@ export class BetweenHosts {
     this.#counts.add(number, ends);
     this.#open.set(`${host} ${channel}`, number);
     this.#attach(host, channel, relays, 0);
+  }
+
+  #assertTheirs(host: string, channel: number): void {
+    if (channel % 2 === this.#parityOf(host, this.#options.host) && !this.#open.has(`${host} ${channel}`)) return;
+    throw new ShoalError('SHOAL_E_FRAME', `channel ${channel} is not for host ${host} to open`);
   }
 
   /** The other agent has made its end; here is the caller's. */
@@ -359,6 +396,7 @@ export class BetweenHosts {
   }
 
   #ended(host: string, channel: number): void {
+    this.#copies.channelEnded(host, channel);
     const key = `${host} ${channel}`;
     const number = this.#open.get(key);
     if (number === undefined) return;
@@ -380,6 +418,7 @@ export class BetweenHosts {
 
   #cutOff(host: string): void {
     this.#served.delete(host);
+    this.#copies.forget(host);
     this.#relay?.forget(host);
     for (const [channel, pending] of [...this.#pending]) {
       if (pending.host === host) this.#refused(channel, 'SHOAL_E_UNREACHABLE', 'its agent is gone');
@@ -387,6 +426,7 @@ export class BetweenHosts {
   }
 
   #noteCarrier(host: string): void {
+    this.#copies.changed(host);
     const state = this.#relay?.state(host);
     this.#tools.log.debug({ host, carrier: state?.carrier, reason: state?.reason }, 'the carrier to another host');
   }

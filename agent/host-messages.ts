@@ -8,7 +8,7 @@ import type { CopyEnvelope } from './state/copies.js';
  * What the agents of two hosts tell each other, in frames as in protocol/frame.ts. Instances are named by their ids alone:
  * to which component they belong, and on which host they are, each agent knows from the coordinator.
  */
-export const HOST_LINK_VERSION = 2;
+export const HOST_LINK_VERSION = 3;
 
 /** An instance that can be called, as the agent of its host says. */
 export interface Served {
@@ -38,6 +38,8 @@ export type HostMessage =
   | { type: 'channel-refused'; channel: number; code: ErrorCode; detail: string }
   /** About copies of state shards that the coordinator's records have on both hosts; may be lost with the connection. */
   | { type: 'copies'; messages: CopyEnvelope[] }
+  /** From the host with the smaller name: from now on these may come by a channel of the fabric, too. */
+  | { type: 'copies-channel'; channel: number }
   /** relay-messages.ts */
   | { type: 'relay'; message: unknown };
 
@@ -85,6 +87,9 @@ export function parseHostMessage(value: unknown): HostMessage {
       break;
     case 'copies':
       if (Array.isArray(messages)) return { type, messages: messages.map(parseEnvelope) };
+      break;
+    case 'copies-channel':
+      if (isChannel(channel)) return { type, channel };
       break;
     case 'relay':
       return { type, message };

@@ -147,6 +147,12 @@ export class Relay {
     return [...this.#pairs.keys()];
   }
 
+  /** What carries, without asking the relay's thread. */
+  carried(host: string): Pick<RelayState, 'carrier' | 'reason'> | undefined {
+    const pair = this.#pairs.get(host);
+    return pair === undefined ? undefined : { carrier: pair.carrier, reason: pair.choice.reason };
+  }
+
   state(host: string): RelayState | undefined {
     const pair = this.#pairs.get(host);
     if (pair === undefined) return undefined;

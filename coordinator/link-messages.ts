@@ -142,8 +142,13 @@ const connection = object(
     encrypted: { type: 'boolean' },
     reason: { type: 'string', maxLength: 1_000 },
     channels: count,
+    copies: object({
+      by: { enum: ['rdma', 'link'] },
+      reason: { type: 'string', maxLength: 1_000 },
+      rdmaBytes: count,
+    }),
   },
-  ['encrypted'],
+  ['encrypted', 'copies'],
 );
 
 const hostName = { type: 'string', maxLength: 253 } as const;

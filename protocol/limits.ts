@@ -57,6 +57,8 @@ export const LIMITS = {
   cachePingMs: 500,
   /** Of each of the two rings of a channel between two instances. */
   ringBytes: 64 * 1024,
+  /** The same between two agents, for copies of state shards. */
+  copyRingBytes: 1024 * 1024,
   /** Channels in shared memory of one instance, as caller and as callee each; and of the same two. */
   channelsPerInstanceMax: 1_024,
   channelsPerPairMax: 8,

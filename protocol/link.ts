@@ -303,6 +303,18 @@ export interface HostConnection {
   reason: string;
   /** Channels open between the two. */
   channels: number;
+  /** What is said of copies of state shards goes so. Absent: an agent of before, by the link. */
+  copies?: CopiesWay;
+}
+
+/** How one host's agent sends another's what is said of copies of state shards: hand-overs and replication. */
+export interface CopiesWay {
+  /** By RDMA, or by the link between the agents. */
+  by: 'rdma' | 'link';
+  /** Why. */
+  reason: string;
+  /** Bytes that this host has sent by RDMA, in all. */
+  rdmaBytes: number;
 }
 
 export interface Hello {

@@ -1,3 +1,4 @@
+import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from '../native/ring-link.js';
 import type { ChannelFds } from '../native/types.js';
 import type { FabricRequest, FabricResponse } from '../protocol/control.js';
 import { ShoalError } from '../protocol/errors.js';
@@ -6,7 +7,6 @@ import { LIMITS } from '../protocol/limits.js';
 import { decodeMessage, encodeMessage } from './call-frames.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { ChannelBroker, Offer } from './channel-broker.js';
-import { RingLink, type RingLinkEvents, SPIN_MS_MAX } from './ring-link.js';
 import { Room } from './room.js';
 
 /** The callee has so long to take a channel that it was offered. */

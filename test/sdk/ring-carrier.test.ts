@@ -12,7 +12,7 @@ import { until } from '../../scripts/lib/until.js';
 import type { Channel } from '../../sdk/carrier.js';
 import { ChannelBroker } from '../../sdk/channel-broker.js';
 import { RingCarrier } from '../../sdk/ring-carrier.js';
-import { RingLink } from '../../sdk/ring-link.js';
+import { RingLink } from '../../native/ring-link.js';
 import { Rig } from './rig.js';
 
 interface Caller {

@@ -1,6 +1,6 @@
 import { native } from '../../../native/index.js';
+import { RingLink } from '../../../native/ring-link.js';
 import { LIMITS } from '../../../protocol/limits.js';
-import { RingLink } from '../../../sdk/ring-link.js';
 import { alone, type Row } from './rows.js';
 
 const CHANNELS = 1_000;

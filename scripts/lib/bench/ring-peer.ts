@@ -3,9 +3,9 @@
  * `ring-peer.js socket ADDRESS`
  */
 import { createConnection } from 'node:net';
+import { RingLink } from '../../../native/ring-link.js';
 import { Meter } from '../../../sdk/meter.js';
 import { RingCarrier } from '../../../sdk/ring-carrier.js';
-import { RingLink } from '../../../sdk/ring-link.js';
 import { CallServer } from '../../../sdk/server.js';
 import { ShardStore } from '../../../sdk/shard-store.js';
 import { handedOver } from './handed-over.js';

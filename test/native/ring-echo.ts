@@ -1,5 +1,5 @@
 /** A process that sends back what comes over the channel in its descriptors 3 to 5. `node ring-echo.js SPIN_MS` */
-import { RingLink } from '../../sdk/ring-link.js';
+import { RingLink } from '../../native/ring-link.js';
 
 const waiting: Uint8Array[] = [];
 

@@ -1,7 +1,7 @@
-import { native } from '../native/index.js';
-import type { ChannelFds, ChannelHandle } from '../native/types.js';
 import { type ShoalError, toShoalError } from '../protocol/errors.js';
+import { native } from './index.js';
 import { Ring, RingConsumer, RingProducer } from './ring.js';
+import type { ChannelFds, ChannelHandle } from './types.js';
 
 /** How long a spin may last: what it takes the other end to be woken by the kernel and to answer. */
 export const SPIN_MS_MAX = 0.05;

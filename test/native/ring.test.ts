@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
 import { native } from '../../native/index.js';
+import { Ring, RingConsumer, RingProducer } from '../../native/ring.js';
+import { RingLink, SPIN_MS_MAX } from '../../native/ring-link.js';
 import type { ShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { until } from '../../scripts/lib/until.js';
-import { Ring, RingConsumer, RingProducer } from '../../sdk/ring.js';
-import { RingLink, SPIN_MS_MAX } from '../../sdk/ring-link.js';
 
 const RING_BYTES = 4096;
 const IDLE_TURNS_MAX = 3;
