@@ -3,6 +3,7 @@ import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '.
 import { type CopyMemory, emptyNote } from './copy-memory.js';
 import { COPY_TIMING, type CopyTiming } from './copy-timing.js';
 import { NoteFile } from './note-file.js';
+import { withoutFuture } from './said-times.js';
 import { SegmentStore } from './segment-store.js';
 import { ShardCopy } from './shard-copy.js';
 import type { SnapshotContent } from './snapshots.js';
@@ -190,7 +191,7 @@ export class HeldCopy {
     // Of what another owner says these two end the ownership here; a fill waits for the record that does.
     const ends = message.type === 'append' || message.type === 'pass';
     if (note.role === 'owner' && message.epoch > note.epoch && ends) this.#yieldNow();
-    this.#step((nowMs) => this.#copy.receive(from, message, nowMs));
+    this.#step((nowMs) => this.#copy.receive(from, withoutFuture(message, nowMs), nowMs));
   }
 
   tick(): void {

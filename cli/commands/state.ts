@@ -3,13 +3,14 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { WriteMode } from '../../protocol/state-transfer.js';
 import { printJson, printLines } from '../io.js';
 import { renderCache } from '../render/cache.js';
+import { copyWays, isCopied } from '../render/copy-ways.js';
 import { renderState, STATE_ORDERS, type StateOrder, sortedShards } from '../render/state.js';
 import { clean } from '../render/text.js';
 import { formatBytes } from '../render/units.js';
 import { examples, type OpenSession, parseComponentName } from '../session.js';
 import { exportState } from '../state/export.js';
 import { importState } from '../state/import.js';
-import { componentView, shardsIn } from '../state/shard-rounds.js';
+import { componentView, hostsOf, shardsIn } from '../state/shard-rounds.js';
 
 interface Options {
   sort: string;
@@ -46,8 +47,9 @@ export function addState(program: Command, open: OpenSession): void {
         return;
       }
       const shards = sortedShards(shardsIn(view, of), order);
-      if (json) printJson(io, shards);
-      else printLines(io, renderState(name, shards, view.stateLagMs ?? null, io.paint));
+      if (json) return printJson(io, shards);
+      const ways = isCopied(shards) ? copyWays(shards, await hostsOf(session)) : [];
+      printLines(io, renderState(name, { shards, lagMs: view.stateLagMs ?? null, ways }, io.paint));
     });
   addExport(state, open);
   addImport(state, open);

@@ -1,6 +1,7 @@
 import type { ShardView } from '../../protocol/http.js';
 import type { Paint } from './paint.js';
 import { type Column, renderTable } from './table.js';
+import { clean } from './text.js';
 import { formatBytes, formatCores, formatRate } from './units.js';
 
 export const STATE_ORDERS = ['shard', 'bytes', 'heat'] as const;
@@ -17,10 +18,17 @@ export function sortedShards(shards: readonly ShardView[], order: StateOrder): S
   return shards.toSorted((a, b) => differ[order](a, b) || a.shard - b.shard);
 }
 
-/** `lagMs`: of replicated state, else null. */
-export function renderState(name: string, shards: readonly ShardView[], lagMs: number | null, paint: Paint): string[] {
+export interface StateShown {
+  shards: readonly ShardView[];
+  /** Of replicated state, else null. */
+  lagMs: number | null;
+  /** By what its copies go. */
+  ways: readonly string[];
+}
+
+export function renderState(name: string, { shards, lagMs, ways }: StateShown, paint: Paint): string[] {
   const lag = lagMs === null ? [] : [`what its instances read lacks no write acknowledged ${lagMs} ms ago or earlier`];
-  return [summaryOf(name, shards), ...lag, '', ...renderTable(shards, COLUMNS, { paint })];
+  return [summaryOf(name, shards), ...lag, ...ways.map(clean), '', ...renderTable(shards, COLUMNS, { paint })];
 }
 
 const COLUMNS: readonly Column<ShardView>[] = [

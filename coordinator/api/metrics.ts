@@ -229,9 +229,20 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
     'Open channels between two hosts, as the first one says, by what carries them',
     ['host', 'other', 'carrier', 'encrypted'],
   );
+  const copiesByRdma = gauge('state_copies_by_rdma', 'Whether the first host sends copies to the other by RDMA', [
+    'host',
+    'other',
+  ]);
+  const rdmaBytes = counter('state_rdma_bytes_total', 'Bytes of copies that the first host has sent by RDMA', [
+    'host',
+    'other',
+  ]);
   for (const { name: host, connections = [] } of hostViews(known)) {
-    for (const { host: other, carrier, encrypted = false, channels: open } of connections) {
+    for (const { host: other, carrier, encrypted = false, channels: open, copies } of connections) {
       carriers.set({ host, other, carrier, encrypted: encrypted ? 'yes' : 'no' }, open);
+      if (copies === undefined) continue;
+      copiesByRdma.set({ host, other }, copies.by === 'rdma' ? 1 : 0);
+      rdmaBytes.inc({ host, other }, copies.rdmaBytes);
     }
   }
   gauge('revision', 'Revision of the cluster state', []).set(known.state.revision);

@@ -142,3 +142,26 @@ t.test('a component says what its instances do with its cache; /metrics has it',
   }
   t.equal((await rig.api.inject('/v1/apps/shop/components/cart')).json().cache, null);
 });
+
+t.test('/metrics has whether copies go by RDMA, and the bytes that did', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  const connection = (host: string) => ({ host, carrier: 'verbs' as const, reason: 'a card', channels: 1 });
+  const connections = [
+    { ...connection('h2'), copies: { by: 'rdma' as const, reason: 'a card', rdmaBytes: 77 } },
+    { ...connection('h3'), copies: { by: 'link' as const, reason: 'no channel yet', rdmaBytes: 5 } },
+    // An agent of before.
+    connection('h4'),
+  ];
+  rig.coordinator.report('h1', { ...newsOf([]), revision: 1, events: [], connections });
+  const { body } = await rig.api.inject('/metrics');
+  for (const [other, by, bytes] of [
+    ['h2', 1, 77],
+    ['h3', 0, 5],
+  ]) {
+    t.ok(body.includes(`shoal_state_copies_by_rdma{host="h1",other="${other}"} ${by}\n`), `${other}: by`);
+    t.ok(body.includes(`shoal_state_rdma_bytes_total{host="h1",other="${other}"} ${bytes}\n`), `${other}: bytes`);
+  }
+  t.notMatch(body, /shoal_state_.*other="h4"/, 'of which it is not known');
+});

@@ -34,7 +34,7 @@ export const BUGS: Record<string, Planted> = {
     receive: (message) => (message.type === 'known' ? { ...message, index: Math.max(0, message.index - 1) } : message),
   },
   'what is known of a copy is taken for newer than it is': {
-    receive: (message) => (message.type === 'ask' ? { ...message, askedAtMs: message.askedAtMs + 50 } : message),
+    receive: (message) => (message.type === 'known' ? { ...message, askedAtMs: message.askedAtMs + 50 } : message),
   },
   'the lease that comes with a pass has no end': {
     receive: (message) => (message.type === 'pass' ? { ...message, saidAtMs: 1e6 } : message),

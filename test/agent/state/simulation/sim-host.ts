@@ -2,6 +2,7 @@ import { type CopyMemory, emptyNote, MapStore } from '../../../../agent/state/co
 import type { CopyTiming } from '../../../../agent/state/copy-timing.js';
 import { once } from '../../../../agent/state/once.js';
 import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
+import { withoutFuture } from '../../../../agent/state/said-times.js';
 import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '../../../../protocol/state-copies.js';
 import { apply, type KeyAnswer, type KeyCall } from '../../../../scripts/lib/state/key-calls.js';
 import type { World } from '../../../coordinator/simulation/world.js';
@@ -188,8 +189,9 @@ export class SimHost {
   }
 
   receive(from: string, message: CopyMessage): void {
-    const bent = this.#planted.receive?.(message, this.#memory) ?? message;
-    this.#copy?.receive(from, bent, this.#nowMs());
+    const nowMs = this.#nowMs();
+    const taken = withoutFuture(message, nowMs);
+    this.#copy?.receive(from, this.#planted.receive?.(taken, this.#memory) ?? taken, nowMs);
   }
 
   report(): CopyReport | null {
