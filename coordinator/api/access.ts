@@ -2,7 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
-import { ShoalError } from '../../protocol/errors.js';
+import type { Logger } from 'pino';
+import { ShoalError, toShoalError } from '../../protocol/errors.js';
 import { type Caller, mayDo, roleFor, type Tokens } from './tokens.js';
 
 const TOKEN_LENGTH_MIN = 16;
@@ -72,25 +73,50 @@ export function isForStrangers(method: string | undefined, path: string): boolea
   return (path === '/v1/join' || path === '/v1/renew') && method === 'POST';
 }
 
-/**
- * Who asks. Throws SHOAL_E_UNAUTHORIZED when that is nobody who may ask at all, SHOAL_E_ROLE when it is somebody who may not
- * do this.
- */
-export function assertAccess(access: Access, request: AccessRequest): Caller {
-  if (access.loopback) assertHostHeader(request.headers.host);
-  const path = request.url?.split('?')[0] ?? '';
-  if (path === '/healthz') return ANYBODY;
-  if (isForStrangers(request.method, path)) return STRANGER;
-  const caller = callerOf(access, request.headers.authorization);
-  const needed = roleFor(request.method ?? 'GET', path);
-  if (mayDo(caller, needed)) return caller;
-  throw new ShoalError('SHOAL_E_ROLE', `${caller.name} may ${caller.role}; this needs a token of role ${needed}`);
-}
-
 interface AccessRequest {
   method?: string | undefined;
   url?: string | undefined;
   headers: IncomingHttpHeaders;
+  socket: { remoteAddress?: string | undefined };
+}
+
+/**
+ * Who asks. Throws SHOAL_E_UNAUTHORIZED when that is nobody who may ask at all, SHOAL_E_ROLE when it is somebody who may not
+ * do this, and tells it in the audit log.
+ */
+export function assertAccess(access: Access, request: AccessRequest, log: Logger): Caller {
+  let caller: Caller | undefined;
+  try {
+    caller = identify(access, request);
+    assertRole(caller, request);
+    return caller;
+  } catch (error) {
+    const who = caller === undefined ? {} : { who: caller.name, role: caller.role };
+    const { method, url, socket } = request;
+    const { code } = toShoalError(error);
+    log.warn({ audit: true, ...who, from: socket.remoteAddress, method, url, code }, 'a request was refused');
+    throw error;
+  }
+}
+
+function identify(access: Access, request: AccessRequest): Caller {
+  if (access.loopback) assertHostHeader(request.headers.host);
+  const path = pathOf(request);
+  if (path === '/healthz') return ANYBODY;
+  if (isForStrangers(request.method, path)) return STRANGER;
+  return callerOf(access, request.headers.authorization);
+}
+
+function assertRole(caller: Caller, request: AccessRequest): void {
+  // What strangers may ask goes by the path.
+  if (caller === STRANGER) return;
+  const needed = roleFor(request.method ?? 'GET', pathOf(request));
+  if (mayDo(caller, needed)) return;
+  throw new ShoalError('SHOAL_E_ROLE', `${caller.name} may ${caller.role}; this needs a token of role ${needed}`);
+}
+
+function pathOf({ url }: AccessRequest): string {
+  return url?.split('?')[0] ?? '';
 }
 
 function callerOf({ token, tokens }: Access, header: string | undefined): Caller {

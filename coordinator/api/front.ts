@@ -152,11 +152,11 @@ async function answer(
   const path = request.url?.split('?')[0];
   if (isForStrangers(request.method, path ?? '')) assertRate(limit, options.log, request, response);
   if (path === '/v1/cluster' && request.method === 'GET') {
-    assertAccess(options, request);
+    assertAccess(options, request, options.log);
     return sendJson(response, 200, behind.view(), 'application/json');
   }
   if (behind.leads && behind.api !== null) return behind.api.routing(request, response);
-  assertAccess(options, request);
+  assertAccess(options, request, options.log);
   const { leaderApi, api } = behind;
   if (leaderApi !== null && request.headers[FORWARDED] === undefined) {
     try {
