@@ -54,11 +54,13 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   const here = paths.instance(body);
   const ids = idsOfSlot(paths.run, record.slot);
   const peersFolder = paths.peers(record.app, record.component);
+  const cgroup = new Cgroup(paths.cgroup(body));
   // File operations of no order among themselves: one after the other they are a good part of a start.
-  const [rootfs, secrets, limits] = await Promise.all([
+  const [rootfs, secrets, limits] = await allEnded([
     tools.rootfs.make(record.made, body, (text) => tools.imageCame(record, text)),
     tools.secrets.make(body, { app: record.app, secrets: record.made.secrets, owner: ids.base }),
     readFile('/proc/self/limits', 'utf8'),
+    makeCgroup(tools, cgroup, record),
     mkdir(peersFolder, { recursive: true, mode: 0o755 }),
     mkdir(here.bundle, { recursive: true, mode: 0o711 }),
     removeStale(here, record),
@@ -87,17 +89,27 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     workingFolder: rootfs.workingFolder,
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
-  const cgroup = new Cgroup(paths.cgroup(body));
-  await cgroup.create();
-  await cgroup.limit(startingSize(record.size));
-  await tools.cores.set(cgroup, ownCoresOf(record.made, record.size));
-  const { io } = record.made;
-  // Where the controller is missing the host says so.
-  if (io !== undefined && (await cgroup.hasIo)) await cgroup.limitIo(ioMaxLines(io, await disksOf(io)));
   tools.cgroupMade(cgroup.path, record);
   const pid = await spawnShim(tools, body, record.made.singleton === true);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;
+}
+
+async function makeCgroup(tools: LaunchTools, cgroup: Cgroup, { made, size }: InstanceRecord): Promise<void> {
+  await cgroup.create();
+  await cgroup.limit(startingSize(size));
+  await tools.cores.set(cgroup, ownCoresOf(made, size));
+  const { io } = made;
+  // Where the controller is missing the host says so.
+  if (io !== undefined && (await cgroup.hasIo)) await cgroup.limitIo(ioMaxLines(io, await disksOf(io)));
+}
+
+/** As Promise.all, but when one fails the others have ended too, so that what they have made can be removed. */
+async function allEnded<T extends readonly unknown[]>(
+  work: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }
 
 /** What a process before this one has left. */

@@ -295,13 +295,15 @@ export class Coordinator {
   async #applyOrThrow(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {
     const before = this.#state;
     const fresh = [...this.#freshIds];
+    // What comes of it has this time: to write it down is part of the way from a decision to what is done.
+    const decidedMs = this.now();
     const transited = transition(noteSeenIds(before, fresh, this.#first));
-    const result = reconcile(transited, this.#observed, BRAIN, this.now(), this.#traffic, this.#settled);
+    const result = reconcile(transited, this.#observed, BRAIN, decidedMs, this.#traffic, this.#settled);
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0 || confirmed) await this.#options.store.commit(batch, this.term);
     this.#state = result.state;
     for (const id of fresh) this.#freshIds.delete(id);
-    this.#noteChanges(before, result.state, result.steps);
+    this.#noteChanges(before, result.state, result.steps, decidedMs);
     this.figures.note(result.steps);
     this.decisions.committed();
     if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
@@ -337,8 +339,7 @@ export class Coordinator {
     this.note('loop-failed', `${code}: ${message}`);
   }
 
-  #noteChanges(before: ClusterState, after: ClusterState, steps: readonly Step[]): void {
-    const atMs = this.now();
+  #noteChanges(before: ClusterState, after: ClusterState, steps: readonly Step[], atMs: number): void {
     for (const [key, target] of Object.entries(after.targets)) {
       const old = own(before.targets, key);
       if (old === target || old === undefined || isSameTarget(old, target)) continue;

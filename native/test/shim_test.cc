@@ -154,15 +154,15 @@ void testFiles() {
   const std::string path = std::string(folder) + "/a/b";
   CHECK(makeFolders(path) == 0);
   CHECK(makeFolders(path) == 0);
-  CHECK(writeAtomic(path + "/pid", "42\n") == 0);
+  CHECK(writeWhole(path + "/pid", "42\n") == 0);
   CHECK(readPid(path + "/pid") == 42);
   for (const char* bad : {"", "x", "-3", "0"}) {
-    CHECK(writeAtomic(path + "/pid", bad) == 0);
+    CHECK(writeWhole(path + "/pid", bad) == 0);
     CHECK(!readPid(path + "/pid"));
   }
   CHECK(readTail(path + "/pid", 10).has_value());
   CHECK(!readTail(path + "/none", 10));
-  CHECK(writeAtomic(path + "/pid", "0123456789") == 0);
+  CHECK(writeWhole(path + "/pid", "0123456789") == 0);
   CHECK(readTail(path + "/pid", 3) == "789");
   removeTree(folder);
 }

@@ -51,13 +51,12 @@ std::optional<std::string> readTail(const std::string& path, size_t bytesMax) {
   return content;
 }
 
-int writeAtomic(const std::string& path, std::string_view content) {
+int writeWhole(const std::string& path, std::string_view content) {
   const std::string temporary = path + ".tmp";
   UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return errno;
   const int problem = writeAll(fd.get(), content);
   if (problem != 0) return problem;
-  if (fsync(fd.get()) != 0) return errno;
   fd.reset();
   return rename(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
 }

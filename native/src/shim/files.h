@@ -10,8 +10,11 @@ namespace shoal::shim {
 /** The last `bytesMax` bytes of the file; nothing when it cannot be read. */
 std::optional<std::string> readTail(const std::string& path, size_t bytesMax);
 
-/** Writes the whole file at once: a reader sees the old content or the new. Returns 0 or an errno. */
-int writeAtomic(const std::string& path, std::string_view content);
+/**
+ * Writes the whole file at once: a reader sees the old content or the new. No disk is waited for: what is said of a process means
+ * nothing once the host has gone down. Returns 0 or an errno.
+ */
+int writeWhole(const std::string& path, std::string_view content);
 
 /** Writes to an existing file such as a cgroup's. Returns 0 or an errno. */
 int writeExisting(const std::string& path, std::string_view content);

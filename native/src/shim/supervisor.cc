@@ -92,7 +92,7 @@ int Supervisor::run() {
   if (leaseOver_) outcome.detail = "its lease is over: this host could not reach the coordinator that leads";
   cleanUp();
   // Last of all: who sees exit.json may rely on everything else being gone.
-  if (const int failed = writeAtomic(inFolder("exit.json"), toJson(outcome)); failed != 0) {
+  if (const int failed = writeWhole(inFolder("exit.json"), toJson(outcome)); failed != 0) {
     std::fprintf(stderr, "shoal-shim: %s\n", describe("cannot write exit.json", failed).c_str());
     return 1;
   }
@@ -111,7 +111,7 @@ bool Supervisor::prepare(std::string& problem) {
     problem = describe("cannot lock " + inFolder("lock"), errno);
     return false;
   }
-  if (const int failed = writeAtomic(inFolder("shim.pid"), std::to_string(getpid()) + "\n"); failed != 0) {
+  if (const int failed = writeWhole(inFolder("shim.pid"), std::to_string(getpid()) + "\n"); failed != 0) {
     problem = describe("cannot write shim.pid", failed);
     return false;
   }
