@@ -6,7 +6,8 @@ import { freePort } from '../../scripts/lib/demo/cluster.js';
 import { AgentRig, component, instance, shardMap } from './rig.js';
 
 const named = (name: string) => component('named', { env: { FUNCTION: name } });
-const LOOKS_MAX = 60;
+const LOOK_MS = 200;
+const LOOKS_MAX = 300;
 /** Keys that are written until the agent tells of them. */
 const FIRST = ['first', 'second'];
 const RED = named('spendRed');
@@ -36,7 +37,7 @@ t.test('components are profiled from their start on, by function, and an agent t
     for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
       const profile = await ask(component, fromMs);
       if (secondsIn(profile, name) > 0.3) return profile;
-      await rig.until('a second passes', passed(1_000));
+      await rig.until('some time passes', passed(LOOK_MS));
     }
     throw new Error(`${name} is not in the profile of ${component} after ${LOOKS_MAX} looks`);
   };
@@ -123,7 +124,7 @@ t.test('reads and writes of state are told by key, and an agent that is new tell
     for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
       found = await told();
       if (isDeepStrictEqual(found, wanted)) break;
-      await rig.until('a second passes', passed(1_000));
+      await rig.until('some time passes', passed(LOOK_MS));
     }
     t.same(found, wanted);
   };
@@ -131,7 +132,7 @@ t.test('reads and writes of state are told by key, and an agent that is new tell
   const untilHeard = async (key: string) => {
     for (let looks = 0; looks < LOOKS_MAX && !seen.includes(key); looks += 1) {
       await ask(`/store/set?key=${key}&value=1`);
-      await rig.until('a second passes', passed(1_000));
+      await rig.until('some time passes', passed(LOOK_MS));
       await told();
     }
     t.ok(seen.includes(key), `${key} is told`);
