@@ -35,6 +35,13 @@ export function isOfRegistry(reference: string): boolean {
   return sourceOf(reference).startsWith('docker://');
 }
 
+/** The registry that the reference is of; of files of this host, the reference itself. Pure. */
+export function registryOf(reference: string): string {
+  const source = sourceOf(reference);
+  const host = /^docker:\/\/([^/]*[.:][^/]*|localhost)\//.exec(source)?.[1];
+  return isOfRegistry(reference) ? (host ?? 'docker.io') : source;
+}
+
 /**
  * Brings blobs of a registry's image into the store from the hosts that have it. Answers the digest of the manifest when
  * nothing more is needed: the reference says which it is, and they had all of it. Else null, and what is missing is the

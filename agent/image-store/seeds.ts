@@ -22,27 +22,52 @@ export interface SeedNews {
   failed(): void;
 }
 
+export interface SeedsOptions {
+  source: Pick<SeedSource, 'dial'>;
+  disk: StoreDisk;
+  log: Logger;
+  news: SeedNews;
+  /** Blobs that are on their way to this host for any image: each comes once. */
+  coming: Map<Digest, Promise<boolean>>;
+}
+
 /** The hosts that have one image. One that fails, lies or is slow is asked for nothing more of it. */
 export class Seeds {
   readonly #source: Pick<SeedSource, 'dial'>;
   readonly #disk: StoreDisk;
   readonly #log: Logger;
   readonly #news: SeedNews;
+  readonly #coming: Map<Digest, Promise<boolean>>;
   #hosts: readonly Seed[];
 
   constructor(
     hosts: readonly Seed[],
-    { source, disk, log, news }: { source: Pick<SeedSource, 'dial'>; disk: StoreDisk; log: Logger; news: SeedNews },
+    { source, disk, log, news, coming }: SeedsOptions,
   ) {
     this.#source = source;
     this.#hosts = hosts;
     this.#disk = disk;
     this.#log = log;
     this.#news = news;
+    this.#coming = coming;
   }
 
   /** Brings the blob into the store; false when none of them gives it. */
   async bring(digest: Digest, bytesMax: number): Promise<boolean> {
+    // What the hosts of another image did not give, these may.
+    for (let other = this.#coming.get(digest); other !== undefined; other = this.#coming.get(digest)) {
+      await other.catch(() => false);
+    }
+    const bringing = this.#bringAlone(digest, bytesMax);
+    this.#coming.set(digest, bringing);
+    try {
+      return await bringing;
+    } finally {
+      this.#coming.delete(digest);
+    }
+  }
+
+  async #bringAlone(digest: Digest, bytesMax: number): Promise<boolean> {
     if (await this.#disk.hasBlob(digest)) return true;
     for (const seed of this.#hosts) {
       if (await this.#bringFrom(seed, digest, bytesMax)) return true;

@@ -9,7 +9,7 @@ import { runTool } from '../run-tool.js';
 import { removalFor, type StockImage } from './collection.js';
 import type { ImageCounts } from './counts.js';
 import { StoreDisk } from './disk.js';
-import { blobsOf, fetchFromSeeds, fetchImage, isOfRegistry, takeWhole } from './fetch.js';
+import { blobsOf, fetchFromSeeds, fetchImage, isOfRegistry, registryOf, takeWhole } from './fetch.js';
 import { Fetched } from './fetched.js';
 import { type Digest, hexOf, type ImageConfig, type ImageManifest, parseConfig, parseManifest } from './oci.js';
 import { type SeedSource, Seeds } from './seeds.js';
@@ -88,6 +88,9 @@ export class ImageStore {
   /** Images that are ready or on their way. */
   readonly #images = new Map<string, Promise<Image>>();
   readonly #loading = new Set<string>();
+  readonly #coming = new Map<Digest, Promise<boolean>>();
+  /** Registry → the last fetch from it that is under way or waits. */
+  readonly #turns = new Map<string, Promise<unknown>>();
   readonly #layers = new Map<Digest, Promise<boolean>>();
   readonly #mounts = new Map<Digest, Promise<string>>();
   readonly #failed = new Map<string, { error: ShoalError; atMs: number }>();
@@ -209,11 +212,24 @@ export class ImageStore {
       },
       failed: () => counts.note('failed'),
     };
-    return new Seeds(hosts, { source, disk: this.#disk, log, news });
+    return new Seeds(hosts, { source, disk: this.#disk, log, news, coming: this.#coming });
+  }
+
+  /** Of one registry one image after the other, so that what they share comes once; skopeo fetches several layers at once. */
+  #fetchFromSource(reference: string, fetched: Fetched): Promise<Digest> {
+    const registry = registryOf(reference);
+    const turn = (this.#turns.get(registry) ?? Promise.resolve()).then(() => this.#fetchNow(reference, fetched));
+    const over = turn
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#turns.get(registry) === over) this.#turns.delete(registry);
+      });
+    this.#turns.set(registry, over);
+    return turn;
   }
 
   /** skopeo does not say what it has fetched: it is what was not there before. */
-  async #fetchFromSource(reference: string, fetched: Fetched): Promise<Digest> {
+  async #fetchNow(reference: string, fetched: Fetched): Promise<Digest> {
     const from = isOfRegistry(reference) ? 'the registry' : 'files of this host';
     const before = await this.#disk.blobSizes();
     const manifest = await fetchImage(this.#disk, reference);

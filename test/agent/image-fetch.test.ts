@@ -1,5 +1,5 @@
 import t from 'tap';
-import { messageOf, sourceOf } from '../../agent/image-store/fetch.js';
+import { messageOf, registryOf, sourceOf } from '../../agent/image-store/fetch.js';
 
 t.test('a reference without a transport is one of a registry', async (t) => {
   const given = {
@@ -14,6 +14,19 @@ t.test('a reference without a transport is one of a registry', async (t) => {
     '--debug:x': 'docker://--debug:x',
   };
   for (const [reference, source] of Object.entries(given)) t.equal(sourceOf(reference), source);
+});
+
+t.test('which registry a reference is of', (t) => {
+  const given = {
+    'debian:12': 'docker.io',
+    'shop/web@sha256:00ff': 'docker.io',
+    'localhost/web': 'localhost',
+    'localhost:5000/shop/web:v1': 'localhost:5000',
+    'docker://registry.example/web': 'registry.example',
+    'oci:/srv/layout:v1': 'oci:/srv/layout:v1',
+  };
+  for (const [reference, registry] of Object.entries(given)) t.equal(registryOf(reference), registry);
+  t.end();
 });
 
 t.test('what skopeo says is told without its log format', async (t) => {

@@ -183,6 +183,18 @@ t.test('a frame of hostile views holds no control characters', async (t) => {
   for (const line of described) t.notMatch(line, CONTROL);
 });
 
+t.test('a host tells where its images came from and went', (t) => {
+  const none = { blobs: 0, bytes: 0 };
+  const images = { fromHosts: { blobs: 3, bytes: 2 ** 20 }, fromSources: none, given: none, refused: 0, failed: 0 };
+  const line = (figures: typeof images) =>
+    describeHost(hostView({ images: figures }), PLAIN).find((each) => each.startsWith('images'));
+  t.match(line(images), '3 blobs (1.0Mi) from other hosts, 0 blobs (0) from registries and files; 0 blobs (0) given');
+  t.notMatch(line(images), 'refused');
+  t.match(line({ ...images, refused: 2, failed: 1 }), '2 refused as too many at once; 1 came wrong');
+  t.notOk(describeHost(hostView({}), PLAIN).some((each) => each.startsWith('images')));
+  t.end();
+});
+
 t.test('colours only for a terminal that wants them', async (t) => {
   t.equal(choosePaint(true, {}), COLOURS);
   t.equal(choosePaint(true, { NO_COLOR: '' }), COLOURS, 'an empty NO_COLOR does not count (no-color.org)');

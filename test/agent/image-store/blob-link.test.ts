@@ -106,7 +106,7 @@ t.test('what lies, breaks off, sends too much or no frames leaves nothing and is
       came: (_digest: string, host: string) => void from.push(host),
       failed: () => counts.note('failed'),
     };
-    const seeds = new Seeds(hosts, { source, disk, log, news });
+    const seeds = new Seeds(hosts, { source, disk, log, news, coming: new Map() });
     t.ok(await seeds.bring(digest, 2 * MIB), what);
     t.ok(await disk.hasBlob(digest));
     await disk.removeBlob(digest);
@@ -114,7 +114,7 @@ t.test('what lies, breaks off, sends too much or no frames leaves nothing and is
     t.same(asked, ['bad', 'good', 'good'], what);
     t.same(from, ['good', 'good'], what);
     t.equal(counts.figures.failed, 1, what);
-    const alone = new Seeds(hosts.slice(0, 1), { source, disk: await makeStore(t), log, news });
+    const alone = new Seeds(hosts.slice(0, 1), { source, disk: await makeStore(t), log, news, coming: new Map() });
     t.notOk(await alone.bring(digest, 2 * MIB), what);
   }
 });
@@ -155,6 +155,28 @@ t.test('what is given is bounded in a second and at once; a damaged blob is foun
   const again = () => receiveBlob(dial, { digest, bytesMax: MIB, path: join(ours.folder, String(Math.random())) });
   await t.rejects(again(), { code: 'SHOAL_E_NOT_FOUND' }, 'it was removed');
   t.equal(counts.figures.given.blobs, 2, 'and does not count as given');
+});
+
+t.test('a blob of two images comes once, and what the hosts of one do not give those of the other may', async (t) => {
+  const blob = randomBytes(MIB);
+  const digest = digestOf(blob);
+  const disk = await makeStore(t);
+  const good = await answering(t, (socket) => socket.end(encodeFrame({ piece: blob })));
+  const bad = await answering(t, (socket) => socket.end(encodeFrame({ refused: 'no' })));
+  const asked: string[] = [];
+  const source = {
+    dial: ({ host }: { host: string }) => {
+      asked.push(host);
+      return host === 'bad' ? bad() : good();
+    },
+  };
+  const coming = new Map<string, Promise<boolean>>();
+  const news = { came: () => undefined, failed: () => undefined };
+  const seedsOf = (host: string) => new Seeds([{ host, address: '' }], { source, disk, log, news, coming });
+  const all = ['bad', 'good', 'better', 'best'].map((host) => seedsOf(host).bring(digest, 2 * MIB));
+  t.same(await Promise.all(all), [false, true, true, true]);
+  t.same(asked, ['bad', 'good']);
+  t.equal(coming.size, 0);
 });
 
 t.test('so many at once that each gets twice what a host that fetches waits for', (t) => {

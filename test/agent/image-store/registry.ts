@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { Test } from 'tap';
 
 /** A registry on loopback that gives the one image of an OCI layout (OCI distribution specification, "Pull"). */
 export class Registry {
@@ -61,4 +62,16 @@ export class Registry {
       return { status: 404, content, type: 'application/json', digest: '' };
     }
   }
+}
+
+/** Until the test ends, programs that it starts take this registry, which speaks no TLS: skopeo hears of it by what is at home. */
+export async function trustRegistry(t: Pick<Test, 'teardown'>, home: string, address: string): Promise<void> {
+  const settings = join(home, '.config/containers/registries.conf');
+  await mkdir(dirname(settings), { recursive: true });
+  await writeFile(settings, `[[registry]]\nlocation = "${address}"\ninsecure = true\n`);
+  const { HOME } = process.env;
+  process.env.HOME = home;
+  t.teardown(() => {
+    process.env.HOME = HOME;
+  });
 }

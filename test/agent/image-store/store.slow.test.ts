@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { makeLayout } from './layout.js';
+import { Registry, trustRegistry } from './registry.js';
 
 const USER = fileURLToPath(new URL('./store-user.js', import.meta.url));
 const ROOM = 2 ** 30;
@@ -69,6 +70,27 @@ t.test('images share layers, whiteouts hold, and what both have in common is the
 
   await rm(join(folder, 'two'), { recursive: true });
   t.same((await run(folder, ROOM, two))[0]?.rootfs, content, 'the second time nothing is fetched');
+});
+
+t.test('of two tags of a registry at once each layer is fetched once; a docker-archive is the same root', async (t) => {
+  const folder = await makeFolder(t);
+  const layout = await makeLayout(join(folder, 'layout'), [base, top], { Cmd: ['/app'] });
+  const registry = new Registry(join(folder, 'layout'));
+  const address = await registry.open();
+  t.teardown(() => registry.close());
+  await trustRegistry(t, folder, address);
+  const [one, two] = await run(folder, ROOM, `${address}/image:v1`, `${address}/image:v2`);
+  t.match(one, { command: ['/app'], rootfs: { app: /./, 'data/new': /./ } });
+  t.same(two, one);
+  const manifest = await readFile(join(folder, 'layout/blobs/sha256', (await registry.digest()).slice(7)), 'utf8');
+  const layers = (JSON.parse(manifest) as { layers: { digest: string }[] }).layers.map(({ digest }) => digest);
+  t.same(registry.given.filter((digest) => layers.includes(digest)).sort(), layers.sort());
+
+  const file = join(folder, 'image.tar');
+  execFileSync('skopeo', ['copy', '--quiet', layout, `docker-archive:${file}:name:v1`]);
+  await rm(join(folder, 'store'), { recursive: true });
+  const { command, rootfs } = one ?? {};
+  t.match((await run(folder, ROOM, `docker-archive:${file}`))[0], { command, rootfs });
 });
 
 t.test('a damaged archive is fetched anew, and a layer that is not what it should be is never used', async (t) => {
