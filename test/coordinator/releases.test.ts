@@ -106,6 +106,26 @@ t.test(
   },
 );
 
+t.test('of builds a host is believed for the apps alone that it has to do with', async (t) => {
+  const rollout = await Rollout.make(t);
+  const { rig } = rollout;
+  rollout.build(ONE);
+  await rollout.seconds(3);
+  // All that is wanted runs on h1 by now.
+  await rig.addHost('liar');
+  const { revision } = rig.coordinator.state;
+  const told = rollout.builds;
+  rollout.builds = [];
+  rollout.build(TWO);
+  rig.coordinator.report('liar', { ...newsOf([]), revision, events: [], builds: rollout.builds });
+  rollout.builds = told;
+  await rollout.seconds(3);
+  t.strictSame(rollout.revisions(), [ONE, ONE], 'its build is not taken');
+  rollout.build(TWO);
+  await rollout.seconds(4);
+  t.strictSame(rollout.revisions(), [TWO, TWO], 'that of a host of the app is');
+});
+
 t.test(
   'a revision whose instances end again and again is taken back by itself, and tried again when asked for',
   async (t) => {
