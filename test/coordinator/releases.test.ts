@@ -120,10 +120,11 @@ t.test('of builds a host is believed for the apps alone that it has to do with',
   rig.coordinator.report('liar', { ...newsOf([]), revision, events: [], builds: rollout.builds });
   rollout.builds = told;
   await rollout.seconds(3);
-  t.strictSame(rollout.revisions(), [ONE, ONE], 'its build is not taken');
+  const taken = () => rig.coordinator.state.apps.shop?.releases?.web?.revision;
+  t.equal(taken(), ONE, 'its build is not taken');
   rollout.build(TWO);
   await rollout.seconds(4);
-  t.strictSame(rollout.revisions(), [TWO, TWO], 'that of a host of the app is');
+  t.equal(taken(), TWO, 'that of a host of the app is');
 });
 
 t.test(
