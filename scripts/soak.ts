@@ -81,7 +81,9 @@ async function soakHosts(hosts: number): Promise<number> {
   say(
     `soak: ${done.faults} faults, ${done.terms} terms, ${done.acknowledged} acknowledged changes, ${done.restarts} restarts`,
   );
-  say(`soak: ${done.answered} calls between instances answered, ${done.failed} failed, none answered twice`);
+  const { answered, failed, missing, calls } = done;
+  say(`soak: ${answered} requests to the demo answered, ${failed} failed, ${missing} searches missed what was lost`);
+  say(`soak: ${calls} calls between its instances, none answered twice`);
   say(`soak: as wanted after p50 ${quantile(done.convergedMs, 0.5).toFixed(0)} ms, max ${worst.toFixed(0)} ms`);
   return 0;
 }

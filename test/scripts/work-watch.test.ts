@@ -17,30 +17,45 @@ function rig(t: Test) {
   return { watch: new WorkWatch(() => runs), say };
 }
 
-t.test('calls are counted over processes that take each other’s place, by lines that come in parts', async (t) => {
+t.test('calls are counted over instances and hosts, by lines that come in parts', async (t) => {
   const { watch, say } = rig(t);
   await watch.look();
-  await say(0, 'soak-many-1', line('answers a:1').slice(0, -6));
+  await say(0, 'search-index-1', line('answers count 0,1 ["a","w1"]').slice(0, -6));
   await watch.look();
-  await say(0, 'soak-many-1', line('answers a:1').slice(-6));
-  await say(1, 'soak-ask-1', line('asked 10 answered 8 failed 2'));
+  t.equal(watch.answered, 0);
+  await say(0, 'search-index-1', line('answers count 0,1 ["a","w1"]').slice(-6));
+  await say(1, 'search-index-2', line('answers count 2,3 ["a","w1"]'));
+  await say(1, 'search-tokenizer-1', line('answers words - "a w1"'));
+  await say(1, 'search-one-1', line('answers words - "a w1"'));
   await watch.look();
-  await say(1, 'soak-ask-1', line('asked 10 answered 3 failed 1'));
-  await say(1, 'soak-ask-2', line('asked 20 answered 20 failed 0'));
-  await say(1, 'soak-other-1', line('answers a:1'));
-  await watch.look();
-  t.equal(watch.answered, 31);
-  t.equal(watch.failed, 3);
+  t.equal(watch.answered, 2, 'a search of all state shards, by two owners, and the words of it');
 });
 
-t.test('a question that is answered twice, here or elsewhere, and an answer to another one are found', async (t) => {
+t.test('a call that is answered twice, here or elsewhere, is found', async (t) => {
   for (const [host, instance, text, why] of [
-    [0, 'soak-many-1', 'answers a:1', /a:1 was answered by soak-many-1 and again by soak-many-1/],
-    [1, 'soak-many-2', 'answers a:1', /a:1 was answered by soak-many-1 and again by soak-many-2/],
-    [1, 'soak-ask-1', 'wrong a:1 "a:2"', /soak-ask-1 got another answer than its own/],
+    [
+      0,
+      'search-tokenizer-1',
+      'answers words - "a w1"',
+      /words "a w1" .* by search-tokenizer-1 and again by search-tokenizer-1/,
+    ],
+    [
+      1,
+      'search-tokenizer-2',
+      'answers words - "a w1"',
+      /words "a w1" .* by search-tokenizer-1 and again by search-tokenizer-2/,
+    ],
+    [
+      1,
+      'search-index-2',
+      'answers count 7,1 ["a","w1"]',
+      /state shard 1\) was answered by search-index-1 and again by search-index-2/,
+    ],
   ] as const) {
     const { watch, say } = rig(t);
-    await say(0, 'soak-many-1', line('answers a:1'));
+    await say(0, 'search-tokenizer-1', line('answers words - "a w1"'));
+    await say(0, 'search-index-1', line('answers count 0,1,2 ["a","w1"]'));
+    await say(0, 'search-index-1', line('answers count 0,1,2 ["a","w2"]'));
     await watch.look();
     await say(host, instance, line(text));
     await t.rejects(watch.look(), { message: why });

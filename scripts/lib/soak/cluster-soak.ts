@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { ComponentView, HostView, InstanceView, KnownEventView } from '../../../protocol/http.js';
 import { NetCluster } from '../cluster/net-cluster.js';
 import { retry } from '../until.js';
+import { demoManifest, layDemo } from './demo/app.js';
+import { DemoLoad } from './demo/load.js';
 import { leftovers, processesByInstance } from './host.js';
 import { KnownWrites } from './known-writes.js';
 import { mountSmallDisk, Nemesis, unmountSmallDisk } from './nemesis.js';
@@ -27,9 +29,13 @@ export interface ClusterSoakResult {
   /** After each round of faults: until all was as wanted again, in ms. */
   convergedMs: number[];
   acknowledged: number;
-  /** Questions of instances to others, which were answered or failed. */
+  /** Requests to the demo, which were answered or failed. */
   answered: number;
   failed: number;
+  /** Searches that did not find a document which had been added. */
+  missing: number;
+  /** Calls between instances that were seen to be answered, none of them twice. */
+  calls: number;
   terms: number;
   restarts: number;
 }
@@ -40,30 +46,15 @@ const CONVERGE_MS_MAX = 120_000;
 const LOOK_MS = 300;
 const WATCH_MS = 500;
 const WRITE_MS = 700;
-const COUNT_MAX = 6;
+const COUNT_MAX = 3;
 /** So many answers show that calls go again. */
 const ANSWERS_AT_REST = 40;
 /** What a process may hold more than at the first calm. */
 const GROWTH = { descriptors: 60, bytes: 150 * 2 ** 20 };
 
-function manifest(dist: string): object {
-  const component = (name: string, more: object) => ({
-    rootfs: 'host',
-    directory: join(dist, 'examples/search'),
-    command: ['node', `${name}.mjs`],
-    size: { cpu: { min: 0.05, max: 0.2 }, memory: { min: '64Mi', max: '128Mi' } },
-    ...more,
-  });
-  const work = (name: string, more: object) =>
-    component(name, { directory: join(dist, 'scripts/lib/soak/work'), ...more });
-  const many = work('answer', { count: { min: 1, max: COUNT_MAX } });
-  const ask = work('ask', { calls: ['many'], count: { min: 2, max: 2 } });
-  return { app: 'soak', components: { many, ask, one: component('tokenizer', { singleton: true }) } };
-}
-
 /**
- * A cluster under a nemesis; throws what is wrong as soon as it is seen. All the time: a term has one leader, two
- * singletons never run, no process ends by itself. At each calm: what runs is what is wanted on every host and no more,
+ * A cluster that runs the demo under load and a nemesis; throws what is wrong as soon as it is seen. All the time: a term has
+ * one leader, two singletons never run, no process ends by itself, no request is answered twice. At each calm: what runs is what is wanted on every host and no more,
  * what was acknowledged is there, and no process holds much more memory and descriptors than at first.
  */
 export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterSoakResult> {
@@ -74,6 +65,7 @@ export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterS
     return await unlessAborted(play(cluster, checker, options), signal);
   } finally {
     await checker.calm().catch(() => undefined);
+    await checker.load?.close();
     await cluster.close();
     for (const host of cluster.hosts) await unmountSmallDisk(cluster.runOf(host)).catch(() => undefined);
     await cluster.remove();
@@ -83,14 +75,15 @@ export async function soakCluster(options: ClusterSoakOptions): Promise<ClusterS
 async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakOptions): Promise<ClusterSoakResult> {
   const { dist, minutes, random, said = () => {} } = options;
   await retry('the cluster is up', CONVERGE_MS_MAX, () => checker.assertHosts(), LOOK_MS);
-  await retry(
-    'the app is applied',
-    CONVERGE_MS_MAX,
-    () => cluster.ask('PUT', '/v1/apps/soak', manifest(dist)),
-    LOOK_MS,
-  );
+  const folder = join(cluster.folder, 'demo');
+  await layDemo(dist, folder);
+  const manifest = await demoManifest(dist, folder, options.hosts, COUNT_MAX);
+  await retry('the app is applied', CONVERGE_MS_MAX, () => cluster.ask('PUT', APP, manifest), LOOK_MS);
   const done = { faults: 0, convergedMs: [] as number[] };
   await retry('the app is up', CONVERGE_MS_MAX, () => checker.assertConverged(), LOOK_MS);
+  const load = new DemoLoad(dist, cluster.rack, cluster.hosts);
+  checker.load = load;
+  await checker.untilAnswered();
   await checker.noteFootprints();
   const nemesis = new Nemesis(cluster, random);
   const deadline = performance.now() + minutes * 60_000;
@@ -120,11 +113,13 @@ async function play(cluster: NetCluster, checker: Checker, options: ClusterSoakO
     await checker.assertFootprints();
     checker.assertNothingBroken();
   }
-  await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', '/v1/apps/soak'), LOOK_MS);
+  await load.close();
+  await retry('everything is taken away', CONVERGE_MS_MAX, () => cluster.ask('DELETE', APP), LOOK_MS);
   await retry('nothing is left over', CONVERGE_MS_MAX, () => checker.assertEmpty(), LOOK_MS);
   const { acknowledged, terms } = checker;
-  const { answered, failed } = checker.work;
-  return { ...done, acknowledged, answered, failed, terms, restarts: cluster.restarts };
+  const { answered, failed, missing } = load;
+  const calls = checker.work.answered;
+  return { ...done, acknowledged, answered, failed, missing, calls, terms, restarts: cluster.restarts };
 }
 
 class Checker {
@@ -135,13 +130,16 @@ class Checker {
   #ends = new AbortController();
   #broken: Error | null = null;
   readonly work: WorkWatch;
-  /** The count of `many` that was set by hand; null: none. */
+  load: DemoLoad | null = null;
+  /** The count of `tokenizer` that was set by hand; null: none. */
   readonly #counts = new KnownWrites<number | null>(null);
   /** Ids of marks: each is set once, so that none that was acknowledged may be missing, whatever came after it. */
   readonly #marks = new Set<string>();
   #marksBegun = 0;
   #marksAcknowledged = 0;
   #marksLeft = MARKS_PER_ROUND_MAX;
+  /** Why the last change was not acknowledged. */
+  #refusal = '';
 
   constructor(cluster: NetCluster) {
     this.#cluster = cluster;
@@ -165,6 +163,8 @@ class Checker {
       return 1 + ((state >> 8) % COUNT_MAX);
     };
     await retry('changes are taken', CONVERGE_MS_MAX, () => this.#writeSurely(count()), LOOK_MS);
+    const owners = { count: count() };
+    await retry('state moves', CONVERGE_MS_MAX, () => this.#cluster.ask('PUT', MOVED, owners), LOOK_MS);
     this.#ends = new AbortController();
     this.#running = [
       this.#repeat(WATCH_MS, () => this.#watchLeaders()),
@@ -189,6 +189,7 @@ class Checker {
     if (this.#broken !== null) throw this.#broken;
     const [crash] = this.#cluster.crashes;
     if (crash !== undefined) throw new Error(crash);
+    this.load?.assertRight();
   }
 
   async #repeat(ms: number, action: () => Promise<void>): Promise<void> {
@@ -217,7 +218,7 @@ class Checker {
     const running: { id: string; pid: number }[] = [];
     for (const host of this.#cluster.hosts) {
       for (const [id, pids] of await processesByInstance(this.#cluster.runOf(host))) {
-        if (id.startsWith('soak-one-')) running.push({ id, pid: pids[0] as number });
+        if (id.startsWith('search-one-')) running.push({ id, pid: pids[0] as number });
       }
     }
     if (new Set(running.map(({ id }) => id)).size < 2) return;
@@ -232,8 +233,8 @@ class Checker {
     const counts = this.#counts.acknowledged;
     await this.#setCount(count);
     await this.#setMark();
-    if (this.#counts.acknowledged === counts) throw new Error('a count was not acknowledged');
-    if (this.#marks.size === marks) throw new Error('a mark was not acknowledged');
+    if (this.#counts.acknowledged === counts) throw new Error(`a count was not acknowledged: ${this.#refusal}`);
+    if (this.#marks.size === marks) throw new Error(`a mark was not acknowledged: ${this.#refusal}`);
   }
 
   async #setCount(count: number): Promise<void> {
@@ -257,16 +258,17 @@ class Checker {
     try {
       await this.#cluster.askOne(this.#cluster.coordinators[at] as string, method, path, body);
       return true;
-    } catch {
+    } catch (error) {
+      this.#refusal = (error as Error).message;
       return false;
     }
   }
 
   /** Throws unless what was acknowledged is there. */
   async #assertWrites(components: readonly ComponentView[]): Promise<void> {
-    const many = components.find(({ component }) => component === 'many');
-    if (many === undefined) throw new Error('the component many is not there');
-    this.#counts.assertPossible(many.override?.count ?? null);
+    const scaled = components.find(({ component }) => component === SCALED);
+    if (scaled === undefined) throw new Error(`the component ${SCALED} is not there`);
+    this.#counts.assertPossible(scaled.override?.count ?? null);
     const marks = new Set((await this.#cluster.ask<KnownEventView[]>('GET', MARKS)).map(({ id }) => id));
     const missing = [...this.#marks].filter((id) => !marks.has(id));
     if (missing.length > 0) throw new Error(`acknowledged and not there: ${missing.join(', ')}`);
@@ -276,7 +278,7 @@ class Checker {
   async settle(): Promise<void> {
     const components = await this.#cluster.ask<ComponentView[]>('GET', COMPONENTS);
     await this.#assertWrites(components);
-    this.#counts.settle(components.find(({ component }) => component === 'many')?.override?.count ?? null);
+    this.#counts.settle(components.find(({ component }) => component === SCALED)?.override?.count ?? null);
     this.#marks.clear();
     this.#marksLeft = MARKS_PER_ROUND_MAX;
     for (const { id } of await this.#cluster.ask<KnownEventView[]>('GET', MARKS)) {
@@ -284,16 +286,15 @@ class Checker {
     }
   }
 
-  /** Once all is as wanted, instances get answers again. */
+  /** Once all is as wanted, requests are answered again. */
   async untilAnswered(): Promise<void> {
-    await this.work.look();
-    const before = this.work.answered;
+    const answered = () => this.load?.answered ?? 0;
+    const before = answered();
     const attempt = async () => {
       await this.work.look();
-      if (this.work.answered - before < ANSWERS_AT_REST)
-        throw new Error(`${this.work.answered - before} were answered`);
+      if (answered() - before < ANSWERS_AT_REST) throw new Error(`${answered() - before} were answered`);
     };
-    await retry('questions are answered', CONVERGE_MS_MAX, attempt, LOOK_MS);
+    await retry('requests are answered', CONVERGE_MS_MAX, attempt, LOOK_MS);
   }
 
   async assertHosts(): Promise<void> {
@@ -361,10 +362,15 @@ class Checker {
   }
 }
 
-const COMPONENTS = '/v1/apps/soak/components';
-const SCALE = `${COMPONENTS}/many/scale`;
+const APP = '/v1/apps/search';
+const COMPONENTS = `${APP}/components`;
+/** Whose count is set by hand all the time. */
+const SCALED = 'tokenizer';
+const SCALE = `${COMPONENTS}/${SCALED}/scale`;
+/** Whose state shards move, once in a round. */
+const MOVED = `${COMPONENTS}/index/scale`;
 /** A mark is a known event that changes no demand; there may be a hundred of them. */
-const MARKS = `${COMPONENTS}/many/known-events`;
+const MARKS = `${COMPONENTS}/${SCALED}/known-events`;
 const MARKS_PER_ROUND_MAX = 90;
 const MARK = { from: '2100-01-01T00:00:00Z', to: '2100-01-02T00:00:00Z', factor: 1 };
 

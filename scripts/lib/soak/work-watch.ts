@@ -2,32 +2,28 @@ import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const CHUNK_BYTES = 1024 * 1024;
-/** As shims write logs: the time, the stream, the text. */
-const ANSWERS = /\banswers (\S+)/;
-const ASKED = /\basked (\d+) answered (\d+) failed (\d+)/;
-const WRONG = /\bwrong (.+)/;
+/** As shims write logs (the time, the stream, the text), what demo/witness.mts says: handler, state shards, what was asked. */
+const ANSWERS = /\banswers (\S+) (\S+) (.+)$/;
+const DEMO = /^search-(front|tokenizer|index)-/;
 
 /**
- * What instances that ask and answer (work/) say in their logs: that every question was answered by one of them, once, and
- * that the answer was to that question. What an instance says in the last moment before it is removed may go unread.
+ * What the instances of the demo say in their logs (demo/witness.mts): that every call was answered by one of them, once; of a
+ * call of all state shards, each by one. What an instance says in the last moment before it is removed may go unread.
  */
 export class WorkWatch {
   readonly #runs: () => string[];
   readonly #read = new Map<string, { at: number; rest: string }>();
-  readonly #answeredBy = new Map<string, string>();
-  readonly #counts = new Map<string, { answered: number; failed: number }>();
+  /** Call → who answered it, and for which state shards. */
+  readonly #answers = new Map<string, { by: string; shards: string }[]>();
 
   /** `runs`: state folders of the hosts. */
   constructor(runs: () => string[]) {
     this.#runs = runs;
   }
 
-  /** Questions to which there was an answer, and those that failed, of all that ever asked. */
+  /** Calls that were seen to be answered. */
   get answered(): number {
-    return [...this.#counts.values()].reduce((sum, { answered }) => sum + answered, 0);
-  }
-  get failed(): number {
-    return [...this.#counts.values()].reduce((sum, { failed }) => sum + failed, 0);
+    return this.#answers.size;
   }
 
   /** Reads what is new. Throws what is wrong. */
@@ -35,30 +31,25 @@ export class WorkWatch {
     for (const run of this.#runs()) {
       const instances = join(run, 'instances');
       for (const id of await readdir(instances).catch(() => [])) {
-        if (!/^soak-(many|ask)-/.test(id)) continue;
+        if (!DEMO.test(id)) continue;
         for (const line of await this.#newLines(join(instances, id, 'log'))) this.#take(id, line);
       }
     }
   }
 
   #take(instance: string, line: string): void {
-    const question = ANSWERS.exec(line)?.[1];
-    if (question !== undefined) {
-      const before = this.#answeredBy.get(question);
-      if (before !== undefined) throw new Error(`${question} was answered by ${before} and again by ${instance}`);
-      this.#answeredBy.set(question, instance);
-      return;
+    const [, handler, shards, asked] = ANSWERS.exec(line) ?? [];
+    if (handler === undefined || shards === undefined) return;
+    const call = `${handler} ${asked}`;
+    const answers = this.#answers.get(call) ?? [];
+    const here = new Set(shards.split(','));
+    for (const before of answers) {
+      const twice = before.shards.split(',').filter((shard) => here.has(shard));
+      if (twice.length === 0) continue;
+      const where = twice[0] === '-' ? '' : ` (state shard ${twice[0]})`;
+      throw new Error(`${call}${where} was answered by ${before.by} and again by ${instance}`);
     }
-    const wrong = WRONG.exec(line)?.[1];
-    if (wrong !== undefined) throw new Error(`${instance} got another answer than its own: ${wrong}`);
-    const [, , answered, failed] = ASKED.exec(line) ?? [];
-    if (answered === undefined) return;
-    const known = this.#counts.get(instance) ?? { answered: 0, failed: 0 };
-    // A process that takes the place of another counts from the begin.
-    const isNew = Number(answered) < known.answered;
-    const key = isNew ? `${instance} before ${this.#counts.size}` : instance;
-    if (isNew) this.#counts.set(key, known);
-    this.#counts.set(instance, { answered: Number(answered), failed: Number(failed) });
+    this.#answers.set(call, [...answers, { by: instance, shards }]);
   }
 
   async #newLines(path: string): Promise<string[]> {
