@@ -26,15 +26,16 @@ export class CoordinatorsRig {
     readonly seats: readonly Seat[],
   ) {}
 
-  /** `wordsOf`: what the coordinator of that name is told besides. */
+  /** `etcd`: null for an embedded store, of one coordinator. `wordsOf`: what the coordinator of that name is told besides. */
   static async start(
     count: number,
-    etcd: readonly string[],
+    etcd: readonly string[] | null,
     words: readonly string[] = [],
     wordsOf: (name: string) => readonly string[] = () => [],
   ): Promise<CoordinatorsRig> {
     const folder = await mkdtemp(join(tmpdir(), 'shoal-coordinators-'));
     const ports = await freePorts(2 * count);
+    const store = etcd === null ? ['--data', join(folder, 'data')] : ['--etcd', etcd.join(',')];
     const seats = Array.from({ length: count }, (_, index) => {
       const listen = `127.0.0.1:${ports[2 * index]}`;
       const link = `127.0.0.1:${ports[2 * index + 1]}`;
@@ -47,7 +48,7 @@ export class CoordinatorsRig {
         socket,
         link,
         child: null,
-        words: [...own, '--etcd', etcd.join(','), ...words, ...wordsOf(name)],
+        words: [...own, ...store, ...words, ...wordsOf(name)],
       };
     });
     const rig = new CoordinatorsRig(folder, seats);
@@ -56,9 +57,10 @@ export class CoordinatorsRig {
     return rig;
   }
 
-  launch(seat: Seat): void {
+  /** `main`: of another installation. */
+  launch(seat: Seat, main = MAIN): void {
     const env = { ...process.env, SHOAL_LOG: process.env.SHOAL_LOG ?? 'fatal' };
-    seat.child = spawn(process.execPath, [MAIN, ...seat.words], { stdio: ['ignore', 'ignore', 'inherit'], env });
+    seat.child = spawn(process.execPath, [main, ...seat.words], { stdio: ['ignore', 'ignore', 'inherit'], env });
   }
 
   async end(seat: Seat, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

@@ -1,0 +1,196 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmod, cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { packageVersion } from '../../coordinator/version.js';
+import type { HostView, InstanceView } from '../../protocol/http.js';
+import { LINK_VERSION } from '../../protocol/link.js';
+import { CoordinatorsRig, type Seat } from '../../scripts/lib/cluster/coordinators.js';
+import { EtcdRig, freePorts } from '../../scripts/lib/cluster/etcd.js';
+import { DemoRequests } from '../../scripts/lib/soak/demo/requests.js';
+import { until } from '../../scripts/lib/until.js';
+
+const DIST = fileURLToPath(new URL('../..', import.meta.url));
+const NEXT = '99.0.0';
+const ASK_EVERY_MS = 20;
+const FOLDERS = ['coordinator', 'identity', 'protocol'];
+const TIMEOUT = { timeout: 240_000 };
+
+/** The coordinator's program as the next version would be installed: by its package, and by the version of the link. */
+async function installNext(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-next-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  for (const each of FOLDERS) await cp(join(DIST, each), join(folder, 'dist', each), { recursive: true });
+  await symlink(join(DIST, '../node_modules'), join(folder, 'node_modules'));
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'shoal', version: NEXT, type: 'module' }));
+  const link = join(folder, 'dist/protocol/link.js');
+  const code = await readFile(link, 'utf8');
+  const raised = code.replace(`LINK_VERSION = ${LINK_VERSION};`, `LINK_VERSION = ${LINK_VERSION + 1};`);
+  if (raised === code) throw new Error(`${link} says no LINK_VERSION`);
+  await writeFile(link, raised);
+  return join(folder, 'dist/coordinator/main.js');
+}
+
+/** The demo on one host with a real agent, asked all the time. */
+class Serving {
+  readonly requests = new DemoRequests('u', Math.random);
+  readonly #folder: string;
+  readonly #agent: ChildProcess;
+  readonly #port: number;
+  #asking = true;
+  #done: Promise<void> | undefined;
+
+  private constructor(folder: string, agent: ChildProcess, port: number) {
+    this.#folder = folder;
+    this.#agent = agent;
+    this.#port = port;
+  }
+
+  static async start(rig: CoordinatorsRig): Promise<Serving> {
+    // Not under /tmp: instances get a /tmp of their own.
+    const folder = await mkdtemp('/run/shoal-test-');
+    await chmod(folder, 0o711);
+    const sockets = rig.seats.flatMap(({ link }) => ['--socket', link]);
+    const own = ['--name', 'h1', '--run', join(folder, 'run'), '--stop-instances', '--profile-hertz', '0'];
+    const agent = spawn(process.execPath, [join(DIST, 'agent/main.js'), ...own, ...sockets], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, SHOAL_LOG: 'fatal' },
+    });
+    const [port = 0] = await freePorts(1);
+    const serving = new Serving(folder, agent, port);
+    try {
+      await serving.#apply((await rig.untilLed()).api);
+      serving.#done = serving.#ask();
+      await until(() => serving.requests.counts.answered > 10);
+    } catch (error) {
+      await serving.close();
+      throw error;
+    }
+    return serving;
+  }
+
+  async #apply(api: string): Promise<void> {
+    const directory = join(DIST, 'examples/search');
+    const size = { cpu: { min: 0.1, max: 0.5 }, memory: { min: '96Mi', max: '128Mi' } };
+    const component = (name: string, more: object) => {
+      const command = ['node', `${name}.mjs`];
+      return { rootfs: 'host', directory, command, size, count: { min: 1, max: 1 }, ...more };
+    };
+    const front = { calls: ['tokenizer', 'index'], ports: [{ name: 'http', host: this.#port }] };
+    const components = {
+      front: component('front', front),
+      tokenizer: component('tokenizer', {}),
+      index: component('index', { state: { mode: 'partitioned', shards: 8 } }),
+    };
+    await until(async () => {
+      const init = { method: 'PUT', headers: { 'content-type': 'application/json' } };
+      const response = await fetch(`${api}/v1/apps/search`, {
+        ...init,
+        body: JSON.stringify({ app: 'search', components }),
+      });
+      return response.ok;
+    });
+    await until(async () => {
+      const instances = await get<InstanceView[]>(api, '/v1/instances');
+      return instances.length === 3 && instances.every(({ phase }) => phase === 'ready');
+    });
+  }
+
+  async #ask(): Promise<void> {
+    while (this.#asking) {
+      const { request, end } = this.requests.next();
+      const { method, path, body } = request;
+      await fetch(`http://127.0.0.1:${this.#port}${path}`, { method, ...(body === undefined ? {} : { body }) })
+        .then(async (response) => end({ status: response.status, body: await response.text() }))
+        .catch(() => end(null));
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    }
+  }
+
+  /** Once so many more requests were answered. */
+  async untilMore(count: number): Promise<void> {
+    const { counts } = this.requests;
+    const before = counts.answered;
+    await until(() => counts.answered >= before + count);
+  }
+
+  async close(): Promise<void> {
+    this.#asking = false;
+    await this.#done;
+    if (this.#agent.exitCode === null && this.#agent.signalCode === null) {
+      const exited = new Promise((resolve) => this.#agent.once('exit', resolve));
+      this.#agent.kill('SIGTERM');
+      await exited;
+    }
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function get<T>(api: string, path: string): Promise<T> {
+  const response = await fetch(api + path);
+  if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+/** Which instances there are and how often each was started, as the leader's host says. */
+async function lives(api: string): Promise<string[]> {
+  const instances = await get<InstanceView[]>(api, '/v1/instances');
+  return instances.map(({ id, phase, restarts }) => `${id} ${phase} ${restarts}`).sort();
+}
+
+async function untilConnected(api: string): Promise<void> {
+  await until(async () => {
+    const hosts = await get<HostView[]>(api, '/v1/hosts').catch(() => []);
+    return hosts[0]?.connected === true;
+  });
+}
+
+/** Each coordinator is replaced by that of the next version, one after the other, while the demo is asked. */
+async function upgradeAll(t: Test, rig: CoordinatorsRig): Promise<void> {
+  const next = await installNext(t);
+  const serving = await Serving.start(rig);
+  t.teardown(() => serving.close());
+  const before = await lives((await rig.untilLed()).api);
+  t.equal((await get<{ version: string }>((rig.seats[0] as Seat).api, '/v1/version')).version, packageVersion());
+  for (const seat of rig.seats) {
+    await rig.end(seat, 'SIGTERM');
+    rig.launch(seat, next);
+    const { api } = await rig.untilLed();
+    await until(async () => (await rig.view(seat))?.role !== 'waits' && (await rig.view(seat)) !== null);
+    await untilConnected(api);
+    await serving.untilMore(20);
+  }
+  const { api } = await rig.untilLed();
+  for (const seat of rig.seats) t.equal((await get<{ version: string }>(seat.api, '/v1/version')).version, NEXT);
+  // What the new one decides is done: agents obey it, in the link version that both speak.
+  const scale = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"count":1}' };
+  t.equal((await fetch(`${api}/v1/apps/search/components/tokenizer/scale`, scale)).status, 200);
+  await serving.untilMore(20);
+  t.same(await lives(api), before, 'no instance was made, ended or started again');
+  const { answered, ...others } = serving.requests.counts;
+  t.same(others, { failed: 0, missing: 0, wrong: [] }, `of ${answered} requests`);
+}
+
+t.test(
+  'three coordinators are upgraded one after the other, and the app serves as if nothing were',
+  TIMEOUT,
+  async (t) => {
+    const etcd = await EtcdRig.start(1);
+    t.teardown(() => etcd.close());
+    const rig = await CoordinatorsRig.start(3, etcd.endpoints, ['--etcd-prefix', '/upgrade/']);
+    t.teardown(() => rig.close());
+    await upgradeAll(t, rig);
+  },
+);
+
+t.test(
+  'the only coordinator, with its embedded store, is upgraded, and the app serves meanwhile',
+  TIMEOUT,
+  async (t) => {
+    const rig = await CoordinatorsRig.start(1, null);
+    t.teardown(() => rig.close());
+    await upgradeAll(t, rig);
+  },
+);
