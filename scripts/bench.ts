@@ -15,8 +15,9 @@ import { benchFabricCalls } from './lib/bench/fabric-calls.js';
 import { benchFabricHosts } from './lib/bench/fabric-hosts.js';
 import { benchFabricIdle } from './lib/bench/fabric-idle.js';
 import { benchFabricRack } from './lib/bench/fabric-rack.js';
-import { benchFactory } from './lib/bench/factory.js';
+import { benchFactory, STARTS } from './lib/bench/factory.js';
 import { benchFactoryIdle } from './lib/bench/factory-idle.js';
+import { benchFactoryRack, STARTS_RACK } from './lib/bench/factory-rack.js';
 import { benchFailover } from './lib/bench/failover.js';
 import { benchProfiler } from './lib/bench/profiler.js';
 import { benchProfilerCost } from './lib/bench/profiler-cost.js';
@@ -39,7 +40,8 @@ interface Options {
 }
 const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   start: () => benchStart(DIST),
-  factory: () => benchFactory(DIST),
+  factory: ({ count = STARTS }) => benchFactory(DIST, count),
+  'factory-rack': ({ count = STARTS_RACK }) => benchFactoryRack(count),
   'factory-idle': ({ count = 1_000 }) => benchFactoryIdle(DIST, count),
   agent: () => benchAgent(DIST),
   profiler: async () => [...(await benchProfiler()), ...(await benchProfilerCost())],
@@ -75,10 +77,11 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 --seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
 --scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
-                cut off or killed (default: 35); factory-idle: instances (default: 1000)
+                cut off or killed (default: 35); factory-idle: instances (default: 1000); factory, factory-rack: starts
+                of each kind (default: 40 and 5)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000)
---quick         brain-scaling, profiler, state, state-full, state-handover, state-replicated: less
+--quick         brain-scaling, factory, profiler, state, state-full, state-handover, state-replicated: less
                 of it`;
 
 async function main(): Promise<number> {

@@ -11,8 +11,8 @@ namespace shoal::shim {
 std::optional<std::string> readTail(const std::string& path, size_t bytesMax);
 
 /**
- * Writes the whole file at once: a reader sees the old content or the new. No disk is waited for: what is said of a process means
- * nothing once the host has gone down. Returns 0 or an errno.
+ * Writes the whole file at once: a reader sees the old content or the new. No disk is waited for: what is said of a
+ * process means nothing once the host has gone down. Returns 0 or an errno.
  */
 int writeWhole(const std::string& path, std::string_view content);
 

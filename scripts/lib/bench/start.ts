@@ -1,17 +1,13 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readFile, rm, watch, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { findCrun } from '../../../agent/host.js';
-import { FABRIC_SOCKET } from '../../../protocol/control.js';
-import type { ComponentView, EventView, InstanceView } from '../../../protocol/http.js';
+import { join } from 'node:path';
+import type { ComponentView, EventView } from '../../../protocol/http.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
 import { retry } from '../until.js';
 import { compare, type Row } from './rows.js';
+import { crunPeer, type StartPeer, startOnce } from './start-peers.js';
 
 const STARTS = 40;
-export const START_MS_MAX = 20_000;
+export const START_MS_MAX = 60_000;
 /** Times are those of events: who asks much more often takes a core from what is measured, and `crun run` has both. */
 const LOOK_MS = 50;
 
@@ -27,25 +23,26 @@ export async function benchStart(dist: string): Promise<Row[]> {
     await retry('the coordinator answers', START_MS_MAX, () => host.ask('GET', '/healthz'));
     await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify(manifest));
     await scaleTo(host, 1);
-    const { ours, theirs } = await startsInTurns(host, STARTS);
-    const peer = 'plain crun run, until it listens';
-    return [
-      compare('plan to serving, p50', 'ms', 0.5, ours, peer, theirs),
-      compare('plan to serving, p99', 'ms', 0.99, ours, peer, theirs),
-    ];
+    return startRows('plan to serving', await startsInTurns(host, STARTS, [crunPeer(host.folder)]));
   } finally {
     await host.close();
   }
 }
 
-/** Starts a second instance so many times, in turns with its bundle by crun alone; ms each. */
+export interface Starts {
+  ours: number[];
+  peers: { name: string; theirs: number[] }[];
+}
+
+/** Starts a second instance so many times, in turns with the same by each of the peers; ms each. */
 export async function startsInTurns(
   host: SoakHost,
   starts: number,
-  untilItMay: () => Promise<void> = async () => undefined,
-): Promise<{ ours: number[]; theirs: number[] }> {
+  peers: readonly StartPeer[],
+  { root, untilItMay = async () => undefined }: { root?: string; untilItMay?: () => Promise<void> } = {},
+): Promise<Starts> {
   const ours: number[] = [];
-  const theirs: number[] = [];
+  const found = peers.map((peer) => ({ peer, name: peer.name, theirs: [] as number[] }));
   for (let i = 0; i < starts; i += 1) {
     await untilItMay();
     const last = await lastEvent(host);
@@ -53,9 +50,20 @@ export async function startsInTurns(
     const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last}`);
     ours.push(...decisionToServing(events).slice(0, 1));
     await scaleTo(host, 1);
-    theirs.push(await plainCrun(host, i));
+    for (const { peer, theirs } of found) theirs.push(await startOnce(host, peer, i, root));
   }
-  return { ours, theirs };
+  return { ours, peers: found };
+}
+
+/** What was measured beside each peer. */
+export function startRows(metric: string, { ours, peers }: Starts): Row[] {
+  return peers.flatMap(({ name, theirs }) => {
+    const peer = `${name}, until it listens`;
+    return [
+      compare(`${metric}, p50`, 'ms', 0.5, ours, peer, theirs),
+      compare(`${metric}, p99`, 'ms', 0.99, ours, peer, theirs),
+    ];
+  });
 }
 
 export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MAX): Promise<void> {
@@ -73,44 +81,4 @@ export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MA
 export async function lastEvent(host: SoakHost): Promise<number> {
   const [last] = (await host.ask<EventView[]>('GET', '/v1/events')).slice(-1);
   return last?.id ?? 0;
-}
-
-/** Starts the bundle of a running instance once more by crun alone; ms until its socket is there. */
-async function plainCrun(host: SoakHost, round: number): Promise<number> {
-  const [{ id } = { id: '' }] = await host.ask<InstanceView[]>('GET', '/v1/instances');
-  const bundle = join(host.folder, 'peer', 'bundle');
-  const sockets = join(host.folder, 'peer', 'socket');
-  await rm(join(host.folder, 'peer'), { recursive: true, force: true });
-  await cp(join(host.run, 'instances', id, 'bundle'), bundle, { recursive: true });
-  const config = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as {
-    process: { env: string[] };
-    linux: { uidMappings: { hostID: number }[] };
-    mounts: { destination: string; source: string }[];
-  };
-  for (const mount of config.mounts) if (mount.destination === '/run/shoal') mount.source = sockets;
-  // Of one that was warm: here it shall not wait.
-  config.process.env = config.process.env.filter((each) => !each.startsWith('SHOAL_WARM='));
-  await writeFile(join(bundle, 'config.json'), JSON.stringify(config));
-  await mkdir(sockets);
-  await chmod(join(host.folder, 'peer'), 0o711);
-  const owner = config.linux.uidMappings[0]?.hostID ?? 0;
-  await chown(sockets, owner, owner);
-
-  const socket = join(sockets, basename(FABRIC_SOCKET));
-  const stop = new AbortController();
-  const changes = watch(sockets, { signal: stop.signal });
-  const name = `peer-${round}`;
-  const base = ['--root', join(host.folder, 'peer', 'crun'), '--cgroup-manager=disabled'];
-  const start = performance.now();
-  const child = spawn(findCrun(), [...base, 'run', '--bundle', bundle, name], { stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  try {
-    for await (const _ of changes) if (existsSync(socket)) break;
-    return performance.now() - start;
-  } finally {
-    stop.abort();
-    const kill = spawn(findCrun(), [...base, 'delete', '--force', name], { stdio: 'ignore' });
-    await new Promise((resolve) => kill.once('exit', resolve));
-    await exited;
-  }
 }
