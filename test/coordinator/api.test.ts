@@ -56,6 +56,24 @@ t.test('an app is applied, seen, scaled and deleted', async (t) => {
   t.same((await api.inject('/v1/instances?app=shop')).json(), [], 'its instances are no longer wanted');
 });
 
+t.test('what a decision does has the time of the decision, whatever the store takes to write it down', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  const decidedMs = rig.nowMs;
+  const commit = rig.store.commit.bind(rig.store);
+  rig.store.commit = async (...batch) => {
+    await commit(...batch);
+    rig.nowMs += 40;
+  };
+  await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', headers: YAML, payload: MANIFEST });
+  const events = (await rig.api.inject('/v1/events')).json() as { kind: string; atMs: number }[];
+  const created = events.filter(({ kind }) => kind === 'created');
+  t.ok(created.length > 0);
+  t.same(new Set(created.map(({ atMs }) => atMs)), new Set([decidedMs]));
+  t.ok(rig.nowMs > decidedMs, 'it took a while');
+});
+
 t.test('what is wrong is refused by name and changes nothing', async (t) => {
   const rig = await CoordinatorRig.make();
   t.teardown(() => rig.close());
