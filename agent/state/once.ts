@@ -22,10 +22,19 @@ export function once(
   run: () => { result: unknown; changes: Change[] },
 ): { result: unknown; changes: Change[] } {
   const key = CALLER_PREFIX + caller;
-  const [lastNumber, lastResult] = (store.get(key) as Kept | undefined) ?? [0, undefined];
+  const [lastNumber, lastResult] = keptOf(store, caller);
   if (number <= lastNumber) return { result: number === lastNumber ? lastResult : undefined, changes: [] };
   const { result, changes } = run();
   if (changes.length === 0) return { result, changes };
   const kept: Kept = [number, result];
   return { result, changes: [...changes, [key, kept]] };
+}
+
+/** Of the last call of the caller that wrote; 0: none has. */
+export function lastNumberOf(store: { get(key: string): unknown }, caller: string): number {
+  return keptOf(store, caller)[0];
+}
+
+function keptOf(store: { get(key: string): unknown }, caller: string): Kept {
+  return (store.get(CALLER_PREFIX + caller) as Kept | undefined) ?? [0, undefined];
 }

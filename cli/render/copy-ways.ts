@@ -5,7 +5,9 @@ const WAYS = { rdma: 'RDMA', link: 'the link between the agents' } as const;
 
 /** By what hosts with copies of the state shards send each other hand-overs and writes, and why. */
 export function copyWays(shards: readonly ShardView[], hosts: readonly HostView[]): string[] {
-  const holders = new Set(shards.flatMap(({ copies }) => (copies === null ? [] : [...copies.inSync, ...copies.joining])));
+  const holders = new Set(
+    shards.flatMap(({ copies }) => (copies === null ? [] : [...copies.inSync, ...copies.joining])),
+  );
   const ways = new Map<string, { text: string; reason: string; pairs: string[] }>();
   for (const { name, connected, connections = [] } of hosts) {
     // What a host said before it went away is not so any more.

@@ -1,8 +1,8 @@
 import { type CopyMemory, emptyNote, MapStore } from '../../../../agent/state/copy-memory.js';
 import type { CopyTiming } from '../../../../agent/state/copy-timing.js';
 import { once } from '../../../../agent/state/once.js';
-import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
 import { withoutFuture } from '../../../../agent/state/said-times.js';
+import { type CopyEffect, ShardCopy } from '../../../../agent/state/shard-copy.js';
 import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '../../../../protocol/state-copies.js';
 import { apply, type KeyAnswer, type KeyCall } from '../../../../scripts/lib/state/key-calls.js';
 import type { World } from '../../../coordinator/simulation/world.js';

@@ -1,5 +1,8 @@
 import type { World } from '../../../coordinator/simulation/world.js';
 
+/** Of a message. */
+export const DELAY_MS_MAX = 400;
+
 /** Loses, repeats, delays and reorders what is sent, and is cut between parties; as the seed wants it. */
 export class SimNetwork {
   readonly #world: World;
@@ -20,7 +23,7 @@ export class SimNetwork {
     if (this.#isCut(from, to) || this.#chance(this.#lost)) return;
     const copies = this.#chance(this.#twice) ? 2 : 1;
     for (let copy = 0; copy < copies; copy += 1) {
-      const delayMs = this.#chance(this.#slow) ? this.#world.between(1, 400) : this.#world.between(0.2, 3);
+      const delayMs = this.#chance(this.#slow) ? this.#world.between(1, DELAY_MS_MAX) : this.#world.between(0.2, 3);
       this.#world.at(this.#world.nowMs + delayMs, () => {
         if (!this.#isCut(from, to)) action();
       });

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { MapStore } from '../../../../agent/state/copy-memory.js';
+import { lastNumberOf, type NumberedCall } from '../../../../agent/state/once.js';
 import type { WantedShard } from '../../../../coordinator/state/shard-record.js';
 import type { CopyRecord } from '../../../../protocol/state-copies.js';
 import { ShardRoute } from '../../../../protocol/state-route.js';
@@ -9,7 +10,7 @@ import { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
 import { SimCoordinator } from './sim-coordinator.js';
 import { type SimAnswer, type SimCall, SimHost, type SimSnapshot } from './sim-host.js';
-import { SimNetwork } from './sim-network.js';
+import { DELAY_MS_MAX, SimNetwork } from './sim-network.js';
 
 const HOSTS = 4;
 const CALLERS = 3;
@@ -37,7 +38,10 @@ export interface History {
   near: number;
 }
 
-type Recorded = RecordedCall<KeyCall, KeyAnswer>;
+interface Recorded extends RecordedCall<KeyCall, KeyAnswer> {
+  /** Absent: a read of a copy. */
+  who?: NumberedCall;
+}
 
 interface Waiting {
   call: SimCall;
@@ -63,7 +67,7 @@ class SimShard {
   readonly #coordinator: SimCoordinator;
   readonly #replicas: number;
   readonly #reads: number;
-  readonly #calls = new Map<string, RecordedCall<KeyCall, KeyAnswer>[]>(KEYS.map((key) => [key, []]));
+  readonly #calls = new Map<string, Recorded[]>(KEYS.map((key) => [key, []]));
   readonly #waiting = new Map<string, Waiting>();
   readonly #owners = new Set<string>();
   #chaos = true;
@@ -164,7 +168,8 @@ class SimShard {
       const key = KEYS[Math.floor(this.#world.random() * KEYS.length)] ?? 'a';
       const call: SimCall = { caller, number, key, do: this.#someCall() };
       const beganAt = this.#world.nowMs;
-      const record = { beganAt, endedAt: Number.POSITIVE_INFINITY, input: call.do, output: null as KeyAnswer };
+      const who = { caller, number };
+      const record = { beganAt, endedAt: Number.POSITIVE_INFINITY, input: call.do, output: null as KeyAnswer, who };
       this.#calls.get(key)?.push(record);
       // Now and then as a caller that has just come and knows nothing.
       const known = this.#world.chance(0.15) ? new ShardRoute() : route;
@@ -328,10 +333,11 @@ class SimShard {
     });
   }
 
+  /** The last one counts: a host that is away before it has begun has another take its place, perhaps with a newer snapshot. */
   #noteBegun({ restore, owner }: CopyRecord): void {
-    if (restore === undefined || this.#begun !== null) return;
+    if (restore === undefined) return;
     const isIt = ({ mark }: SimSnapshot) => mark.epoch === restore.epoch && mark.last === restore.last;
-    this.#begun = this.#hosts.get(owner?.host ?? '')?.disk.find(isIt) ?? null;
+    this.#begun = this.#hosts.get(owner?.host ?? '')?.disk.find(isIt) ?? this.#begun;
   }
 
   /** Only as often as R promises: while another host in sync has everything, and is heard. */
@@ -384,20 +390,27 @@ class SimShard {
    * What was done before all memory was lost, and what is done after it, to what was in the snapshot. Of a call that was under
    * way it is open whether it was done: it may be in the snapshot already, with an answer of then.
    */
-  #livesOf(key: string, calls: readonly RecordedCall<KeyCall, KeyAnswer>[]): Record<string, Recorded[]> {
+  #livesOf(key: string, calls: readonly Recorded[]): Record<string, Recorded[]> {
     const at = this.#burntAt;
     if (at === Number.POSITIVE_INFINITY) return { 'at all': [...calls] };
-    const open = calls
-      .filter(({ beganAt, endedAt }) => beganAt <= at && endedAt > at)
-      .map((call) => ({ ...call, endedAt: Number.POSITIVE_INFINITY }));
-    const before = calls.filter(({ endedAt }) => endedAt <= at);
+    const opened = (call: Recorded) => ({ ...call, endedAt: Number.POSITIVE_INFINITY });
+    const begun = calls.filter(({ beganAt }) => beganAt <= at);
+    const open = begun.filter(({ endedAt }) => endedAt > at).map(opened);
+    const before = begun.filter(({ endedAt }) => endedAt <= at);
+    const again = before.filter((call) => this.#mayComeAgain(call)).map(opened);
     const after = calls.filter(({ beganAt }) => beganAt > at);
     const value = new Map(this.#begun?.entries ?? []).get(key) as KeyAnswer | undefined;
     const begin: Recorded[] =
       value === undefined || value === null
         ? []
         : [{ beganAt: at, endedAt: at, input: { do: 'set', value }, output: null }];
-    return { 'before all burnt': [...before, ...open], 'after all burnt': [...begin, ...open, ...after] };
+    return { 'before all burnt': [...before, ...open], 'after all burnt': [...begin, ...open, ...again, ...after] };
+  }
+
+  /** A write that was lost with its number: a repeated message that comes late may have it done after all. */
+  #mayComeAgain({ who, endedAt, input }: Recorded): boolean {
+    if (who === undefined || input.do === 'get' || endedAt + DELAY_MS_MAX < this.#burntAt) return false;
+    return who.number > lastNumberOf(new Map(this.#begun?.entries ?? []), who.caller);
   }
 
   /** When nothing is under way all copies are the same. */
