@@ -87,9 +87,10 @@ function parseSeasons(text: string): number[] | null {
 /** Shares, the lowest first. */
 function parseLevels(text: string): number[] {
   const percents = text.split(',').map((part) => Number(part.trim() || Number.NaN));
-  if (percents.length > LEVELS_MAX || !percents.every((percent) => percent > 0 && percent < 100)) {
-    const wanted = `at most ${LEVELS_MAX} numbers above 0 and below 100`;
+  // Below 1 somebody means a share.
+  if (percents.length > LEVELS_MAX || !percents.every((percent) => percent >= 1 && percent < 100)) {
+    const wanted = `at most ${LEVELS_MAX} percentages from 1 to below 100`;
     throw new ShoalError('SHOAL_E_USAGE', `--level takes ${wanted}, such as 80,95, not "${text}"`);
   }
-  return percents.map((percent) => percent / 100).toSorted((a, b) => a - b);
+  return [...new Set(percents)].map((percent) => percent / 100).toSorted((a, b) => a - b);
 }

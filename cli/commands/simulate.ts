@@ -50,7 +50,7 @@ export function addSimulate(program: Command, io: Io): void {
     .description(
       'Play a trace of load against the code of the live loop, or against another policy, in a modelled cluster. Needs no coordinator.',
     )
-    .requiredOption('--trace <file>', 'rows "time,value"; time in seconds')
+    .requiredOption('--trace <file>', 'rows "time,value"; times in seconds or as dates')
     .option('--policy <names>', `of ${POLICIES.join(', ')}; several with commas`, 'shoal')
     .option('--compare', 'all policies')
     .option('--scale <instances>', 'so many instances of full size are needed at the peak', '20')

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { Member } from '../../coordinator/brain/forecast/index.js';
+import { perSecond } from '../../coordinator/csv.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { reasonOf } from '../client.js';
 import { linesOf } from '../lines.js';
@@ -51,7 +52,7 @@ export async function forecastFile(file: string, steps: number, options: Offline
   // Loaded here only, so that other commands start without it.
   const { combine } = await import('../../coordinator/brain/forecast/index.js');
   const { seasons, levels, signal } = options;
-  return series.map(({ id, values, clock }) => {
+  return series.map(({ id, line, values, clock }) => {
     signal.throwIfAborted();
     try {
       const found = combine(values, steps, { levels, ...(seasons === null ? {} : { seasons }), ...clock });
@@ -75,7 +76,8 @@ export async function forecastFile(file: string, steps: number, options: Offline
       };
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
-      throw new ShoalError('SHOAL_E_USAGE', `series ${id}: ${cause.message}`, { cause });
+      const where = line === undefined ? nameOf(file) : `${nameOf(file)}:${line}: series ${id}`;
+      throw new ShoalError('SHOAL_E_USAGE', `${where}: ${cause.message}`, { cause });
     }
   });
 }
@@ -95,15 +97,26 @@ async function readSeries(file: string): Promise<OfflineSeries[]> {
   if (parsed.ok) return parsed.series;
   const errors = parsed.faults.map((fault) => ({ ...fault, column: 1 }));
   const problem = problemOfCode('SHOAL_E_USAGE', 'the file has bad rows; nothing was forecast', errors);
-  throw new ProblemError(problem, file === STDIN ? '<stdin>' : file);
+  throw new ProblemError(problem, nameOf(file));
 }
 
-function timeOf({ startSeconds, stepSeconds, stepMonths, timesIn }: Clock, index: number): number | string {
-  const start = new Date(startSeconds * MS);
-  const ms =
-    stepMonths === undefined
-      ? Math.round((startSeconds + index * stepSeconds) * MS)
-      : start.setUTCMonth(start.getUTCMonth() + index * stepMonths);
-  if (timesIn === 'dates') return new Date(ms).toISOString();
-  return timesIn === 'seconds' ? ms / MS : ms;
+function nameOf(file: string): string {
+  return file === STDIN ? '<stdin>' : file;
+}
+
+function timeOf(clock: Clock, index: number): number | string {
+  const seconds = secondsOf(clock, index);
+  const { timesIn } = clock;
+  if (timesIn === 'dates') return new Date(Math.round(seconds * MS)).toISOString();
+  // Without the last digits, which sums leave behind.
+  return timesIn === 'seconds' ? Number(seconds.toPrecision(15)) : Math.round(seconds * perSecond(timesIn));
+}
+
+function secondsOf({ startSeconds, stepSeconds, stepMonths, atMonthEnd }: Clock, index: number): number {
+  if (stepMonths === undefined) return startSeconds + index * stepSeconds;
+  const date = new Date(startSeconds * MS);
+  const month = date.getUTCMonth() + index * stepMonths;
+  // Day 0 is the last of the month before.
+  const ms = atMonthEnd === true ? date.setUTCMonth(month + 1, 0) : date.setUTCMonth(month);
+  return ms / MS;
 }

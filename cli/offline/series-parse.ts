@@ -1,6 +1,19 @@
+import {
+  createFieldReader,
+  lineFault,
+  perSecond,
+  readTime,
+  readValue,
+  type TimesIn,
+  timesIn,
+  valueFault,
+} from '../../coordinator/csv.js';
+
 /** Series of a CSV file, in either of two shapes, with every bad row named. Pure. */
 export interface OfflineSeries {
   id: string;
+  /** Of its row; absent when the whole file is one series. */
+  line?: number;
   /** Null for a gap. */
   values: (number | null)[];
   /** Absent when the file gives no times. */
@@ -13,8 +26,10 @@ export interface Clock {
   stepSeconds: number;
   /** Present where rows are so many months apart, which are not equally long; `stepSeconds` is then the usual length. */
   stepMonths?: number;
+  /** Of such months: each row is of the last day. */
+  atMonthEnd?: boolean;
   /** How the file gives times. */
-  timesIn: 'seconds' | 'milliseconds' | 'dates';
+  timesIn: TimesIn;
 }
 
 export interface RowFault {
@@ -31,20 +46,21 @@ export type ParsedSeries = { ok: true; series: OfflineSeries[] } | { ok: false; 
 export const OFFLINE_VALUES_MAX = 5_000_000;
 /** Rows whose faults are told; the rest would say the same. */
 const FAULTS_MAX = 20;
-const GAP_WORDS = new Set(['', 'na', 'nan', 'null']);
+/** Of the series that is the whole file. */
+const LONE_ID = 'series';
+const DAYS_OF_EVERY_MONTH = 28;
+const DAY_MS = 86_400_000;
+/** Of fewer distances the median says no more than the most usual one. */
+const MEDIAN_MIN = 10;
 /** Times may be this share of a step beside the whole number of steps. */
 const JITTER = 0.1;
-const DATE = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/;
-/** Numbers beyond it are milliseconds: as seconds they would be past the year 5000. */
-const SECONDS_MAX = 1e11;
-const SEPARATORS = [',', ';', '\t'];
 /** A first column of such a name holds times, whatever follows. */
 const TIME_NAMES = new Set(['time', 'timestamp', 'date', 'datetime', 'ds', 'ts']);
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 interface TimedRow {
   line: number;
-  seconds: number;
+  /** As the file gives it, of a date in seconds; then in seconds throughout. */
+  at: number;
   value: number | null;
   isDate: boolean;
 }
@@ -58,7 +74,7 @@ export interface SeriesReader {
 
 /**
  * Rows `time,value` when the first one has two fields, a value a row when it has one, else one series a row: `id,v1,v2,…`. A
- * header may precede; fields may also be parted by semicolons or tabs. Rows of times may come in any order.
+ * header may precede, and comments after #; fields may also be parted by semicolons or tabs. Rows of times may come in any order.
  */
 export function createSeriesReader(): SeriesReader {
   const faults: RowFault[] = [];
@@ -66,7 +82,8 @@ export function createSeriesReader(): SeriesReader {
   const series: OfflineSeries[] = [];
   let shape: 'timed' | 'column' | 'row' | null = null;
   let header: string[] | null = null;
-  let separator: string | null = null;
+  const fieldsOf = createFieldReader();
+  const lineOfId = new Map<string, number>();
   const column: (number | null)[] = [];
   let number = 0;
   let count = 0;
@@ -77,50 +94,57 @@ export function createSeriesReader(): SeriesReader {
   const readTimed = (fields: string[]): void => {
     const [time = '', value = ''] = fields;
     if (fields.length !== 2) {
-      blame(number, 'row', `has ${fields.length} fields; expected 2, as in the first row: write time,value`);
+      blame(number, 'row', `has ${counted(fields)}; expected 2, as in the first row: write time,value`);
       return;
     }
-    const seconds = secondsOf(time);
-    if (seconds === null) {
+    const read = readTime(time);
+    if (read === null) {
       blame(number, 'time', `"${time}" is no time; expected seconds or a date such as 2026-01-31T08:00:00Z`);
       return;
     }
-    const read = readValue(value);
-    if (read === undefined) {
-      blame(number, 'value', `"${value}" is no number; leave the field empty for a gap`);
+    const known = readValue(value);
+    if (known === undefined) {
+      blame(number, 'value', `"${value}" ${valueFault(value, 'leave the field empty')}`);
       return;
     }
-    timed.push({ line: number, seconds, value: read, isDate: !NUMBER.test(time) });
+    timed.push({ line: number, ...read, value: known });
   };
 
   const readCell = (cell: string): void => {
     const value = readValue(cell);
-    if (value === undefined) blame(number, 'value', `"${cell}" is no number; write NA for a gap`);
+    if (value === undefined) blame(number, 'value', `"${cell}" ${valueFault(cell, 'write NA')}`);
     column.push(value ?? null);
   };
 
   const readRow = (fields: string[]): void => {
     if (TIME_NAMES.has(header?.[0]?.toLowerCase() ?? '')) {
-      blame(number, 'row', `has ${fields.length} fields; expected time and value: leave out the other columns`);
+      blame(number, 'row', `has ${counted(fields)}; expected time and value: leave out the other columns`);
       return;
     }
     const [id = '', ...cells] = fields;
     if (id === '') blame(number, 'id', 'is empty; expected a name for the series in the first field');
-    while (cells.length > 0 && GAP_WORDS.has((cells.at(-1) as string).toLowerCase())) cells.pop();
+    const before = lineOfId.get(id);
+    if (before !== undefined) blame(number, 'id', `"${id}" is that of line ${before} too; name each series otherwise`);
+    lineOfId.set(id, number);
     const values = cells.map(readValue);
+    while (values.at(-1) === null) values.pop();
     const bad = values.indexOf(undefined);
-    if (bad >= 0) blame(number, `value ${bad + 1}`, `"${cells[bad]}" is no number; leave the field empty for a gap`);
-    if (cells.length === 0) blame(number, 'row', 'has no values; expected id,v1,v2,…');
-    series.push({ id, values: values.map((value) => value ?? null) });
+    const cell = cells[bad] ?? '';
+    if (bad >= 0) blame(number, `value ${bad + 1}`, `"${cell}" ${valueFault(cell, 'leave the field empty')}`);
+    if (values.length === 0) blame(number, 'row', 'has no values; expected id,v1,v2,…');
+    series.push({ id, line: number, values: values.map((value) => value ?? null) });
   };
 
   return {
     line: (text) => {
       number += 1;
-      const line = number === 1 ? text.replace(/^\uFEFF/, '') : text;
-      if (line.trim() === '') return true;
-      separator ??= SEPARATORS.find((each) => line.includes(each)) ?? null;
-      const fields = line.split(separator ?? ',').map((field) => unquote(field.trim()));
+      const fault = lineFault(text);
+      if (fault !== null) {
+        blame(number, 'row', fault);
+        return false;
+      }
+      const fields = fieldsOf(text);
+      if (fields === null) return true;
       if (shape === null) {
         if (header === null && isHeader(fields)) {
           header = fields;
@@ -135,7 +159,7 @@ export function createSeriesReader(): SeriesReader {
       }
       if (shape === 'timed') readTimed(fields);
       else if (shape === 'column' && fields.length === 1) readCell(fields[0] as string);
-      else if (shape === 'column') blame(number, 'row', `has ${fields.length} fields; expected 1, as in the first row`);
+      else if (shape === 'column') blame(number, 'row', `has ${counted(fields)}; expected 1, as in the first row`);
       else readRow(fields);
       return faults.length < FAULTS_MAX;
     },
@@ -143,7 +167,7 @@ export function createSeriesReader(): SeriesReader {
       if (shape === null && faults.length === 0) {
         blame(Math.max(1, number), 'file', 'has no values; expected rows time,value or id,v1,v2,…');
       }
-      if (shape === 'column') series.push({ id: 'series', values: column });
+      if (shape === 'column') series.push({ id: LONE_ID, values: column });
       const joined = shape === 'timed' && faults.length === 0 ? onGrid(timed, blame) : series;
       return faults.length > 0 ? { ok: false, faults } : { ok: true, series: joined };
     },
@@ -155,20 +179,19 @@ function onGrid(
   given: readonly TimedRow[],
   blame: (line: number, path: string, message: string) => void,
 ): OfflineSeries[] {
-  const inMs = given.every(({ seconds, isDate }) => !isDate && Math.abs(seconds) > SECONDS_MAX);
-  const all = inMs ? given.map((row) => ({ ...row, seconds: row.seconds / 1_000 })) : given;
+  const unit = timesIn(given);
+  const all = given.map((row) => ({ ...row, at: row.at / perSecond(unit) }));
   // Of equal times the order of the file is kept.
-  const rows = inOrder(all) ? all : all.toSorted((a, b) => a.seconds - b.seconds);
+  const rows = inOrder(all) ? all : all.toSorted((a, b) => a.at - b.at);
   const [first] = rows;
   if (first === undefined) return [];
   const step = usualStep(rows);
-  const stepMonths = monthsApart(rows);
+  const months = monthsApart(rows);
   const values: (number | null)[] = [first.value];
   for (let i = 1; i < rows.length; i++) {
     const row = rows[i] as TimedRow;
     const before = rows[i - 1] as TimedRow;
-    const steps =
-      stepMonths === null ? (row.seconds - before.seconds) / step : (monthOf(row) - monthOf(before)) / stepMonths;
+    const steps = months === null ? (row.at - before.at) / step : (monthOf(row) - monthOf(before)) / months.stepMonths;
     if (steps === 0) {
       if (row.value === before.value) continue;
       blame(row.line, 'time', `is that of line ${before.line} with another value; one row for each time`);
@@ -194,57 +217,70 @@ function onGrid(
     for (let gap = 1; gap < whole; gap++) values.push(null);
     values.push(row.value);
   }
-  const timesIn = inMs ? 'milliseconds' : first.isDate ? 'dates' : 'seconds';
-  if (stepMonths !== null) {
-    const clock = { startSeconds: first.seconds, stepSeconds: step, stepMonths, timesIn } as const;
-    return [{ id: 'series', values, clock }];
-  }
+  const clock = { stepSeconds: step, timesIn: unit };
+  if (months !== null) return [{ id: LONE_ID, values, clock: { startSeconds: first.at, ...clock, ...months } }];
   const last = rows.at(-1) as TimedRow;
-  const startSeconds = last.seconds - (values.length - 1) * step;
-  return [{ id: 'series', values, clock: { startSeconds, stepSeconds: step, timesIn } }];
+  return [{ id: LONE_ID, values, clock: { startSeconds: last.at - (values.length - 1) * step, ...clock } }];
 }
 
-/** Months between rows, where all are dates on the same day of a month and at the same time of it; null otherwise. */
-function monthsApart(rows: readonly TimedRow[]): number | null {
-  const placeOf = ({ seconds }: TimedRow) => new Date(seconds * 1_000).toISOString().slice(7);
+/**
+ * Months between rows, where all are dates of the same time of day and either the same day of a month, one that every month
+ * has, or a month's last; null otherwise.
+ */
+function monthsApart(rows: readonly TimedRow[]): { stepMonths: number; atMonthEnd?: boolean } | null {
   const [first] = rows;
-  if (first === undefined || rows.length < 2) return null;
-  const place = placeOf(first);
-  // Later days are not in every month.
-  const isSame = new Date(first.seconds * 1_000).getUTCDate() <= 28 && rows.every((row) => placeOf(row) === place);
-  if (!isSame || !rows.every(({ isDate }) => isDate)) return null;
-  const distances = rows.slice(1).map((row, i) => monthOf(row) - monthOf(rows[i] as TimedRow));
-  const apart = distances.filter((distance) => distance > 0);
-  return apart.length === 0 ? null : Math.min(...apart);
+  if (first === undefined || !rows.every(({ isDate }) => isDate)) return null;
+  const dates = rows.map(({ at }) => new Date(at * 1_000));
+  const timeOfDay = (date: Date) => date.toISOString().slice(10);
+  const [start] = dates as [Date];
+  if (!dates.every((date) => timeOfDay(date) === timeOfDay(start))) return null;
+  const day = start.getUTCDate();
+  const sameDay = day <= DAYS_OF_EVERY_MONTH && dates.every((date) => date.getUTCDate() === day);
+  if (!sameDay && !dates.every((date) => new Date(date.getTime() + DAY_MS).getUTCDate() === 1)) return null;
+  const apart = rows
+    .slice(1)
+    .map((row, i) => monthOf(row) - monthOf(rows[i] as TimedRow))
+    .filter((distance) => distance > 0);
+  if (apart.length === 0) return null;
+  return { stepMonths: Math.min(...apart), ...(sameDay ? {} : { atMonthEnd: true }) };
 }
 
-function monthOf({ seconds }: TimedRow): number {
-  const date = new Date(seconds * 1_000);
+function monthOf({ at }: TimedRow): number {
+  const date = new Date(at * 1_000);
   return 12 * date.getUTCFullYear() + date.getUTCMonth();
 }
 
-function inOrder(rows: readonly TimedRow[]): boolean {
-  return rows.every((row, i) => i === 0 || row.seconds >= (rows[i - 1] as TimedRow).seconds);
+function counted({ length }: readonly string[]): string {
+  return length === 1 ? '1 field' : `${length} fields`;
 }
 
+function inOrder(rows: readonly TimedRow[]): boolean {
+  return rows.every((row, i) => i === 0 || row.at >= (rows[i - 1] as TimedRow).at);
+}
+
+/** The distance that most rows have, else their median: times with noise hardly have one twice. */
 function usualStep(rows: readonly TimedRow[]): number {
+  const distances: number[] = [];
   const counts = new Map<number, number>();
   for (let i = 1; i < rows.length; i++) {
-    const distance = round((rows[i] as TimedRow).seconds - (rows[i - 1] as TimedRow).seconds);
+    const distance = round((rows[i] as TimedRow).at - (rows[i - 1] as TimedRow).at);
     if (distance <= 0) continue;
+    distances.push(distance);
     counts.set(distance, (counts.get(distance) ?? 0) + 1);
   }
+  if (distances.length === 0) return 1;
   let best = 1;
   let most = 0;
   for (const [distance, count] of counts) {
     if (count > most || (count === most && distance < best)) [best, most] = [distance, count];
   }
-  return best;
+  if (2 * most > distances.length || distances.length < MEDIAN_MIN) return best;
+  return distances.sort((a, b) => a - b)[Math.floor(distances.length / 2)] as number;
 }
 
-/** To the millisecond. */
+/** To the millisecond, where that is fine enough. */
 function round(seconds: number): number {
-  return Math.round(seconds * 1_000) / 1_000;
+  return Math.abs(seconds) < 0.01 ? Number(seconds.toPrecision(3)) : Math.round(seconds * 1_000) / 1_000;
 }
 
 /** No field but the first holds a value, and the first holds no time. */
@@ -252,26 +288,5 @@ function isHeader(fields: readonly string[]): boolean {
   const [first = '', ...rest] = fields;
   if (rest.length === 0) return readValue(first) === undefined;
   const words = rest.every((field) => field !== '' && readValue(field) === undefined);
-  return words && secondsOf(first) === null;
-}
-
-/** Undefined when it is no value. */
-function readValue(text: string): number | null | undefined {
-  if (GAP_WORDS.has(text.toLowerCase())) return null;
-  const value = NUMBER.test(text) ? Number(text) : Number.NaN;
-  return Number.isFinite(value) ? value : undefined;
-}
-
-/** Dates without a zone are UTC. */
-function secondsOf(text: string): number | null {
-  if (NUMBER.test(text)) return Number(text);
-  if (!DATE.test(text)) return null;
-  const iso = text.replace(' ', 'T');
-  const zoned = /(Z|[+-]\d{2}:?\d{2})$/.test(iso) || !iso.includes('T') ? iso : `${iso}Z`;
-  const ms = Date.parse(zoned);
-  return Number.isNaN(ms) ? null : ms / 1_000;
-}
-
-function unquote(field: string): string {
-  return field.length >= 2 && field.startsWith('"') && field.endsWith('"') ? field.slice(1, -1) : field;
+  return words && readTime(first) === null;
 }

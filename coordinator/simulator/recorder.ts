@@ -3,6 +3,8 @@ import { LatencyBook } from './latency-book.js';
 import { type Goal, type Need, overShareMax, type SimulatedComponent } from './scenario.js';
 
 const MINUTE = 60;
+/** Formulas leave fractions of requests behind; less than this is none that came too late. */
+const LATE_MIN = 0.5;
 
 /** One minute of a component. */
 export interface MinuteRow {
@@ -53,7 +55,7 @@ export class Recorder {
     const seconds = this.#seconds;
     if (seconds === 0) return;
     const need = this.#needs[Math.floor(from / MINUTE)] ?? { count: 0, cpu: 0 };
-    const { requests, overShare } = this.#minute;
+    const { requests, over, overShare } = this.#minute;
     this.rows.push({
       second: from,
       needed: need.count * need.cpu,
@@ -62,7 +64,7 @@ export class Recorder {
       allotted: this.#allotted / seconds,
       count: this.#count / seconds,
       requests,
-      missed: requests > 0 && overShare > overShareMax(this.#goal) + 1e-12,
+      missed: over >= LATE_MIN && overShare > overShareMax(this.#goal) + 1e-12,
       p99Ms: this.#minute.percentileMs(99),
     });
     this.all.add(this.#minute);

@@ -1,4 +1,5 @@
 import { ShoalError } from '../../protocol/errors.js';
+import { createFieldReader, lineFault, perSecond, readTime, readValue, timesIn, valueFault } from '../csv.js';
 
 /** A load over time. */
 export interface Trace {
@@ -10,40 +11,49 @@ export interface Trace {
 
 const ROWS_MAX = 5_000_000;
 
-/** Reads `time,value` rows with or without a heading. A bad row is refused with its line and what was expected. */
+/**
+ * Reads `time,value` rows with or without a heading, times in seconds or as `csv.ts` reads them. Rows without a value are left
+ * out. A bad row is refused with its line and what was expected.
+ */
 export function parseTrace(text: string, file: string): Trace {
-  const seconds: number[] = [];
+  const times: { at: number; isDate: boolean }[] = [];
   const values: number[] = [];
-  let first = 0;
-  const lines = text.split('\n');
+  const fieldsOf = createFieldReader();
   const refuse = (index: number, message: string): never => {
     throw new ShoalError('SHOAL_E_USAGE', `${file}:${index + 1}: ${message}`);
   };
-  for (const [index, line] of lines.entries()) {
-    const row = line.trim();
-    if (row === '') continue;
-    const [time = '', value = '', ...more] = row.split(',').map((cell) => cell.trim());
-    // A heading is a first row without any number in it.
-    if (index === 0 && !(isNumber(time) || isNumber(value))) continue;
-    if (!isNumber(time) || !isNumber(value) || more.length > 0)
-      refuse(index, `expected "time,value" with two numbers, found "${row.slice(0, 60)}"; repair or remove the row`);
-    if (seconds.length === 0) first = Number(time);
-    const at = Number(time) - first;
-    const before = seconds.at(-1);
-    if (before !== undefined && at <= before)
+  let mayBeHeading = true;
+  for (const [index, line] of text.split('\n').entries()) {
+    const fault = lineFault(line);
+    if (fault !== null) refuse(index, fault);
+    const fields = fieldsOf(line);
+    if (fields === null) continue;
+    const [time = '', value = ''] = fields;
+    const when = readTime(time);
+    const read = readValue(value);
+    const isHeading = mayBeHeading && when === null && typeof read !== 'number';
+    mayBeHeading = false;
+    if (isHeading) continue;
+    if (fields.length !== 2)
+      return refuse(index, `expected "time,value", found ${fields.length} fields; leave out what is no time or value`);
+    if (when === null)
+      return refuse(index, `"${time}" is no time; expected seconds or a date such as 2026-01-31T08:00:00Z`);
+    if (read === undefined) return refuse(index, `"${value}" ${valueFault(value, 'leave the field empty')}`);
+    const before = times.at(-1);
+    if (before !== undefined && when.at <= before.at)
       refuse(index, `time ${time} is not after the row before it; sort the rows and remove repeated times`);
-    if (Number(value) < 0) refuse(index, `value ${value} is below 0, which no load can be`);
-    if (seconds.length >= ROWS_MAX) refuse(index, `more than ${ROWS_MAX} rows; cut the trace`);
-    seconds.push(at);
-    values.push(Number(value));
+    if (read === null) continue;
+    if (read < 0) refuse(index, `value ${value} is below 0, which no load can be`);
+    if (times.length >= ROWS_MAX) refuse(index, `more than ${ROWS_MAX} rows; cut the trace`);
+    times.push(when);
+    values.push(read);
   }
-  if (seconds.length < 2) throw new ShoalError('SHOAL_E_USAGE', `${file}: expected at least two rows "time,value"`);
+  const [first] = times;
+  if (first === undefined || times.length < 2)
+    throw new ShoalError('SHOAL_E_USAGE', `${file}: expected at least two rows "time,value"`);
   if (!values.some((value) => value > 0)) throw new ShoalError('SHOAL_E_USAGE', `${file}: all values are 0`);
-  return { seconds: Float64Array.from(seconds), values: Float64Array.from(values) };
-}
-
-function isNumber(text: string): boolean {
-  return text !== '' && Number.isFinite(Number(text));
+  const unit = perSecond(timesIn(times));
+  return { seconds: Float64Array.from(times, ({ at }) => (at - first.at) / unit), values: Float64Array.from(values) };
 }
 
 /** The same rows, `interval` seconds apart whatever their times say. */

@@ -100,7 +100,7 @@ t.test('a whole app: its manifest, and the work of its components', { timeout: 2
 t.test('wrong input is refused with what, where and remedy', { timeout: 200_000 }, async (t) => {
   const folder = t.testdir({ 'load.csv': TRACE, 'bad.csv': 'time,value\n0,1\n60,many\n', 'short.csv': '0,1\n5,1\n' });
   for (const [words, said] of [
-    [['--trace', 'bad.csv'], 'bad.csv:3: expected "time,value" with two numbers, found "60,many"'],
+    [['--trace', 'bad.csv'], 'bad.csv:3: "many" is no number; leave the field empty for a gap'],
     [['--trace', 'none.csv'], 'cannot read none.csv'],
     [['--trace', 'short.csv'], 'the trace is 5 s long'],
     [['--trace', 'load.csv', '--policy', 'vpa'], 'there is no "vpa"; take of shoal'],

@@ -12,15 +12,25 @@ const RUN_MAX = 3;
 /** A median absolute deviation times this is a normal distribution's standard deviation. */
 const MAD_TO_DEVIATION = 1.4826;
 
-/**
- * Values to learn from: gaps filled and lone outliers replaced by what the same place of the neighbouring seasons says, at
- * the level of the values beside. The newest values stay as they are: what they are the start of is not known yet.
- */
-export function cleaned(values: readonly (number | null)[], seasons: readonly number[]): number[] {
+export interface Cleaned {
+  /**
+   * Gaps filled and lone outliers replaced by what the same place of the neighbouring seasons says, at the level of the values
+   * beside. The newest values stay as they are: what they are the start of is not known yet.
+   */
+  values: number[];
+  /**
+   * The same as if newest values far off the usual course were lone outliers too; null where there are none, and with a season:
+   * the first hours of a Monday are as far off.
+   */
+  settled: number[] | null;
+}
+
+/** Values to learn from. */
+export function cleaned(values: readonly (number | null)[], seasons: readonly number[]): Cleaned {
   const length = seasons.at(-1) ?? 1;
   const rough = bridge(values);
   const n = values.length;
-  if (n < 2 * length + RUN_MAX) return rough;
+  if (n < 2 * length + RUN_MAX) return { values: rough, settled: null };
   const usual = rough.map((_, i) => usualAt(values, rough, i, length));
   const off = values.map((value, i) => (value === null ? 0 : value - (usual[i] as number)));
   // A shift of level moves all that is near alike.
@@ -32,14 +42,33 @@ export function cleaned(values: readonly (number | null)[], seasons: readonly nu
       sizes.toSorted((a, b) => a - b),
       0.5,
     );
-  const outlies = lone.map((each, i) => i < n - RUN_MAX && deviation > 0 && Math.abs(each) > OUTLIER * deviation);
+  const outlies = lone.map((each) => deviation > 0 && Math.abs(each) > OUTLIER * deviation);
+  const old = outlies.map((each, i) => each && i < n - RUN_MAX);
+  const course = { values, rough, usual, off };
+  const newest = n - (outlies.lastIndexOf(false) + 1);
+  return {
+    values: repaired(course, old),
+    settled: seasons.length === 0 && newest > 0 && newest <= RUN_MAX ? repaired(course, outlies) : null,
+  };
+}
+
+interface Course {
+  values: readonly (number | null)[];
+  rough: readonly number[];
+  usual: readonly number[];
+  /** By how much each value is off the usual course. */
+  off: readonly number[];
+}
+
+/** Gaps and short runs of outliers replaced. */
+function repaired({ values, rough, usual, off }: Course, outlies: readonly boolean[]): number[] {
+  const n = values.length;
   const clean = rough.slice();
   for (let from = 0; from < n; from++) {
     if (values[from] !== null && outlies[from] !== true) continue;
     let to = from;
     while (to < n && (values[to] === null || outlies[to] === true)) to += 1;
     const gap = values.slice(from, to).some((value) => value === null);
-    // A gap at the very end never comes: callers end at a known value.
     if (gap || to - from <= RUN_MAX) fill(clean, usual, off, from, to);
     from = to;
   }

@@ -8,6 +8,7 @@ import { type Calendar, type Method, methodsFor, naive, weeklyMethodsFor } from 
 import { proposeSeasons } from './seasons.js';
 import { transformsFor } from './transform.js';
 import type { Forecast } from './types.js';
+import { undecided } from './undecided.js';
 
 export interface CombineOptions {
   /** Lengths in steps, the shortest first, none to two. Default: found. */
@@ -47,6 +48,8 @@ const TRIMMED = 0.25;
 const KEPT = 0.75;
 /** Errors within this share of the values' spread are equal. */
 const EQUAL_ERROR = 1e-6;
+/** Of the largest value; finer is noise of the arithmetic. */
+const GRAIN = 2 ** -56;
 /** A week that is not known to be a season is tried from so many days on: one is learnt from, and there are some to try. */
 const WEEK_TRIED_DAYS = 11;
 
@@ -77,7 +80,9 @@ export function combine(values: readonly (number | null)[], steps: number, optio
   const seasons = options.seasons ?? proposeSeasons(known, options);
   checkSeasons(seasons, known.length);
   const bound = boundsOf(known.filter((value) => value !== null));
-  const history = cleaned(known, seasons).map((value) => Math.min(bound.upper, Math.max(bound.lower, value)));
+  const inBounds = (value: number) => Math.min(bound.upper, Math.max(bound.lower, value));
+  const clean = cleaned(known, seasons);
+  const history = clean.values.map(inBounds);
   const week = weekToTry(seasons, history.length, options);
   const least = week === null ? 2 * (seasons.at(-1) ?? 4) + (seasons[0] ?? 4) : week + 2 * (seasons[0] ?? 4);
   const origins = chooseOrigins(history.length, ahead, least, seasons[0]);
@@ -94,9 +99,14 @@ export function combine(values: readonly (number | null)[], steps: number, optio
     trials: origins.counts.map((_, at) => blendOfOthers(candidates, at, equal)),
   };
   const simple = candidates.filter((candidate) => candidate.simple);
-  const { points: mean, trials, shares: drawn } = anchored(combination, simple, known, origins, equal);
-  const { intervals, error } = calibrate(mean, trials, known, origins, options.levels ?? [], bound.floor);
-  const later = (points: readonly number[]) => points.slice(trailing).map((value) => value * unit);
+  const { points, trials, shares: drawn } = anchored(combination, simple, known, origins, equal);
+  const { intervals: usual, error } = calibrate(points, trials, known, origins, options.levels ?? [], bound.floor);
+  const { points: mean, intervals } =
+    clean.settled === null
+      ? { points, intervals: usual }
+      : undecided(points, usual, clean.settled.at(-1) as number, history.at(-1) as number);
+  const later = (list: readonly number[]) =>
+    list.slice(trailing).map((value) => toGrain(Math.max(bound.floor, value)) * unit);
   return {
     model: nameOf(candidates.length, seasons),
     seasons,
@@ -114,6 +124,11 @@ export function combine(values: readonly (number | null)[], steps: number, optio
     backtest: origins,
     error: error === null ? null : error * unit,
   };
+}
+
+/** Without what sums leave behind in place of zero. */
+function toGrain(value: number): number {
+  return Math.round(value / GRAIN) * GRAIN + 0;
 }
 
 /** The values between the first and the last known one, the newest of them; how many were left out before and after. */

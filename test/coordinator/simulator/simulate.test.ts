@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { LatencyBook } from '../../../coordinator/simulator/latency-book.js';
 import { makePolicy, POLICIES, type PolicyName } from '../../../coordinator/simulator/policies.js';
-import { elasticityOf } from '../../../coordinator/simulator/recorder.js';
+import { elasticityOf, Recorder } from '../../../coordinator/simulator/recorder.js';
 import { needOf, rateFor, type Scenario } from '../../../coordinator/simulator/scenario.js';
 import {
   DEFAULT_WORK,
@@ -53,9 +54,18 @@ t.test('a trace is read, and a bad row is named with its line', async (t) => {
   const read = (text: string) => parseTrace(text, 'load.csv');
   t.strictSame([...read('time,value\n100,1\n160,3\n\n').seconds], [0, 60]);
   t.strictSame([...read('0,1\n60,3').values], [1, 3]);
+  t.strictSame(
+    [...read('\uFEFF# x\r\n"time";"load"\r\n"0";"1"\r\n60;\r\n120;4\r\n').seconds],
+    [0, 120],
+    'a gap is a straight line',
+  );
+  t.strictSame([...read('2026-01-01 00:00,1\n2026-01-01T00:01:00Z,2').seconds], [0, 60]);
+  t.strictSame([...read('1600000000000,1\n1600000060000,2').seconds], [0, 60]);
   for (const [text, said] of [
-    ['time,value\n0,1\n60,x\n', 'load.csv:3: expected "time,value" with two numbers, found "60,x"'],
-    ['0,1\n60,2,3\n', 'load.csv:2: expected'],
+    ['time,value\n0,1\n60,x\n', 'load.csv:3: "x" is no number; leave the field empty for a gap'],
+    ['time,value\nsoon,1\n60,x\n', 'load.csv:2: "soon" is no time; expected seconds or a date'],
+    ['0,1\n60,2,3\n', 'load.csv:2: expected "time,value", found 3 fields'],
+    ['0,1\r60,2\r', 'load.csv:1: has a carriage return'],
     ['0,1\n0,2\n', 'load.csv:2: time 0 is not after'],
     ['0,1\n1,-2\n', 'load.csv:2: value -2 is below 0'],
     ['0,1\n', 'at least two rows'],
@@ -152,6 +162,16 @@ t.test('every request is accounted for', async () => {
     ),
     { numRuns: 20 },
   );
+});
+
+t.test('a minute misses by whole requests, not by fractions that formulas leave behind', async (t) => {
+  const recorder = new Recorder({ percentile: 99, targetMs: 50 }, []);
+  for (const [minute, late] of [0.001, 1, 0].entries()) {
+    const book = new LatencyBook();
+    book.count(3_000, late, 50);
+    recorder.second(60 * minute + 59, book, 1, 1, 1);
+  }
+  t.strictSame(recorder.rows.map(({ missed }) => missed), [false, true, false]);
 });
 
 t.test("SPEC's measures by hand", async (t) => {

@@ -94,14 +94,53 @@ t.test(
     broken[200] = 5_000;
     broken.fill(900, 250, 262);
     broken[339] = 5_000;
-    const clean = cleaned(broken, [24]);
+    const { values: clean, settled } = cleaned(broken, [24]);
     for (let i = 100; i < 112; i++) t.ok(Math.abs((clean[i] ?? 0) - (values[i] ?? 0)) < 70, `gap at ${i}`);
     t.ok((clean[200] ?? 0) < 300, 'a spike');
     t.equal(clean[255], 900, 'an event');
     t.equal(clean[339], 5_000, 'the newest value');
+    t.equal(settled, null, 'with a season');
+    const flat = [...Array.from({ length: 50 }, (_, i) => 10 + (i % 7)), 5_000];
+    t.equal(cleaned(flat, []).values[50], 5_000);
+    t.ok((cleaned(flat, []).settled?.[50] ?? 0) < 20, 'which may be over at once');
+    t.equal(cleaned([...flat, 5_000, 5_000, 5_000], []).settled, null, 'four of them are a shift');
+    t.equal(cleaned(flat.slice(0, 50), []).settled, null);
     t.ok(clean.every(Number.isFinite));
   },
 );
+
+t.test('after a jump of the newest values forecasts stay between both levels, and intervals hold both', async (t) => {
+  const random = randomFrom(8);
+  const values = [...Array.from({ length: 100 }, () => 1 + 0.1 * random()), 1e6];
+  const { mean, intervals } = combine(values, 5, { levels: [0.8, 0.95] });
+  t.ok(
+    mean.every((each) => each >= 1 && each <= 1e6),
+    `${mean}`,
+  );
+  for (const { lower, upper } of intervals) {
+    t.ok(
+      lower.every((each) => each < 1.1),
+      `${lower}`,
+    );
+    t.ok(
+      upper.every((each) => each >= 1e6),
+      `${upper}`,
+    );
+  }
+});
+
+t.test('nothing is left of zero but zero', async (t) => {
+  const { mean } = combine(
+    Array.from({ length: 300 }, (_, i) => i % 2),
+    4,
+    { seasons: [24] },
+  );
+  t.strictSame(
+    mean.map((each) => each === 0),
+    [true, false, true, false],
+    `${mean}`,
+  );
+});
 
 t.test('the backtest knows nothing of what came after', async (t) => {
   const origins = chooseOrigins(100, 10, 50);
