@@ -171,7 +171,10 @@ t.test('a minute misses by whole requests, not by fractions that formulas leave 
     book.count(3_000, late, 50);
     recorder.second(60 * minute + 59, book, 1, 1, 1);
   }
-  t.strictSame(recorder.rows.map(({ missed }) => missed), [false, true, false]);
+  t.strictSame(
+    recorder.rows.map(({ missed }) => missed),
+    [false, true, false],
+  );
 });
 
 t.test("SPEC's measures by hand", async (t) => {
