@@ -40,10 +40,7 @@ export class Seeds {
   readonly #coming: Map<Digest, Promise<boolean>>;
   #hosts: readonly Seed[];
 
-  constructor(
-    hosts: readonly Seed[],
-    { source, disk, log, news, coming }: SeedsOptions,
-  ) {
+  constructor(hosts: readonly Seed[], { source, disk, log, news, coming }: SeedsOptions) {
     this.#source = source;
     this.#hosts = hosts;
     this.#disk = disk;

@@ -215,41 +215,53 @@ t.test('an agent is asked for a profile, and its answer is looked at', async (t)
   await ends;
 });
 
-t.test('of a build that two agents need the first is left to build, and the other is told what it has built', async (t) => {
-  const { rig, socket } = await withLink(t);
-  const payload = 'app: site\ncomponents:\n  web:\n    build: /srv/site\n';
-  await rig.api.inject({ method: 'PUT', url: '/v1/apps/site', headers: YAML, payload });
-  const id = '0123456789abcdef';
-  const agents = ['h1', 'h2'].map((name) => {
-    const agent = new FakeAgent(socket);
-    const host = { ...HOST, name, fabric: `${name}:7000` };
-    agent.send({ type: 'hello', version: LINK_VERSION, host, revision: 0 });
-    return agent;
-  });
-  const [first, second] = agents as [FakeAgent, FakeAgent];
-  const report = { type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] };
-  for (const agent of agents) {
-    await agent.until((messages) => messages.some((each) => each.type === 'desired'));
-    agent.send(report);
-  }
-  let asked = 0;
-  const ask = async (agent: FakeAgent, image: string) => {
-    asked += 1;
-    const request = asked;
-    agent.send({ type: 'seeds-wanted', request, image });
-    const isAnswer = (each: ToAgent) => each.type === 'seeds' && each.request === request;
-    await agent.until((messages) => messages.some(isAnswer));
-    return agent.messages.find(isAnswer);
-  };
-  const reference = `build:${id}`;
-  t.strictSame(await ask(first, reference), { type: 'seeds', request: 1, hosts: [] });
-  t.strictSame(await ask(second, reference), { type: 'seeds', request: 2, hosts: [], builder: 'h1' });
-  const manifest = `sha256:${'a'.repeat(64)}`;
-  const build = { id, app: 'site', component: 'web', revision: 'ab', state: 'built', step: '', why: '', startedMs: 1 };
-  first.send({ ...report, builds: [{ ...build, endedMs: 2, image: manifest }] });
-  // Its reports are taken in order with its questions.
-  await ask(first, reference);
-  const hosts = [{ host: 'h1', address: 'h1:7000' }];
-  t.strictSame(await ask(second, reference), { type: 'seeds', request: 4, hosts, manifest });
-  for (const agent of agents) agent.end();
-});
+t.test(
+  'of a build that two agents need the first is left to build, and the other is told what it has built',
+  async (t) => {
+    const { rig, socket } = await withLink(t);
+    const payload = 'app: site\ncomponents:\n  web:\n    build: /srv/site\n';
+    await rig.api.inject({ method: 'PUT', url: '/v1/apps/site', headers: YAML, payload });
+    const id = '0123456789abcdef';
+    const agents = ['h1', 'h2'].map((name) => {
+      const agent = new FakeAgent(socket);
+      const host = { ...HOST, name, fabric: `${name}:7000` };
+      agent.send({ type: 'hello', version: LINK_VERSION, host, revision: 0 });
+      return agent;
+    });
+    const [first, second] = agents as [FakeAgent, FakeAgent];
+    const report = { type: 'report', atMs: 1, revision: 0, ...NOTHING, events: [] };
+    for (const agent of agents) {
+      await agent.until((messages) => messages.some((each) => each.type === 'desired'));
+      agent.send(report);
+    }
+    let asked = 0;
+    const ask = async (agent: FakeAgent, image: string) => {
+      asked += 1;
+      const request = asked;
+      agent.send({ type: 'seeds-wanted', request, image });
+      const isAnswer = (each: ToAgent) => each.type === 'seeds' && each.request === request;
+      await agent.until((messages) => messages.some(isAnswer));
+      return agent.messages.find(isAnswer);
+    };
+    const reference = `build:${id}`;
+    t.strictSame(await ask(first, reference), { type: 'seeds', request: 1, hosts: [] });
+    t.strictSame(await ask(second, reference), { type: 'seeds', request: 2, hosts: [], builder: 'h1' });
+    const manifest = `sha256:${'a'.repeat(64)}`;
+    const build = {
+      id,
+      app: 'site',
+      component: 'web',
+      revision: 'ab',
+      state: 'built',
+      step: '',
+      why: '',
+      startedMs: 1,
+    };
+    first.send({ ...report, builds: [{ ...build, endedMs: 2, image: manifest }] });
+    // Its reports are taken in order with its questions.
+    await ask(first, reference);
+    const hosts = [{ host: 'h1', address: 'h1:7000' }];
+    t.strictSame(await ask(second, reference), { type: 'seeds', request: 4, hosts, manifest });
+    for (const agent of agents) agent.end();
+  },
+);
