@@ -1,6 +1,6 @@
 import type { ChannelFds } from '../../native/index.js';
-import type { ShoalError } from '../../protocol/errors.js';
 import { RingLink } from '../../native/ring-link.js';
+import type { ShoalError } from '../../protocol/errors.js';
 
 /**
  * An instance's end of a channel, which sends records that carry their number and checks that those that come have the

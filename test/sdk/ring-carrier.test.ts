@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { native, type PacketHandle } from '../../native/index.js';
+import { RingLink } from '../../native/ring-link.js';
 import { encodePacket } from '../../protocol/channels.js';
 import type { ShoalError } from '../../protocol/errors.js';
 import { encodeBody } from '../../protocol/frame.js';
@@ -12,7 +13,6 @@ import { until } from '../../scripts/lib/until.js';
 import type { Channel } from '../../sdk/carrier.js';
 import { ChannelBroker } from '../../sdk/channel-broker.js';
 import { RingCarrier } from '../../sdk/ring-carrier.js';
-import { RingLink } from '../../native/ring-link.js';
 import { Rig } from './rig.js';
 
 interface Caller {

@@ -7,8 +7,8 @@
 #include "fabric/shared_word.h"
 
 /**
- * What a channel looks like in memory: one page of control words, then the bytes of its two rings. native/ring.ts uses the
- * same numbers; docs/fabric.md explains them. Little-endian.
+ * What a channel looks like in memory: one page of control words, then the bytes of its two rings. native/ring.ts uses
+ * the same numbers; docs/fabric.md explains them. Little-endian.
  */
 namespace shoal::fabric {
 
