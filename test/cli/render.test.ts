@@ -188,7 +188,7 @@ t.test('a host tells where its images came from and went', (t) => {
   const images = { fromHosts: { blobs: 3, bytes: 2 ** 20 }, fromSources: none, given: none, refused: 0, failed: 0 };
   const line = (figures: typeof images) =>
     describeHost(hostView({ images: figures }), PLAIN).find((each) => each.startsWith('images'));
-  t.match(line(images), '3 blobs (1.0Mi) from other hosts, 0 blobs (0) from registries and files; 0 blobs (0) given');
+  t.match(line(images), '3 blobs (1Mi) from other hosts, 0 blobs (0) from registries and files; 0 blobs (0) given');
   t.notMatch(line(images), 'refused');
   t.match(line({ ...images, refused: 2, failed: 1 }), '2 refused as too many at once; 1 came wrong');
   t.notOk(describeHost(hostView({}), PLAIN).some((each) => each.startsWith('images')));
