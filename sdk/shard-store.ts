@@ -81,8 +81,12 @@ export class ShardStore {
     return [...this.#shards.keys()].sort((a, b) => a - b);
   }
 
+  /** Those that are leaving, and those that its agent has taken without a word: it owns them anew if they are to be here. */
   get frozen(): number[] {
-    return this.held.filter((shard) => this.#shards.get(shard)?.closing);
+    return this.held.filter((shard) => {
+      const here = this.#shards.get(shard);
+      return here !== undefined && (here.closing || !here.log.mine);
+    });
   }
 
   serves(shard: number): boolean {

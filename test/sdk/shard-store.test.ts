@@ -3,6 +3,7 @@ import t from 'tap';
 import { shardOfKey } from '../../protocol/shard.js';
 import { ShardStore } from '../../sdk/shard-store.js';
 import { stateName } from '../../sdk/state/key-bytes.js';
+import { ShardLog } from '../../sdk/state/shard-log.js';
 import { OwnedState } from '../../sdk/state.js';
 import { STATE } from './rig.js';
 import { TestSegment } from './state/memory.js';
@@ -109,6 +110,15 @@ t.test('a shard that is given back or dropped while it waits is not handed over'
     leave();
     await t.rejects(frozen, { code: 'SHOAL_E_CONFLICT' });
   }
+});
+
+t.test('a shard that was taken without a word counts as frozen, so that it is owned anew', async (t) => {
+  const { store, own, segment } = make();
+  await own(1);
+  new ShardLog(segment.share(), 'as the agent', STATE).own(2);
+  t.same([store.held, store.frozen, store.serves(SHARD)], [[SHARD], [SHARD], false]);
+  await own(3);
+  t.same([store.held, store.frozen, store.serves(SHARD)], [[SHARD], [], true]);
 });
 
 t.test('hooks see a shard before its first call and after its last', async (t) => {

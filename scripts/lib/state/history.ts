@@ -50,7 +50,11 @@ export class History {
   /** Reads each key that was ever used, which has to be answered now. */
   async readAll(): Promise<void> {
     for (const key of this.#calls.keys()) {
-      await this.#cluster.until(`${key} can be read`, async () => (await this.#call(key, { do: 'get' })) !== null);
+      await this.#cluster.until(`${key} can be read`, async () => {
+        const { code, message } = await this.#call(key, { do: 'get' });
+        if (code !== undefined) throw new Error(`${code}: ${message}`);
+        return true;
+      });
     }
   }
 
@@ -80,8 +84,8 @@ export class History {
     return chance < 0.7 ? { do: 'set', value: this.#value } : { do: 'add', value: this.#value };
   }
 
-  /** Null when it has failed. */
-  async #call(key: string, call: KeyCall): Promise<Reply | null> {
+  /** With a code when it has failed. */
+  async #call(key: string, call: KeyCall): Promise<Reply> {
     const beganAt = performance.now();
     const value = 'value' in call ? call.value : 0;
     const reply = await this.#cluster.call(call.do, key, value, CALL_MS_MAX).catch((error: Error): Reply => {
@@ -98,6 +102,6 @@ export class History {
     if (isAnswered) this.longestMs = Math.max(this.longestMs, endedAt - beganAt);
     if (isAnswered) this.answered += 1;
     else this.failed += 1;
-    return isAnswered ? reply : null;
+    return reply;
   }
 }
