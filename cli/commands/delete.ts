@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
-import type { HostView } from '../../protocol/http.js';
 import { pause } from '../../protocol/pause.js';
 import { apiPath } from '../client.js';
 import { printJson, printLines } from '../io.js';
 import { clean } from '../render/text.js';
 import { examples, type OpenSession, parseWhole, type Session } from '../session.js';
-import { fetchInstances } from './get.js';
+import { fetchHosts, fetchInstances } from './get.js';
 
 const WAIT_SECONDS_DEFAULT = '60';
 const WAIT_SECONDS_MAX = 86_400;
@@ -63,8 +62,8 @@ async function waitUntilGone(
 }
 
 /** Those that are not connected, or have not said yet what runs on them. */
-async function unheardOf({ client, signal }: Session, hosts: ReadonlySet<string>): Promise<string[]> {
-  const views = await client.list<HostView>(apiPath('hosts'), { signal });
+async function unheardOf(session: Session, hosts: ReadonlySet<string>): Promise<string[]> {
+  const views = await fetchHosts(session);
   const heard = new Set(views.filter((each) => each.connected && each.reported !== false).map(({ name }) => name));
   return [...hosts].filter((host) => !heard.has(host));
 }

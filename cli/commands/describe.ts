@@ -1,11 +1,11 @@
 import { Argument, type Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
-import type { AppView, ComponentView, HostView, InstanceView } from '../../protocol/http.js';
+import type { AppView, ComponentView, InstanceView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import { printJson, printLines } from '../io.js';
 import { describeApp, describeComponent, describeHost, describeInstance } from '../render/describe.js';
 import { examples, type OpenSession, parseComponentName, type Session } from '../session.js';
-import { fetchComponents, fetchInstances } from './get.js';
+import { fetchComponents, fetchHosts, fetchInstances } from './get.js';
 
 export const DESCRIBED = ['app', 'component', 'instance', 'host'] as const;
 type Described = (typeof DESCRIBED)[number];
@@ -59,7 +59,7 @@ const DESCRIBE: Record<Described, (session: Session, name: string) => Promise<De
     return { value, lines: describeInstance(value, io.paint) };
   },
   async host({ client, signal, io }, name) {
-    const hosts = await client.list<HostView>(apiPath('hosts'), { signal });
+    const hosts = await fetchHosts({ client, signal });
     const value = hosts.find((host) => host.name === name);
     if (value === undefined) {
       const known = hosts.map((host) => host.name).join(', ') || 'none';

@@ -60,7 +60,7 @@ async function list(session: Session, kind: Kind, scope: Partial<ComponentName>)
     show(session, apps, appColumns());
   } else if (kind === 'hosts') {
     if (scope.app !== undefined) throw new ShoalError('SHOAL_E_USAGE', 'hosts belong to no app; leave the name away');
-    show(session, await client.list<HostView>(apiPath('hosts'), { signal }), hostColumns(io.paint));
+    show(session, await fetchHosts(session), hostColumns(io.paint));
   } else if (kind === 'components') {
     const components = await fetchComponents(session, scope);
     show(session, components, componentListColumns(components, io.paint));
@@ -82,6 +82,10 @@ export async function fetchComponents(
     apps.map((each) => client.list<ComponentView>(apiPath('apps', each, 'components'), { signal })),
   );
   return lists.flat();
+}
+
+export function fetchHosts({ client, signal }: Pick<Session, 'client' | 'signal'>): Promise<HostView[]> {
+  return client.list<HostView>(apiPath('hosts'), { signal });
 }
 
 export function fetchInstances(

@@ -10,7 +10,8 @@ import { formatBytes } from '../render/units.js';
 import { examples, type OpenSession, parseComponentName } from '../session.js';
 import { exportState } from '../state/export.js';
 import { importState } from '../state/import.js';
-import { componentView, hostsOf, shardsIn } from '../state/shard-rounds.js';
+import { componentView, shardsIn } from '../state/shard-rounds.js';
+import { fetchHosts } from './get.js';
 
 interface Options {
   sort: string;
@@ -48,7 +49,7 @@ export function addState(program: Command, open: OpenSession): void {
       }
       const shards = sortedShards(shardsIn(view, of), order);
       if (json) return printJson(io, shards);
-      const ways = isCopied(shards) ? copyWays(shards, await hostsOf(session)) : [];
+      const ways = isCopied(shards) ? copyWays(shards, await fetchHosts(session)) : [];
       printLines(io, renderState(name, { shards, lagMs: view.stateLagMs ?? null, ways }, io.paint));
     });
   addExport(state, open);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
-import type { EventView, HostView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
+import type { EventView, HotFunctionsView, InstanceView } from '../../protocol/http.js';
 import { pause } from '../../protocol/pause.js';
 import { apiPath } from '../client.js';
 import { printJson, printJsonLine, printLines } from '../io.js';
@@ -9,7 +9,7 @@ import { clean } from '../render/text.js';
 import { renderTop, type TopView } from '../render/top.js';
 import { Screen } from '../screen.js';
 import { type ComponentName, examples, type OpenSession, parseScope, type Session } from '../session.js';
-import { fetchComponents, fetchInstances } from './get.js';
+import { fetchComponents, fetchHosts, fetchInstances } from './get.js';
 import { fetchHotFunctions } from './profile.js';
 
 const FRAME_MS = 1_000;
@@ -106,7 +106,7 @@ class TopSource {
     const { client, signal } = this.session;
     const after = this.#events.at(-1)?.id ?? 0;
     const [hosts, components, instances, fresh, functions] = await Promise.all([
-      client.list<HostView>(apiPath('hosts'), { signal }),
+      fetchHosts(this.session),
       fetchComponents(this.session, this.scope),
       fetchInstances(this.session, this.scope),
       client.list<EventView>(`${apiPath('events')}?after=${after}`, { signal }),

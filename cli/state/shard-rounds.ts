@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorCode, ShoalError, toShoalError } from '../../protocol/errors.js';
-import type { ComponentView, HostView, ShardView } from '../../protocol/http.js';
+import type { ComponentView, ShardView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
 import type { ComponentName, Session } from '../session.js';
 import { StateConnection, type StateTask } from './state-connection.js';
@@ -22,10 +22,6 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
 
 export function componentView({ client, signal }: Session, { app, component }: ComponentName): Promise<ComponentView> {
   return client.json('GET', apiPath('apps', app, 'components', component), { signal });
-}
-
-export function hostsOf({ client, signal }: Session): Promise<HostView[]> {
-  return client.list(apiPath('hosts'), { signal });
 }
 
 /** Throws SHOAL_E_STATE_MODE for a component without state shards. */
