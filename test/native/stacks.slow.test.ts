@@ -325,36 +325,43 @@ t.test('no sample goes to another component while 500 instances come and go and 
   const folder = await makeFolder(t);
   const program = join(folder, 'named');
   const kinds = ['alpha', 'beta', 'gamma'];
-  for (const kind of kinds) compile('named.c', `${program}-${kind}`, [...CC, `-DNAME=${kind}`, '-DMILLISECONDS=8']);
+  for (const kind of kinds) {
+    compile('named.c', `${program}-${kind}`, [...CC, `-DNAME=${kind}`, '-DMILLISECONDS=8']);
+    compile('named.c', `${program}-${kind}-lasting`, [...CC, `-DNAME=${kind}`, '-DMILLISECONDS=60000']);
+  }
   const profiler = startProfiler(t, HERTZ);
   const kindOf = new Map<string, string>();
   const kindOfPid = new Map<number, string>();
   const all: NamedStack[] = [];
   let reused = 0;
-  const live = async (kind: string) => {
+  /** It ends by itself, or, `drain` given, when that is done. */
+  const live = async (kind: string, drain?: () => Promise<void>) => {
     const cgroup = await makeCgroup(t);
     kindOf.set(cgroup, kind);
     profiler.watch(cgroup);
-    const child = runInside(cgroup, [`${program}-${kind}`]);
+    const child = runInside(cgroup, [`${program}-${kind}${drain === undefined ? '' : '-lasting'}`]);
     const before = kindOfPid.get(child.pid as number);
     if (before !== undefined && before !== kind) reused += 1;
     kindOfPid.set(child.pid as number, kind);
-    await within(`the end of ${kind}`, WAIT_MS_MAX, once(child, 'exit'));
+    const ended = once(child, 'exit');
+    await drain?.().finally(() => child.kill('SIGKILL'));
+    await within(`the end of ${kind}`, WAIT_MS_MAX, ended);
     profiler.unwatch(cgroup);
     await removeCgroup(cgroup);
   };
   for (let first = 0; first < INSTANCES; first += AT_ONCE) {
     const [oldest = 0] = kindOfPid.keys();
     if (first % (2 * AT_ONCE) === 0) await reusePids(oldest);
-    const lives = Array.from({ length: AT_ONCE }, (_, i) =>
-      live(kinds[(first + first / AT_ONCE + i) % kinds.length] as string),
-    );
-    // What is drained is of instances that live, of some that have just ended, and at times of many that are long gone.
-    if (first % (4 * AT_ONCE) !== 0) {
-      await Promise.race(lives);
+    const kindAt = (i: number) => kinds[(first + first / AT_ONCE + i) % kinds.length] as string;
+    // What is drained is of an instance that lives, of some that have just ended, and at times of many that are long gone.
+    const drain = async () => {
+      await Promise.race(others);
       all.push(...named(await profiler.drain()));
-    }
-    await Promise.all(lives);
+    };
+    // On a slow machine all others have ended before it is noticed that one has.
+    const lasting = live(kindAt(0), first % (4 * AT_ONCE) === 0 ? undefined : drain);
+    const others = Array.from({ length: AT_ONCE - 1 }, (_, i) => live(kindAt(i + 1)));
+    await Promise.all([lasting, ...others]);
   }
   all.push(...named(await profiler.drain()));
   t.comment(`${reused} pids were used again by another component`);
