@@ -84,6 +84,8 @@ const FLOOD_TOLD_MS = 60_000;
  * is ready, resizes it and ends it. Survives the agent: everything needed to go on is in the record and the shim.
  */
 export class Instance {
+  /** First of the host ids that its users have, and how many. */
+  readonly ids: { base: number; count: number };
   readonly #tools: InstanceTools;
   #record: InstanceRecord;
   readonly #control: Control;
@@ -132,6 +134,7 @@ export class Instance {
   constructor(tools: InstanceTools, record: InstanceRecord) {
     this.#tools = tools;
     this.#record = record;
+    this.ids = idsOfSlot(tools.paths.run, record.slot);
     this.#createdMs = tools.clock();
     this.#cgroup = new Cgroup(tools.paths.cgroup(bodyOf(record)));
     this.#control = new Control(record.id, {
@@ -219,10 +222,6 @@ export class Instance {
   }
   get stats(): InstanceStats | undefined {
     return this.#stats;
-  }
-  /** First of the host ids that its users have, and how many. */
-  get ids(): { base: number; count: number } {
-    return idsOfSlot(this.#tools.paths.run, this.slot);
   }
   socket(name: string): string {
     return join(this.#tools.paths.instance(this.body).socket, `${name}.sock`);

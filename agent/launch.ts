@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { native } from '../native/index.js';
 import {
   FABRIC_OWN_SOCKET,
   FABRIC_SOCKET,
@@ -90,7 +90,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
   tools.cgroupMade(cgroup.path, record);
-  const pid = await spawnShim(tools, body, record.made.singleton === true);
+  const pid = spawnShim(tools, body, record.made.singleton === true);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;
 }
@@ -180,17 +180,14 @@ export async function readPid(path: string): Promise<number | undefined> {
   }
 }
 
-function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): Promise<number> {
+function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): number {
   const words = ['--dir', paths.instance(id).directory, '--cgroup', paths.cgroup(id), '--id', id, '--crun', crun];
   words.push('--crun-root', paths.crunRoot, '--log-bytes', String(LIMITS.logFileBytesMax));
   words.push('--log-files', String(LIMITS.logFilesMax));
   if (underLease) words.push('--lease', paths.lease);
-  return new Promise((resolve, reject) => {
-    const child: ChildProcess = spawn(shim, words, { detached: true, stdio: 'ignore', cwd: '/', env: {} });
-    child.once('error', (error) => reject(new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${error.message}`)));
-    child.once('spawn', () => {
-      child.unref();
-      resolve(child.pid as number);
-    });
-  });
+  try {
+    return native.spawnDetached(shim, words);
+  } catch (cause) {
+    throw new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${(cause as Error).message}`, { cause });
+  }
 }

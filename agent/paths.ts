@@ -3,13 +3,14 @@ import { join } from 'node:path';
 
 /** Where the agent keeps what; every path of the state folder is made here. */
 export class Paths {
+  /** Tells two agents of one host apart where they share a name space: cgroups and user ids. */
+  readonly runHash: string;
+
   constructor(
     readonly run: string,
     readonly cgroupMount: string = '/sys/fs/cgroup',
-  ) {}
-  /** Tells two agents of one host apart where they share a name space: cgroups and user ids. */
-  get runHash(): string {
-    return createHash('sha256').update(this.run).digest('hex').slice(0, 8);
+  ) {
+    this.runHash = createHash('sha256').update(run).digest('hex').slice(0, 8);
   }
   /** Segments of state shards: in memory, and out of the state folder, which may be on a disk. */
   get shared(): string {

@@ -76,6 +76,7 @@ function load(): { addon: Addon; folder: string } {
 const { addon, folder } = load();
 
 export const native: NativeHost = {
+  spawnDetached: addon.spawnDetached,
   watchPid: addon.watchPid,
   signalPid: addon.signalPid,
   lockIsHeld: addon.lockIsHeld,

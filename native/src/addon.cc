@@ -10,6 +10,7 @@
 #include "host/process.h"
 #include "host/sd_notify.h"
 #include "host/shared_file.h"
+#include "host/spawn.h"
 #include "host/terminal.h"
 #include "host/whiteout.h"
 #include "profiler/activity_profiler.h"
@@ -20,6 +21,7 @@
 namespace shoal {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  exports.Set("spawnDetached", Napi::Function::New(env, host::spawnDetached, "spawnDetached"));
   exports.Set("watchPid", Napi::Function::New(env, host::watchPid, "watchPid"));
   exports.Set("signalPid", Napi::Function::New(env, host::signalPid, "signalPid"));
   exports.Set("lockIsHeld", Napi::Function::New(env, host::lockIsHeld, "lockIsHeld"));

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, open, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -47,6 +48,28 @@ t.test('the end of a process is noticed once, and a signal reaches no other', as
   t.equal(native.signalPid(pid, 15), false);
   t.throws(() => native.watchPid(pid, () => {}), { code: 'ESRCH', syscall: 'pidfd_open' });
   t.throws(() => native.signalPid(process.pid, 999), { code: 'EINVAL' });
+});
+
+t.test('a detached program runs by itself, and is reaped', async (t) => {
+  const folder = await temporary(t);
+  const out = join(folder, 'out');
+  const held = await open(join(folder, 'held'), 'w');
+  t.teardown(() => held.close());
+  const script = `exec > ${out}; pwd; cut -d' ' -f5,6 /proc/$$/stat; tr '\\0' '\\n' < /proc/$$/environ
+    grep -E 'Sig(Blk|Ign)' /proc/$$/status; readlink /proc/$$/fd/*`;
+  const pid = native.spawnDetached('/bin/sh', ['-c', script]);
+  await new Promise<void>((resolve) => void native.watchPid(pid, resolve));
+  const lines = (await readFile(out, 'utf8')).trim().split('\n');
+  t.same(lines.slice(0, 2), ['/', `${pid} ${pid}`], 'it leads a session, and its environment is empty');
+  t.match(lines.slice(2, 4), [/^SigBlk:\t0{16}$/, /^SigIgn:\t\d{9}0{7}$/], 'it has the usual signals');
+  t.same(lines.slice(4).filter((path) => path === '/dev/null').length, 2);
+  t.notOk(lines.includes(join(folder, 'held')), 'it has no descriptor of ours');
+  while (existsSync(`/proc/${pid}`)) await setTimeout(5);
+
+  t.throws(() => native.spawnDetached('/no/such', []), { code: 'ENOENT', syscall: 'posix_spawn', path: '/no/such' });
+  t.throws(() => native.spawnDetached(folder, []), { code: 'EACCES' });
+  const alone = runInside(`native.spawnDetached('/bin/sleep', ['1']); console.log('ended')`, { mounts: false });
+  t.same(alone, { status: 0, out: 'ended\n' });
 });
 
 t.test('a lock is held until its process ends', async (t) => {

@@ -33,6 +33,8 @@ class Polled {
   virtual void onClosing() = 0;
   bool closed() const { return *self_ == nullptr; }
   void stop() { uv_poll_stop(&poll_); }
+  /** The event loop does not go on for this alone. */
+  void unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&poll_)); }
   Napi::Env env() const { return env_; }
 
  private:
