@@ -90,7 +90,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
   tools.cgroupMade(cgroup.path, record);
-  const pid = spawnShim(tools, body, record.made.singleton === true);
+  const pid = await spawnShim(tools, body, record.made.singleton === true);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;
 }
@@ -180,14 +180,12 @@ export async function readPid(path: string): Promise<number | undefined> {
   }
 }
 
-function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): number {
+function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): Promise<number> {
   const words = ['--dir', paths.instance(id).directory, '--cgroup', paths.cgroup(id), '--id', id, '--crun', crun];
   words.push('--crun-root', paths.crunRoot, '--log-bytes', String(LIMITS.logFileBytesMax));
   words.push('--log-files', String(LIMITS.logFilesMax));
   if (underLease) words.push('--lease', paths.lease);
-  try {
-    return native.spawnDetached(shim, words);
-  } catch (cause) {
-    throw new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${(cause as Error).message}`, { cause });
-  }
+  return native.spawnDetached(shim, words).catch((cause: Error) => {
+    throw new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${cause.message}`, { cause });
+  });
 }

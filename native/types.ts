@@ -2,10 +2,10 @@
 export interface NativeHost {
   /**
    * Starts the program (an absolute path) in a session of its own, at /, without environment, with /dev/null as its
-   * standard streams; answers its pid. It outlives this process, holds up its end no more than its event loop, and is
+   * standard streams; resolves to its pid. It outlives this process, holds up its end no more than its event loop, and is
    * reaped when it ends before. Not by fork(2), as Node does, which stops an agent of 100 MiB for some 10 ms.
    */
-  spawnDetached(file: string, args: readonly string[]): number;
+  spawnDetached(file: string, args: readonly string[]): Promise<number>;
   /** Calls back once when the process is gone, by pidfd. Throws ESRCH when there is no such process. */
   watchPid(pid: number, onExit: () => void): PidWatch;
   /** Sends the signal by pidfd; false when the process is gone. */

@@ -57,7 +57,7 @@ t.test('a detached program runs by itself, and is reaped', async (t) => {
   t.teardown(() => held.close());
   const script = `exec > ${out}; pwd; cut -d' ' -f5,6 /proc/$$/stat; tr '\\0' '\\n' < /proc/$$/environ
     grep -E 'Sig(Blk|Ign)' /proc/$$/status; readlink /proc/$$/fd/*`;
-  const pid = native.spawnDetached('/bin/sh', ['-c', script]);
+  const pid = await native.spawnDetached('/bin/sh', ['-c', script]);
   await new Promise<void>((resolve) => void native.watchPid(pid, resolve));
   const lines = (await readFile(out, 'utf8')).trim().split('\n');
   t.same(lines.slice(0, 2), ['/', `${pid} ${pid}`], 'it leads a session, and its environment is empty');
@@ -66,9 +66,10 @@ t.test('a detached program runs by itself, and is reaped', async (t) => {
   t.notOk(lines.includes(join(folder, 'held')), 'it has no descriptor of ours');
   while (existsSync(`/proc/${pid}`)) await setTimeout(5);
 
-  t.throws(() => native.spawnDetached('/no/such', []), { code: 'ENOENT', syscall: 'posix_spawn', path: '/no/such' });
-  t.throws(() => native.spawnDetached(folder, []), { code: 'EACCES' });
-  const alone = runInside(`native.spawnDetached('/bin/sleep', ['1']); console.log('ended')`, { mounts: false });
+  const absent = { code: 'ENOENT', syscall: 'posix_spawn', path: '/no/such' };
+  await t.rejects(native.spawnDetached('/no/such', []), absent);
+  await t.rejects(native.spawnDetached(folder, []), { code: 'EACCES' });
+  const alone = runInside(`await native.spawnDetached('/bin/sleep', ['1']); console.log('ended')`, { mounts: false });
   t.same(alone, { status: 0, out: 'ended\n' });
 });
 

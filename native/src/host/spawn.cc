@@ -105,6 +105,33 @@ int reapLater(Napi::Env env, pid_t pid) {
   return problem;
 }
 
+/** In a thread of the pool, since the caller of vfork(2) stands still until the program has begun. */
+class Spawn : public Napi::AsyncWorker {
+ public:
+  Spawn(Napi::Env env, std::vector<std::string> words)
+      : Napi::AsyncWorker(env), words_(std::move(words)), deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ private:
+  void Execute() override { problem_ = spawn(pid_, words_); }
+
+  void OnOK() override {
+    if (problem_ != 0) {
+      deferred_.Reject(systemError(Env(), problem_, "posix_spawn", words_[0]).Value());
+    } else if (const int problem = reapLater(Env(), pid_); problem != 0) {
+      deferred_.Reject(systemError(Env(), problem, "pidfd_open", words_[0]).Value());
+    } else {
+      deferred_.Resolve(Napi::Number::New(Env(), pid_));
+    }
+  }
+
+  std::vector<std::string> words_;
+  Napi::Promise::Deferred deferred_;
+  pid_t pid_ = 0;
+  int problem_ = 0;
+};
+
 }  // namespace
 
 Napi::Value spawnDetached(const Napi::CallbackInfo& info) {
@@ -116,16 +143,10 @@ Napi::Value spawnDetached(const Napi::CallbackInfo& info) {
   std::vector<std::string> words = {info[0].ToString()};
   const auto args = info[1].As<Napi::Array>();
   for (uint32_t i = 0; i < args.Length(); ++i) words.push_back(args.Get(i).ToString());
-  pid_t pid = 0;
-  if (const int problem = spawn(pid, words); problem != 0) {
-    throwSystemError(env, problem, "posix_spawn", words[0]);
-    return env.Undefined();
-  }
-  if (const int problem = reapLater(env, pid); problem != 0) {
-    throwSystemError(env, problem, "pidfd_open", words[0]);
-    return env.Undefined();
-  }
-  return Napi::Number::New(env, pid);
+  auto* spawning = new Spawn(env, std::move(words));
+  const Napi::Promise promise = spawning->promise();
+  spawning->Queue();
+  return promise;
 }
 
 }  // namespace shoal::host
