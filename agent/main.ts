@@ -8,8 +8,8 @@ import { type Logger, pino } from 'pino';
 import { Identity } from '../identity/identity.js';
 import { native } from '../native/index.js';
 import { ShoalError, toShoalError } from '../protocol/errors.js';
+import { assertLabel, readLabels } from '../protocol/labels.js';
 import { LIMITS } from '../protocol/limits.js';
-import { LABEL_PATTERN } from '../protocol/manifest-schema.js';
 import { Agent } from './agent.js';
 import { Cgroup, coresBelow, memoryProbeProblem, prepareCgroupRoot, removeUnused } from './cgroup.js';
 import { isLocal, parseAddress } from './coordinators.js';
@@ -180,24 +180,6 @@ function readHertz(text: string): number {
   const hertz = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
   if (hertz <= LIMITS.profileHertzMax) return hertz;
   throw new Error(`--profile-hertz must be a whole number from 0 to ${LIMITS.profileHertzMax}, not ${text}`);
-}
-
-function readLabels(given: readonly string[]): Record<string, string> {
-  const labels: [string, string][] = given.map((each) => {
-    const [key = '', value = '', ...more] = each.split('=');
-    if (more.length > 0) throw new Error(`--label must be KEY=VALUE, not ${each}`);
-    assertLabel('--label', key);
-    assertLabel('--label', value);
-    return [key, value];
-  });
-  if (labels.length > LIMITS.labelsMax) throw new Error(`at most ${LIMITS.labelsMax} labels, not ${labels.length}`);
-  return Object.fromEntries(labels);
-}
-
-function assertLabel(option: string, text: string): void {
-  if (text.length <= LIMITS.nameLengthMax && new RegExp(LABEL_PATTERN).test(text)) return;
-  const allowed = `1 to ${LIMITS.nameLengthMax} letters, digits, hyphens, underscores and dots`;
-  throw new Error(`${option}: expected ${allowed}, found ${JSON.stringify(text)}`);
 }
 
 async function run(options: Options, log: Logger): Promise<void> {

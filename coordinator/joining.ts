@@ -1,6 +1,7 @@
 import { CERTIFICATE_BACKDATE_MS } from '../identity/authority.js';
 import { isSecret } from '../identity/join-token.js';
 import { ShoalError } from '../protocol/errors.js';
+import type { HostBounds } from '../protocol/http.js';
 import { LIMITS } from '../protocol/limits.js';
 import { bump, type ClusterState, own } from './cluster.js';
 
@@ -12,6 +13,8 @@ export interface JoinTokenRecord {
   digest: string;
   /** The only host that may use it, also when it is a member already; null: any that is not. */
   host: string | null;
+  /** Absent: none, as of a token that an older coordinator made. */
+  bounds?: HostBounds;
   usesLeft: number;
   expiresAtMs: number;
 }
@@ -23,6 +26,8 @@ export interface JoinedRecord {
   atMs: number;
   /** Certificates of this host that are valid from an earlier moment are void. */
   voidBeforeMs: number;
+  /** Of the token: what it says of itself is believed within them. */
+  bounds?: HostBounds;
   /** Its certificates were made void, and its name is free. */
   gone?: true;
 }
@@ -72,6 +77,10 @@ export function assertMayJoin(
   return token;
 }
 
+function boundsOf({ bounds }: JoinTokenRecord): { bounds?: HostBounds } {
+  return bounds === undefined ? {} : { bounds };
+}
+
 /** A host has joined; whoever was it before is no longer. */
 export function noteJoined(
   state: ClusterState,
@@ -88,7 +97,7 @@ export function noteJoined(
   return bump({
     ...state,
     joinTokens: { ...state.joinTokens, [id]: { ...token, usesLeft: token.usesLeft - 1 } },
-    joined: { ...state.joined, [host]: { token: id, atMs: nowMs, voidBeforeMs: validFromMs } },
+    joined: { ...state.joined, [host]: { token: id, atMs: nowMs, voidBeforeMs: validFromMs, ...boundsOf(token) } },
   });
 }
 

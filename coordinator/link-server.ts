@@ -38,6 +38,7 @@ import { isVoid } from './joining.js';
 import { type FromAgent, readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
 import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
+import { RefusalLog } from './refusal-log.js';
 import type { SecretBox } from './secret-box.js';
 import type { SecretRecord } from './secrets.js';
 import { builtBy, seedsFor } from './seeds.js';
@@ -60,6 +61,8 @@ export interface LinkServerOptions {
   identity?: Identity;
   /** Absent: no instance gets a secret. */
   secrets?: SecretBox;
+  /** Told of what is refused; its own unless given. */
+  refusals?: RefusalLog;
   log: Logger;
   /** A connection that carried nothing from its agent for so long is ended, in ms. */
   silenceMsMax?: number;
@@ -84,7 +87,8 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   const links = new Links(options);
   const server = createServer((socket) => links.add(socket));
   const network = networkServer(options, links);
-  const refused = (from: string) => options.log.warn({ from }, 'agent refused: its address has too many connections');
+  const refused = (from: string) =>
+    links.refusals.warn(from, {}, 'agent refused: its address has too many connections');
   const endConnections = [server, network].map((each) => capConnections(each, CAPS, refused));
   await listenPrivately(server, options.socket);
   if (options.network !== undefined) await listenOn(network, options.network);
@@ -117,10 +121,10 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
     (socket) => {
       const certificate = socket.getPeerCertificate();
       const host = nameOf(certificate, 'agent');
-      const from = socket.remoteAddress;
+      const from = socket.remoteAddress ?? '';
       if (host === null || identity.revoked().has(certificate.serialNumber)) {
         const why = host === null ? 'its certificate is not that of an agent' : 'its certificate is revoked';
-        log.warn({ from, host }, `agent refused: ${why}`);
+        links.refusals.warn(from, { host }, `agent refused: ${why}`);
         socket.destroy();
         return;
       }
@@ -131,7 +135,7 @@ function networkServer({ identity, log }: LinkServerOptions, links: Links): Serv
   server.on('tlsClientError', (error, socket) => {
     // What is wrong with a certificate stands at the connection; the error only says that it was ended.
     const detail = socket.authorizationError ? String(socket.authorizationError) : error.message;
-    log.warn({ from: socket.remoteAddress, detail }, 'a connection to the agents\u2019 port was refused');
+    links.refusals.warn(socket.remoteAddress ?? '', { detail }, 'a connection to the agents\u2019 port was refused');
     socket.destroy();
   });
   const renew = () => {
@@ -158,6 +162,7 @@ class Links {
   readonly #byHost = new Map<string, AgentLink>();
   readonly tickets = new ExecTickets();
   readonly builds = new BuildClaims();
+  readonly refusals: RefusalLog;
   #leader: Leader = null;
   /** Of the store, as it was last looked at. */
   #revoked: ClusterState['revoked'] | null = null;
@@ -165,6 +170,7 @@ class Links {
 
   constructor(options: LinkServerOptions) {
     this.#options = options;
+    this.refusals = options.refusals ?? new RefusalLog(options.log);
   }
 
   get leader(): Leader {
@@ -291,6 +297,8 @@ class AgentLink {
   readonly #reader = new FrameReader();
   readonly #takes = (chunk: Buffer) => this.#take(chunk);
   readonly #silence: NodeJS.Timeout;
+  /** Its address; empty on this host's own socket. */
+  readonly #from: string;
   /** Reports that arrived before the coordinator knew the host. */
   readonly #early: ReadReport[] = [];
   #hello: Hello | null = null;
@@ -316,6 +324,7 @@ class AgentLink {
   ) {
     this.#socket = socket;
     this.#links = links;
+    this.#from = socket.remoteAddress ?? '';
     const { options } = links;
     this.#log = options.log;
     const silenceMsMax = options.silenceMsMax ?? LIMITS.peerSilenceMsMax;
@@ -576,7 +585,8 @@ class AgentLink {
     // Of an app that is deleted the last is told when it is no more.
     const own = events.filter(({ app }) => app !== '' && (this.#told.has(app) || !Object.hasOwn(apps, app)));
     const others = events.length - own.length;
-    if (others > 0) this.#log.warn({ host, others }, 'events of what is not on this host are passed over');
+    const what = 'events of what is not on this host are passed over';
+    if (others > 0) this.#links.refusals.warn(this.#from, { host, others }, what);
     return own;
   }
 
@@ -619,7 +629,7 @@ class AgentLink {
   #refuse(error: unknown): void {
     if (this.#over) return;
     const { code, message } = toShoalError(error);
-    this.#log.warn({ host: this.#host, code }, `agent refused: ${message}`);
+    this.#links.refusals.warn(this.#from, { host: this.#host, code }, `agent refused: ${message}`);
     this.end(`${code}: ${message}`);
   }
 }

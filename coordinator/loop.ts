@@ -19,6 +19,7 @@ import {
 import { DecisionLog } from './decisions.js';
 import type { EventLog } from './events.js';
 import { Figures } from './figures.js';
+import { withinBounds } from './host-bounds.js';
 import { standingOf } from './host-standing.js';
 import { LearnedStore } from './learned.js';
 import { Leases } from './leases.js';
@@ -251,8 +252,10 @@ export class Coordinator {
   ): Promise<void> {
     await this.#turn((state) => raiseRevision(state, applied, this.#first));
     if (!present()) return;
-    hostConnected(this.#observed, info, this.now(), keepsLeases);
-    this.note('host-connected', `${info.name}: ${info.cores} cores, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`);
+    const believed = withinBounds(info, own(this.#state.joined, info.name)?.bounds);
+    hostConnected(this.#observed, believed, this.now(), keepsLeases);
+    const { name, cores, memoryBytes } = believed;
+    this.note('host-connected', `${name}: ${cores} cores, ${Math.round(memoryBytes / 2 ** 20)} MiB`);
   }
 
   disconnect(host: string, why: string): void {

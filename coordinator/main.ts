@@ -13,6 +13,7 @@ import { Tokens } from './api/tokens.js';
 import { createEventLog } from './events.js';
 import { type Listen, startLinkServer } from './link-server.js';
 import { Member } from './member.js';
+import { RefusalLog } from './refusal-log.js';
 import { SecretBox } from './secret-box.js';
 import { ServiceManager } from './service-manager.js';
 import { steadyClock } from './steady-clock.js';
@@ -148,13 +149,16 @@ async function run(options: Options, log: Logger): Promise<void> {
       stopped.abort();
     });
   }
-  const { candidate, listen, access } = options;
+  const { candidate, listen } = options;
   const store = openStore(options.store);
   const network = options.link === null ? {} : { network: options.link };
   const identity = options.identity === null ? {} : { identity: options.identity };
+  const refusals = new RefusalLog(log);
+  const access = { ...options.access, refusals };
   const link = await startLinkServer({
     socket: options.socket,
     secrets: options.secrets,
+    refusals,
     log,
     ...network,
     ...identity,
@@ -188,6 +192,7 @@ async function run(options: Options, log: Logger): Promise<void> {
     await member.close();
     await link.close();
     await store.close();
+    refusals.close();
   }
 }
 

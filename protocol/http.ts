@@ -66,10 +66,22 @@ export interface RevokedView {
   /** When it would have expired. */
   validToMs: number;
 }
+/** What whoever makes a token answers for of the hosts that join with it. Of what is absent the host itself is believed. */
+export interface HostBounds {
+  /** All labels that it has, whatever it says. */
+  labels?: Record<string, string>;
+  /** Beside those that it says. */
+  taints?: string[];
+  /** At most. */
+  cores?: number;
+  memoryBytes?: number;
+}
 export interface JoinTokenView {
   id: string;
   name: string;
   host: string | null;
+  /** Absent from older coordinators. */
+  bounds?: HostBounds;
   usesLeft: number;
   expiresAtMs: number;
 }

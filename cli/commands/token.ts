@@ -4,13 +4,16 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { ApiRole } from '../../coordinator/api/tokens.js';
 import { ShoalError } from '../../protocol/errors.js';
-import type { JoinTokenView } from '../../protocol/http.js';
+import type { HostBounds, JoinTokenView } from '../../protocol/http.js';
+import { assertLabel, readLabels } from '../../protocol/labels.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { parseCpu, parseMemory } from '../../protocol/manifest-units.js';
 import { apiPath } from '../client.js';
 import { type Io, printJson, printLines } from '../io.js';
 import { type Column, renderTable } from '../render/table.js';
 import { clean } from '../render/text.js';
-import { examples, type GlobalOptions, type OpenSession, parseWhole, spanMs } from '../session.js';
+import { formatBytes } from '../render/units.js';
+import { append, examples, type GlobalOptions, type OpenSession, parseWhole, spanMs } from '../session.js';
 
 interface Options extends GlobalOptions {
   role: ApiRole;
@@ -19,12 +22,17 @@ interface Options extends GlobalOptions {
   host?: string;
   ttl: string;
   uses: string;
+  label: string[];
+  taint: string[];
+  cores?: string;
+  memory?: string;
 }
 
 export function addToken(program: Command, io: Io, open: OpenSession): void {
   const example = examples([
     ['shoal token create ci --role operate > ci.token', 'what it prints is shown only once'],
     ['shoal token create rack3 --join --ttl 2h --uses 10', 'for `shoal join` on ten new hosts'],
+    ['shoal token create edge --join --label zone=edge --cores 8 --memory 32Gi', 'whatever the host says of itself'],
   ]);
   const token = program
     .command('token')
@@ -50,6 +58,15 @@ export function addToken(program: Command, io: Io, open: OpenSession): void {
     .option('--ttl <span>', 'with --join: how long it may be used, such as 90s, 10m or 2h', '1h')
     .option('--uses <number>', 'with --join: how many hosts may use it', '1')
     .option('--host <name>', 'with --join: for this host alone, whose place it takes when there is one')
+    .option(
+      '--label <key=value>',
+      'with --join: the hosts have these labels, whatever they say; may be given again',
+      append,
+      [],
+    )
+    .option('--taint <name>', 'with --join: the hosts have it, whatever they say; may be given again', append, [])
+    .option('--cores <number>', 'with --join: no more are believed of a host')
+    .option('--memory <size>', 'with --join: no more is believed of a host; such as 32Gi')
     .addHelpText('after', example)
     .action(async (name: string, _options: unknown, command: Command) => {
       const { json, role, tokens, join } = command.optsWithGlobals<Options>();
@@ -87,17 +104,51 @@ const COLUMNS: readonly Column<JoinTokenView>[] = [
   { title: 'ID', value: ({ id }) => id },
   { title: 'NAME', value: ({ name }) => name },
   { title: 'HOST', value: ({ host }) => host ?? 'any' },
+  { title: 'BOUNDS', value: ({ bounds = {} }) => boundsText(bounds) },
   { title: 'USES', value: ({ usesLeft }) => String(usesLeft), align: 'right' },
   { title: 'UNTIL', value: ({ expiresAtMs }) => new Date(expiresAtMs).toISOString() },
 ];
 
+function boundsText({ labels = {}, taints = [], cores, memoryBytes }: HostBounds): string {
+  const parts = [
+    ...Object.entries(labels).map(([label, value]) => `${label}=${value}`),
+    ...taints.map((taint) => `taint ${taint}`),
+    ...(cores === undefined ? [] : [`${cores} cores`]),
+    ...(memoryBytes === undefined ? [] : [formatBytes(memoryBytes)]),
+  ];
+  return parts.join(' ') || 'none';
+}
+
 async function createJoinToken(name: string, command: Command, open: OpenSession): Promise<void> {
   const { client, signal, json, io } = await open(command);
-  const { ttl, uses: count, host = null } = command.optsWithGlobals<Options>();
+  const options = command.optsWithGlobals<Options>();
+  const { ttl, uses: count, host = null } = options;
   const ms = spanMs(ttl);
   if (ms === null) throw new ShoalError('SHOAL_E_USAGE', `--ttl must be a span such as 90s, 10m or 2h, not "${ttl}"`);
-  const body = { name, host, seconds: ms / 1_000, uses: parseWhole(count, '--uses', 1, LIMITS.joinTokenUsesMax) };
+  const uses = parseWhole(count, '--uses', 1, LIMITS.joinTokenUsesMax);
+  const bounds = boundsOf(options);
+  // Coordinators before this version know none, and refuse the word.
+  const body = { name, host, seconds: ms / 1_000, uses, ...(Object.keys(bounds).length === 0 ? {} : { bounds }) };
   const made = await client.json<{ id: string; token: string }>('POST', apiPath('join-tokens'), { body, signal });
   if (json) printJson(io, made);
   else printLines(io, [clean(made.token)]);
+}
+
+function boundsOf({ label, taint, cores, memory }: Options): HostBounds {
+  for (const each of taint) assertLabel('--taint', each);
+  return {
+    ...(label.length === 0 ? {} : { labels: readLabels(label) }),
+    ...(taint.length === 0 ? {} : { taints: [...new Set(taint)] }),
+    ...(cores === undefined ? {} : { cores: positive('--cores', cores, parseCpu) }),
+    ...(memory === undefined ? {} : { memoryBytes: positive('--memory', memory, parseMemory) }),
+  };
+}
+
+function positive(option: string, text: string, parse: (text: string) => number): number {
+  const value = parse(text);
+  if (value > 0) return value;
+  throw new ShoalError(
+    'SHOAL_E_USAGE',
+    `${option} must be a number above 0 such as in a manifest's size, not "${text}"`,
+  );
 }

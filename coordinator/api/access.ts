@@ -2,8 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
-import type { Logger } from 'pino';
 import { ShoalError, toShoalError } from '../../protocol/errors.js';
+import type { RefusalLog } from '../refusal-log.js';
 import { type Caller, mayDo, roleFor, type Tokens } from './tokens.js';
 
 const TOKEN_LENGTH_MIN = 16;
@@ -59,6 +59,8 @@ export interface Access {
   tokens?: Tokens;
   /** Whether it listens on loopback alone. */
   loopback: boolean;
+  /** Told of what is refused; shared by all that refuse. */
+  refusals?: RefusalLog;
 }
 
 /** Whoever asks where no token is needed. */
@@ -84,7 +86,7 @@ interface AccessRequest {
  * Who asks. Throws SHOAL_E_UNAUTHORIZED when that is nobody who may ask at all, SHOAL_E_ROLE when it is somebody who may not
  * do this, and tells it in the audit log.
  */
-export function assertAccess(access: Access, request: AccessRequest, log: Logger): Caller {
+export function assertAccess(access: Access, request: AccessRequest, refusals: RefusalLog): Caller {
   let caller: Caller | undefined;
   try {
     caller = identify(access, request);
@@ -94,7 +96,7 @@ export function assertAccess(access: Access, request: AccessRequest, log: Logger
     const who = caller === undefined ? {} : { who: caller.name, role: caller.role };
     const { method, url, socket } = request;
     const { code } = toShoalError(error);
-    log.warn({ audit: true, ...who, from: socket.remoteAddress, method, url, code }, 'a request was refused');
+    refusals.warn(socket.remoteAddress ?? '', { audit: true, ...who, method, url, code }, 'a request was refused');
     throw error;
   }
 }

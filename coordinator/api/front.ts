@@ -16,12 +16,13 @@ import { type Identity, refuseUnlessCoordinator } from '../../identity/identity.
 import { watchIdentity } from '../../identity/watch.js';
 import { ShoalError } from '../../protocol/errors.js';
 import type { ClusterView } from '../../protocol/http.js';
+import { AddressLimit } from '../address-limit.js';
 import { capConnections } from '../connections.js';
+import { RefusalLog } from '../refusal-log.js';
 import { type Access, assertAccess, isForStrangers, STRANGER } from './access.js';
 import { becomeStream, join, UPGRADES, wantedProtocol } from './exec.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
-import { StrangerLimit } from './stranger-limit.js';
 import { wantsStream } from './stream.js';
 
 /** What the front has to know of the coordinator behind it. */
@@ -45,7 +46,7 @@ export interface FrontOptions extends Access {
   /** How long a request may take to arrive. */
   timeouts?: typeof TIMEOUTS;
   /** What those may ask who show no token. */
-  strangers?: StrangerLimit;
+  strangers?: AddressLimit;
   log: Logger;
 }
 
@@ -59,6 +60,11 @@ const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: REQUEST_MS_MAX, conne
 const HANDSHAKE_MS_MAX = 5_000;
 /** Streams of events and of commands last. */
 const CAPS = { all: 2_048, perAddress: 512 };
+/**
+ * What those may ask who show no token of the API: joining, renewing, and the authority's certificate. They make the
+ * coordinator hash, verify and start openssl, and could guess without an end.
+ */
+export const STRANGER_RATES = { perAddress: { perSecond: 1, burst: 30 }, inAll: { perSecond: 10, burst: 200 } };
 /** A leader that does not take a connection in this time is no leader to forward to. */
 const CONNECT_MS_MAX = 2_000;
 
@@ -68,7 +74,9 @@ const CONNECT_MS_MAX = 2_000;
  * leader that they came from, also when its process lives on: clients come back with the last id that they have seen.
  */
 export function createFront(options: FrontOptions): Server | TlsServer {
-  const { behind, log, timeouts = TIMEOUTS, strangers = new StrangerLimit() } = options;
+  const { behind, log, timeouts = TIMEOUTS } = options;
+  const { strangers = new AddressLimit(STRANGER_RATES), refusals = new RefusalLog(log) } = options;
+  const limits = { strangers, refusals };
   const streams = new Set<ServerResponse>();
   behind.onLeaderChange(() => {
     for (const response of streams) response.destroy();
@@ -78,7 +86,7 @@ export function createFront(options: FrontOptions): Server | TlsServer {
       streams.add(response);
       response.once('close', () => streams.delete(response));
     }
-    answer(options, strangers, request, response).catch((error: unknown) => {
+    answer(options, limits, request, response).catch((error: unknown) => {
       const problem = problemOf(error);
       if (problem.status >= 500) log.debug({ url: request.url, detail: problem.detail }, 'a request was refused');
       if (response.headersSent) response.destroy();
@@ -87,7 +95,7 @@ export function createFront(options: FrontOptions): Server | TlsServer {
   };
   const server = options.tls === undefined ? createServer(timeouts, take) : tlsServer(options.tls, timeouts, log, take);
   capConnections(server, CAPS, (from) =>
-    log.warn({ from }, 'a connection to the API was refused: its address has too many'),
+    refusals.warn(from, {}, 'a connection to the API was refused: its address has too many'),
   );
   server.on('upgrade', (request, stream, head) => {
     const socket = stream as Socket;
@@ -142,21 +150,26 @@ function takeUpgrade(
   sendJson(response, problem.status, problem, 'application/problem+json');
 }
 
+interface Limits {
+  strangers: AddressLimit;
+  refusals: RefusalLog;
+}
+
 async function answer(
   options: FrontOptions,
-  limit: StrangerLimit,
+  limits: Limits,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const { behind } = options;
   const path = request.url?.split('?')[0];
-  if (isForStrangers(request.method, path ?? '')) assertRate(limit, options.log, request, response);
+  if (isForStrangers(request.method, path ?? '')) assertRate(limits, request, response);
   if (path === '/v1/cluster' && request.method === 'GET') {
-    assertAccess(options, request, options.log);
+    assertAccess(options, request, limits.refusals);
     return sendJson(response, 200, behind.view(), 'application/json');
   }
   if (behind.leads && behind.api !== null) return behind.api.routing(request, response);
-  assertAccess(options, request, options.log);
+  assertAccess(options, request, limits.refusals);
   const { leaderApi, api } = behind;
   if (leaderApi !== null && request.headers[FORWARDED] === undefined) {
     try {
@@ -173,14 +186,14 @@ async function answer(
 }
 
 /** Throws SHOAL_E_RATE, with how long to wait in the answer's head. */
-function assertRate(limit: StrangerLimit, log: Logger, request: IncomingMessage, response: ServerResponse): void {
+function assertRate({ strangers, refusals }: Limits, request: IncomingMessage, response: ServerResponse): void {
   const from = request.socket.remoteAddress ?? '';
-  const waitMs = limit.take(from);
+  const waitMs = strangers.take(from);
   if (waitMs === 0) return;
   const seconds = Math.ceil(waitMs / 1_000);
   response.setHeader('retry-after', String(seconds));
   const { method, url } = request;
-  log.warn({ audit: true, who: STRANGER.name, from, method, url, status: 429 }, 'asked too often');
+  refusals.warn(from, { audit: true, who: STRANGER.name, method, url, status: 429 }, 'asked too often');
   throw new ShoalError('SHOAL_E_RATE', `asked too often from ${from}, or from everywhere: try again in ${seconds} s`);
 }
 

@@ -11,8 +11,9 @@ import {
 } from '../../identity/join-token.js';
 import { SERIAL_PATTERN } from '../../identity/serials.js';
 import { ShoalError } from '../../protocol/errors.js';
-import type { JoinAnswer, JoinTokenView, RevokedView } from '../../protocol/http.js';
+import type { HostBounds, JoinAnswer, JoinTokenView, RevokedView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
+import { LABEL_PATTERN } from '../../protocol/manifest-schema.js';
 import { own } from '../cluster.js';
 import {
   addJoinToken,
@@ -39,14 +40,34 @@ export interface JoinOptions {
 const HOST_NAME = { type: 'string', pattern: '^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$' } as const;
 const SERIAL = { type: 'string', pattern: SERIAL_PATTERN } as const;
 const PEM = { type: 'string', maxLength: 8_192 } as const;
+const LABEL = { type: 'string', pattern: LABEL_PATTERN, maxLength: LIMITS.nameLengthMax } as const;
+const BOUNDS = {
+  type: 'object',
+  properties: {
+    labels: {
+      ...{ type: 'object', maxProperties: LIMITS.labelsMax },
+      ...{ propertyNames: LABEL, additionalProperties: LABEL },
+    },
+    taints: { type: 'array', maxItems: LIMITS.labelsMax, uniqueItems: true, items: LABEL },
+    cores: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
+    memoryBytes: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+  },
+  additionalProperties: false,
+} as const;
 
-function body(properties: Record<string, object>) {
-  return { type: 'object', properties, required: Object.keys(properties), additionalProperties: false };
+function body(properties: Record<string, object>, optional: Record<string, object> = {}) {
+  return {
+    type: 'object',
+    properties: { ...properties, ...optional },
+    required: Object.keys(properties),
+    additionalProperties: false,
+  };
 }
 
 interface TokenBody {
   name: string;
   host: string | null;
+  bounds?: HostBounds;
   seconds: number;
   uses: number;
 }
@@ -65,7 +86,9 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
 
   server.get('/join-tokens', { schema: { summary: 'Tokens with which hosts may join' } }, async () =>
     Object.entries(coordinator.state.joinTokens).map(
-      ([id, { name, host, usesLeft, expiresAtMs }]): JoinTokenView => ({ id, name, host, usesLeft, expiresAtMs }),
+      ([id, { name, host, bounds = {}, usesLeft, expiresAtMs }]): JoinTokenView => ({
+        ...{ id, name, host, bounds, usesLeft, expiresAtMs },
+      }),
     ),
   );
 
@@ -74,19 +97,23 @@ export async function joinRoutes(server: FastifyInstance, options: JoinOptions):
     {
       schema: {
         summary: 'A new token; it is shown in this answer only',
-        body: body({
-          name: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' },
-          host: { anyOf: [HOST_NAME, { type: 'null' }] },
-          seconds: { type: 'integer', minimum: 1, maximum: LIMITS.joinTokenSecondsMax },
-          uses: { type: 'integer', minimum: 1, maximum: LIMITS.joinTokenUsesMax },
-        }),
+        body: body(
+          {
+            name: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' },
+            host: { anyOf: [HOST_NAME, { type: 'null' }] },
+            seconds: { type: 'integer', minimum: 1, maximum: LIMITS.joinTokenSecondsMax },
+            uses: { type: 'integer', minimum: 1, maximum: LIMITS.joinTokenUsesMax },
+          },
+          { bounds: BOUNDS },
+        ),
       },
     },
-    async ({ body: { name, host, seconds, uses } }) => {
+    async ({ body: { name, host, bounds, seconds, uses } }) => {
       const token = newJoinToken(authorityHash(await authorityOf(options).certificate()));
       const nowMs = coordinator.now();
       const expiresAtMs = nowMs + seconds * 1_000;
-      const record = { name, digest: secretDigest(token.secret), host, usesLeft: uses, expiresAtMs };
+      const digest = secretDigest(token.secret);
+      const record = { name, digest, host, ...(bounds === undefined ? {} : { bounds }), usesLeft: uses, expiresAtMs };
       await coordinator.change((state) => addJoinToken(state, token.id, record, nowMs));
       return { id: token.id, token: formatJoinToken(token), expiresAtMs };
     },

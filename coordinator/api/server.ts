@@ -9,6 +9,7 @@ import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
 import type { ExecSource } from '../exec-tickets.js';
 import type { Coordinator } from '../loop.js';
 import type { ProfileSource } from '../profile-questions.js';
+import { RefusalLog } from '../refusal-log.js';
 import type { SecretBox } from '../secret-box.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
@@ -49,7 +50,7 @@ const METHODS_SEEN = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST', 'PATCH']);
 
 /** The HTTP API of a coordinator, not listening: its `routing` answers requests. */
 export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
-  const { coordinator, token, version } = options;
+  const { coordinator, token, version, refusals = new RefusalLog(options.log) } = options;
   const server = Fastify({
     logger: false,
     bodyLimit: LIMITS.httpBodyBytesMax,
@@ -72,7 +73,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   /** Who asks, and for the audit log who has asked. */
   const callers = new WeakMap<IncomingMessage, Caller>();
   server.addHook('onRequest', async (request) => {
-    callers.set(request.raw, assertAccess(options, request.raw, options.log));
+    callers.set(request.raw, assertAccess(options, request.raw, refusals));
   });
   server.addHook('onResponse', async ({ raw, method, url }, reply) => {
     const caller = callers.get(raw);

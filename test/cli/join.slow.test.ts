@@ -6,9 +6,9 @@ import { pino } from 'pino';
 import t from 'tap';
 import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
-import { createFront } from '../../coordinator/api/front.js';
+import { AddressLimit } from '../../coordinator/address-limit.js';
+import { createFront, STRANGER_RATES } from '../../coordinator/api/front.js';
 import { createApi } from '../../coordinator/api/server.js';
-import { StrangerLimit } from '../../coordinator/api/stranger-limit.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
 import { startLinkServer } from '../../coordinator/link-server.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
@@ -69,7 +69,7 @@ const front = createFront({
   tls: identity,
   behind: { ...behind, view: () => Promise.reject(new Error('nobody asks')) as never },
   // All that is asked here within a few seconds comes from one address.
-  strangers: new StrangerLimit(() => 1_000 * performance.now()),
+  strangers: new AddressLimit(STRANGER_RATES, () => 1_000 * performance.now()),
   log,
 });
 await within('the API to listen', CLOSE_MS_MAX, new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve)));
@@ -120,10 +120,12 @@ async function agentOf(name: string): Promise<Link> {
 }
 
 t.test('one command and one token make a host a member, whose key never leaves it', async (t) => {
-  const secret = await token();
+  const secret = await token('--label', 'zone=edge', '--taint', 'far', '--cores', '2', '--memory', '1Gi');
   t.match(await joining('h1', secret, '--label', 'disk=ssd'), { code: 0, out: /host h1 is a member/ });
   await agentOf('h1');
   await until(() => connected('h1'));
+  const believed = { cores: 2, memoryBytes: 2 ** 30, labels: { zone: 'edge' }, taints: ['far'] };
+  t.match(rig.coordinator.observed.hosts.get('h1')?.info, believed, 'of itself it is believed no more');
   const own = (file: string) => at('hosts', 'h1', 'identity', 'agent', file);
   t.equal((await stat(own('own.key'))).mode & 0o777, 0o600);
   t.same((await readdir(own(''))).sort(), ['ca.crt', 'own.crt', 'own.key'], 'nothing else is left');
@@ -133,7 +135,7 @@ t.test('one command and one token make a host a member, whose key never leaves i
   const stored = JSON.stringify([...(await rig.store.load(''))]);
   t.notMatch(stored, secret.split('.')[2] ?? '', 'the store has its hash only');
   t.notMatch(lines.join(), secret.split('.')[2] ?? '', 'and the log not even that');
-  t.match((await asked('token', 'list')).out, /test +any +0/);
+  t.match((await asked('token', 'list')).out, /test +any +zone=edge taint far 2 cores 1Gi +0/);
 });
 
 t.test('tokens that are refused, with nothing left on the host', async (t) => {

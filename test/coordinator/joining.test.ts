@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { EMPTY_CLUSTER } from '../../coordinator/cluster.js';
+import { withinBounds } from '../../coordinator/host-bounds.js';
 import { isVoid, validFromLeast, validFromNext, voidCertificates } from '../../coordinator/joining.js';
 import { Authority, CERTIFICATE_BACKDATE_MS, makeRequest } from '../../identity/authority.js';
 
@@ -55,6 +56,38 @@ t.test('what was made before is void and what is made after is not, by clocks th
       const renewed = validFrom(renewedAt, validFromNext(after, 'h1', renewedAt));
       if (isVoid(after, 'h1', renewed)) throw new Error('what is made after is void');
       if (renewed > voidedMs + afterMs) throw new Error('what is made after is not valid yet');
+    }),
+  );
+});
+
+t.test('a host is believed within what was said of it when it was let in, whatever it says', async () => {
+  const label = fc.constantFrom('a', 'b', 'c');
+  const labels = fc.dictionary(label, label);
+  const taints = fc.uniqueArray(label);
+  const cores = fc.integer({ min: 1, max: 64 });
+  const said = fc.record(
+    { cores, memoryBytes: fc.nat(), labels, taints, ownCores: cores },
+    { requiredKeys: ['cores', 'memoryBytes'] },
+  );
+  const bounds = fc.record(
+    { cores: fc.double({ min: 0.5, max: 64, noNaN: true }), memoryBytes: fc.nat(), labels, taints },
+    { requiredKeys: [] },
+  );
+  const isSame = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
+  fc.assert(
+    fc.property(said, bounds, (claims, within) => {
+      const info = { name: 'h1', kernel: '6.1', degraded: [], ...claims };
+      const believed = withinBounds(info, within);
+      if (believed.cores !== Math.min(info.cores, within.cores ?? info.cores)) throw new Error('cores');
+      if (believed.memoryBytes !== Math.min(info.memoryBytes, within.memoryBytes ?? info.memoryBytes))
+        throw new Error('memory');
+      if ((believed.ownCores ?? 0) > believed.cores) throw new Error('cores for single instances');
+      if (!isSame(believed.labels, within.labels ?? info.labels)) throw new Error('labels');
+      const wanted = [...(within.taints ?? []), ...(info.taints ?? [])];
+      if (!isSame([...new Set(wanted)].sort(), [...(believed.taints ?? [])].sort())) throw new Error('taints');
+      const { cores: _c, memoryBytes: _m, ownCores: _o, labels: _l, taints: _t, ...rest } = believed;
+      if (!isSame(rest, { name: 'h1', kernel: '6.1', degraded: [] })) throw new Error('the rest');
+      if (!isSame(withinBounds(info), info) && claims.ownCores === undefined) throw new Error('without bounds');
     }),
   );
 });

@@ -1,12 +1,15 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import fc from 'fast-check';
 import { pino } from 'pino';
 import t from 'tap';
-import { createFront } from '../../coordinator/api/front.js';
-import { StrangerLimit } from '../../coordinator/api/stranger-limit.js';
+import { AddressLimit } from '../../coordinator/address-limit.js';
+import { createFront, STRANGER_RATES } from '../../coordinator/api/front.js';
 import { capConnections } from '../../coordinator/connections.js';
+import { LeftOutCounter } from '../../coordinator/left-out.js';
+import { RefusalLog } from '../../coordinator/refusal-log.js';
 import type { Problem } from '../../protocol/http.js';
-import { within } from '../../scripts/lib/until.js';
+import { until, within } from '../../scripts/lib/until.js';
 import { CoordinatorRig } from './rig.js';
 
 const WAIT_MS_MAX = 20_000;
@@ -40,7 +43,7 @@ const ended = (socket: Socket) => within('the connection to end', WAIT_MS_MAX, o
 
 t.test('an address may ask so often, all together so often, and nobody is remembered for ever', async (t) => {
   let nowMs = 0;
-  const limit = new StrangerLimit(() => nowMs);
+  const limit = new AddressLimit(STRANGER_RATES, () => nowMs);
   const taken = (address: string, times: number) =>
     Array.from({ length: times }, () => limit.take(address)).filter((waitMs) => waitMs === 0).length;
   const burst = taken('10.0.0.1', 100);
@@ -123,4 +126,73 @@ t.test('an address has so many connections; when some end there is room again', 
   endAll();
   await within('the server to close', WAIT_MS_MAX, closed);
   t.equal(refused.length, 1);
+});
+
+t.test(
+  'of each who is refused so much is let through, the rest is counted, and nobody vanishes behind another',
+  (t) => {
+    const rates = { perAddress: { perSecond: 1, burst: 5 }, inAll: { perSecond: 10, burst: 20 } };
+    const asked = fc.array(
+      fc.record({ from: fc.integer({ min: 0, max: 9 }), afterMs: fc.integer({ min: 0, max: 400 }) }),
+      {
+        maxLength: 300,
+      },
+    );
+    fc.assert(
+      fc.property(asked, (list) => {
+        let nowMs = 0;
+        const counter = new LeftOutCounter(rates, () => nowMs);
+        const through = new Map<string, number>();
+        const leftOut = new Map<string, number>();
+        for (const { from, afterMs } of list) {
+          nowMs += afterMs;
+          const address = `10.0.0.${from}`;
+          const counts = counter.take(address) ? through : leftOut;
+          counts.set(address, (counts.get(address) ?? 0) + 1);
+        }
+        // What was taken on credit, and one second's more that comes while it is asked.
+        for (const count of through.values()) if (count > 5 + nowMs / 1_000 + 1) throw new Error(`${count} of one`);
+        const sum = (counts: Map<string, number>) => [...counts.values()].reduce((a, b) => a + b, 0);
+        if (sum(through) > 20 + (nowMs / 1_000) * 10 + 1) throw new Error(`${sum(through)} in all`);
+        const told = counter.drain();
+        if ((told?.count ?? 0) !== sum(leftOut)) throw new Error(`${told?.count} of ${sum(leftOut)} are told`);
+        for (const { from, count } of told?.most ?? []) if (leftOut.get(from) !== count) throw new Error(from);
+        if (counter.drain() !== null) throw new Error('told twice');
+      }),
+    );
+    const counter = new LeftOutCounter(rates, () => 0);
+    for (let i = 0; i < 1_000; i += 1) counter.take('10.0.0.1');
+    t.equal(counter.take('10.0.0.2'), true, 'another one is told meanwhile');
+    for (let i = 0; i < 5_000; i += 1) counter.take(`10.1.${i >> 8}.${i & 255}`);
+    t.match(counter.drain()?.most[0], { from: '10.0.0.1' });
+    t.end();
+  },
+);
+
+t.test('a flood of requests without a token is some lines and a count', async (t) => {
+  const lines: { msg: string; count?: number; most?: object[] }[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const refusals = new RefusalLog(log, 50);
+  const behind = { api: null, leads: false, leaderApi: null, onLeaderChange: () => undefined };
+  const view = () => Promise.reject(new Error('nobody asks')) as never;
+  const server = createFront({
+    ...{ token: 'x'.repeat(32), loopback: true, refusals, log },
+    behind: { ...behind, view },
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const { port } = server.address() as AddressInfo;
+  const asked = 200;
+  for (let each = 0; each < asked; each += 1) {
+    t.equal((await fetch(`http://127.0.0.1:${port}/v1/apps/${each}`, { method: 'DELETE' })).status, 401);
+  }
+  const leftOut = () => lines.reduce((sum, { count = 0 }) => sum + count, 0);
+  const written = () => lines.filter(({ msg }) => msg === 'a request was refused').length;
+  await until(() => written() + leftOut() === asked);
+  t.ok(written() < asked / 2, `${written()} lines`);
+  t.match(lines.at(-1), { audit: true, most: [{ from: '127.0.0.1' }] });
 });

@@ -1,26 +1,34 @@
 import { isIPv6 } from 'node:net';
-import { TokenBucket } from '../../protocol/token-bucket.js';
+import { TokenBucket } from '../protocol/token-bucket.js';
 
-/** What one address may ask, and all of them together: requests a second, and how many at once after a pause. */
-const PER_ADDRESS = { perSecond: 1, burst: 30 };
-const IN_ALL = { perSecond: 10, burst: 200 };
+/** So many a second, and so many at once after a pause. */
+export interface Rate {
+  perSecond: number;
+  burst: number;
+}
+
+export interface AddressRates {
+  perAddress: Rate;
+  /** Of all addresses together. */
+  inAll: Rate;
+}
+
 /** Who asked longest ago is forgotten first. */
 const ADDRESSES_MAX = 4_096;
 
-/**
- * Bounds what those may ask who show no token of the API: joining, renewing, and the authority's certificate. They make the
- * coordinator hash, verify and start openssl, and could guess without an end.
- */
-export class StrangerLimit {
+/** Bounds a rate for each address, and for all of them together. */
+export class AddressLimit {
+  readonly #perAddress: Rate;
   readonly #clock: () => number;
   readonly #all: TokenBucket;
   /** The one that asked last is last. */
   readonly #addresses = new Map<string, TokenBucket>();
 
   /** `clock`: ms, only forward. */
-  constructor(clock: () => number = () => performance.now()) {
+  constructor({ perAddress, inAll }: AddressRates, clock: () => number = () => performance.now()) {
+    this.#perAddress = perAddress;
     this.#clock = clock;
-    this.#all = new TokenBucket(IN_ALL.perSecond, IN_ALL.burst, clock);
+    this.#all = new TokenBucket(inAll.perSecond, inAll.burst, clock);
   }
 
   /** How many addresses are known. */
@@ -28,7 +36,7 @@ export class StrangerLimit {
     return this.#addresses.size;
   }
 
-  /** 0 when it may be asked, which then counts; else after how many ms it may. */
+  /** 0 when the address may now, which then counts; else after how many ms it may. */
   take(address: string): number {
     const bucket = this.#bucketOf(networkOf(address));
     const waitMs = Math.max(bucket.debtMs(), this.#all.debtMs());
@@ -39,8 +47,8 @@ export class StrangerLimit {
   }
 
   #bucketOf(network: string): TokenBucket {
-    const bucket =
-      this.#addresses.get(network) ?? new TokenBucket(PER_ADDRESS.perSecond, PER_ADDRESS.burst, this.#clock);
+    const { perSecond, burst } = this.#perAddress;
+    const bucket = this.#addresses.get(network) ?? new TokenBucket(perSecond, burst, this.#clock);
     this.#addresses.delete(network);
     this.#addresses.set(network, bucket);
     const [oldest] = this.#addresses.keys();
