@@ -27,7 +27,7 @@ import { SingletonLease } from './lease.js';
 import { Link } from './link.js';
 import { MemoryProber } from './memory-prober.js';
 import { Paths } from './paths.js';
-import { startProfilers } from './profilers.js';
+import { readHertz, startProfilers } from './profilers.js';
 import { RootfsMaker } from './rootfs.js';
 import { closedFolder, Sources } from './sources.js';
 
@@ -174,12 +174,6 @@ function readFabric(text: string): { address: string; port: number } {
   // The relay listens on the next one.
   if (address !== undefined && port <= 65_534) return { address, port };
   throw new Error(`--fabric must be ADDRESS:PORT, an IP address and a port up to 65534, not ${text}`);
-}
-
-function readHertz(text: string): number {
-  const hertz = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
-  if (hertz <= LIMITS.profileHertzMax) return hertz;
-  throw new Error(`--profile-hertz must be a whole number from 0 to ${LIMITS.profileHertzMax}, not ${text}`);
 }
 
 async function run(options: Options, log: Logger): Promise<void> {

@@ -10,6 +10,8 @@ const LOOK_MS = 200;
 const LOOKS_MAX = 300;
 /** Keys that are written until the agent tells of them. */
 const FIRST = ['first', 'second'];
+/** Of an agent that is told so. */
+const HERTZ = 499;
 const RED = named('spendRed');
 const BLUE = named('spendBlue');
 
@@ -58,11 +60,14 @@ t.test('components are profiled from their start on, by function, and an agent t
   );
 
   await rig.killAgent('SIGKILL');
-  rig.startAgent();
+  rig.startAgent('--profile-hertz', String(HERTZ));
   const killedMs = Date.now();
   await rig.until('adopted', () => rig.events.filter(({ kind }) => kind === 'adopted').length === 3);
   const after = await until('red', 'spendRed', killedMs);
   t.equal(secondsIn(after, 'spendBlue'), 0);
+  t.equal(after.hertz, HERTZ);
+  const sum = (of: 'count' | 'seconds') => after.stacks.reduce((total, each) => total + each[of], 0);
+  t.ok(Math.abs((sum('seconds') * HERTZ) / sum('count') - 1) < 0.03, 'a sample stands for a period of the new rate');
 
   rig.desire(() => ({ instances: [instance('blue', 0)] }));
   await rig.until('red is gone', () => rig.statuses.length === 1);

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
 import { withPerfMap } from '../../agent/perf-map.js';
+import { readHertz } from '../../agent/profilers.js';
 import { ComponentProfiles } from '../../agent/profiles/component-profiles.js';
 import { ProfileRecorder } from '../../agent/profiles/recorder.js';
 import { parseProfileRequest } from '../../agent/profiles/request.js';
 import { RingFolder } from '../../agent/profiles/ring-folder.js';
-import type { DrainedStacks, StackProfilerHandle } from '../../native/index.js';
+import { type DrainedStacks, native, type StackProfilerHandle } from '../../native/index.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { Profile } from '../../protocol/profile.js';
 
@@ -234,6 +235,16 @@ t.test('what the coordinator asks for is looked at: its names become folders', a
     t.throws(() => parseProfileRequest({ request: 1, of: { ...of, ...change } }), { code: 'SHOAL_E_FRAME' });
   t.throws(() => parseProfileRequest({ request: 'x', of }), { code: 'SHOAL_E_FRAME' });
   t.throws(() => parseProfileRequest({ request: 1 }), { code: 'SHOAL_E_FRAME' });
+});
+
+t.test('the rate of stacks is a whole number up to a bound; 0 takes none', async (t) => {
+  t.same(['0', '1', '99', String(LIMITS.profileHertzMax)].map(readHertz), [0, 1, 99, LIMITS.profileHertzMax]);
+  for (const bad of ['', '-1', '1.5', '1e2', '0x10', ' 99', 'fast', String(LIMITS.profileHertzMax + 1), '99999'])
+    t.throws(() => readHertz(bad), { message: `--profile-hertz must be a whole number from 0 to 1000, not ${bad}` });
+  // The native part looks at it itself.
+  const profiler = native.createStackProfiler();
+  for (const bad of [0, -1, Number.NaN, LIMITS.profileHertzMax + 1])
+    t.throws(() => profiler.start(bad, false), { message: 'the rate must be from 1 to 1000 Hz' });
 });
 
 t.test('Node.js inside is told to name its functions, unless the manifest speaks of it', async (t) => {

@@ -14,6 +14,7 @@ import { compile, end, makeCgroup, makeFolder, runFed, runInside, startProfiler 
 const HERTZ = 997;
 const WAIT_MS_MAX = 60_000;
 /** As native/src/profiler/stacks.h, activity.h and cpu_time.h say. */
+const STACKS_MAX = 8_192;
 const WAIT_STACKS_MAX = 4_096;
 const WAITS_MAX = 4_096;
 const DETAILS_MAX = 16_384;
@@ -21,6 +22,10 @@ const CGROUPS_MAX = 4_096;
 const NAPS = WAIT_STACKS_MAX + 400;
 const THREADS = WAITS_MAX + 400;
 const PEERS = DETAILS_MAX + 1_000;
+/** That still have places, so that fewer are left to fill. */
+const NAPS_KEPT = WAIT_STACKS_MAX - 200;
+const SAMPLES = STACKS_MAX - NAPS_KEPT + 1_000;
+const BURNERS = 2;
 /** Of other kinds. */
 const OTHERS_MAX = 20;
 const OWNER = { app: 'a', component: 'flood' };
@@ -142,6 +147,38 @@ t.test(
     t.equal(recorder.figures().samplesLost, after);
   },
 );
+
+t.test('more different stacks on CPUs than there is room for: lost samples are counted and told', async (t) => {
+  const { cpu, recorder, round, read, becalm, watch } = await startRecorder(t);
+  const [cgroup, other] = [await makeCgroup(t), await makeCgroup(t)];
+  watch(cgroup, OWNER);
+  watch(other, CALM);
+  const napper = await startFlood(t, cgroup);
+  const burners = await Promise.all(Array.from({ length: BURNERS }, () => startFlood(t, other)));
+  const burn = (ms: number) => Promise.all(burners.map(({ order }) => order(`burn ${ms}`)));
+  await becalm();
+  const began = { lost: recorder.figures().samplesLost, ran: ran() };
+  function ran() {
+    return cpu.read().get(other)?.cpuSeconds ?? Number.NaN;
+  }
+  await napper.order(`naps ${NAPS_KEPT}`);
+  await burn(Math.ceil((SAMPLES / HERTZ / BURNERS) * 1000));
+  const stacks = await round();
+  const expected = (ran() - began.ran) * HERTZ;
+  const lost = recorder.figures().samplesLost - began.lost;
+  t.equal(stacks.length, STACKS_MAX, 'all places are taken');
+  t.ok(lost > 0);
+  const told = sum((await read(CALM, 'cpu')).stacks) + lost;
+  const bound = 0.03 * expected + 5 * Math.sqrt(expected);
+  t.ok(Math.abs(told - expected) < bound, `${told} samples are told or counted as lost, by the clock ${expected}`);
+  t.equal((await read(CALM, 'cpu')).lost, lost, 'profiles of that second say so');
+
+  await burn(200);
+  await round();
+  const again = await read(CALM, 'cpu');
+  t.ok(sum(again.stacks) > (0.2 * BURNERS * HERTZ) / 2, 'there is room again');
+  t.same([again.lost, recorder.figures().samplesLost - began.lost], [0, lost]);
+});
 
 t.test('more threads that wait than can be known at once: the longest waits are given up, and counted', async (t) => {
   const { recorder, round, becalm, watch, read } = await startRecorder(t);

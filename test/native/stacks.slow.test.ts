@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,6 +29,10 @@ const SIGMAS = 5;
 /** What is no chance is off in each of them. */
 const WINDOWS_MAX = 3;
 const WAIT_MS_MAX = 60_000;
+/** Of a period how much it may be longer or shorter, as native/src/profiler/stack_sampler.cc says. */
+const JITTER = 0.025;
+/** In so many samples of one clock its period is drawn six times. */
+const BEATS = 3_000;
 /** That come and go, so many at once. */
 const INSTANCES = 500;
 const AT_ONCE = 10;
@@ -40,13 +44,15 @@ const CC = ['cc', '-O0', '-fno-omit-frame-pointer'];
 /** Whether the name, such as `sixty`, `sixty()` or `sixty [eval]:1`, is that of the function. */
 const isOf = (name: string, wanted: string) => name.split(/[ (]/)[0] === wanted;
 
-/** Samples that have the function in them, among those that have any of the three. */
-function share(stacks: readonly NamedStack[], wanted: string) {
+type Counted = Pick<NamedStack, 'names' | 'count'>;
+
+/** Samples that have the function in them, among those that have any of these, which do not call each other. */
+function share(stacks: readonly Counted[], wanted: string, among: readonly string[] = Object.keys(SHARES)) {
   const within = (names: string[], wantedNames: readonly string[]) =>
     names.some((name) => wantedNames.some((each) => isOf(name, each)));
   const count = (functions: readonly string[]) =>
     stacks.reduce((sum, each) => sum + (within(each.names, functions) ? each.count : 0), 0);
-  const all = count(Object.keys(SHARES));
+  const all = count(among);
   return { all, share: count([wanted]) / all };
 }
 
@@ -87,6 +93,7 @@ t.test('a program in C: the shares, who calls whom, and what perf says of it', a
   profiler.watch(cgroup);
   const child = runInside(cgroup, [program]);
   t.teardown(() => end(child));
+  const perf = perfSamples(child, program);
   const stacks = await gatherShares(t, profiler);
   const leaves = stacks.filter(({ names }) => names.includes('sixty'));
   const whole = leaves.filter(
@@ -98,12 +105,41 @@ t.test('a program in C: the shares, who calls whom, and what perf says of it', a
   const seconds = stacks.reduce((total, each) => total + each.seconds, 0);
   t.ok(Math.abs(seconds * HERTZ - sum(stacks)) / sum(stacks) < 0.03, 'a sample stands for a period');
 
-  const perf = await perfShares(child.pid as number, join(program, '../perf.data'));
-  if (perf === null) return t.comment('perf is not installed or cannot run here');
-  for (const [name, expected] of Object.entries(perf.shares)) {
-    const { all, share: found } = share(stacks, name);
-    const bound = SIGMAS * Math.sqrt(expected * (1 - expected) * (1 / all + 1 / perf.samples));
-    t.ok(Math.abs(found - expected) < bound, `${name}: ${found.toFixed(3)}, by perf ${expected.toFixed(3)}`);
+  await agreesWithPerf(t, stacks, perf);
+});
+
+t.test('in step with the clock that samples: the shares still, as many samples as the rate says', async (t) => {
+  const program = join(await makeFolder(t), 'beats');
+  compile('beats.c', program, [...CC, `-DNANOSECONDS=${Math.floor(1e9 / HERTZ)}L`]);
+  const cgroup = await makeCgroup(t);
+  const looks = [HERTZ, Math.floor(HERTZ / 4)].map((hertz) => ({ hertz, profiler: startProfiler(t, hertz) }));
+  for (const { profiler } of looks) profiler.watch(cgroup);
+  // On one CPU there is one clock.
+  const child = runInside(cgroup, ['taskset', '-c', '0', program]);
+  t.teardown(() => end(child));
+  const ran = async () => Number((await readFile(`/proc/${child.pid}/schedstat`, 'utf8')).split(' ')[0]) / 1e9;
+  for (const { hertz, profiler } of looks) {
+    await gather(profiler, 100);
+    // Samples are those between two drains, and a drain may take long: it is looked before and after each.
+    const began = { before: await ran(), after: await profiler.drain().then(ran) };
+    const stacks = await gather(profiler, hertz === HERTZ ? BEATS : BEATS / 8);
+    const ended = await ran();
+    stacks.push(...named(await profiler.drain()));
+    const [least, most] = [(ended - began.after) * hertz, ((await ran()) - began.before) * hertz];
+    // Of drawn periods the mean is off by no more than each may be; the rest is what else runs on this CPU.
+    const bound = JITTER * most + SIGMAS * Math.sqrt(most / 2);
+    const isAsOften = (found: number) => found > least - bound && found < most + bound;
+    const taken = stacks.reduce((sum, { count }) => sum + count, 0);
+    const seconds = stacks.reduce((sum, each) => sum + each.seconds, 0);
+    t.ok(isAsOften(taken), `${taken} samples, by ${hertz} Hz ${least.toFixed(0)} to ${most.toFixed(0)}`);
+    t.ok(isAsOften(seconds * hertz), `they stand for ${seconds} s`);
+    const periods = stacks.map((each) => (each.seconds / each.count) * hertz);
+    t.ok(periods.every((period) => Math.abs(period - 1) < JITTER + 1e-3));
+    if (hertz !== HERTZ) continue;
+    t.ok(new Set(periods.map((period) => period.toFixed(6))).size > 2, 'the clock has another period now and then');
+    // In step it would be 1 or 0. What the drawings leave is no row of dice: one in eight or so hits few places only.
+    const { all, share: sixty } = share(stacks, 'sixty');
+    t.ok(all > 0.9 * BEATS && Math.abs(sixty - 0.6) < 0.25, `sixty has ${sixty} of ${all}`);
   }
 });
 
@@ -115,8 +151,10 @@ t.test('a program in C++ without frame pointers: the shares, with names as writt
   profiler.watch(cgroup);
   const child = runInside(cgroup, [program]);
   t.teardown(() => end(child));
+  const perf = perfSamples(child, program);
   const stacks = await gatherShares(t, profiler);
   t.ok(stacks.some(({ names }) => names[0] === 'sixty()'));
+  await agreesWithPerf(t, stacks, perf);
 });
 
 for (const [language, compiler] of [
@@ -215,7 +253,10 @@ t.test(
     await setTimeout(200);
     await gather(profiler, 100);
     await gather(profiler, 1);
+    // Perf has the callers of such code by its own way: it keeps 8 KiB of each stack, and reads the same tables later.
+    const perf = perfSamples(child, program, ['--call-graph', 'dwarf']);
     const bare = await gatherShares(t, profiler, withoutTypes);
+    await agreesWithPerf(t, bare, perf, ['sorts', 'aligns', 'signals']);
     for (const { name, whole, all, example } of wholeChains(bare)) {
       t.ok(whole / all > 0.97, `${name}: ${whole} of ${all} stacks are whole, as ${example}`);
     }
@@ -230,6 +271,7 @@ t.test('a program in JavaScript: names from the map that V8 writes, interpreted 
   const script = `${spend('sixty', 6)} ${spend('thirty', 3)} ${spend('ten', 1)}
     function work(length) { return sixty(length) + thirty(length) + ten(length); }
     for (;;) work(5_000 + Math.floor(10_000 * Math.random()));`;
+  const folder = await makeFolder(t);
   const cgroup = await makeCgroup(t);
   const profiler = startProfiler(t, HERTZ);
   profiler.watch(cgroup);
@@ -240,7 +282,9 @@ t.test('a program in JavaScript: names from the map that V8 writes, interpreted 
     spawnSync('rm', ['-f', `/tmp/perf-${child.pid}.map`]);
   });
   await gather(profiler, 200);
+  const perf = perfSamples(child, join(folder, 'javascript'));
   const stacks = await gatherShares(t, profiler);
+  await agreesWithPerf(t, stacks, perf);
   const called = stacks.filter(({ names }) => names.some((name) => isOf(name, 'sixty')));
   const byWork = called.filter(({ names }) => names.some((name) => isOf(name, 'work')));
   const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
@@ -387,19 +431,42 @@ async function reusePids(pid: number): Promise<void> {
   });
 }
 
-/** The same shares by `perf record` at the same rate; null where it does not run. */
-async function perfShares(
-  pid: number,
-  file: string,
-): Promise<{ samples: number; shares: Record<string, number> } | null> {
-  const record = ['record', '-e', 'cpu-clock', '-F', String(HERTZ), '-o', file, '-p', String(pid), '--', 'sleep', '2'];
+/**
+ * What `perf record` at the same rate finds in the process for two seconds from now on, with data in a file named after
+ * `path`; null where it does not run.
+ */
+async function perfSamples(
+  { pid }: ChildProcess,
+  path: string,
+  callGraph: readonly string[] = [],
+): Promise<Counted[] | null> {
+  const file = `${path}.perf`;
+  const clock = ['-e', 'cpu-clock', '-F', String(HERTZ), ...callGraph];
+  const record = ['record', ...clock, '-o', file, '-p', String(pid), '--', 'sleep', '2'];
   const [code] = (await once(spawn('perf', record, { stdio: 'ignore' }), 'exit').catch(() => [1])) as [number];
   if (code !== 0) return null;
-  const { stdout } = spawnSync('perf', ['script', '-i', file, '-F', 'ip,sym'], { encoding: 'utf8' });
-  const names = stdout
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/)[1] ?? '')
-    .filter((name) => Object.hasOwn(SHARES, name));
-  const shares = Object.keys(SHARES).map((name) => [name, names.filter((each) => each === name).length / names.length]);
-  return { samples: names.length, shares: Object.fromEntries(shares) };
+  const options = { encoding: 'utf8', maxBuffer: 2 ** 28 } as const;
+  const { stdout } = spawnSync('perf', ['script', '-i', file, '-F', 'ip,sym', '--no-inline'], options);
+  // Frames of one sample stand together. V8 writes what kind of code it is before a name.
+  return stdout
+    .split(callGraph.length > 0 ? /\n\n/ : /\n/)
+    .map((sample) => sample.split('\n').map((line) => line.trim().replace(/^[0-9a-f]+ (JS:.?)?/, '')))
+    .map((names) => ({ names, count: 1 }));
+}
+
+/** The shares are those that perf has found, as far as two samples may differ. */
+async function agreesWithPerf(
+  t: Test,
+  stacks: readonly Counted[],
+  found: Promise<Counted[] | null>,
+  functions: readonly string[] = Object.keys(SHARES),
+): Promise<void> {
+  const samples = await found;
+  if (samples === null) return t.comment('perf is not installed or cannot run here (apt-get install linux-perf)');
+  for (const name of functions) {
+    const [ours, perf] = [share(stacks, name, functions), share(samples, name, functions)];
+    const bound = SIGMAS * Math.sqrt(perf.share * (1 - perf.share) * (1 / ours.all + 1 / perf.all));
+    const text = `${name}: ${ours.share.toFixed(3)} of ${ours.all}, by perf ${perf.share.toFixed(3)} of ${perf.all}`;
+    t.ok(perf.all > SAMPLES / 10 && Math.abs(ours.share - perf.share) < bound, text);
+  }
 }

@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
-#include <random>
 
 #include "profiler/bpf_figures.h"
 #include "profiler/libbpf_log.h"
@@ -21,9 +20,11 @@ namespace shoal::profiler {
 namespace {
 
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
-/** Periods of the CPUs differ by up to so many thousandths, so that they fall in step neither with each other nor with
- * a load. */
-constexpr int kJitterThousandths = 25;
+/** Periods differ by up to so many thousandths from clock to clock and from time to time, so that they fall in step
+ * neither with each other nor with a load. */
+constexpr uint64_t kJitterThousandths = 25;
+/** Each drawing cuts a running period short, by half of it on average: of so many that is a thousandth. */
+constexpr uint64_t kPeriodsPerDrawing = 500;
 constexpr uint32_t kStacksAtOnce = 256;
 /** Of all CPUs together: at some microseconds each a half of a hundredth of a core. */
 constexpr double kWaitsPerSecond = 500;
@@ -55,11 +56,14 @@ Problem StackSampler::start(unsigned hertz, bool offCpu) {
     if (const Problem without = load(false)) return without;
     unwindProblem_ = why;
   }
+  meanPeriod_ = kNanosecondsPerSecond / hertz;
+  periods_.resize(cpus_, meanPeriod_);
   for (int cpu = 0; cpu < cpus; cpu += 1) {
-    if (const Problem problem = openClock(cpu, hertz)) return problem;
+    if (const Problem problem = openClock(cpu)) return problem;
   }
   if (clocks_.empty()) return {ENODEV, "perf_event_open"};
   runClocks(false);
+  if (const Problem problem = drawPeriods(monotonicNanoseconds())) return problem;
   if (offCpu) {
     switches_.reset(bpf_program__attach(program_->progs.on_switch));
     if (!switches_) return {errno, "bpf_raw_tracepoint_open"};
@@ -82,14 +86,12 @@ UnwindMaps StackSampler::unwindMaps() const {
   return {bpf_map__fd(program_->maps.unwind_processes), bpf_map__fd(program_->maps.unwind_tables)};
 }
 
-Problem StackSampler::openClock(int cpu, unsigned hertz) {
-  static std::minstd_rand random{std::random_device{}()};
-  const int off = std::uniform_int_distribution(-kJitterThousandths, kJitterThousandths)(random);
+Problem StackSampler::openClock(int cpu) {
   perf_event_attr clock = {};
   clock.size = sizeof clock;
   clock.type = PERF_TYPE_SOFTWARE;
   clock.config = PERF_COUNT_SW_CPU_CLOCK;
-  clock.sample_period = kNanosecondsPerSecond / hertz * static_cast<uint64_t>(1000 + off) / 1000;
+  clock.sample_period = meanPeriod_;
   clock.exclude_idle = 1;
   const auto fd = static_cast<int>(syscall(SYS_perf_event_open, &clock, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
   if (fd < 0) {
@@ -103,14 +105,32 @@ Problem StackSampler::openClock(int cpu, unsigned hertz) {
     close(fd);
     return {problem, "bpf_link_create"};
   }
-  clocks_.emplace_back(link);
-  clockFds_.push_back(fd);
+  clocks_.push_back({std::unique_ptr<bpf_link, Destroy>(link), fd, static_cast<size_t>(cpu)});
   return {};
+}
+
+uint64_t StackSampler::drawPeriod() {
+  const uint64_t off = meanPeriod_ * kJitterThousandths / 1000;
+  return std::uniform_int_distribution(meanPeriod_ - off, meanPeriod_ + off)(random_);
+}
+
+/** Whichever load happens to be in step with a clock is so until the next drawing only. */
+Problem StackSampler::drawPeriods(uint64_t now) {
+  periodsDrawnNanoseconds_ = now;
+  for (const Clock& clock : clocks_) {
+    uint64_t period = drawPeriod();
+    if (ioctl(clock.fd, PERF_EVENT_IOC_PERIOD, &period) != 0) return {errno, "PERF_EVENT_IOC_PERIOD"};
+    periods_[clock.cpu] = period;
+  }
+  const uint32_t only = 0;
+  const int result = bpf_map__update_elem(program_->maps.periods, &only, sizeof only, periods_.data(),
+                                          periods_.size() * sizeof(uint64_t), BPF_ANY);
+  return result == 0 ? Problem{} : Problem{-result, "bpf_map_update_elem"};
 }
 
 /** They stand still while nothing is watched: an idle host is not woken for nothing. */
 void StackSampler::runClocks(bool run) {
-  for (const int fd : clockFds_) ioctl(fd, run ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
+  for (const Clock& clock : clocks_) ioctl(clock.fd, run ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE, 0);
 }
 
 Problem StackSampler::watch(uint64_t cgroup) {
@@ -131,8 +151,12 @@ void StackSampler::unwatch(uint64_t cgroup) {
 }
 
 Problem StackSampler::drain(std::vector<Stack>& into) {
-  drawLots();
+  const uint64_t now = monotonicNanoseconds();
+  drawLots(now);
   countPushedOut();
+  if (now - periodsDrawnNanoseconds_ >= kPeriodsPerDrawing * meanPeriod_) {
+    if (const Problem problem = drawPeriods(now)) return problem;
+  }
   std::vector<shoal_stack_key> keys(kStacksAtOnce);
   std::vector<shoal_stack> values(kStacksAtOnce);
   const int map = bpf_map__fd(program_->maps.stacks);
@@ -152,8 +176,7 @@ Problem StackSampler::drain(std::vector<Stack>& into) {
 
 /** So many waits are looked at each second on average as kWaitsPerSecond says, going by what came since the last drain.
  */
-void StackSampler::drawLots() {
-  const uint64_t now = monotonicNanoseconds();
+void StackSampler::drawLots(uint64_t now) {
   const uint64_t seen = program_->bss->waits_seen;
   const uint64_t elapsed = std::max(now - drainedNanoseconds_, kRateSpanNanoseconds);
   const double rate = static_cast<double>(seen - waitsSeen_) * static_cast<double>(kNanosecondsPerSecond) /

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,15 +46,26 @@ class StackSampler {
     void operator()(bpf_link* link) const;
   };
   Problem load(bool unwinds);
-  Problem openClock(int cpu, unsigned hertz);
+  Problem openClock(int cpu);
+  uint64_t drawPeriod();
+  Problem drawPeriods(uint64_t now);
   void runClocks(bool run);
-  void drawLots();
+  void drawLots(uint64_t now);
   void countPushedOut();
 
   std::unique_ptr<stacks_bpf, Destroy> program_;
   /** A link owns the clock of its CPU: with it the clock goes. */
-  std::vector<std::unique_ptr<bpf_link, Destroy>> clocks_;
-  std::vector<int> clockFds_;
+  struct Clock {
+    std::unique_ptr<bpf_link, Destroy> link;
+    int fd;
+    size_t cpu;
+  };
+  std::vector<Clock> clocks_;
+  /** In nanoseconds: by the rate, and that of each CPU now. */
+  uint64_t meanPeriod_ = 0;
+  std::vector<uint64_t> periods_;
+  uint64_t periodsDrawnNanoseconds_ = 0;
+  std::minstd_rand random_{std::random_device{}()};
   std::unique_ptr<bpf_link, Destroy> switches_;
   UniqueFd stats_;
   std::string unwindProblem_;

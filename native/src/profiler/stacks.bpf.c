@@ -37,6 +37,15 @@ struct {
   __type(value, struct shoal_stack);
 } stacks SEC(".maps");
 
+/** Of each CPU's clock, in nanoseconds: a sample stands for as long as that. Written by user space. The context of a
+ * tick says the period that the clock was opened with, also when it has another one since. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, unsigned int);
+  __type(value, shoal_u64);
+} periods SEC(".maps");
+
 /** A stack is too large for the BPF stack. */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -138,11 +147,11 @@ int on_tick(struct bpf_perf_event_data* context) {
   const shoal_u64 cgroup = bpf_get_current_cgroup_id();
   if (!bpf_map_lookup_elem(&watched, &cgroup)) return 0;
   struct shoal_stack* stack = bpf_map_lookup_elem(&scratch, &zero);
-  if (!stack) return 0;
+  const shoal_u64* period = bpf_map_lookup_elem(&periods, &zero);
+  if (!stack || !period) return 0;
   take_frames(context, stack, 0);
-  /* Each CPU has a period of its own: a sample stands for as long as that. */
   stack->count = 1;
-  stack->nanoseconds = context->sample_period;
+  stack->nanoseconds = *period;
 
   struct task_struct* leader = BPF_CORE_READ((struct task_struct*)bpf_get_current_task(), group_leader);
   struct shoal_stack_key key = {

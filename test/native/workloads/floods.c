@@ -1,6 +1,7 @@
 /**
  * Does so many of a thing as a line of its standard input says, each from or to another place, and then says so.
  *   naps N     waits N times for 50 us, each time in another stack
+ *   burn N     computes for N ms of CPU time, from microsecond to microsecond in another stack
  *   threads N  begins N threads that wait for ever
  *   peers N    asks for N connections, each to another address, which are refused
  */
@@ -44,6 +45,28 @@ __attribute__((noinline)) static void nap_by(unsigned way, int steps) {
     nap_by(way >> 1, steps - 1);
 }
 
+static volatile unsigned long sink;
+
+__attribute__((noinline)) static void burn_by(unsigned way, int steps) {
+  if (steps == 0)
+    for (int round = 0; round < 1000; round += 1) sink = sink * 3 + 1;
+  else if (way & 1)
+    burn_by(way >> 1, steps - 1);
+  else
+    burn_by(way >> 1, steps - 1);
+}
+
+/* By the thread's own clock, and a call of that is rare: it is a system call. */
+static void burn(unsigned milliseconds) {
+  struct timespec now, begin;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+  unsigned way = 0;
+  do {
+    for (int i = 0; i < 100; i += 1) burn_by(way += 1, STEPS);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < milliseconds);
+}
+
 static volatile unsigned waiting;
 
 static void* wait_for_ever(void* unused) {
@@ -78,6 +101,8 @@ int main(void) {
   while (scanf("%15s %u", what, &count) == 2) {
     if (strcmp(what, "naps") == 0)
       for (unsigned i = 0; i < count; i += 1) nap_by(i, STEPS);
+    else if (strcmp(what, "burn") == 0)
+      burn(count);
     else if (strcmp(what, "threads") == 0)
       for (unsigned i = 0; i < count; i += 1) begin_thread();
     else
