@@ -77,7 +77,7 @@ export class Copies {
   }
 
   /** What the coordinator has decided, as far as it has to do with this host. */
-  apply({ copies = {} }: Desired): void {
+  apply({ copies = {} }: Pick<Desired, 'copies'>): void {
     const before = this.#records;
     this.#records = copies;
     this.#keys = new Set(Object.keys(copies).map(keyOfName));

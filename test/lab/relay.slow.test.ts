@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import type { CopiesWay } from '../../protocol/link.js';
 import { bootRack, CHECKOUT } from '../../scripts/lib/lab/rack.js';
 import { STEP_MS_MAX } from './guest.js';
 
@@ -14,11 +15,19 @@ interface Line {
   ended?: string;
   done?: boolean;
   sent?: number;
+  written?: number;
+  copies?: CopiesWay & { byLink: number; held: number; joined: boolean; bytesOut?: number; packets?: number };
 }
 
 const PEER = join(CHECKOUT, 'dist/test/lab/relay-peer.js');
+/** Of what the owner's host has when the other one begins to be filled. */
+const FILL_BYTES = 2_000_000;
+/** Payload that one packet of soft-RoCE holds on an interface with an MTU of 1,500. */
+const PACKET_BYTES = 1_024;
+/** Of 2 MiB; the two streams of a connection need half of them. */
+const HUGE_PAGES = 8;
 
-t.test('a channel between two hosts goes on, each record once and in order, whatever becomes of RDMA', async (t) => {
+t.test('records between two hosts, and copies of state, whatever becomes of RDMA: once and in order', async (t) => {
   const rack = await bootRack({ hosts: 2 });
   t.teardown(() => rack.stop());
   let over: string | undefined;
@@ -44,13 +53,19 @@ t.test('a channel between two hosts goes on, each record once and in order, what
     t.equal(code, 0, `${host}: ${script} ${stderr}`);
   };
   const carrier = (name: string) => (line: Line) => line.carrier === name;
-  /** Records still come, at both, after this moment. */
-  const flows = async () => {
+  const copiesGo = (by: CopiesWay['by'], than: number) => (line: Line) =>
+    line.copies?.by === by && (line.copies.held ?? 0) > than;
+  const heldBy = (lines: Line[]) => Math.max(0, ...lines.map(({ copies }) => copies?.held ?? 0));
+  /** Records still come, at both, after this moment, and what is written is copied. */
+  const flows = async (by: CopiesWay['by'] = 'rdma') => {
+    const held = heldBy(await read('h1'));
+    const { line } = await waitFor('h1', `writes by ${by}`, (await read('h1')).length, copiesGo(by, held + 10));
     for (const host of rack.hosts) {
       const lines = await read(host);
       const before = Math.max(...lines.map(({ received }) => received ?? 0));
       await waitFor(host, 'records', lines.length, ({ received }) => (received ?? 0) > before + 50);
     }
+    return line.copies;
   };
   // RDMA has an interface of its own, which can go down while TCP goes on.
   for (const [index, host] of rack.hosts.entries()) {
@@ -61,6 +76,8 @@ t.test('a channel between two hosts goes on, each record once and in order, what
        ip address add 10.1.0.${index + 1}/24 dev rdma0 && ip link set rdma0 up && rdma link add rxe1 type rxe netdev rdma0`,
     );
   }
+  // The streams of h1 are in huge pages, those of h2 are not.
+  await sh('h1', `echo ${HUGE_PAGES} >/proc/sys/vm/nr_hugepages`);
   const peers = [
     ['h1', '10.0.0.1', '10.1.0.1', 'h2', '10.0.0.2'],
     ['h2', '10.0.0.2', '10.1.0.2', 'h1', '10.0.0.1'],
@@ -81,6 +98,17 @@ t.test('a channel between two hosts goes on, each record once and in order, what
 
   const first = await waitFor('h1', 'verbs', 0, carrier('verbs'));
   t.match(first.line.reason, /^both hosts have RDMA: rxe1 port 1 on rdma0, rxe1/);
+  const { stdout: memory } = await rack.run('h1', ['cat', '/proc/meminfo'], { timeMs: STEP_MS_MAX });
+  t.match(memory, new RegExp(`HugePages_Total: +${HUGE_PAGES}\nHugePages_Free: +${HUGE_PAGES / 2}\n`), 'huge pages');
+  await t.test('a state shard is copied by the card', async (t) => {
+    const { line } = await waitFor('h1', 'the copy', 0, ({ copies }) => copies?.joined === true);
+    const { copies = null } = line;
+    t.match(copies, { by: 'rdma', reason: /^both hosts have RDMA: rxe1/, byLink: 0 });
+    const { rdmaBytes = 0, bytesOut = 0, packets = 0 } = copies ?? {};
+    t.ok(rdmaBytes > FILL_BYTES, `${rdmaBytes} bytes of messages`);
+    t.ok(bytesOut > FILL_BYTES, `${bytesOut} bytes of records over the carrier`);
+    t.ok(packets * PACKET_BYTES > rdmaBytes, `${packets} packets of the card`);
+  });
   await flows();
 
   let { next } = first;
@@ -95,12 +123,14 @@ t.test('a channel between two hosts goes on, each record once and in order, what
   await t.test('the RDMA port of the other host goes down: TCP, and verbs when it is back', async (t) => {
     await sh('h2', 'ip link set rdma0 down');
     ({ next } = await waitFor('h1', 'tcp', next, carrier('tcp')));
-    await flows();
+    const byLink = await flows('link');
+    t.match(byLink?.reason, /rxe1/, 'it is said why');
     const { line } = await waitFor('h2', 'why', 0, ({ reason }) => /this host: rxe1/.test(reason ?? ''));
     t.match(line.reason, /^this host: rxe1 /);
     await sh('h2', 'ip link set rdma0 up');
     ({ next } = await waitFor('h1', 'verbs', next, carrier('verbs')));
-    await flows();
+    const byRdma = await flows();
+    t.ok((byRdma?.rdmaBytes ?? 0) > (byLink?.rdmaBytes ?? 0), 'by RDMA again');
   });
 
   await t.test('the network is away for a while: nothing is lost', async () => {
@@ -121,6 +151,7 @@ t.test('a channel between two hosts goes on, each record once and in order, what
   ];
   t.equal(one.line.sent, two.line.received);
   t.equal(two.line.sent, one.line.received);
+  t.equal(two.line.written, one.line.written, 'the copy has every write');
   for (const host of rack.hosts) {
     const lines = await read(host);
     t.same(

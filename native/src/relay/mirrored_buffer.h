@@ -3,13 +3,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace shoal::relay {
 
 /**
  * Memory of a stream: byte p is at p modulo its size, and the memory is mapped twice, one after the other, so that any
- * stretch of up to its size is in one piece.
+ * stretch of up to its size is in one piece. In huge pages of 2 MiB where it is made of whole ones and the host has
+ * some set aside (vm.nr_hugepages); nobody else has the file, so that none can be taken away.
  */
 class MirroredBuffer {
  public:
@@ -26,8 +28,10 @@ class MirroredBuffer {
   uint64_t bytes() const { return bytes_; }
 
  private:
-  MirroredBuffer(std::byte* data, uint64_t bytes) : data_(data), bytes_(bytes) {}
+  MirroredBuffer(std::span<std::byte> place, uint64_t bytes);
 
+  /** What is mapped, the memory in it. */
+  std::span<std::byte> place_;
   std::byte* data_;
   uint64_t bytes_;
 };
