@@ -3,6 +3,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { CachesFigures } from '../protocol/cache-figures.js';
 import type { KnownCopy } from '../protocol/control.js';
+import { isOnlyRecords } from '../protocol/desired-change.js';
 import { ShoalError } from '../protocol/errors.js';
 import type { TerminalSize } from '../protocol/exec.js';
 import { LIMITS } from '../protocol/limits.js';
@@ -101,7 +102,7 @@ const WANTED_MS = 1_000;
 /** What segments hold is read so often. */
 const FIGURES_MS = 2_000;
 /** Reports that follow each other within this tell the same samples. */
-const MEASURE_MS = 100;
+const MEASURE_MS = 500;
 
 /** All instances of this host: brings them to the desired state and keeps routes, ports and state shards in line. */
 export class Agent {
@@ -347,6 +348,7 @@ export class Agent {
   }
 
   async #apply(desired: Desired, activated: readonly Instance[]): Promise<void> {
+    const before = this.#desired;
     try {
       if (desired.revision < this.#desired.revision) return;
       await writeWhole(this.#tools.paths.desired, JSON.stringify(desired));
@@ -358,7 +360,11 @@ export class Agent {
       }
     }
     this.#copies.apply(desired);
-    await this.#sync();
+    // While state moves that is all, again and again; what it changes for instances the copies say.
+    const isSettled = this.#applied === before.revision && activated.length === 0;
+    if (!isSettled || !isOnlyRecords(before, desired)) return this.#sync();
+    this.#applied = desired.revision;
+    this.#tell();
   }
 
   /** Of the instances whose process runs, by a name that no other one has. */
@@ -555,7 +561,8 @@ export class Agent {
       new Set([...Object.keys(desired.shards), ...Object.keys(desired.copies ?? {}).map(keyOfName)]),
     );
     for (const action of reconcile(desired, [...this.#instances.values()])) await this.#do(action);
-    this.#applied = desired.revision;
+    // Records of copies may have come meanwhile.
+    this.#applied = Math.max(this.#applied, desired.revision);
     this.#builds.sync(desired);
     const busy = [...this.#instances.values(), ...this.#activated].some(({ phase }) => phase === 'starting');
     await this.#pool.sync(desired, !busy, () => this.#freeSlot());

@@ -6,7 +6,7 @@ import type { Instance } from './instance.js';
 import type { Segments } from './segments.js';
 
 /** Shards that are on their way at once, for each component: enough to be quick, few enough to keep the rest serving. */
-const MOVES_MAX = 4;
+const MOVES_MAX = 1;
 /** Shards that nobody serves yet and that are being owned at once. */
 const OWNS_MAX = 32;
 const RETRY_MS_MIN = 250;

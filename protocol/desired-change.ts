@@ -29,11 +29,6 @@ export function changeOf(before: Desired, after: Desired): DesiredChange {
 export function withChange(desired: Desired, change: DesiredChange): Desired | null {
   if (change.revision <= desired.revision) return desired;
   if (change.from !== desired.revision) return null;
-  const gone = new Set(change.removed);
-  const changed = new Map(change.instances?.map((each) => [each.id, each]));
-  const kept = desired.instances.filter(({ id }) => !gone.has(id)).map((each) => changed.get(each.id) ?? each);
-  const present = new Set(kept.map(({ id }) => id));
-  const added = [...changed.values()].filter(({ id }) => !present.has(id));
   const { warm: warmBefore = [], elsewhere: elsewhereBefore = [] } = desired;
   const { warm = warmBefore, elsewhere = elsewhereBefore } = change;
   const copies = withEntries(desired.copies ?? {}, change.copies);
@@ -41,13 +36,35 @@ export function withChange(desired: Desired, change: DesiredChange): Desired | n
   return {
     revision: change.revision,
     apps: withEntries(desired.apps, change.apps),
-    instances: [...kept, ...added],
+    instances: withInstances(desired.instances, change),
     shards: withEntries(desired.shards, change.shards),
     ...(warm.length === 0 ? {} : { warm }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
     ...(Object.keys(copies).length === 0 ? {} : { copies }),
     ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
   };
+}
+
+/**
+ * Whether nothing but records of copies has changed, of the same state shards as before. By identity, as withChange makes it: what
+ * is equal by chance counts as changed.
+ */
+export function isOnlyRecords(before: Desired, after: Desired): boolean {
+  const names = (desired: Desired) => Object.keys(desired.copies ?? {});
+  const others = ['apps', 'instances', 'shards', 'warm', 'elsewhere', 'secrets'] as const;
+  const known = new Set(names(before));
+  const now = names(after);
+  const isSame = now.length === known.size && now.every((name) => known.has(name));
+  return isSame && others.every((part) => before[part] === after[part]);
+}
+
+function withInstances(before: Desired['instances'], { instances, removed }: DesiredChange): Desired['instances'] {
+  if (instances === undefined && removed === undefined) return before;
+  const gone = new Set(removed);
+  const changed = new Map(instances?.map((each) => [each.id, each]));
+  const kept = before.filter(({ id }) => !gone.has(id)).map((each) => changed.get(each.id) ?? each);
+  const present = new Set(kept.map(({ id }) => id));
+  return [...kept, ...[...changed.values()].filter(({ id }) => !present.has(id))];
 }
 
 type Entries<T> = Record<string, T>;

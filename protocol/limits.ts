@@ -32,7 +32,7 @@ export const LIMITS = {
   stateFillBurstBytes: 1024 * 1024,
   /** State shards that are on their way between hosts: at once, and from or to one host. */
   stateMovesMax: 32,
-  stateMovesPerHostMax: 16,
+  stateMovesPerHostMax: 2,
   /** Snapshots of state on the disk of a host: all together unless told; how often at least and at most. */
   stateSnapshotsBytesMax: 20 * 1024 ** 3,
   stateSnapshotMsMin: 1_000,

@@ -1,5 +1,5 @@
 /** State shards of this host that are being passed on at once: each is served by nobody until those before it have gone. */
-const PASSES_MAX = 2;
+const PASSES_MAX = 1;
 /** One that has waited so long goes along with others: the coordinator lets a pass take no longer than a few times this. */
 const WAIT_MS_MAX = 2_000;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { changeOf, withChange } from '../../protocol/desired-change.js';
+import { changeOf, isOnlyRecords, withChange } from '../../protocol/desired-change.js';
 import type { Desired } from '../../protocol/link.js';
 
 const size = { cpu: 1, memory: 1 };
@@ -55,3 +55,30 @@ t.test('what did not change is not said', async () => {
     { numRuns: 50 },
   );
 });
+
+t.test(
+  'a change of records alone is known as one; any other part, another state shard, or one less is more than that',
+  async () => {
+    const record = (epoch: number) => ({ epoch, phase: 'serving' as const, owner: null, inSync: ['h1'], joining: [] });
+    const copies = { 'a/x/0': record(1), 'a/x/1': record(1) };
+    fc.assert(
+      fc.property(desired, desired, (first, second) => {
+        const before = revised({ ...first, copies }, 3);
+        const changed = (part: unknown, now: Desired['copies']) => {
+          const change = changeOf(before, revised({ ...(part as object), copies: now }, 8));
+          const after = withChange(before, change);
+          assert(after !== null);
+          return isOnlyRecords(before, after);
+        };
+        const later = { ...copies, 'a/x/1': record(2) };
+        const isWhole = before.warm?.length !== 0 && before.elsewhere?.length !== 0;
+        assert.equal(changed(first, later), isWhole, 'an empty list that is left out counts as changed, once');
+        assert.equal(changed(first, { ...copies, 'a/x/2': record(2) }), false);
+        assert.equal(changed(first, { 'a/x/0': record(1) }), false);
+        const isSame = Object.keys(changeOf(revised(first, 3), revised(second, 8))).length === 2;
+        if (!isSame) assert.equal(changed(second, later), false);
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
