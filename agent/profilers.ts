@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type { ActivityProfilerHandle, CpuProfilerHandle, NativeHost } from '../native/index.js';
-import { LIMITS } from '../protocol/limits.js';
 import { ProfileRecorder } from './profiles/recorder.js';
 
 /** What measures the instances of this host; null is what its kernel does not let us have. */
@@ -39,13 +38,6 @@ const REMEDIES: Record<string, string> = {
   'stacks of code without frame pointers': `${PROGRAMS_REMEDY}, x86-64 with Linux 5.17 or newer`,
   'network bytes': `${PROGRAMS_REMEDY}, Linux 6.3 or newer, or one with BPF trampolines (fentry)`,
 };
-
-/** What `--profile-hertz` says: 0 for no stacks. Throws an Error that says what is wrong with it. */
-export function readHertz(text: string): number {
-  const hertz = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
-  if (hertz <= LIMITS.profileHertzMax) return hertz;
-  throw new Error(`--profile-hertz must be a whole number from 0 to ${LIMITS.profileHertzMax}, not ${text}`);
-}
 
 /** What to do about a part of the profiler that is left out here. */
 export function profilerRemedy(part: string): string {

@@ -25,7 +25,13 @@ export interface ManifestError {
 
 export type ParseResult = { ok: true; manifest: Manifest } | { ok: false; errors: ManifestError[] };
 
-const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, strictTypes: false });
+const ajv = new Ajv({
+  allErrors: true,
+  verbose: true,
+  allowUnionTypes: true,
+  strictTypes: false,
+  code: { optimize: false },
+});
 const validate = ajv.compile<UserManifest>(MANIFEST_SCHEMA);
 
 /**
