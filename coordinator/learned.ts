@@ -151,8 +151,8 @@ function keyOf(key: string): string {
   return `${PREFIX}${key}/`;
 }
 
-/** Where in the period a component's turn comes, by FNV-1a of its key. */
-function phaseOf(key: string, period: number): number {
+/** Where in the period, in ms, a component's turn comes, by FNV-1a of its key. */
+export function phaseOf(key: string, period: number): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   return (hash >>> 0) % period;

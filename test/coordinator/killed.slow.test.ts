@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { phaseOf } from '../../coordinator/learned.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import { withChange } from '../../protocol/desired-change.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
@@ -17,10 +18,21 @@ import { LIMITS } from '../../protocol/limits.js';
 import { type Desired, type InstanceStatus, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
 
 const MAIN = fileURLToPath(new URL('../../coordinator/main.js', import.meta.url));
-const COMPONENT = '/v1/apps/shop/components/web';
-const MANIFEST = `app: shop
+const SEASON_SECONDS = 20;
+/** From the host's first report until what was learned is stored: two seasons, and some. */
+const TURN_MS = 50_000;
+
+/** A component whose turn to be stored comes about then, since each has its own in the minute. */
+function nameWithTurnAt(ms: number): string {
+  for (let i = 0; ; i += 1) {
+    const early = ms - phaseOf(`shop/web${i}`, LIMITS.learnedPeriodMs);
+    if (early % LIMITS.learnedPeriodMs < 500) return `web${i}`;
+  }
+}
+
+const manifestOf = (name: string) => `app: shop
 components:
-  web: { rootfs: host, command: [x], season: 20s, count: { min: 1, max: 4 }, size: { cpu: { min: 0.1, max: 1 } } }
+  ${name}: { rootfs: host, command: [x], season: ${SEASON_SECONDS}s, count: { min: 1, max: 4 }, size: { cpu: { min: 0.1, max: 1 } } }
 `;
 const startedMs = Date.now();
 /** The demand of this moment in cores: up and down every 20 s. */
@@ -130,20 +142,21 @@ t.test('a coordinator that is killed goes on with what it had learned', { timeou
   await start();
   host = new FakeHost(socket);
   const headers = { 'content-type': 'application/yaml' };
-  const put = await fetch(`${base}/v1/apps/shop`, { method: 'PUT', headers, body: MANIFEST });
+  const turnMs = Date.now() + TURN_MS;
+  const name = nameWithTurnAt(turnMs);
+  const component = `/v1/apps/shop/components/${name}`;
+  const put = await fetch(`${base}/v1/apps/shop`, { method: 'PUT', headers, body: manifestOf(name) });
   t.equal(put.status, 200);
-  // Two periods: in the second one it was certainly stored, with at least one period learned.
-  const compared = (2 * LIMITS.learnedPeriodMs) / 1000;
   const before = await until<ForecastView>(
-    `${COMPONENT}/forecast?horizon=20`,
-    ({ accuracy }) => accuracy.step.compared >= compared,
+    `${component}/forecast?horizon=20`,
+    ({ accuracy }) => Date.now() > turnMs + 2_000 && accuracy.step.compared >= 2 * SEASON_SECONDS,
   );
-  const changes = (await ask<DecisionView[]>(`${COMPONENT}/decisions`)).filter(({ changed }) => changed);
+  const changes = (await ask<DecisionView[]>(`${component}/decisions`)).filter(({ changed }) => changed);
   t.ok(changes.length > 0);
 
   await kill();
   await start();
-  const after = await ask<ForecastView>(`${COMPONENT}/forecast?horizon=20`);
+  const after = await ask<ForecastView>(`${component}/forecast?horizon=20`);
   // What was learned in its last minute is gone, thus perhaps another form of the same season.
   const season = /season \d+ s/.exec(before.model)?.[0];
   t.match(after.model, season ?? before.model, 'what it had learned answers before any new sample has come');
@@ -152,12 +165,14 @@ t.test('a coordinator that is killed goes on with what it had learned', { timeou
     Math.max(...means(after)) - Math.min(...means(after)) > 0.5,
     `it knows the season: ${means(after).map((mean) => mean.toFixed(2))}`,
   );
-  const kept = await ask<DecisionView[]>(`${COMPONENT}/decisions`);
-  t.match(kept.at(-1)?.summary, changes.at(-1)?.summary, 'and why it is as it is');
+  const kept = await ask<DecisionView[]>(`${component}/decisions`);
+  // Another one may have come before the kill.
+  const kinds = kept.map(({ summary }) => summary);
+  t.ok(kinds.includes(changes.at(-1)?.summary ?? ''), `and why it is as it is: ${kinds.join(' | ')}`);
 
   host = new FakeHost(socket);
   const [present] = await until<DecisionView[]>(
-    `${COMPONENT}/decisions?last=1`,
+    `${component}/decisions?last=1`,
     ([last]) => (last?.atMs ?? 0) > (kept.at(-1)?.atMs ?? 0),
   );
   const cores = ({ count, size } = { count: 0, size: { cpu: 0, memory: 0 } }) => count * size.cpu;
