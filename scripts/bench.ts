@@ -1,7 +1,6 @@
 import { cpus, release, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { isIsolated, mountedAt, runIsolated } from '../agent/isolate.js';
 import { native } from '../native/index.js';
 import { benchAgent } from './lib/bench/agent.js';
@@ -28,6 +27,7 @@ import { benchStateCache } from './lib/bench/state-cache.js';
 import { benchStateFull } from './lib/bench/state-full.js';
 import { benchStateHandover } from './lib/bench/state-handover.js';
 import { benchStateReplicated } from './lib/bench/state-replicated.js';
+import { readWords } from './lib/words.js';
 
 const DIST = resolve(fileURLToPath(import.meta.url), '../..');
 interface Options {
@@ -86,7 +86,7 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);
-  const { values, positionals: asked } = parseArgs({
+  const { values, positionals: asked } = readWords(USAGE, {
     args: words,
     allowPositionals: true,
     options: {
@@ -98,8 +98,13 @@ async function main(): Promise<number> {
       count: { type: 'string' },
       hosts: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
   const { json, traces, series, seeds, scale, count, hosts, quick } = values;
   if (traces !== undefined) process.env.SHOAL_TRACES = traces;
   if (quick) process.env.SHOAL_BENCH_QUICK = '1';

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { renderTop, type TopView } from '../cli/render/top.js';
 import type { ComponentView, EventView, HostView, InstanceView } from '../protocol/http.js';
 import { toUserForm } from '../protocol/manifest-format.js';
@@ -13,6 +12,7 @@ import { Load } from './lib/demo/load.js';
 import { decisionToServing, Recorder } from './lib/demo/recorder.js';
 import { faultsOf, renderReport } from './lib/demo/report.js';
 import { readDay, shareAt } from './lib/demo/trace.js';
+import { readWords, refuse } from './lib/words.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const EXAMPLE = join(ROOT, 'examples/search');
@@ -28,7 +28,7 @@ const COMPARE_EVERY_MS = 5_000;
 const VIEW_EVERY_MS = 1_000;
 const PLAIN_EVERY = 5;
 
-const { values } = parseArgs({
+const { values } = readWords(USAGE, {
   options: {
     trace: { type: 'string', default: join(EXAMPLE, 'day.csv') },
     days: { type: 'string', default: '2' },
@@ -41,7 +41,7 @@ const { values } = parseArgs({
 function positive(name: 'days' | 'day-seconds' | 'peak', max: number): number {
   const value = Number(values[name]);
   if (value > 0 && value <= max) return value;
-  throw new Error(`--${name} must be a number above 0 and at most ${max}, not ${values[name]}\n${USAGE}`);
+  return refuse(USAGE, `--${name} must be a number above 0 and at most ${max}, not ${values[name]}`);
 }
 
 const say = (text: string) => process.stdout.write(`${text}\n`);

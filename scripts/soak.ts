@@ -1,12 +1,12 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { randomFrom } from '../coordinator/brain/forecast/random.js';
 import { rackProblem, runInOwnNetwork } from './lib/cluster/net-rack.js';
 import { quantile } from './lib/demo/recorder.js';
 import { soakCluster } from './lib/soak/cluster-soak.js';
 import { soak, VICTIMS } from './lib/soak/soak.js';
 import { soakState } from './lib/state/state-soak.js';
+import { readWords, refuse, wholeNumber } from './lib/words.js';
 
 const USAGE = `usage: scripts/soak [--kills N] [--seed N]
        scripts/soak --hosts N [--hours N | --minutes N] [--seed N]
@@ -21,7 +21,7 @@ hosts are killed; what was answered is searched for what no single copy could ha
 /** Set within the network namespace of the soak's own switch. */
 const IN_NETWORK = 'SHOAL_SOAK_NETWORK';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readWords(USAGE, {
   allowPositionals: true,
   options: {
     kills: { type: 'string', default: '50' },
@@ -34,6 +34,8 @@ const { values, positionals } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+const whole = (name: 'kills' | 'seed' | 'handovers' | 'replicas', least: number) =>
+  wholeNumber(USAGE, `--${name}`, values[name], least, Number.MAX_SAFE_INTEGER);
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 if (values.help) {
@@ -41,11 +43,9 @@ if (values.help) {
 } else if (positionals[0] === 'state') {
   await soakStates();
 } else if (values.hosts !== undefined) {
-  process.exitCode = await soakHosts(Number(values.hosts));
+  process.exitCode = await soakHosts(wholeNumber(USAGE, '--hosts', values.hosts, 2, 100));
 } else {
-  const kills = Number(values.kills);
-  const seed = Number(values.seed);
-  if (!Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed)) throw new Error(USAGE);
+  const [kills, seed] = [whole('kills', 1), whole('seed', 0)];
   say(`soak: ${kills} kills, seed ${seed}`);
   const dist = resolve(fileURLToPath(import.meta.url), '../..');
   const done = await soak({ dist, kills, random: randomFrom(seed), said: say });
@@ -60,9 +60,9 @@ if (values.help) {
 }
 
 async function soakHosts(hosts: number): Promise<number> {
-  const seed = Number(values.seed);
+  const seed = whole('seed', 0);
   const minutes = values.hours === undefined ? Number(values.minutes) : 60 * Number(values.hours);
-  if (!Number.isInteger(hosts) || hosts < 2 || !(minutes > 0) || !Number.isInteger(seed)) throw new Error(USAGE);
+  if (!(minutes > 0)) refuse(USAGE, '--minutes or --hours must be a number above 0');
   const prefix = process.env[IN_NETWORK];
   if (prefix === undefined) {
     const problem = await rackProblem();
@@ -89,14 +89,8 @@ async function soakHosts(hosts: number): Promise<number> {
 }
 
 async function soakStates(): Promise<void> {
-  const [handovers, replicas, seed] = [values.handovers, values.replicas, values.seed].map(Number) as [
-    number,
-    number,
-    number,
-  ];
-  const hosts = Number(values.hosts ?? replicas + 2);
-  const counts = [handovers, replicas, seed, hosts];
-  if (!counts.every(Number.isInteger) || handovers < 1 || replicas < 0 || hosts <= replicas) throw new Error(USAGE);
+  const [handovers, replicas, seed] = [whole('handovers', 1), whole('replicas', 0), whole('seed', 0)];
+  const hosts = wholeNumber(USAGE, '--hosts', values.hosts ?? String(replicas + 2), replicas + 1, 100);
   say(`soak: ${handovers} hand-overs of state shards, R = ${replicas}, ${hosts} hosts, seed ${seed}`);
   const dist = resolve(fileURLToPath(import.meta.url), '../..');
   const random = randomFrom(seed);
