@@ -177,5 +177,6 @@ t.test('a coordinator that is killed goes on with what it had learned', { timeou
   );
   const cores = ({ count, size } = { count: 0, size: { cpu: 0, memory: 0 } }) => count * size.cpu;
   const [was, is] = [cores(kept.at(-1)?.after), cores(present?.after)];
-  t.ok(is > was / 2 && is < was * 2, `it decides as before: ${was} → ${is} cores: ${present?.summary}`);
+  // Demand may rise meanwhile; that it has begun anew is no reason to shrink.
+  t.ok(is > 0.9 * was, `it holds what it had: ${was} → ${is} cores: ${present?.summary}`);
 });
