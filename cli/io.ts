@@ -19,6 +19,11 @@ export interface Io {
   streams: { input: Readable; output: Writable; errors: Writable };
 }
 
+/** Columns that a table may take: those of the terminal. What another program reads is whole. */
+export function tableWidth(io: Io): number {
+  return io.terminal ? io.size().width : Number.POSITIVE_INFINITY;
+}
+
 export function printLines(io: Io, lines: readonly string[]): void {
   io.out(lines.map((line) => `${line}\n`).join(''));
 }

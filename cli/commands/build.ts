@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { BuildView, ComponentView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
-import { printJson, printLines } from '../io.js';
+import { printJson, printLines, tableWidth } from '../io.js';
 import { type Column, renderTable } from '../render/table.js';
 import { clean } from '../render/text.js';
 import { formatClock } from '../render/units.js';
@@ -39,7 +39,7 @@ export function addBuilds(program: Command, open: OpenSession): void {
       const builds = await client.list<BuildView>(`${apiPath('builds')}?${query}`, { signal });
       if (json) return printJson(io, builds);
       if (builds.length === 0) return printLines(io, ['no builds']);
-      printLines(io, renderTable(builds, COLUMNS, { width: io.size().width, paint: io.paint }));
+      printLines(io, renderTable(builds, COLUMNS, { width: tableWidth(io), paint: io.paint }));
     });
 }
 

@@ -2,7 +2,7 @@ import { Argument, type Command } from 'commander';
 import { ShoalError } from '../../protocol/errors.js';
 import type { AppView, ComponentView, HostView, InstanceView } from '../../protocol/http.js';
 import { apiPath } from '../client.js';
-import { printJson, printLines } from '../io.js';
+import { printJson, printLines, tableWidth } from '../io.js';
 import { type Column, renderTable } from '../render/table.js';
 import { componentListColumns, hostColumns, instanceColumns } from '../render/top.js';
 import { type ComponentName, examples, type OpenSession, parseScope, type Session } from '../session.js';
@@ -100,10 +100,9 @@ export function fetchInstances(
 }
 
 function show<Row>({ io, json }: Session, rows: readonly Row[], shape: readonly Column<Row>[]): void {
-  const width = io.terminal ? io.size().width : Number.POSITIVE_INFINITY;
   if (json) printJson(io, rows);
   else if (rows.length === 0) io.err('none\n');
-  else printLines(io, renderTable(rows, shape, { paint: io.paint, width }));
+  else printLines(io, renderTable(rows, shape, { paint: io.paint, width: tableWidth(io) }));
 }
 
 function appColumns(): Column<AppView>[] {

@@ -7,7 +7,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import { pause } from '../../protocol/pause.js';
 import { PROFILE_KINDS, type ProfileKind } from '../../protocol/profile.js';
 import { apiPath } from '../client.js';
-import { printJson, printLines } from '../io.js';
+import { printJson, printLines, tableWidth } from '../io.js';
 import { profileCaveats, renderHotFunctions } from '../render/profile.js';
 import {
   type ComponentName,
@@ -91,7 +91,7 @@ async function show(session: Session, component: ComponentName, query: URLSearch
   const { io, json } = session;
   const view = await fetchHotFunctions(session, component, query);
   if (json) return printJson(io, view);
-  const options = { width: io.size().width, paint: io.paint, most: FUNCTIONS_SHOWN, compared: query.has('baseFrom') };
+  const options = { width: tableWidth(io), paint: io.paint, most: FUNCTIONS_SHOWN, compared: query.has('baseFrom') };
   printLines(io, renderHotFunctions(view, options));
   for (const line of profileCaveats(view)) io.err(`${line}\n`);
 }

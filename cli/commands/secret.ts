@@ -5,7 +5,7 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { SecretView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { apiPath, reasonOf } from '../client.js';
-import { printJson, printLines } from '../io.js';
+import { printJson, printLines, tableWidth } from '../io.js';
 import { renderTable } from '../render/table.js';
 import { clean } from '../render/text.js';
 import { formatClock } from '../render/units.js';
@@ -59,7 +59,7 @@ export function addSecret(program: Command, open: OpenSession): void {
         { title: 'SET', value: ({ changedAtMs }: SecretView) => formatClock(changedAtMs) },
         { title: 'USED BY', value: ({ usedBy }: SecretView) => usedBy.join(', ') || '-' },
       ];
-      printLines(io, renderTable(all, columns, { width: io.size().width, paint: io.paint }));
+      printLines(io, renderTable(all, columns, { width: tableWidth(io), paint: io.paint }));
     });
   secret
     .command('delete')

@@ -4,7 +4,7 @@ import type { PolicyName } from '../../coordinator/simulator/policies.js';
 import type { Setup } from '../../coordinator/simulator/setup.js';
 import type { Trace } from '../../coordinator/simulator/trace.js';
 import { ShoalError } from '../../protocol/errors.js';
-import { type Io, printJson, printLines } from '../io.js';
+import { type Io, printJson, printLines, tableWidth } from '../io.js';
 import { renderSimulations, type SimulatedRun } from '../render/simulate.js';
 import { examples, parseWhole } from '../session.js';
 import { readManifest } from './apply.js';
@@ -106,7 +106,7 @@ export function addSimulate(program: Command, io: Io): void {
           io,
           runs.map(({ rows: _rows, ...rest }) => rest),
         );
-      else printLines(io, renderSimulations(runs, io.size().width, io.paint));
+      else printLines(io, renderSimulations(runs, tableWidth(io), io.paint));
     });
 }
 

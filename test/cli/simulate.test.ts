@@ -28,6 +28,7 @@ t.test('simulate prints a table, JSON and a page', { timeout: 200_000 }, async (
   const table = await runCli(all, { cwd: folder });
   t.match(table, { code: 0, err: '' });
   for (const policy of ['shoal', 'hpa', 'kpa', 'static', 'oracle']) t.match(table.out, `\n${policy} `);
+  t.notMatch(table.out, '…', 'what another program reads is whole');
   const words = [
     'simulate',
     '--trace',
