@@ -9,12 +9,12 @@ import type { HostView, InstanceView } from '../../protocol/http.js';
 import { LINK_VERSION } from '../../protocol/link.js';
 import { CoordinatorsRig, type Seat } from '../../scripts/lib/cluster/coordinators.js';
 import { EtcdRig, freePorts } from '../../scripts/lib/cluster/etcd.js';
-import { DemoRequests } from '../../scripts/lib/soak/demo/requests.js';
 import { until } from '../../scripts/lib/until.js';
 
 const DIST = fileURLToPath(new URL('../..', import.meta.url));
 const NEXT = '99.0.0';
 const ASK_EVERY_MS = 20;
+const ID = 'upgrade-visits-0';
 const FOLDERS = ['coordinator', 'identity', 'protocol'];
 const TIMEOUT = { timeout: 240_000 };
 
@@ -33,9 +33,12 @@ async function installNext(t: Test): Promise<string> {
   return join(folder, 'dist/coordinator/main.js');
 }
 
-/** The demo on one host with a real agent, asked all the time. */
+/** An instance that counts who comes, on one host with a real agent, asked all the time. */
 class Serving {
-  readonly requests = new DemoRequests('u', Math.random);
+  /** The last count that it answered. */
+  answered = 0;
+  /** What was not the next one. */
+  readonly faults: string[] = [];
   readonly #folder: string;
   readonly #agent: ChildProcess;
   readonly #port: number;
@@ -63,7 +66,7 @@ class Serving {
     try {
       await serving.#apply((await rig.untilLed()).api);
       serving.#done = serving.#ask();
-      await until(() => serving.requests.counts.answered > 10);
+      await serving.untilMore(10);
     } catch (error) {
       await serving.close();
       throw error;
@@ -72,48 +75,38 @@ class Serving {
   }
 
   async #apply(api: string): Promise<void> {
-    const directory = join(DIST, 'examples/search');
-    const size = { cpu: { min: 0.1, max: 0.5 }, memory: { min: '96Mi', max: '128Mi' } };
-    const component = (name: string, more: object) => {
-      const command = ['node', `${name}.mjs`];
-      return { rootfs: 'host', directory, command, size, count: { min: 1, max: 1 }, ...more };
-    };
-    const front = { calls: ['tokenizer', 'index'], ports: [{ name: 'http', host: this.#port }] };
-    const components = {
-      front: component('front', front),
-      tokenizer: component('tokenizer', {}),
-      index: component('index', { state: { mode: 'partitioned', shards: 8 } }),
+    const visits = {
+      rootfs: 'host',
+      directory: join(DIST, 'test/agent/components'),
+      command: ['node', 'visits.mjs'],
+      ports: [{ name: 'http', host: this.#port }],
+      state: { mode: 'partitioned', shards: 1 },
+      count: 1,
+      size: { cpu: 0.5, memory: '128Mi' },
     };
     await until(async () => {
       const init = { method: 'PUT', headers: { 'content-type': 'application/json' } };
-      const response = await fetch(`${api}/v1/apps/search`, {
-        ...init,
-        body: JSON.stringify({ app: 'search', components }),
-      });
-      return response.ok;
+      const body = JSON.stringify({ app: 'upgrade', components: { visits } });
+      return (await fetch(`${api}/v1/apps/upgrade`, { ...init, body })).ok;
     });
-    await until(async () => {
-      const instances = await get<InstanceView[]>(api, '/v1/instances');
-      return instances.length === 3 && instances.every(({ phase }) => phase === 'ready');
-    });
+    await until(async () => (await lives(api))[0] === `${ID} ready 0`);
   }
 
   async #ask(): Promise<void> {
     while (this.#asking) {
-      const { request, end } = this.requests.next();
-      const { method, path, body } = request;
-      await fetch(`http://127.0.0.1:${this.#port}${path}`, { method, ...(body === undefined ? {} : { body }) })
-        .then(async (response) => end({ status: response.status, body: await response.text() }))
-        .catch(() => end(null));
+      const answer = await fetch(`http://127.0.0.1:${this.#port}/`)
+        .then((response) => response.text())
+        .catch((error: Error) => error.message);
+      if (Number(answer) === this.answered + 1) this.answered += 1;
+      else this.faults.push(`after ${this.answered}: ${answer}`);
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
   }
 
   /** Once so many more requests were answered. */
   async untilMore(count: number): Promise<void> {
-    const { counts } = this.requests;
-    const before = counts.answered;
-    await until(() => counts.answered >= before + count);
+    const before = this.answered;
+    await until(() => this.faults.length > 0 || this.answered >= before + count);
   }
 
   async close(): Promise<void> {
@@ -147,7 +140,7 @@ async function untilConnected(api: string): Promise<void> {
   });
 }
 
-/** Each coordinator is replaced by that of the next version, one after the other, while the demo is asked. */
+/** Each coordinator is replaced by that of the next version, one after the other, while the app is asked. */
 async function upgradeAll(t: Test, rig: CoordinatorsRig): Promise<void> {
   const next = await installNext(t);
   const serving = await Serving.start(rig);
@@ -166,11 +159,10 @@ async function upgradeAll(t: Test, rig: CoordinatorsRig): Promise<void> {
   for (const seat of rig.seats) t.equal((await get<{ version: string }>(seat.api, '/v1/version')).version, NEXT);
   // What the new one decides is done: agents obey it, in the link version that both speak.
   const scale = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"count":1}' };
-  t.equal((await fetch(`${api}/v1/apps/search/components/tokenizer/scale`, scale)).status, 200);
+  t.equal((await fetch(`${api}/v1/apps/upgrade/components/visits/scale`, scale)).status, 200);
   await serving.untilMore(20);
   t.same(await lives(api), before, 'no instance was made, ended or started again');
-  const { answered, ...others } = serving.requests.counts;
-  t.same(others, { failed: 0, missing: 0, wrong: [] }, `of ${answered} requests`);
+  t.same(serving.faults, [], `${serving.answered} requests were answered, each once and with what was counted`);
 }
 
 t.test(
