@@ -180,27 +180,39 @@ t.test('files that are broken, or made to: an answer or none, in time', async (t
   t.ok(answered > 0 && answered < BROKEN_FILES, `${answered} of ${BROKEN_FILES} can be read still`);
 });
 
-t.test('debug information that was stripped is found by build id or link, beside the file', async (t) => {
+t.test('debug information that was stripped is found by link beside the file, by build id in its root', async (t) => {
   const folder = await makeFolder(t);
   const program = join(folder, 'shares');
-  for (const buildId of ['-Wl,--build-id', '-Wl,--build-id=none']) {
-    compile('shares.c', program, ['cc', '-O2', '-g', '-DINLINED', buildId]);
-    const objcopy = (...words: string[]) => t.equal(spawnSync('objcopy', words, { cwd: folder }).status, 0);
+  const link = '--add-gnu-debuglink=shares.debug';
+  for (const [options, place, words, argv] of [
+    [['-Wl,--build-id'], '.debug/shares.debug', [link], [program]],
+    // Then its check sum tells that it is the right one.
+    [['-Wl,--build-id=none'], '.debug/shares.debug', [link], [program]],
+    // As in a container: nothing but the program is there, and that folder.
+    [
+      ['-Wl,--build-id=0x0123456789abcdef', '-static'],
+      'usr/lib/debug/.build-id/01/23456789abcdef.debug',
+      [],
+      ['chroot', folder, '/shares'],
+    ],
+  ] as const) {
+    compile('shares.c', program, ['cc', '-O2', '-g', '-DINLINED', ...options]);
+    const objcopy = (...given: string[]) => t.equal(spawnSync('objcopy', given, { cwd: folder }).status, 0);
     objcopy('--only-keep-debug', 'shares', 'shares.debug');
-    objcopy('--strip-all', '--add-gnu-debuglink=shares.debug', 'shares');
-    await mkdir(join(folder, '.debug'), { recursive: true });
-    await rename(join(folder, 'shares.debug'), join(folder, '.debug/shares.debug'));
+    objcopy('--strip-all', ...words, 'shares');
+    await mkdir(dirname(join(folder, place)), { recursive: true });
+    await rename(join(folder, 'shares.debug'), join(folder, place));
     const cgroup = await makeCgroup(t);
     const profiler = startProfiler(t, 997);
     profiler.watch(cgroup);
-    const child = runInside(cgroup, [program]);
+    const child = runInside(cgroup, argv);
     try {
       const isNamed = ({ names }: NamedStack) => names.includes('sixty') && names.includes('work');
       let stacks = await gather(profiler, 100);
       for (let windows = 1; windows < WINDOWS_MAX && !stacks.some(isNamed); windows += 1) {
         stacks = await gather(profiler, 100);
       }
-      t.ok(stacks.some(isNamed), buildId);
+      t.ok(stacks.some(isNamed), place);
     } finally {
       await end(child);
     }
