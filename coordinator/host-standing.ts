@@ -19,7 +19,8 @@ const WELL: HostStanding = { state: 'well', why: '' };
 
 /**
  * How a host stands, and why; pure. Away: its connection has ended. Lost: for long. Wedged: it is connected and does not do
- * its work. Flapping: it comes and goes. Only to those that are well new instances go, if there are any.
+ * its work. Flapping: it comes and goes. To those that are well new instances go, to those that flap what no other
+ * may have.
  */
 export function standingOf(host: HostState, observed: Observed, nowMs: number): HostStanding {
   if (!host.connected) {

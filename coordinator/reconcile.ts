@@ -2,7 +2,14 @@ import type { Size } from '../protocol/link.js';
 import { type Component, type PlaceRules, PRIORITY_DEFAULT } from '../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../protocol/manifest-build.js';
 import { allottedBy, allottedOwnCores, ownCoresOf, takes } from './brain/allotted.js';
-import { admits, type PlaceGroup, type PlaceHost, type Placement, type PlaceRequest } from './brain/placement.js';
+import {
+  admits,
+  isSteadyEnough,
+  type PlaceGroup,
+  type PlaceHost,
+  type Placement,
+  type PlaceRequest,
+} from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
 import { noteChangedKeys } from './changed-keys.js';
@@ -282,9 +289,13 @@ function create(wishes: readonly Wish[], context: Context): { counters: Counters
   const counters: Counters = {};
   // Two apps may share a prefix (a-b with c, a with b-c); then each gets numbers of its own.
   const reserved = new Map<string, number>();
-  const asks = asked.map((wish) => ({ wish, groups: groupsOf(wish, nextIds(reserved, wish, state), context) }));
-  const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
   const hosts = openHosts(context);
+  const steady = hosts.filter(({ unsteady }) => unsteady !== true);
+  const asks = asked.map((wish) => {
+    const unsteady = !steady.some((host) => admits(host, rulesOf(wish.described)));
+    return { wish, groups: groupsOf(wish, nextIds(reserved, wish, state), unsteady, context) };
+  });
+  const hostsOf = (key: string) => draft.ofComponent(key).map(({ host }) => host);
   const placement = brain.place({ groups: asks.flatMap(({ groups }) => groups), hosts, hostsOf });
   for (const { wish, groups } of asks) {
     let missing = 0;
@@ -325,7 +336,7 @@ function put(wish: Wish, id: string, host: string | undefined, counters: Counter
 }
 
 /** Those that its minimum asks for, and the rest. */
-function groupsOf(wish: Wish, ids: readonly string[], { state, measured }: Context): PlaceGroup[] {
+function groupsOf(wish: Wish, ids: readonly string[], unsteady: boolean, { state, measured }: Context): PlaceGroup[] {
   const { app, component, size, described, current } = wish;
   const components = own(state.apps, app)?.manifest.components ?? {};
   const keyOf = (name: string) => componentKey(app, name);
@@ -337,7 +348,7 @@ function groupsOf(wish: Wish, ids: readonly string[], { state, measured }: Conte
   for (const [name, share] of talkShares(component, talk) ?? unmeasuredShares(wish)) near.set(keyOf(name), share);
   for (const name of described.place?.near ?? []) near.set(keyOf(name), 1);
   const exclusive = described.exclusive === true ? { exclusive: true } : {};
-  const common = { key: keyOf(component), size, ...exclusive, priority: priorityOf(described), near, apart };
+  const common = { key: keyOf(component), size, ...exclusive, priority: priorityOf(described), near, apart, unsteady };
   const rules = rulesOf(described);
   const base = rules === undefined ? common : { ...common, rules };
   const needed = Math.max(0, described.count.min - current.length);
@@ -375,15 +386,16 @@ function prefixOf({ app, component }: Wish): string {
 /** A label that hosts have whose agents know of leases; others get no singletons. */
 const LEASED = { 'shoal.leases': 'kept' };
 
-/** Hosts that may get new instances: those that are well. Where none is, those that flap are better than nothing. */
+/** Hosts that may get new instances: those that are well, and those that flap, for what no other may have. */
 function openHosts({ state, observed, draft, nowMs }: Context): PlaceHost[] {
   const open = usableHosts(observed).filter(({ info }) => !Object.hasOwn(state.cordons, info.name));
-  const standing = new Map(open.map((host) => [host, standingOf(host, observed, nowMs).state]));
-  const well = open.filter((host) => standing.get(host) === 'well');
-  const chosen = well.length > 0 ? well : open.filter((host) => standing.get(host) === 'flapping');
-  return chosen.map(({ info: { name, cores, memoryBytes, labels = {}, taints = [], ownCores = 0 }, keepsLeases }) => {
-    const known = keepsLeases ? { ...labels, ...LEASED } : labels;
-    return { name, cores, memoryBytes, labels: known, taints, ownCores, running: draft.onHost(name) };
+  return open.flatMap((host) => {
+    const { state: standing } = standingOf(host, observed, nowMs);
+    if (standing !== 'well' && standing !== 'flapping') return [];
+    const { name, cores, memoryBytes, labels = {}, taints = [], ownCores = 0 } = host.info;
+    const known = host.keepsLeases ? { ...labels, ...LEASED } : labels;
+    const unsteady = standing === 'flapping' ? { unsteady: true } : {};
+    return { name, cores, memoryBytes, labels: known, taints, ownCores, ...unsteady, running: draft.onHost(name) };
   });
 }
 
@@ -397,7 +409,8 @@ function giveWay(waiting: readonly Waiting[], counters: Counters, context: Conte
     const isAllowed = (name: string) => {
       const host = byName.get(name);
       const alone = group.apart.every((key) => draft.ofComponent(key).every((each) => each.host !== name));
-      return host !== undefined && alone && admits(host, group.rules) && hasOwnCores(host, group);
+      if (host === undefined || !alone || !isSteadyEnough(host, group)) return false;
+      return admits(host, group.rules) && hasOwnCores(host, group);
     };
     const { key, priority, needed } = group;
     return { key, size: takes(group), priority, needed, isAllowed, wish, group };

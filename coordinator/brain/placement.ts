@@ -24,6 +24,8 @@ export interface PlaceHost {
   taints?: readonly string[];
   /** Cores that it can give to single instances; absent: none. */
   ownCores?: number;
+  /** It comes and goes: only for groups that may have such hosts. */
+  unsteady?: boolean;
   /** Instances that run on it or are to. */
   running: readonly Sized[];
 }
@@ -46,6 +48,8 @@ export interface PlaceGroup {
   near: ReadonlyMap<string, number>;
   /** Keys of components that never share a host with it. */
   apart: readonly string[];
+  /** Hosts that come and go may have them too, since no other may. Absent: false. */
+  unsteady?: boolean;
 }
 
 export interface PlaceRequest {
@@ -187,8 +191,11 @@ function costOf(load: Load, group: PlaceGroup, whereabouts: Whereabouts, packing
   );
 }
 
-function isAllowed({ host }: Load, { rules, apart }: PlaceGroup, whereabouts: Whereabouts): boolean {
-  return admits(host, rules) && apart.every((key) => !whereabouts.hosts(key).has(host.name));
+function isAllowed({ host }: Load, group: PlaceGroup, whereabouts: Whereabouts): boolean {
+  const { rules, apart } = group;
+  return (
+    isSteadyEnough(host, group) && admits(host, rules) && apart.every((key) => !whereabouts.hosts(key).has(host.name))
+  );
 }
 
 interface Load {
@@ -202,6 +209,10 @@ interface Load {
   own: number;
   /** The scarcer of CPU and memory, as a share of what may be allotted. */
   share: number;
+}
+
+export function isSteadyEnough({ unsteady = false }: PlaceHost, group: Pick<PlaceGroup, 'unsteady'>): boolean {
+  return !unsteady || group.unsteady === true;
 }
 
 /** Whether the rules of a component let its instances run on the host, room and neighbours aside. */

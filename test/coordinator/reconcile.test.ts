@@ -13,6 +13,7 @@ import {
   setOverride,
   wantedCount,
 } from '../../coordinator/cluster.js';
+import { LOSSES_MAX } from '../../coordinator/host-standing.js';
 import { eachInstance, findInstance } from '../../coordinator/instance-table.js';
 import {
   hostConnected,
@@ -27,6 +28,7 @@ import { NOTHING_MEASURED } from '../../coordinator/traffic.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 import type { Component, Manifest } from '../../protocol/manifest.js';
+import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
 
 const BRAIN = { place, assignShards };
 const MIB = 2 ** 20;
@@ -61,8 +63,8 @@ class Simulation {
   /** What each fifth instance from this one on says instead of being ready; null: it is not named. */
   readonly strange = new Map<number, InstanceStatus['phase'] | null>();
 
-  connect(host: string): void {
-    const info = { name: host, cores: 8, memoryBytes: 2 ** 36, kernel: '6', degraded: [] };
+  connect(host: string, labels: Record<string, string> = {}): void {
+    const info = { name: host, cores: 8, memoryBytes: 2 ** 36, kernel: '6', degraded: [], labels };
     this.#observed = hostConnected(this.#observed, info, this.nowMs);
     this.#connected.add(host);
   }
@@ -282,3 +284,28 @@ t.test('a component at rest gets another instance when one fails, vanishes or lo
 function ids({ state }: Simulation): string[] {
   return [...eachInstance(state.instances)].map(({ id }) => id).sort();
 }
+
+t.test(
+  'a host that comes and goes gets new instances of what no steady host may have, and of nothing else',
+  async (t) => {
+    const simulation = new Simulation();
+    simulation.connect('steady');
+    for (let loss = 0; loss < LOSSES_MAX; loss += 1) {
+      simulation.connect('unsteady', { disk: 'fast' });
+      simulation.disconnect('unsteady');
+    }
+    simulation.connect('unsteady', { disk: 'fast' });
+    simulation.tick();
+    const { app, components } = manifest('shop', 4, 'x');
+    const { web, data } = components as { web: Component; data: Component };
+    const place = { ...PLACE_DEFAULT, require: { disk: 'fast' } };
+    simulation.change((state) => applyManifest(state, { app, components: { web, data: { ...data, place } } }));
+    for (const name of ['web', 'data']) simulation.change((state) => setOverride(state, app, name, 4));
+    const hostsOf = (name: string) =>
+      [...eachInstance(simulation.state.instances)]
+        .filter(({ component }) => component === name)
+        .map(({ host }) => host);
+    t.same(hostsOf('web'), Array(4).fill('steady'));
+    t.same(hostsOf('data'), Array(4).fill('unsteady'));
+  },
+);
