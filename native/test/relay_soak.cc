@@ -1,23 +1,19 @@
 /**
- * Calls between two hosts while carriers are cut, callees are killed, channels end and a relay dies: each call is
- * answered once or fails, and none is lost in silence:
+ * Calls between two hosts while carriers are cut, callees are killed, channels end and the other host's relay is killed
+ * as the process it is in: each call is answered once or fails, and none is lost in silence:
  *
  *     relay-soak COUNT SEED                TCP on loopback
  *     relay-soak COUNT SEED RDMA-ADDRESS   as agents do: by verbs on the port that has this address of this machine,
  * and by TCP while there are none. Queues are put into the error state as well, and the port's interface goes down and
  * up, so this is for the virtual rack.
  */
-#include <linux/close_range.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include <cinttypes>
-#include <csignal>
 #include <cstdlib>
 
-#include "relay_world.h"
+#include "far_host.h"
 
 using namespace shoal::relay;
 using namespace shoal::test;
@@ -27,14 +23,17 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int kCallers = 4;
-constexpr uint32_t kWindow = 64;
-constexpr uint32_t kRingBytes = 16u << 10;
-/** Calls before a relay is killed in mid traffic, and all begins anew. */
-constexpr uint64_t kCallsPerLife = 500'000;
+constexpr uint32_t kCallers = 4;
+constexpr uint32_t kWindow = 256;
+constexpr uint32_t kRingBytes = 64u << 10;
+/** Calls before the far relay is killed in mid traffic, and all begins anew. */
+constexpr int64_t kCallsPerLife = 500'000;
+constexpr int64_t kCallsPerLifeByVerbs = 50'000;
 /** Between two faults by TCP, and by verbs, whose queues take milliseconds to connect. */
 constexpr std::chrono::microseconds kPauseMax = 20ms;
 constexpr std::chrono::microseconds kVerbsPauseMax = 400ms;
+/** A call that has neither been answered nor failed by then is lost. Far longer than any time limit of a relay. */
+constexpr std::chrono::milliseconds kAnswerTimeMax = 120s;
 
 std::atomic<uint64_t> answered = 0;
 std::atomic<uint64_t> failed = 0;
@@ -49,31 +48,128 @@ std::atomic<int64_t> left = 0;
 
 bool takeCall() { return left.fetch_sub(1) > 0; }
 
-/** Answers what comes until its channel ends: the same number, with a different payload length. */
-void serve(ChannelEnd& end) {
-  shoal::fabric::Spin spin(0ns);
-  for (;;) {
-    shoal::fabric::Record record;
-    const Take taken = end.in.next(record);
-    CHECK(taken != Take::corrupt);
-    if (taken == Take::record) {
-      uint64_t call = 0;
-      CHECK(record.length >= sizeof call);
-      std::memcpy(&call, record.data, sizeof call);
-      std::byte* place = nullptr;
-      while ((place = end.out.loan(sizeof call)) == nullptr) {
-        if (end.out.publish()) end.bell.strike();
-        if (shoal::fabric::waitForRoom(end.out, end.bell, spin, sizeof call, -1) == Wait::peerGone) return;
-      }
-      std::memcpy(place, &call, sizeof call);
-      end.out.commit(sizeof call);
-      continue;
-    }
-    if (end.out.publish()) end.bell.strike();
-    if (end.in.release()) end.bell.strike();
-    if (shoal::fabric::waitForRecord(end.in, end.bell, spin, -1) == Wait::peerGone) return;
+/** The near host's agent: makes a carrier whenever there is none, by TCP and then, with an address for it, by verbs. */
+class NearHost {
+ public:
+  NearHost(const RelayOptions& options, FarHost& far, std::string rdmaAddress)
+      : far_(far), rdmaAddress_(std::move(rdmaAddress)) {
+    std::string problem;
+    relay_ = Relay::start(
+        options, [this] { wake(news_); }, problem);
+    CHECK(relay_);
+    connection_ = relay_->open(problem);
+    CHECK(connection_ != 0);
+    agent_ = std::thread([this] { run(); });
   }
-}
+  ~NearHost() {
+    wake(stopping_);
+    agent_.join();
+    relay_.reset();
+  }
+
+  bool attach(uint32_t channel, TestChannel& test) {
+    std::string problem;
+    return relay_->attach(connection_, channel, std::move(test.relaySide), 1, problem);
+  }
+  void detach(uint32_t channel) { relay_->detach(connection_, channel); }
+  void drop() { relay_->drop(connection_); }
+  /** False when there are none. */
+  bool breakQueues() {
+    ConnectionStats stats;
+    if (!relay_->stats(connection_, stats) || stats.carrier != CarrierKind::verbs) return false;
+    relay_->breakQueues(connection_);
+    return true;
+  }
+  /** The port is up again. */
+  void useVerbs() { wake(verbsAreDue_); }
+  /** Whether nothing can be attached any more: no carrier came up in time, or end() was called. */
+  bool ended() {
+    const std::lock_guard lock(mutex_);
+    return ended_;
+  }
+  /** What an agent does that hears that the other one is another process now. */
+  void end() {
+    wake(ended_);
+    relay_->close(connection_);
+  }
+  /** How often a carrier of that kind came up. */
+  uint64_t carriersUp(CarrierKind kind) {
+    const std::lock_guard lock(mutex_);
+    return carriersUp_[static_cast<size_t>(kind)];
+  }
+
+ private:
+  void wake(bool& what) {
+    {
+      const std::lock_guard lock(mutex_);
+      what = true;
+    }
+    changed_.notify_all();
+  }
+
+  /** False when the far end has ended. */
+  bool connect() {
+    std::string problem;
+    const Token ours = makeToken(tokens_++);
+    const Token theirs = makeToken(tokens_++);
+    Order order = {.kind = Order::Kind::expect, .theirs = ours, .ours = theirs};
+    order.secrets = makeSecrets(tokens_, 1);
+    // The own end may have ended meanwhile, of which there is an event.
+    return far_.asked(order) &&
+           (relay_->dial(connection_, "127.0.0.1", far_.port(), ours, theirs, makeSecrets(tokens_, 0), problem), true);
+  }
+
+  /** When the port is down, or an end has ended meanwhile, all stays as it is. */
+  void connectVerbs() {
+    std::string problem;
+    Order order = {.kind = Order::Kind::joinVerbs};
+    if (!relay_->prepareVerbs(connection_, rdmaAddress_, order.verbs, problem)) return;
+    const std::optional<Answer> answer = far_.ask(order);
+    if (answer && answer->done) relay_->connectVerbs(connection_, answer->verbs, true, problem);
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (bool lost = true; !stopping_;) {
+      const bool byVerbs = std::exchange(verbsAreDue_, false) && !lost;
+      if (!ended_ && (lost || byVerbs)) {
+        lock.unlock();
+        bool reached = true;
+        if (byVerbs)
+          connectVerbs();
+        else
+          reached = connect();
+        lock.lock();
+        ended_ |= !reached;
+      }
+      changed_.wait(lock, [this] { return news_ || verbsAreDue_ || stopping_; });
+      news_ = false;
+      lost = false;
+      for (const Event& each : relay_->takeEvents()) {
+        using Kind = Event::Kind;
+        const bool isUp = each.kind == Kind::carrierUp;
+        carriersUp_[static_cast<size_t>(each.carrier)] += isUp;
+        verbsAreDue_ |= isUp && each.carrier == CarrierKind::tcp && !rdmaAddress_.empty();
+        lost |= each.kind == Kind::carrierDown || each.kind == Kind::dialFailed;
+        ended_ |= each.kind == Kind::connectionEnded;
+      }
+    }
+  }
+
+  FarHost& far_;
+  std::string rdmaAddress_;
+  std::unique_ptr<Relay> relay_;
+  uint32_t connection_ = 0;
+  uint32_t tokens_ = 1;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool news_ = false;
+  bool verbsAreDue_ = false;
+  bool stopping_ = false;
+  bool ended_ = false;
+  uint64_t carriersUp_[3] = {};
+  std::thread agent_;
+};
 
 /** Calls until there are none left or the channel ends. What was not answered then has failed. */
 void call(ChannelEnd& end, std::mt19937& random) {
@@ -106,70 +202,25 @@ void call(ChannelEnd& end, std::mt19937& random) {
       any = true;
     }
     if (end.in.release()) end.bell.strike();
-    if (!any && shoal::fabric::waitForRecord(end.in, end.bell, spin, -1) == Wait::peerGone) break;
+    if (any) continue;
+    const Wait waited = shoal::fabric::waitForRecord(end.in, end.bell, spin, kAnswerTimeMax.count());
+    CHECK(waited != Wait::timeout);
+    if (waited == Wait::peerGone) break;
   }
   answered += got;
   failed += sent - got;
 }
 
-/** A process that serves one channel after another, each time another process: it can be killed like any instance. */
-class Callee {
- public:
-  /** The parent keeps nothing of the channel. */
-  void start(std::optional<ChannelEnd> end) {
-    const std::lock_guard lock(mutex_);
-    pid_ = fork();
-    CHECK(pid_ >= 0);
-    if (pid_ > 0) return;
-    // It goes with its parent, and keeps no descriptor by which others would notice an end too late.
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const auto [low, high] = std::minmax({end->bell.strikeFd(), end->bell.listenFd()});
-    CHECK(closeRange(3, low - 1) && closeRange(low + 1, high - 1) && closeRange(high + 1, INT_MAX));
-    serve(*end);
-    _exit(0);
-  }
-  bool kill() {
-    const std::lock_guard lock(mutex_);
-    return pid_ > 0 && ::kill(pid_, SIGKILL) == 0;
-  }
-  void join() {
-    // Not taken from the table of processes before nobody can kill it any more.
-    siginfo_t info;
-    CHECK(waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) == 0);
-    const std::lock_guard lock(mutex_);
-    int status = 0;
-    CHECK(waitpid(pid_, &status, 0) == pid_);
-    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0) || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-    pid_ = 0;
-  }
-
- private:
-  static bool closeRange(int first, int last) {
-    return first > last || close_range(static_cast<unsigned>(first), static_cast<unsigned>(last), 0) == 0;
-  }
-
-  std::mutex mutex_;
-  pid_t pid_ = 0;
-};
-
-Callee callees[kCallers];
-
-/** One caller and its callee, over one channel after another. */
-void run(TwoHosts& hosts, int caller, const std::atomic<bool>& dying, unsigned seed) {
+/** One caller and its callees, over one channel after another. */
+void run(NearHost& near, FarHost& far, uint32_t caller, unsigned seed) {
   std::mt19937 random(seed);
-  for (uint32_t number = static_cast<uint32_t>(caller) << 20; left > 0 && !dying && !hosts.ended(); ++number) {
-    TestChannel ends[2] = {TestChannel(kRingBytes), TestChannel(kRingBytes)};
-    std::string problem;
-    bool attached = true;
-    for (int host = 0; host < 2; ++host)
-      attached =
-          attached && hosts.relays[host] &&
-          hosts.relays[host]->attach(hosts.connections[host], number, std::move(ends[host].relaySide), 1, problem);
-    if (!attached) continue;  // it was ended before it had begun
-    callees[caller].start(std::move(ends[1].instance));
-    call(*ends[0].instance, random);
-    ends[0].instance.reset();
-    callees[caller].join();
+  for (uint32_t channel = firstChannel(caller); left > 0 && !near.ended(); ++channel) {
+    TestChannel ends(kRingBytes);
+    // Either may not be: it was ended before it had begun.
+    if (near.attach(channel, ends) && far.asked({.kind = Order::Kind::serve, .number = channel}))
+      call(*ends.instance, random);
+    else
+      near.detach(channel);
   }
 }
 
@@ -195,7 +246,8 @@ class Interface {
 
 /** What there is to break. */
 struct World {
-  TwoHosts& hosts;
+  NearHost& near;
+  FarHost& far;
   const std::string& rdmaAddress;
   std::mt19937& random;
 
@@ -205,29 +257,29 @@ struct World {
   }
   /** Answers whether there was anything to break. */
   bool strike(Fault fault) const {
-    const size_t host = random() % 2;
-    const uint32_t connection = hosts.connections[host];
+    const bool atFar = random() % 2 == 0;
     const auto caller = static_cast<uint32_t>(random() % kCallers);
+    const auto channel = firstChannel(caller) + static_cast<uint32_t>(random() % 8);
     switch (fault) {
       case Fault::channelEnded:
-        hosts.relays[host]->detach(connection, caller << 20 | static_cast<uint32_t>(random() % 8));
+        if (atFar) return far.asked({.kind = Order::Kind::detach, .number = channel});
+        near.detach(channel);
         return true;
       case Fault::calleeKilled:
-        return callees[caller].kill();
+        return far.asked({.kind = Order::Kind::killCallee, .number = caller});
       case Fault::queuesBroken:
-        if (hosts.stats(static_cast<int>(host)).carrier != CarrierKind::verbs) return false;
-        hosts.relays[host]->breakQueues(connection);
-        return true;
+        return atFar ? far.asked({.kind = Order::Kind::breakQueues}) : near.breakQueues();
       case Fault::portDown: {
         Interface interface(rdmaAddress);
         interface.set(false);
         pause();
         interface.set(true);
-        hosts.useVerbs(rdmaAddress);
+        near.useVerbs();
         return true;
       }
       default:
-        hosts.relays[host]->drop(connection);
+        if (atFar) return far.asked({.kind = Order::Kind::drop});
+        near.drop();
         return true;
     }
   }
@@ -241,35 +293,34 @@ Fault chooseFault(bool verbs, std::mt19937& random) {
   return Fault::cut;
 }
 
-/** A connection's life: its carrier is broken, and channels and callees are ended at random; then a relay dies. */
+/** A life of the far host's agent: the carrier is broken, and channels and callees are ended at random; then it is
+ * killed. */
 void live(const std::string& rdmaAddress, std::mt19937& random) {
   const bool byVerbs = !rdmaAddress.empty();
-  TwoHosts hosts({.streamBytes = kStreamBytesMin, .spin = 0ns, .resumeTime = byVerbs ? 10'000ms : 200ms});
-  if (byVerbs) hosts.useVerbs(rdmaAddress);
-  const World world = {hosts, rdmaAddress, random};
-  std::atomic<bool> dying = false;
+  const RelayOptions options = {.streamBytes = kStreamBytesMin, .spin = 0ns, .resumeTime = byVerbs ? 10'000ms : 200ms};
+  FarHost far({.relay = options, .ringBytes = kRingBytes, .rdmaAddress = rdmaAddress});
+  NearHost near(options, far, rdmaAddress);
+  const World world = {near, far, rdmaAddress, random};
   std::vector<std::thread> callers;
-  for (int i = 0; i < kCallers; ++i) {
+  for (uint32_t i = 0; i < kCallers; ++i) {
     const unsigned seed = static_cast<unsigned>(random());
-    callers.emplace_back([&hosts, &dying, i, seed] { run(hosts, i, dying, seed); });
+    callers.emplace_back([&near, &far, i, seed] { run(near, far, i, seed); });
   }
-  const int64_t until = left - static_cast<int64_t>(kCallsPerLife);
+  const int64_t until = left - (byVerbs ? kCallsPerLifeByVerbs : kCallsPerLife);
   // On a starved machine no carrier may come up in time: then the connection has ended by itself, and all begins anew.
-  while (left > 0 && left > until && !hosts.ended()) {
+  while (left > 0 && left > until && !near.ended()) {
     world.pause();
     const Fault fault = chooseFault(byVerbs, random);
     faults[static_cast<size_t>(fault)] += world.strike(fault);
   }
-  dying = true;
-  // As when an agent is killed: the other side finds nobody any more.
-  hosts.stopReconnecting();
   if (left > 0) {
-    faults[static_cast<size_t>(hosts.ended() ? Fault::unreachable : Fault::relayKilled)] += 1;
-    hosts.relays[random() % 2]->close(hosts.connections[0]);
+    faults[static_cast<size_t>(near.ended() ? Fault::unreachable : Fault::relayKilled)] += 1;
+    far.kill();
+    near.end();
   }
   for (std::thread& each : callers) each.join();
   for (const CarrierKind kind : {CarrierKind::tcp, CarrierKind::verbs})
-    carriersUp[static_cast<size_t>(kind)] += hosts.carriersUp(kind);
+    carriersUp[static_cast<size_t>(kind)] += near.carriersUp(kind);
 }
 
 }  // namespace

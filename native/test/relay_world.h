@@ -153,8 +153,7 @@ class CuttingProxy {
 };
 
 /**
- * Two relays and what their agents do: whenever their carrier is down they make another, by TCP and then, when they
- * have an address for it, by verbs.
+ * Two relays and what their agents do: whenever their carrier is down they make another.
  */
 class TwoHosts {
  public:
@@ -231,25 +230,6 @@ class TwoHosts {
     const std::lock_guard lock(mutex_);
     reconnects_ = false;
   }
-  /** Of a port of this machine that both hosts use from now on; again when the port is up again. */
-  void useVerbs(const std::string& address) {
-    {
-      const std::lock_guard lock(mutex_);
-      rdmaAddress_ = address;
-      verbsAreDue_ = true;
-    }
-    changed_.notify_all();
-  }
-  /** A connection has ended, as one does that had no carrier in time: nothing can be attached to it any more. */
-  bool ended() {
-    const std::lock_guard lock(mutex_);
-    return ended_;
-  }
-  /** How often a carrier of that kind came up at the first host. */
-  uint64_t carriersUp(relay::CarrierKind kind) {
-    const std::lock_guard lock(mutex_);
-    return carriersUp_[static_cast<size_t>(kind)];
-  }
   relay::ConnectionStats stats(int host) {
     relay::ConnectionStats found;
     CHECK(relays[host]->stats(connections[host], found));
@@ -279,42 +259,23 @@ class TwoHosts {
       relays[0]->dial(connections[0], "127.0.0.1", port_, a, b, secrets[0], problem);
   }
 
-  /** The first host speaks first. When a port is down, or an end has ended meanwhile, all stays as it is. */
-  void connectVerbs(const std::string& address) {
-    std::string problem;
-    relay::verbs::Parameters ours[2];
-    for (int host = 0; host < 2; ++host)
-      if (!relays[host]->prepareVerbs(connections[host], address, ours[host], problem)) return;
-    if (relays[1]->connectVerbs(connections[1], ours[0], false, problem))
-      relays[0]->connectVerbs(connections[0], ours[1], true, problem);
-  }
-
   void runAgent() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
-      changed_.wait(lock, [&] { return news_ || verbsAreDue_ || stopping_; });
+      changed_.wait(lock, [&] { return news_ || stopping_; });
       news_ = false;
       bool lost = false;
       for (int host = 0; host < 2; ++host) {
         for (relay::Event& each : relays[host]->takeEvents()) {
           using Kind = relay::Event::Kind;
-          const bool isUp = host == 0 && each.kind == Kind::carrierUp;
-          carriersUp_[static_cast<size_t>(each.carrier)] += isUp;
-          verbsAreDue_ |= isUp && each.carrier == relay::CarrierKind::tcp && !rdmaAddress_.empty();
           lost |= host == 0 && (each.kind == Kind::carrierDown || each.kind == Kind::dialFailed);
-          ended_ |= each.kind == Kind::connectionEnded;
           seen_[host].push_back(std::move(each));
         }
       }
       changed_.notify_all();
-      const bool byVerbs = std::exchange(verbsAreDue_, false) && !lost;
-      if (!reconnects_ || !(lost || byVerbs)) continue;
-      const std::string address = rdmaAddress_;
+      if (!reconnects_ || !lost) continue;
       lock.unlock();
-      if (byVerbs)
-        connectVerbs(address);
-      else
-        connect();
+      connect();
       lock.lock();
     }
   }
@@ -328,10 +289,6 @@ class TwoHosts {
   bool news_ = false;
   bool stopping_ = false;
   bool reconnects_ = true;
-  bool ended_ = false;
-  std::string rdmaAddress_;
-  bool verbsAreDue_ = false;
-  uint64_t carriersUp_[3] = {};
   std::vector<relay::Event> seen_[2];
   std::thread agent_;
 };
