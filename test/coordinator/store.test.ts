@@ -2,13 +2,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { CLOCKWORK, type Clockwork } from '../../coordinator/clockwork.js';
 import { encodeGroup } from '../../coordinator/store/etcd/batch.js';
 import { EtcdClient } from '../../coordinator/store/etcd/client.js';
-import { endOf, type Operation } from '../../coordinator/store/etcd/etcd.js';
+import { type EtcdError, endOf, type Operation } from '../../coordinator/store/etcd/etcd.js';
+import { STATUS } from '../../coordinator/store/etcd/grpc.js';
+import { EtcdStore } from '../../coordinator/store/etcd/store.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import { moveStore } from '../../coordinator/store/move.js';
 import { STORE_KEY_BYTES_MAX, STORE_VALUE_BYTES_MAX } from '../../coordinator/store/store.js';
 import { EtcdRig } from '../../scripts/lib/cluster/etcd.js';
+import { until } from '../../scripts/lib/until.js';
 import { runCli } from '../cli/run-cli.js';
 import { type Engine, enginesOf, openInEtcd } from './engines.js';
 
@@ -194,6 +198,46 @@ t.test('etcd: a value that was written again is told from what it was, by the re
   t.ok(await writeIf(first));
   t.notOk(await writeIf(first), 'the same text, but not the same beat');
   t.ok(await writeIf(await modified()));
+});
+
+t.test('etcd: history is forgotten, what is stored stays', async (t) => {
+  const minutes: (() => void)[] = [];
+  const after: Clockwork['after'] = (ms, action) => {
+    if (ms < 60_000) return CLOCKWORK.after(ms, action);
+    minutes.push(action);
+    return () => undefined;
+  };
+  const client = new EtcdClient({ endpoints: etcd.endpoints });
+  const of = new EtcdClient({ endpoints: etcd.endpoints });
+  const store = new EtcdStore({ etcd: of, prefix: '/compacted/', clockwork: { ...CLOCKWORK, after } });
+  t.teardown(async () => {
+    await store.close();
+    client.close();
+  });
+  const reading = (revision?: number) => {
+    const operation: Operation = {
+      kind: 'read',
+      key: '/compacted/term',
+      ...(revision === undefined ? {} : { revision }),
+    };
+    return client.transact({ conditions: [], perform: [operation], otherwise: [] }, 5_000);
+  };
+  await store.campaign();
+  await store.commit([{ kind: 'put', key: 'a', value: 'old' }]);
+  const { revision } = await reading();
+  await store.commit([{ kind: 'put', key: 'a', value: 'new' }]);
+  await reading(revision);
+  // One to two times the span: the first forgets what was there when it began to lead.
+  minutes.shift()?.();
+  await until(() => minutes.length === 1);
+  minutes.shift()?.();
+  await until(() =>
+    reading(revision).then(
+      () => false,
+      (error: EtcdError) => error.status === STATUS.compacted,
+    ),
+  );
+  t.same([...(await store.load(''))], [['a', 'new']]);
 });
 
 t.test('what the embedded store holds moves to etcd by one command, which may be repeated, and not back', async (t) => {
