@@ -138,10 +138,12 @@ export class Agent {
   #connections: HostConnection[] = [];
   #desired: Desired = emptyDesired();
   #applied = 0;
+  /** What is to be applied last: what waits before it need not be. */
+  #next: Desired = emptyDesired();
   #scheduled = false;
   #routesDue = false;
-  /** Components whose state shards are to be looked at. */
-  readonly #shardsDue = new Set<string>();
+  /** Components whose state shards are to be looked at: these of them, or all. */
+  readonly #shardsDue = new Map<string, Set<number> | 'all'>();
   /** Instances whose sockets callers have been given. */
   #dialable: ReadonlySet<string> = new Set();
   #again: NodeJS.Timeout | undefined;
@@ -200,7 +202,7 @@ export class Agent {
       path: (key, shard) => this.#segments.path(key, shard),
       send: (to, messages) => this.#between?.sendCopies(to, messages) ?? false,
       server: (key, shard) => this.#serverOf(key, shard),
-      changed: (key) => this.#shardsChanged(key),
+      changed: (key, shard) => this.#shardsChanged(key, shard),
       came: (key, shard) => this.#shardCame(key, shard),
       tell: () => this.#tell(),
       known: (name) => this.#readers.changed(name),
@@ -341,6 +343,7 @@ export class Agent {
    */
   apply(desired: Desired): Promise<void> {
     const activated = this.#activateWaiting(desired);
+    this.#next = desired;
     // One after the other: they share a file.
     const applied = this.#applying.then(() => this.#apply(desired, activated));
     this.#applying = applied.catch(() => undefined);
@@ -351,6 +354,7 @@ export class Agent {
     const before = this.#desired;
     try {
       if (desired.revision < this.#desired.revision) return;
+      if (desired.revision < this.#next.revision && activated.length === 0) return;
       await writeWhole(this.#tools.paths.desired, JSON.stringify(desired));
       this.#desired = desired;
     } finally {
@@ -364,7 +368,6 @@ export class Agent {
     const isSettled = this.#applied === before.revision && activated.length === 0;
     if (!isSettled || !isOnlyRecords(before, desired)) return this.#sync();
     this.#applied = desired.revision;
-    this.#tell();
   }
 
   /** Of the instances whose process runs, by a name that no other one has. */
@@ -762,11 +765,19 @@ export class Agent {
   }
 
   #shardCame(key: string, shard: number): void {
+    if (!this.#closed && this.#opened) this.#handOverShard(key, shard, ownersOf(key, this.#instances.values()));
+  }
+
+  #handOverShard(key: string, shard: number, ours: readonly Instance[]): void {
     const map = this.#desired.shards[key];
-    if (map === undefined || this.#closed || !this.#opened) return;
-    const ours = ownersOf(key, this.#instances.values());
+    if (map === undefined) return;
+    for (const instance of ours) {
+      const holds = instance.control.shards?.includes(shard) === true;
+      if (holds && this.#copies.strays(key, [shard]).length > 0) this.#loseStray(instance, shard);
+    }
     const owner = this.#copies.ownerOf(key, shard, map, new Set(ours.map(({ id }) => id)));
-    this.#handovers.get(key)?.came(shard, owner, ours);
+    this.#handovers.get(key)?.look(shard, owner, ours);
+    for (const file of this.#copies.waitingIn(key, shard)) this.#handovers.get(key)?.wait(shard, file, map, ours);
   }
 
   /** As after a time in which this agent was not there. */
@@ -780,16 +791,21 @@ export class Agent {
   }
 
   /** Before the next look at everything, since calls wait for it; once for all that changes together. */
-  #shardsChanged(key: string): void {
+  #shardsChanged(key: string, shard: number | null = null): void {
     if (this.#closed || !this.#opened) return;
     const isScheduled = this.#shardsDue.size > 0;
-    this.#shardsDue.add(key);
+    const due = this.#shardsDue.get(key) ?? new Set();
+    this.#shardsDue.set(key, due === 'all' || shard === null ? 'all' : due.add(shard));
     if (isScheduled) return;
     setImmediate(() => {
-      const keys = [...this.#shardsDue];
+      const dues = [...this.#shardsDue];
       this.#shardsDue.clear();
       if (this.#closed) return;
-      for (const each of keys) this.#handOverOf(each, this.#instances.values());
+      for (const [each, shards] of dues) {
+        const ours = ownersOf(each, this.#instances.values());
+        if (shards === 'all') this.#handOverOf(each, ours);
+        else for (const one of shards) this.#handOverShard(each, one, ours);
+      }
       this.#routesChanged();
       this.#tell();
     });

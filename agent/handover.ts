@@ -59,14 +59,17 @@ export class Handover {
   run(map: ShardMap, here: ShardMap, instances: readonly Instance[], waiting: ReadonlyMap<number, number>): void {
     const byId = new Map(instances.map((each) => [each.id, each]));
     this.#begin(planHandover(here, instances.map(holderOf)), byId);
-    for (const [shard, file] of waiting) {
-      const target = byId.get(map.owners[shard] ?? '');
-      if (target !== undefined && !this.#busy.has(shard)) this.#sendAhead(shard, file, target);
-    }
+    for (const [shard, file] of waiting) this.wait(shard, file, map, instances);
   }
 
-  /** A shard may be served here from now on, by `owner`: the step for it, before all shards are looked at. */
-  came(shard: number, owner: string | null, instances: readonly Instance[]): void {
+  /** A copy of the shard is here, in this file, and may be served soon. */
+  wait(shard: number, file: number, { owners }: ShardMap, instances: readonly Instance[]): void {
+    const target = instances.find(({ id }) => id === owners[shard]);
+    if (target !== undefined && !this.#busy.has(shard)) this.#sendAhead(shard, file, target);
+  }
+
+  /** The step for one shard, which `owner` is to serve; null: nobody here. */
+  look(shard: number, owner: string | null, instances: readonly Instance[]): void {
     const steps = planShard(shard, owner, instances.map(holderOf));
     this.#begin(steps, new Map(instances.map((each) => [each.id, each])));
   }

@@ -95,6 +95,8 @@ export class Coordinator {
   readonly #gaveWay = new Map<string, { message: string; atMs: number }>();
   readonly #traffic = new Traffic();
   readonly #settled = new SettledComponents();
+  /** A turn for what hosts have reported waits for those before it. */
+  #isLookDue = false;
   #timer: NodeJS.Timeout | undefined;
   #ticking = false;
   /** Component key → message of its instances that wait for room, so that each is said once. */
@@ -283,7 +285,18 @@ export class Coordinator {
       if (event.kind !== CALLED_IN_VAIN) continue;
       noteCalledInVain(this.#memory, componentKey(event.app, event.component), this.now());
     }
-    if (isDue) this.#inBackground(this.#turn((state) => state));
+    if (isDue) this.#lookSoon();
+  }
+
+  /** One turn for all that is reported before it begins. */
+  #lookSoon(): void {
+    if (this.#isLookDue) return;
+    this.#isLookDue = true;
+    const look = (state: ClusterState) => {
+      this.#isLookDue = false;
+      return state;
+    };
+    this.#inBackground(this.#turn(look));
   }
 
   async #apply(transition: (state: ClusterState) => ClusterState, confirmed: boolean): Promise<ClusterState> {

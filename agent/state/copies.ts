@@ -33,8 +33,8 @@ export interface CopiesTools {
   send(host: string, messages: CopyEnvelope[]): boolean;
   /** Who has the shard on this host and speaks with the agent. */
   server(key: string, shard: number): Server | undefined;
-  /** Whether shards of the component may be served here has changed. */
-  changed(key: string): void;
+  /** Whether the shard may be served here has changed, or what is to be said of it. */
+  changed(key: string, shard: number): void;
   /** This one may be served here from now on, and calls wait for it. */
   came(key: string, shard: number): void;
   /** There is something new to report. */
@@ -53,6 +53,9 @@ export class Copies {
   readonly #held = new Map<string, HeldCopy>();
   /** The same by component and shard. */
   readonly #byKey = new Map<string, Map<number, HeldCopy>>();
+  /** As last made; and those that have done something since. */
+  readonly #reports = new Map<string, CopyReport>();
+  readonly #touched = new Set<string>();
   #records: Readonly<Record<string, CopyRecord>> = {};
   /** Components whose shards follow records. */
   #keys: ReadonlySet<string> = new Set();
@@ -120,11 +123,14 @@ export class Copies {
 
   /** Shards of which there is a whole copy that is not served here, each with the number of the file that it is in. */
   waiting(key: string): Map<number, number> {
-    const waiting = new Map<number, number>();
-    for (const [shard, copy] of this.#byKey.get(key) ?? []) {
-      if (copy.isWhole && !copy.serves) waiting.set(shard, copy.file);
-    }
-    return waiting;
+    const shards = [...(this.#byKey.get(key)?.keys() ?? [])];
+    return new Map(shards.flatMap((shard) => this.waitingIn(key, shard).map((file) => [shard, file] as const)));
+  }
+
+  /** The same of one shard: its file, or none. */
+  waitingIn(key: string, shard: number): number[] {
+    const copy = this.#at(key, shard);
+    return copy?.isWhole === true && !copy.serves ? [copy.file] : [];
   }
 
   /** Of a shard that is owned here: up to where other copies hold it, and until when nobody else serves it. */
@@ -160,8 +166,15 @@ export class Copies {
     this.#do(copyName(key, shard), (copy) => copy.waits(index));
   }
 
+  /** One of which nothing is new is the same object as before. */
   reports(): Record<string, CopyReport> {
-    return Object.fromEntries([...this.#held].map(([name, copy]) => [name, copy.report()]));
+    for (const [name, copy] of this.#held) {
+      const before = this.#reports.get(name);
+      if (before === undefined || this.#touched.has(name) || copy.hasOtherSnapshot(before))
+        this.#reports.set(name, copy.report());
+    }
+    this.#touched.clear();
+    return Object.fromEntries(this.#reports);
   }
 
   close(): void {
@@ -195,7 +208,7 @@ export class Copies {
       return;
     }
     this.#do(name, (copy) => copy.configure(record));
-    this.#tools.tell();
+    if (hostsOf(record).has(this.#tools.host)) this.#tools.tell();
   }
 
   async #restore(name: string, record: CopyRecord): Promise<void> {
@@ -259,7 +272,7 @@ export class Copies {
         send: (to, message) => this.#send(to, name, message),
         server: () => server(key, shard),
         changed: () => {
-          changed(key);
+          changed(key, shard);
           tell();
         },
         came: () => came(key, shard),
@@ -286,6 +299,7 @@ export class Copies {
     const key = keyOfName(name);
     const shards = this.#byKey.get(key);
     this.#held.delete(name);
+    this.#reports.delete(name);
     this.#turns.done(name);
     shards?.delete(shardOfName(name));
     if (shards?.size === 0) this.#byKey.delete(key);
@@ -295,6 +309,7 @@ export class Copies {
   #do(name: string, act: (copy: HeldCopy) => void): void {
     const copy = this.#held.get(name);
     if (copy === undefined || this.#closed) return;
+    this.#touched.add(name);
     try {
       act(copy);
       if (copy.isBusy) this.#tickSoon();
@@ -306,7 +321,7 @@ export class Copies {
       copy.close();
       this.#letGo(name);
       this.#failed(name, error);
-      this.#tools.changed(keyOfName(name));
+      this.#tools.changed(keyOfName(name), shardOfName(name));
     }
   }
 

@@ -2,15 +2,17 @@ import type { CopyReport } from '../../protocol/state-copies.js';
 
 /** Says what is new of the copies of a host, report by report, on one connection. */
 export class CopyNews {
-  readonly #said = new Map<string, string>();
+  readonly #said = new Map<string, { report: CopyReport; text: string }>();
 
   /** Empty when there is nothing new. How far a log goes is no news by itself: it is asked for together with an epoch. */
   news(reports: Readonly<Record<string, CopyReport>>): { copies?: Record<string, CopyReport | null> } {
     const copies: Record<string, CopyReport | null> = {};
     for (const [name, report] of Object.entries(reports)) {
+      const said = this.#said.get(name);
+      if (said?.report === report) continue;
       const text = JSON.stringify({ ...report, last: 0 });
-      if (this.#said.get(name) === text) continue;
-      this.#said.set(name, text);
+      this.#said.set(name, { report, text });
+      if (said?.text === text) continue;
       copies[name] = report;
     }
     for (const name of this.#said.keys()) {

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import type { CopyMessage, CopyRecord, CopyReport, Known, SnapshotMark } from '../../protocol/state-copies.js';
+import { hostsOf } from '../../protocol/state-copies-parse.js';
 import { type CopyMemory, emptyNote } from './copy-memory.js';
 import { COPY_TIMING, type CopyTiming } from './copy-timing.js';
 import { NoteFile } from './note-file.js';
@@ -146,6 +147,13 @@ export class HeldCopy {
     return this.serves && untilMs > nowMs ? { index: this.#copy.held, untilMs } : null;
   }
 
+  /** Whether there is another snapshot to tell of than when this was reported: what the disk holds changes by itself. */
+  hasOtherSnapshot({ snapshot }: CopyReport): boolean {
+    if (this.#memory.note.role !== 'none') return false;
+    const now = this.#tools.snapshot();
+    return now?.epoch !== snapshot?.epoch || now?.last !== snapshot?.last;
+  }
+
   report(): CopyReport {
     const report = this.#copy.report(this.#tools.now());
     const snapshot = report.role === 'none' ? this.#tools.snapshot() : null;
@@ -165,6 +173,11 @@ export class HeldCopy {
     const record = this.#isSpent(given) ? withoutCreate(given) : given;
     this.#record = record;
     const { note } = this.#memory;
+    if (note.role === 'none' && !hostsOf(record).has(this.#tools.host) && !this.#store.exists) {
+      // Nothing is here that could be dropped. The next agent learns of the epoch by the record, as this one does.
+      note.epoch = Math.max(note.epoch, record.epoch);
+      return;
+    }
     const stays = record.owner?.host === this.#tools.host && record.phase !== 'fencing';
     if (note.role === 'owner' && record.epoch > note.epoch && !stays) this.#yieldNow();
     const begins = this.begins(record);

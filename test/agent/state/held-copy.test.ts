@@ -1,0 +1,58 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { HeldCopy } from '../../../agent/state/held-copy.js';
+import { makeSegment } from '../../../agent/state/segment-store.js';
+import type { CopyRecord } from '../../../protocol/state-copies.js';
+
+function heldAt(path: string, told: string[]): HeldCopy {
+  return new HeldCopy({
+    host: 'h1',
+    boot: 'boot',
+    path,
+    now: () => 0,
+    mayFill: () => true,
+    send: () => undefined,
+    server: () => undefined,
+    changed: () => void told.push('changed'),
+    came: () => void told.push('came'),
+    failed: (error) => {
+      throw error;
+    },
+    snapshot: () => null,
+    known: () => undefined,
+  });
+}
+
+function recordOf(epoch: number, inSync: string[], joining: string[] = []): CopyRecord {
+  const owner = { host: inSync[0] ?? '', instance: 'a-b-0' };
+  return { epoch, phase: 'serving', owner, inSync, joining: joining.map((host) => ({ host, since: epoch })) };
+}
+
+t.test('a record of what is elsewhere writes nothing and is no news, but of its epoch', async (t) => {
+  const path = join(t.testdir(), '7');
+  const told: string[] = [];
+  const copy = heldAt(path, told);
+  copy.configure(recordOf(5, ['h2']));
+  t.same(told, []);
+  t.equal(existsSync(`${path}.note`), false);
+  t.equal(copy.report().epoch, 5);
+  copy.receive('h2', { type: 'append', epoch: 4, after: 0, records: [], askedAtMs: 0 });
+  t.equal(copy.report().epoch, 5, 'what comes late is refused');
+  copy.configure(recordOf(6, ['h2'], ['h1']));
+  t.same(told, ['changed']);
+  t.match(JSON.parse(readFileSync(`${path}.note`, 'utf8')), { epoch: 6, role: 'none' });
+  copy.close();
+});
+
+t.test('what a killed agent has left of a copy that was dropped goes with the next record', async (t) => {
+  const path = join(
+    t.testdir({ '7.note': JSON.stringify({ epoch: 4, role: 'none', attempts: 0, requires: [] }) }),
+    '7',
+  );
+  makeSegment(path);
+  const copy = heldAt(path, []);
+  copy.configure(recordOf(5, ['h2']));
+  t.equal(existsSync(path), false);
+  copy.close();
+});
