@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 const UP_MS_MAX = 30_000;
 const DOWN_MS_MAX = 30_000;
+const PORT_TRIES_MAX = 20;
 
 /** `shoal up` in a folder of its own: one host's coordinator and agent, gone without a trace after close(). */
 export class Cluster {
@@ -101,12 +102,22 @@ export class Cluster {
   }
 }
 
-/** A TCP port of the loopback that nobody uses now. */
-export function freePort(): Promise<number> {
+/** One after which another one is free: an agent takes others there, and its relay listens on the next. */
+export async function freePortPair(): Promise<number> {
+  for (let tries = 0; tries < PORT_TRIES_MAX; tries += 1) {
+    const port = await freePort();
+    const next = await freePort(port + 1).catch(() => null);
+    if (next !== null) return port;
+  }
+  throw new Error(`no two ports in a row were free in ${PORT_TRIES_MAX} tries`);
+}
+
+/** A TCP port of the loopback that nobody uses now: this one, which rejects when it is in use, or any. */
+export function freePort(wanted = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
+    server.listen(wanted, '127.0.0.1', () => {
       const address = server.address();
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
     });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Paths } from '../../../agent/paths.js';
 import type { ComponentView, InstanceView } from '../../../protocol/http.js';
 import type { AgentEvent } from '../../../protocol/link.js';
-import { freePort } from '../demo/cluster.js';
+import { freePort, freePortPair } from '../demo/cluster.js';
 import { clearAway } from './clear-away.js';
 
 const UP_MS_MAX = 60_000;
@@ -97,7 +97,7 @@ export class StateCluster {
     this.startCoordinator();
     await this.until('the coordinator answers', async () => (await this.get('/v1/hosts')) !== null);
     for (const host of ['caller', ...this.hosts]) {
-      if (this.#options.load === true) this.linkPorts.set(host, await freePort());
+      if (this.#options.load === true) this.linkPorts.set(host, await freePortPair());
       this.startAgent(host);
     }
     await this.until('all hosts are there', async () => {
