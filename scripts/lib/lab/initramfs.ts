@@ -6,14 +6,16 @@ import { tool } from './tool.js';
 
 /** What it takes to reach the root file system and the driver; all else is loaded from there. */
 const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'virtio_net', 'virtio_console'];
-const FOLDERS = ['bin', 'dev', 'modules', 'lower', 'upper', 'new'];
+/** For a machine that writes to a disk of its own. */
+const DISK_MODULES = ['virtio_blk', 'ext4'];
+const FOLDERS = ['bin', 'dev', 'modules', 'disk-modules', 'lower', 'upper', 'new'];
 const BUSYBOX = '/bin/busybox';
 
 /** The initramfs for the kernel: busybox, the first modules and guest/init.sh. Made once for each content. */
 export async function makeInitramfs(kernel: Kernel, init: string): Promise<string> {
   const digest = createHash('sha256')
     .update(await readFile(init))
-    .update(MODULES.join())
+    .update([...MODULES, ...DISK_MODULES].join())
     .digest('hex');
   const path = join(cacheFolder(), `initramfs-${kernel.version}-${digest.slice(0, 16)}`);
   if ((await stat(path).catch(() => null)) !== null) return path;
@@ -24,6 +26,8 @@ export async function makeInitramfs(kernel: Kernel, init: string): Promise<strin
     await copyFile(init, join(folder, 'init'));
     const modules = await withDependencies(kernel, MODULES);
     for (const [index, module] of modules.entries()) await addModule(module, index, join(folder, 'modules'));
+    const more = (await withDependencies(kernel, DISK_MODULES)).filter((module) => !modules.includes(module));
+    for (const [index, module] of more.entries()) await addModule(module, index, join(folder, 'disk-modules'));
     const archive = `${folder}.cpio`;
     await tool('sh', ['-c', 'cd "$1" && find . | cpio --quiet -o -H newc >"$2"', 'sh', folder, archive]);
     await rename(archive, path);

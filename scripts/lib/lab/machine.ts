@@ -23,6 +23,8 @@ export interface MachineOptions {
   network: string;
   /** The Unix socket to make for its serial line. */
   line: string;
+  /** An image with ext4 that holds what it writes; null: memory does. */
+  disk: string | null;
 }
 
 interface Events {
@@ -53,12 +55,28 @@ export class Machine extends EventEmitter<Events> {
 
   /** Boots; resolves when the machine takes commands. */
   async boot(): Promise<void> {
-    const { line, boot, name } = this.options;
+    const { line } = this.options;
     this.#server = createServer((socket) => this.#take(socket));
     await new Promise<void>((resolve, reject) => this.#server?.once('error', reject).listen(line, resolve));
+    await this.#start();
+  }
+
+  /** Ends it in good order, under systemd, and boots it with what is on its disk; resolves when it takes commands. */
+  async reboot(): Promise<void> {
+    const ended = once(this, 'ended');
+    this.say('reboot');
+    await ended;
+    this.#line?.destroy();
+    this.#ended = false;
+    await this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { boot, name, disk } = this.options;
     if (this.#stopped) throw await this.#failure('ready');
     const ready = this.said('ready');
-    this.#qemu = startQemu(boot, this.#console, this.#devices(), { LAB_HOST: name });
+    const env = { LAB_HOST: name, LAB_DISK: disk === null ? '0' : '1' };
+    this.#qemu = startQemu(boot, this.#console, this.#devices(), env);
     this.#qemu.stderr?.on('data', (chunk: Buffer) => {
       this.#errors += chunk.toString();
     });
@@ -111,8 +129,11 @@ export class Machine extends EventEmitter<Events> {
   }
 
   #devices(): string[] {
-    const { cpus, memoryMib, name, number, network, share, line } = this.options;
+    const { cpus, memoryMib, name, number, network, share, line, disk } = this.options;
     return [
+      // Not written through to this host's disk: it is gone with the rack.
+      disk === null ? [] : ['-drive', `if=none,id=disk,file=${disk},format=raw,cache=unsafe`],
+      disk === null ? [] : ['-device', 'virtio-blk-pci,drive=disk'],
       ['-name', name, '-smp', String(cpus), '-m', String(memoryMib)],
       ['-fsdev', 'local,id=root,path=/,readonly=on,security_model=none,multidevs=remap'],
       ['-device', 'virtio-9p-pci,fsdev=root,mount_tag=root'],

@@ -29,7 +29,9 @@ export function startQemu(boot: Boot, console: string, args: string[], env: Reco
   const append = [...PARAMETERS, ...words];
   const all = [
     ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-machine', 'q35,usb=off,vmport=off'],
-    ['-accel', boot.acceleration, '-cpu', CPU[boot.acceleration], '-serial', `file:${console}`],
+    ['-accel', boot.acceleration, '-cpu', CPU[boot.acceleration], '-serial', 'chardev:console'],
+    // A machine that boots again says more.
+    ['-chardev', `file,id=console,path=${console},append=on`],
     ['-kernel', boot.kernel.vmlinux, '-initrd', boot.initramfs, '-append', append.join(' '), ...args],
   ].flat();
   return spawn('setpriv', ['--pdeathsig', 'KILL', QEMU, ...all], { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import { Machine } from './machine.js';
 import { type Boot, findAcceleration } from './qemu.js';
 import { quote } from './shell.js';
 import { Switch } from './switch.js';
+import { tool } from './tool.js';
 
 /** The checkout that this code is part of: from dist/scripts/lib/lab. */
 export const CHECKOUT = resolve(fileURLToPath(import.meta.url), '../../../../..');
@@ -25,6 +26,8 @@ export interface RackOptions {
   cpus?: number;
   /** Of each machine; 1024 unless said. Holds what is written to its file systems too. */
   memoryMib?: number;
+  /** Of each machine: what it writes is on a disk of that size then, and is there after a reboot. In memory unless said. */
+  diskMib?: number;
   /** systemd as the first program instead of a small script. */
   systemd?: boolean;
   /** A folder for output, consoles and core dumps; one under /tmp unless said, which stop() removes. */
@@ -78,6 +81,7 @@ export class Rack {
         ...{ name, number: index + 1, boot: bootOf, share: this.folder },
         ...{ network: join(work, `${name}.network`), line: join(work, `${name}.line`) },
         ...{ cpus: options.cpus ?? 2, memoryMib: options.memoryMib ?? 1024 },
+        disk: options.diskMib === undefined ? null : join(work, `${name}.disk`),
       });
       machine.on('line', ([what, request = '']) => what === 'ask' && void this.#answer(machine, request));
       this.#machines.set(name, machine);
@@ -86,14 +90,16 @@ export class Rack {
 
   async boot(): Promise<void> {
     await this.#fillShare();
-    for (const { options } of this.#machines.values()) await this.#switch.open(options.number, options.network);
+    for (const { options } of this.#machines.values()) {
+      await this.#switch.open(options.number, options.network);
+      if (options.disk !== null) await makeDisk(options.disk, this.options.diskMib ?? 0);
+    }
     await Promise.all([...this.#machines.values()].map((machine) => machine.boot()));
   }
 
   /** Starts a command and does not wait for it. */
   start(host: string, argv: readonly string[], options: RunOptions = {}): Command {
-    const machine = this.#machines.get(host);
-    if (machine === undefined) throw new RangeError(`no machine ${host}: there are ${this.hosts.join(', ')}`);
+    const machine = this.#machine(host);
     if (argv.length === 0) throw new RangeError('no command');
     this.#commands += 1;
     const id = String(this.#commands);
@@ -103,6 +109,11 @@ export class Rack {
   /** Runs a command to its end, whatever its exit code. */
   run(host: string, argv: readonly string[], options: RunOptions = {}): Promise<Result> {
     return this.start(host, argv, options).result;
+  }
+
+  /** Has systemd reboot a machine, which keeps what is on its disk; resolves when it takes commands again. */
+  reboot(host: string): Promise<void> {
+    return this.#machine(host).reboot();
   }
 
   /** Paths of core dumps, HOST-PROGRAM-PID each. */
@@ -121,6 +132,12 @@ export class Rack {
   async stop(): Promise<void> {
     await this.halt();
     await rm(this.work, { recursive: true, force: true });
+  }
+
+  #machine(host: string): Machine {
+    const machine = this.#machines.get(host);
+    if (machine === undefined) throw new RangeError(`no machine ${host}: there are ${this.hosts.join(', ')}`);
+    return machine;
   }
 
   async #fillShare(): Promise<void> {
@@ -145,4 +162,12 @@ export class Rack {
     await writeFile(`${file}.stderr`, stderr);
     asker.say('answer', request, String(code));
   }
+}
+
+/** A sparse image with an empty ext4, which a machine writes to instead of its memory. */
+async function makeDisk(path: string, mebibytes: number): Promise<void> {
+  await writeFile(path, '');
+  await truncate(path, mebibytes * 2 ** 20);
+  // What can be written later is: the machine lives for minutes.
+  await tool('mkfs.ext4', ['-q', '-F', '-E', 'lazy_itable_init=1,lazy_journal_init=1', path]);
 }

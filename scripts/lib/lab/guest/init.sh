@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first program of a machine, in its initramfs: puts a writable layer in memory over the root file system of the
-# host, which QEMU shares read-only, and goes on there. Any failure ends it, and with it the machine.
+# The first program of a machine, in its initramfs: puts a writable layer, in memory or on the machine's disk, over the root
+# file system of the host, which QEMU shares read-only, and goes on there. Any failure ends it, and with it the machine.
 set -e
 for module in /modules/*; do /bin/busybox insmod "$module"; done
 /bin/busybox mount -t devtmpfs dev /dev
@@ -10,8 +10,13 @@ if [ "$LAB_PROBE" = 1 ]; then
 fi
 options=trans=virtio,version=9p2000.L,msize=512000
 /bin/busybox mount -t 9p -o "$options,ro,cache=loose" root /lower
-/bin/busybox mount -t tmpfs -o size=75% upper /upper
-/bin/busybox mkdir /upper/files /upper/work
+if [ "$LAB_DISK" = 1 ]; then
+  for module in /disk-modules/*; do /bin/busybox insmod "$module"; done
+  /bin/busybox mount -t ext4 /dev/vda /upper
+else
+  /bin/busybox mount -t tmpfs -o size=75% upper /upper
+fi
+/bin/busybox mkdir -p /upper/files /upper/work
 /bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
 /bin/busybox mount --move /dev /new/dev
 /bin/busybox mkdir -p /new/dev/pts /new/dev/shm /new/dev/mqueue

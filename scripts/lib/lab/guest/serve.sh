@@ -4,6 +4,7 @@
 #   kill PID SIGNAL     to the command with that process id and all that it started in its session
 #   answer NAME CODE    wakes an `on` that waits on the FIFO of that name
 #   off                 ends the machine
+#   reboot              in good order, under systemd: QEMU ends, and the driver starts it again
 for each in /sys/class/virtio-ports/*; do
   read -r name <"$each/name"
   [ "$name" = lab ] && port=/dev/${each##*/}
@@ -28,6 +29,7 @@ while read -r what id rest <&3; do
     kill) kill -s "$rest" -- "-$id" ;;
     answer) echo "$rest" >"/run/lab-asks/$id" & ;;
     off) break ;;
+    reboot) systemctl reboot ;;
   esac
 done
 sync

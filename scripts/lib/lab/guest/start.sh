@@ -20,6 +20,6 @@ ip address add "10.0.0.${LAB_HOST#h}/24" dev eth0
 modprobe -a rdma_rxe rdma_ucm
 rdma link add rxe0 type rxe netdev eth0
 
-ln -s /run/lab/guest/on.sh /usr/local/bin/on
+ln -sfn /run/lab/guest/on.sh /usr/local/bin/on
 if [ "$LAB_SYSTEMD" = 1 ]; then exec /bin/sh /run/lab/guest/systemd.sh; fi
 exec /bin/sh /run/lab/guest/serve.sh
