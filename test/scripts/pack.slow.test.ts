@@ -17,7 +17,7 @@ function run(program: string, words: string[], cwd: string): Promise<string> {
   });
 }
 
-t.test('the packed package, installed in an empty folder, gives a working shoal', { timeout: 280_000 }, async (t) => {
+t.test('the packed package, installed in an empty folder, gives a working shoal', { timeout: 540_000 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-pack-'));
   const runFolder = await mkdtemp('/run/shoal-pack-');
   await chmod(runFolder, 0o711);
