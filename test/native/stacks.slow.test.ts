@@ -28,6 +28,8 @@ const SAMPLES = 1_500;
 const SIGMAS = 5;
 /** What is no chance is off in each of them. */
 const WINDOWS_MAX = 3;
+/** Of a hundred samples each: some seconds. */
+const WARM_WINDOWS_MAX = 40;
 const WAIT_MS_MAX = 60_000;
 /** Of a period how much it may be longer or shorter, as native/src/profiler/stack_sampler.cc says. */
 const JITTER = 0.025;
@@ -67,15 +69,22 @@ function shareProblems(stacks: readonly NamedStack[]): string[] {
   });
 }
 
-/** The samples of a window whose shares are right; of the last one when none is. */
-/** What names inlined functions is a process of its own, and takes its time: until no window is without them. */
-async function namesInlined(profiler: StackProfilerHandle, renamed: (stacks: NamedStack[]) => NamedStack[]) {
-  for (let window = 0; window < 30; window += 1) {
-    const of = renamed(await gather(profiler, 100)).filter(({ names }) => names.includes('sixty'));
-    if (of.length > 0 && of.every(({ names }) => names.includes('work'))) return;
+/**
+ * Tables for a new process and names of inlined functions are made while it runs already: until a window has every sample
+ * of the chain's first function with the whole chain. What is gathered then is judged by itself.
+ */
+async function untilWhole(
+  profiler: StackProfilerHandle,
+  chain: readonly string[],
+  renamed: (stacks: NamedStack[]) => NamedStack[],
+): Promise<void> {
+  for (let window = 0; window < WARM_WINDOWS_MAX; window += 1) {
+    const of = renamed(await gather(profiler, 100)).filter(({ names }) => names.includes(chain[0] as string));
+    if (of.length > 0 && of.every(({ names }) => isInOrder(names, chain))) return;
   }
 }
 
+/** The samples of a window whose shares are right; of the last one when none is. */
 async function gatherShares(
   t: Test,
   profiler: StackProfilerHandle,
@@ -180,7 +189,7 @@ for (const [language, compiler] of [
     profiler.watch(cgroup);
     const child = runInside(cgroup, [program]);
     t.teardown(() => end(child));
-    await namesInlined(profiler, withoutTypes);
+    await untilWhole(profiler, ['sixty', 'work', 'main'], withoutTypes);
     const stacks = await gatherShares(t, profiler, withoutTypes);
     const of = stacks.filter(({ names }) => names.includes('sixty'));
     const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
@@ -223,8 +232,8 @@ t.test('a program in Rust: the shares, names demangled, whole chains of callers,
     profiler.watch(cgroup);
     const child = runInside(cgroup, [program]);
     t.teardown(() => end(child));
-    if (form === 'inlined') await namesInlined(profiler, short);
-    else await gather(profiler, 100);
+    const chain = ['sixty', 'work', 'main', '__libc_start_main'];
+    await untilWhole(profiler, chain, short);
     let last: NamedStack[] = [];
     const stacks = await gatherShares(t, profiler, (all) => {
       last = all;
@@ -234,7 +243,7 @@ t.test('a program in Rust: the shares, names demangled, whole chains of callers,
     t.match(full, name, form);
     const of = stacks.filter(({ names }) => names.includes('sixty'));
     const sum = (list: readonly NamedStack[]) => list.reduce((total, { count }) => total + count, 0);
-    const whole = of.filter(({ names }) => isInOrder(names, ['sixty', 'work', 'main', '__libc_start_main']));
+    const whole = of.filter(({ names }) => isInOrder(names, chain));
     t.ok(sum(whole) / sum(of) > 0.95, `${form}: sixty in work in main, which the library calls, as in ${of[0]?.names}`);
     await end(child);
     profiler.close();
