@@ -13,13 +13,16 @@ import { describeGroup } from './process-group.js';
  * the pipes of this process, and with them the whole run. What one that takes too long waits in is said before that.
  *
  * SHOAL_TEST_FAILED names the file that gets the names of the files that failed, a line each; SHOAL_TEST_JOBS how many
- * run at once.
+ * run at once. What takes the suite's time is said at its end.
  */
 const FILE_MS_MAX = 600_000;
 const LOOK_MS = FILE_MS_MAX - 10_000;
 
+const SLOWEST_SHOWN = 20;
+
 const running = new Map<number, NodeJS.Timeout>();
 const failed: string[] = [];
+const took: { readonly file: string; readonly seconds: number }[] = [];
 
 function endGroup(leader: number): void {
   clearTimeout(running.get(leader));
@@ -40,7 +43,11 @@ t.on('spawn', (spawned) => {
     if (pid === undefined) return;
     const look = () => console.error(`${spawned.name} does not end:\n${describeGroup(pid)}`);
     running.set(pid, setTimeout(look, LOOK_MS));
-    (child as ChildProcess).once('exit', () => endGroup(pid));
+    const started = performance.now();
+    (child as ChildProcess).once('exit', () => {
+      endGroup(pid);
+      took.push({ file: spawned.name, seconds: Math.round((performance.now() - started) / 1_000) });
+    });
   });
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -65,5 +72,7 @@ for (const file of process.argv.slice(2)) {
   });
 }
 t.teardown(() => {
+  const slowest = took.sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST_SHOWN);
+  console.error(`seconds of the slowest files: ${slowest.map(({ file, seconds }) => `${file} ${seconds}`).join(', ')}`);
   if (SHOAL_TEST_FAILED !== undefined) writeFileSync(SHOAL_TEST_FAILED, failed.map((file) => `${file}\n`).join(''));
 });
