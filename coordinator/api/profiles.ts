@@ -9,13 +9,15 @@ import {
   type ProfileKind,
   type ProfileRequest,
 } from '../../protocol/profile.js';
+import { componentOf } from '../cluster.js';
+import type { Coordinator } from '../loop.js';
 import type { ProfileSource } from '../profile-questions.js';
 import { encodeCollapsed } from '../profiles/collapsed.js';
 import type { Shown } from '../profiles/comparison.js';
 import { encodeFlameGraph } from '../profiles/flame-graph.js';
 import { hottest } from '../profiles/hottest.js';
 import { encodePprof } from '../profiles/pprof.js';
-import { numberIn } from './apps.js';
+import { found, numberIn } from './apps.js';
 import { NAME, PROBLEM, TIME } from './schemas.js';
 
 const SECONDS_DEFAULT = '60';
@@ -70,21 +72,32 @@ const SCHEMA = {
 };
 
 /** Profiles by component and span of time, in several forms. What an app did before it was deleted is still there. */
-export async function profileRoutes(server: FastifyInstance, source: ProfileSource, now: () => number): Promise<void> {
+export async function profileRoutes(
+  server: FastifyInstance,
+  source: ProfileSource,
+  coordinator: Coordinator,
+): Promise<void> {
   server.get<{ Params: Params; Querystring: Query }>(
     '/profiles/:app/:component',
     { schema: SCHEMA },
     async ({ params, query }, reply) => {
       const { kind = 'cpu', format = 'json' } = query;
-      const span = spanOf(query, now());
+      const span = spanOf(query, coordinator.now());
       const baseSpan = baseOf(query);
       const missing: Missing = [];
       const ask = (each: Span) => gather(source, { ...params, kind, ...each }, missing);
       const [profile, base] = await Promise.all([ask(span), baseSpan === null ? null : ask(baseSpan)]);
+      const isEmpty = profile.stacks.length === 0 && (base?.stacks.length ?? 0) === 0;
+      // A name that was mistyped would look like a component that does nothing.
+      if (isEmpty) found(componentOf(coordinator.state, params.app, params.component), nothingOf(params));
       const shown = { profile, base };
       return answer(reply, format, shown, params, missing);
     },
   );
+}
+
+function nothingOf({ app, component }: Params): string {
+  return `component ${app}/${component}, nor a profile of an earlier one of this name in this span`;
 }
 
 function answer(reply: FastifyReply, format: Format, shown: Shown, { app, component }: Params, missing: Missing) {

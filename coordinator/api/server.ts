@@ -129,7 +129,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => stateRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
       await v1.register((each) => hostRoutes(each, coordinator, know));
-      await v1.register((each) => profileRoutes(each, options.profiles, coordinator.now.bind(coordinator)));
+      await v1.register((each) => profileRoutes(each, options.profiles, coordinator));
       await v1.register((each) => joinRoutes(each, options));
       await v1.register((each) => eventRoutes(each, coordinator.events));
       const { cluster } = options;

@@ -82,6 +82,16 @@ t.test('a host that does not answer is named; without any there is an error', as
   t.match((await rig.api.inject(URL)).json<Problem>(), { status: 503, code: 'SHOAL_E_UNREACHABLE' });
 });
 
+t.test('of what neither is nor was there is no empty profile but an error', async (t) => {
+  const empty = async (_host: string, of: ProfileRequest) => ({ ...profileOf(of), stacks: [], functions: [] });
+  const rig = await rigWith(t, { ask: empty });
+  const problem = (await rig.api.inject(URL)).json<Problem>();
+  t.match(problem, { status: 404, code: 'SHOAL_E_NOT_FOUND', detail: /no component shop\/web, nor a profile/ });
+  const known = { app: 'shop', components: { web: { rootfs: 'host', command: ['true'] } } };
+  t.equal((await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', payload: known })).statusCode, 200);
+  t.match((await rig.api.inject(URL)).json<ProfileView>(), { stacks: [] }, 'one that did nothing has an empty one');
+});
+
 t.test('what is wrong in a question is refused by name', async (t) => {
   const rig = await rigWith(t, {});
   const from = 'from=2026-11-24T08:00:00Z';
