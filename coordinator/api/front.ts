@@ -205,10 +205,12 @@ function forward(
   response: ServerResponse,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const url = new URL(request.url ?? '/', leaderApi);
+    const url = new URL(leaderApi);
     const headers = { ...request.headers, host: url.host, [FORWARDED]: '1' };
+    // As it was asked for, since a whole URL would lead elsewhere, with the caller's token.
+    const asked = { method: request.method, path: request.url ?? '/', headers };
     // A kept connection may have died unnoticed, and what is sent cannot be sent twice: each has its own.
-    const onward = requestTo(url, { method: request.method, headers, agent: false }, identity);
+    const onward = requestTo(url, { ...asked, agent: false }, identity);
     const timer = setTimeout(() => onward.destroy(new Error(`no connection in ${CONNECT_MS_MAX} ms`)), CONNECT_MS_MAX);
     onward.once('socket', (socket) => {
       if (!socket.connecting) clearTimeout(timer);

@@ -73,7 +73,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   /** Who asks, and for the audit log who has asked. */
   const callers = new WeakMap<IncomingMessage, Caller>();
   server.addHook('onRequest', async (request) => {
-    callers.set(request.raw, assertAccess(options, request.raw, refusals));
+    callers.set(request.raw, assertAccess(options, request.raw, refusals, request.routeOptions.url));
   });
   server.addHook('onResponse', async ({ raw, method, url }, reply) => {
     const caller = callers.get(raw);

@@ -91,7 +91,7 @@ const ADMINS = [
   /^\/v1\/revoked\//,
 ];
 
-/** The least that a caller must be. */
+/** The least that a caller must be; `path`: as it is asked for, or the pattern of its route. */
 export function roleFor(method: string, path: string): ApiRole {
   if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return 'read';
   return ADMINS.some((each) => each.test(path)) ? 'admin' : 'operate';
