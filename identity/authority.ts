@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { ShoalError } from '../protocol/errors.js';
 import { replaceFile } from './files.js';
-import { COORDINATOR_NAME, FILES, ORGANISATION, type Role, serialsIn } from './identity.js';
+import { AGENT_NAME, COORDINATOR_NAME, FILES, ORGANISATION, type Role, serialsIn } from './identity.js';
 import { openssl, signRequest, withFolder } from './signing.js';
 
 const CA_KEY = 'ca.key';
@@ -104,7 +104,9 @@ export class Authority {
       await writeFile(asked, request);
       const extensions = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature'];
       extensions.push(`extendedKeyUsage=${USES}`);
-      if (role === 'coordinator') extensions.push(`subjectAltName=${alternatives.join(',')}`);
+      // Callers that go by names alone (RFC 9525 leaves CN out, many do not) believe no host's certificate to be of that name.
+      const names = role === 'coordinator' ? alternatives.join(',') : `DNS:${AGENT_NAME}`;
+      extensions.push(`subjectAltName=${names}`);
       const { validFromMs, validToMs } = validity(days, nowMs);
       const dates = { validFromMs: Math.max(validFromMs, notBeforeMs), validToMs };
       const subject = `/O=${ORGANISATION[role]}/CN=${name}`;

@@ -13,6 +13,9 @@ export const ORGANISATION: Record<Role, string> = { agent: 'shoal-agent', coordi
 /** A name that every coordinator's certificate has, and no agent's, for programs that cannot look at the organisation. */
 export const COORDINATOR_NAME = 'shoal-coordinator';
 
+/** The only name in an agent's certificate, which is that of no server (RFC 6761, section 6.4). */
+export const AGENT_NAME = 'shoal-agent.invalid';
+
 /** The files of an identity folder. */
 export const FILES = { ca: 'ca.crt', certificate: 'own.crt', key: 'own.key', revoked: 'revoked' } as const;
 

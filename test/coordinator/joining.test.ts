@@ -30,6 +30,17 @@ t.test('a host whose clock is behind by less than an hour takes a new certificat
   t.equal(Date.parse(later.validFrom), Math.floor(notBeforeMs / 1_000) * 1_000);
 });
 
+t.test('who goes by names alone takes no host for a server of its name, as its coordinator is one', async (t) => {
+  const authority = new Authority(join(folder, 'names'));
+  await authority.init('test');
+  const request = await makeRequest(join(folder, 'key'), 'c1');
+  const shown = async (role: 'agent' | 'coordinator', name: string) =>
+    new X509Certificate(await authority.sign(role, name, request, 1));
+  t.equal((await shown('coordinator', 'c1')).checkHost('c1'), 'c1');
+  t.equal((await shown('agent', 'c1')).checkHost('c1'), undefined);
+  t.equal((await shown('agent', '10.0.0.1')).checkIP('10.0.0.1'), undefined);
+});
+
 t.test('what was made before is void and what is made after is not, by clocks that are minutes apart', async () => {
   // Each who signs or makes void has a clock of its own, right to within two and a half minutes.
   const skew = () => fc.integer({ min: -150_000, max: 150_000 });
