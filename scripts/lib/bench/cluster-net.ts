@@ -90,17 +90,26 @@ async function failOvers(
   begin: (leader: string) => Promise<() => Promise<void>>,
 ): Promise<FailOvers> {
   const found: FailOvers = { changeMs: [], agentsMs: [] };
-  for (let i = 0; i < count; i += 1) {
+  const once = async (round: number): Promise<void> => {
     const leader = await agreedLeader(cluster);
     const startMs = performance.now();
     const mend = await begin(leader);
     const next = await leaderOf(cluster, [leader]);
-    await until(() => takesChange(cluster, next, i), WAIT_MS_MAX);
+    await until(() => takesChange(cluster, next, round), WAIT_MS_MAX);
     found.changeMs.push(performance.now() - startMs);
     await until(async () => (await connectedAt(cluster, next)) === cluster.hosts.length, WAIT_MS_MAX);
     found.agentsMs.push(performance.now() - startMs);
     await mend();
     await untilWell(cluster);
+  };
+  for (let round = 0; round < count; round += 1) {
+    await once(round).catch((cause: Error) => {
+      // A hundred rounds take a quarter of an hour.
+      const soFar = Object.entries(found).map(([name, times]) => `${name} ${times.map(Math.round).join(' ')}`);
+      throw new Error(`round ${round + 1} of ${count}: ${cause.message}; measured before: ${soFar.join('; ')}`, {
+        cause,
+      });
+    });
   }
   return found;
 }
