@@ -35,7 +35,7 @@ import type { Cgroup } from './cgroup.js';
 import { ChannelCounts } from './channel-counts.js';
 import { Channels, type OpenRequest } from './channels.js';
 import { reapInstance } from './crun.js';
-import { componentsOf, emptyDesired, parseDesired, secretOf } from './desired.js';
+import { componentsOf, desiredText, emptyDesired, parseDesired, secretOf } from './desired.js';
 import type { InsideProcess } from './exec.js';
 import { freeze, Handover, lose } from './handover.js';
 import { Instance, type InstanceTools, newRecord } from './instance.js';
@@ -355,7 +355,7 @@ export class Agent {
     try {
       if (desired.revision < this.#desired.revision) return;
       if (desired.revision < this.#next.revision && activated.length === 0) return;
-      await writeWhole(this.#tools.paths.desired, JSON.stringify(desired));
+      await writeWhole(this.#tools.paths.desired, desiredText(desired));
       this.#desired = desired;
     } finally {
       for (const instance of activated) {

@@ -3,6 +3,7 @@ import { ShoalError } from '../protocol/errors.js';
 import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredChange } from '../protocol/link.js';
 import type { Component } from '../protocol/manifest.js';
+import type { CopyRecord } from '../protocol/state-copies.js';
 import { isCopyName, isCopyRecord } from '../protocol/state-copies-parse.js';
 
 /** It becomes the name of a file. */
@@ -84,7 +85,10 @@ export function parseDesired(value: unknown): Desired {
   return desired;
 }
 
-/** The desired state after a change, looked at as a whole one is; null when the change is of another state. */
+/**
+ * The desired state after a change, looked at as a whole one is; null when the change is of another state. What was there before
+ * has been looked at: while state moves, changes are of one record in hundreds.
+ */
 export function parseChanged(held: Desired, value: unknown): Desired | null {
   const change = value as DesiredChange;
   const fail = (what: string) => new ShoalError('SHOAL_E_FRAME', `change of the desired state: ${what}`);
@@ -96,7 +100,39 @@ export function parseChanged(held: Desired, value: unknown): Desired | null {
   const maps = [apps, shards, copies, secrets];
   if (!maps.every(isMap) || !lists.every((each) => Array.isArray(each))) throw fail('has a wrong shape');
   const after = withChange(held, change);
-  return after === null || after === held ? after : parseDesired(after);
+  if (after === null || after === held) return after;
+  parseDesired({
+    revision,
+    apps: present(apps),
+    instances,
+    shards: present(shards),
+    warm,
+    elsewhere,
+    copies: present(copies),
+    secrets: present(secrets),
+  } satisfies Desired);
+  return after;
+}
+
+/** Without those that are gone. */
+function present<T>(changed: Readonly<Record<string, T | null>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(changed).filter((entry): entry is [string, T] => entry[1] !== null));
+}
+
+/** Records do not change. */
+const recordTexts = new WeakMap<CopyRecord, string>();
+
+/** As JSON, for the disk. Records are many, and those that are as before are not written out again. */
+export function desiredText({ copies = {}, ...others }: Desired): string {
+  const records = Object.entries(copies).map(([name, record]) => {
+    let text = recordTexts.get(record);
+    if (text === undefined) {
+      text = JSON.stringify(record);
+      recordTexts.set(record, text);
+    }
+    return `${JSON.stringify(name)}:${text}`;
+  });
+  return `${JSON.stringify(others).slice(0, -1)},"copies":{${records.join(',')}}}`;
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

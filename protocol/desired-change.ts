@@ -82,6 +82,7 @@ function entriesChanged<T>(before: Entries<T>, after: Entries<T>): Entries<T | n
 
 function withEntries<T>(before: Entries<T>, changed: Entries<T | null> | undefined): Entries<T> {
   if (changed === undefined) return before;
-  const entries = Object.entries({ ...before, ...changed });
-  return Object.fromEntries(entries.filter((entry): entry is [string, T] => entry[1] !== null));
+  const after: Entries<T | null> = { ...before, ...changed };
+  for (const key of Object.keys(changed)) if (after[key] === null) delete after[key];
+  return after as Entries<T>;
 }

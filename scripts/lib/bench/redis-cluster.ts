@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from '../demo/cluster.js';
-import { RedisConnection } from '../state/redis-connection.mjs';
+import { RedisConnection, type RedisReply } from '../state/redis-connection.mjs';
 
 const run = promisify(execFile);
 
@@ -18,6 +18,15 @@ const BUS_OFFSET = 10_000;
 const PORT_MAX = 65_535 - BUS_OFFSET;
 /** Whoever ends the run by one of these leaves no files behind either. */
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/** How execFile rejects. */
+interface Failed {
+  stdout: string;
+  stderr: string;
+  killed?: boolean;
+  code?: number | string | null;
+  signal?: string | null;
+}
 
 /** Debian's redis-server, once for each member of a cluster, on loopback: nothing is written to disk. */
 export class RedisCluster {
@@ -96,18 +105,32 @@ export class RedisCluster {
 
   /** Gives the first `count` members equal shares of the slots, by redis-cli, slot after slot. False: not within `ms`. */
   async reshard(count: number, ms: number): Promise<boolean> {
+    const beganMs = performance.now();
+    await this.#agree();
     const weights = this.#ids.map((id, i) => `${id}=${i < count ? 1 : 0}`);
     const address = `127.0.0.1:${this.#ports[0]}`;
     const words = ['--cluster', 'rebalance', address, '--cluster-use-empty-masters', '--cluster-threshold', '1'];
-    const timeout = Math.max(1, Math.round(ms));
+    const timeout = Math.max(1, Math.round(ms - (performance.now() - beganMs)));
     return run('redis-cli', [...words, '--cluster-pipeline', '100', '--cluster-weight', ...weights], { timeout }).then(
       () => true,
-      ({ stdout, killed }: { stdout: string; killed?: boolean }) => {
+      ({ stdout, stderr, killed, code, signal }: Failed) => {
         if (killed === true) return false;
-        // In what it prints are lines as long as there are slots.
-        throw new Error(`redis-cli cannot rebalance: ${stdout.slice(-500)}`);
+        // Each slot that has moved is a mark.
+        const said = `${stderr}\n${stdout}`.replaceAll(/#+/g, '#').slice(-1_000);
+        throw new Error(`redis-cli cannot rebalance (${signal ?? code}): ${said}`);
       },
     );
+  }
+
+  /** Waits until all members say the same of who has which slots: redis-cli moves none before. */
+  async #agree(): Promise<void> {
+    const first = this.#ports[0] as number;
+    await this.#until(first, 'agrees with the others', async () => {
+      const views = await Promise.all(
+        this.#ports.map(async (port) => slotsIn(await this.#at(port).ask('CLUSTER', 'NODES'))),
+      );
+      return views.every((view) => view === views[0]);
+    });
   }
 
   /** Sends the command to the owner of its key, wherever it goes meanwhile. Answers how often it was sent elsewhere. */
@@ -161,6 +184,19 @@ export class RedisCluster {
       await pause(LOOK_MS);
     }
   }
+}
+
+/** Of an answer to CLUSTER NODES: members by id, each with its slots and those on their way (redis.io/commands/cluster-nodes). */
+function slotsIn(nodes: RedisReply): string {
+  if (typeof nodes !== 'string') throw new Error(`CLUSTER NODES: ${String(nodes)}`);
+  const lines = nodes
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '));
+  return lines
+    .map(([id, , , , , , , , ...slots]) => [id, ...slots].join(' '))
+    .sort()
+    .join('\n');
 }
 
 export async function hasRedis(): Promise<boolean> {

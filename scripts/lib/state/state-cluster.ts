@@ -339,14 +339,21 @@ export class StateCluster {
     let last = '';
     for (;;) {
       const met = await condition().catch((error: Error) => {
-        last = error.message;
+        // What fetch() says by itself is only that it failed.
+        last = error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
         return false;
       });
       if (met) return;
       if (performance.now() > deadline)
-        throw new Error(`waited ${ms} ms in vain until ${what}. ${last}\n${this.output}`);
+        throw new Error(`waited ${ms} ms in vain until ${what}. ${last}\n${this.#ended()}${this.output}`);
       await new Promise((resolve) => setTimeout(resolve, this.#options.load === true ? LOOK_LOADED_MS : LOOK_MS));
     }
+  }
+
+  /** Which processes do not run, and how they ended. */
+  #ended(): string {
+    const ended = [...this.#children].filter(([, child]) => !isRunning(child));
+    return ended.map(([name, { exitCode, signalCode }]) => `${name} has ended: ${signalCode ?? exitCode}\n`).join('');
   }
 
   /** Ends agents with their instances, then the coordinator, and removes all files, whatever state all this is in. */
