@@ -29,6 +29,7 @@ import {
   type ToAgent,
 } from '../protocol/link.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
+import { TokenBucket } from '../protocol/token-bucket.js';
 import { BuildClaims } from './build-claims.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { capConnections } from './connections.js';
@@ -50,6 +51,8 @@ const CAPS = { all: 1_024, perAddress: 128 };
 const LINGER_MS = 1_000;
 /** Reports that are kept of an agent while the store is asked; an agent that waits for its welcome sends none. */
 const EARLY_REPORTS_MAX = 64;
+/** So many bytes count as a message of their own. */
+const COUNTED_BYTES = 32 * 1024;
 /** Who does not prove who it is in this time is no agent. */
 const HANDSHAKE_MS_MAX = 5_000;
 
@@ -289,13 +292,19 @@ function listenOn(server: Server, { host, port }: Listen): Promise<void> {
 
 type ReadReport = Report<SampleRows>;
 
-/** One agent's connection. Its messages are taken one after another; whatever it does, only it is disconnected. */
+/**
+ * One agent's connection. Its messages are taken one after another; whatever it does, only it is disconnected. One that says
+ * too much is read more slowly, one that does not read gets no answers.
+ */
 class AgentLink {
   readonly #socket: Socket;
   readonly #links: Links;
   readonly #log: Logger;
   readonly #reader = new FrameReader();
   readonly #takes = (chunk: Buffer) => this.#take(chunk);
+  readonly #rate = new TokenBucket(LIMITS.agentMessagesPerSecondMax, LIMITS.agentMessagesBurstMax);
+  /** Until then it is not read. */
+  #slowed: NodeJS.Timeout | undefined;
   readonly #silence: NodeJS.Timeout;
   /** Its address; empty on this host's own socket. */
   readonly #from: string;
@@ -305,11 +314,15 @@ class AgentLink {
   #host: string | null = null;
   /** Whom it was joined to. */
   #coordinator: Coordinator | null = null;
+  /** The store is asked before the agent is welcome; what it says waits. */
+  #joining = false;
   /** The agent's host is known to the coordinator, so reports count and the desired state may be sent. */
   #joined = false;
   #over = false;
   /** A newer desired state waits until the agent has read the last one. */
   #waiting = false;
+  /** A report has had no answer yet. */
+  #owesWord = false;
   readonly #questions = new ProfileQuestions();
   /** The state of which the agent was last sent its part, and that part; null: it is to be sent the whole. */
   #sent: { state: ClusterState; desired: Desired } | null = null;
@@ -332,10 +345,12 @@ class AgentLink {
     socket.on('data', this.#takes);
     socket.on('drain', () => {
       if (this.#waiting) this.sendDesired();
+      if (this.#owesWord) this.#hear();
     });
     socket.on('error', (error) => this.end(error.message));
     socket.on('close', () => {
       clearTimeout(this.#silence);
+      clearTimeout(this.#slowed);
       this.end('the agent closed the connection');
     });
   }
@@ -348,6 +363,11 @@ class AgentLink {
   }
   get coordinator(): Coordinator | null {
     return this.#coordinator;
+  }
+
+  /** Else it has yet to read what it was sent before, and answers would pile up. */
+  get #readsAnswers(): boolean {
+    return !this.#socket.writableNeedDrain;
   }
 
   isVoid(state: ClusterState): boolean {
@@ -458,6 +478,7 @@ class AgentLink {
     if (this.#hello !== null) throw new ShoalError('SHOAL_E_FRAME', 'what was asked for on the connection of a link');
     this.#over = true;
     clearTimeout(this.#silence);
+    clearTimeout(this.#slowed);
     this.#socket.off('data', this.#takes);
     this.#links.released(this);
     // Whoever asked reads it.
@@ -480,13 +501,28 @@ class AgentLink {
 
   #take(chunk: Buffer): void {
     try {
-      for (const message of this.#reader.push(chunk)) {
+      const messages = this.#reader.push(chunk);
+      this.#rate.take(messages.length + chunk.length / COUNTED_BYTES);
+      for (const message of messages) {
         if (this.#over) return;
         this.#accept(readAgentMessage(message, this.#hello?.version ?? LINK_VERSION));
       }
+      this.#slowDown();
     } catch (error) {
       this.#refuse(error);
     }
+  }
+
+  #slowDown(): void {
+    const waitMs = this.#rate.debtMs();
+    if (waitMs === 0 || this.#slowed !== undefined || this.#over) return;
+    const what = `agent says more than ${LIMITS.agentMessagesPerSecondMax} messages a second: it is read more slowly`;
+    this.#links.refusals.warn(this.#from, { host: this.#host }, what);
+    this.#socket.pause();
+    this.#slowed = setTimeout(() => {
+      this.#slowed = undefined;
+      if (!this.#joining) this.#socket.resume();
+    }, waitMs);
   }
 
   #accept(message: FromAgent): void {
@@ -540,7 +576,7 @@ class AgentLink {
 
   #tellSeeds({ request, image }: SeedsWanted): void {
     const answer = isBuildReference(image) ? this.#built(image) : { hosts: this.#withImage(image) };
-    this.#send({ type: 'seeds', request, ...answer });
+    if (this.#readsAnswers) this.#send({ type: 'seeds', request, ...answer });
   }
 
   #built(reference: string): Built {
@@ -567,16 +603,20 @@ class AgentLink {
     const coordinator = this.#coordinator;
     if (coordinator === null) return;
     coordinator.report(host, { ...report, events: this.#events(host, report, coordinator.state) });
-    if (!this.#takesChanges || !coordinator.leads()) return;
-    const { term } = coordinator;
     const { lease, revision } = report;
     // Singletons go on while the agent holds what it was sent last: what it was told to end it has then ended.
     const isUpToDate = revision >= (this.#sent?.desired.revision ?? 0);
-    if (lease === undefined || !isUpToDate) this.#send({ type: 'heard', term });
-    else {
-      coordinator.prolongLease(host);
-      this.#send({ type: 'heard', term, lease });
-    }
+    this.#hear(isUpToDate ? lease : undefined);
+  }
+
+  /** Answers a report, and prolongs the host's lease when it has asked for that. */
+  #hear(lease?: number): void {
+    const [host, coordinator] = [this.#host, this.#coordinator];
+    if (!this.#takesChanges || this.#over || host === null || coordinator === null || !coordinator.leads()) return;
+    this.#owesWord = !this.#readsAnswers;
+    if (this.#owesWord) return;
+    if (lease !== undefined) coordinator.prolongLease(host);
+    this.#send({ type: 'heard', term: coordinator.term, ...(lease === undefined ? {} : { lease }) });
   }
 
   /** Events of what the host has to do with: of nothing else an agent has anything to tell. */
@@ -604,6 +644,7 @@ class AgentLink {
     }
     this.#links.claim(host, this);
     // What the agent sends meanwhile stays in the socket, so that it cannot pile up here.
+    this.#joining = true;
     this.#socket.pause();
     const known = coordinator.observed.hosts.get(host)?.info.fabric;
     await coordinator.connect(hello.host, hello.revision, () => !this.#over, this.#takesChanges);
@@ -615,7 +656,8 @@ class AgentLink {
     this.sendRevoked();
     this.sendDesired();
     for (const report of this.#early.splice(0)) this.#report(host, report);
-    this.#socket.resume();
+    this.#joining = false;
+    if (this.#slowed === undefined) this.#socket.resume();
   }
 
   #send(message: ToAgent): void {

@@ -84,6 +84,9 @@ export const LIMITS = {
   callDeadlineMsMax: 600_000,
   heartbeatMs: 1_000,
   peerSilenceMsMax: 10_000,
+  /** What an agent may say to the coordinator: messages each second, and in a burst. It reports at most 50 times a second. */
+  agentMessagesPerSecondMax: 200,
+  agentMessagesBurstMax: 1_000,
   /** An agent that a coordinator keeps waiting tries the next one; so does one whose reports are not answered. */
   welcomeMsMax: 3_000,
   answerMsMax: 5_000,

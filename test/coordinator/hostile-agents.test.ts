@@ -6,10 +6,10 @@ import t, { type Test } from 'tap';
 import { readAgentMessage } from '../../coordinator/link-messages.js';
 import { startLinkServer } from '../../coordinator/link-server.js';
 import { ShoalError } from '../../protocol/errors.js';
-import { decodeBody, encodeBody, encodeFrame } from '../../protocol/frame.js';
+import { decodeBody, encodeBody, encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { NewsWriter, toWire } from '../../protocol/instance-news.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { type InstanceStatus, LINK_VERSION } from '../../protocol/link.js';
+import { type InstanceStatus, LINK_VERSION, type ToAgent } from '../../protocol/link.js';
 import { until } from '../../scripts/lib/until.js';
 import { CoordinatorRig } from './rig.js';
 
@@ -73,13 +73,15 @@ t.test('any bytes in a frame are a message or refused by name', async () => {
 async function served(t: Test, silenceMsMax: number = LIMITS.peerSilenceMsMax) {
   const rig = await CoordinatorRig.make();
   const socket = join(rig.folder, 'c.sock');
-  const link = await startLinkServer({ socket, log: pino({ level: 'silent' }), silenceMsMax });
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => lines.push(line) });
+  const link = await startLinkServer({ socket, log, silenceMsMax });
   link.follow(rig.coordinator);
   t.teardown(async () => {
     await link.close();
     await rig.close();
   });
-  return { rig, socket };
+  return { rig, socket, lines };
 }
 
 function dialled(t: Test, path: string): Socket {
@@ -148,4 +150,58 @@ t.test('who sends byte by byte is cut off when no whole message comes in time', 
   t.teardown(() => clearInterval(timer));
   await until(() => slow.closed);
   t.ok(sent < bytes.length, `cut off after ${sent} of ${bytes.length} bytes`);
+});
+
+/** What is said on the connection while it is read. */
+function heardOn(socket: Socket): ToAgent[] {
+  const [heard, reader] = [[] as ToAgent[], new FrameReader()];
+  socket.on('data', (chunk: Buffer) => heard.push(...(reader.push(chunk) as ToAgent[])));
+  return heard;
+}
+
+/** A question of some size, so that few of them come at once. */
+const question = encodeFrame({ type: 'seeds-wanted', request: 1, image: 'x'.repeat(2_000) });
+
+t.test('who says too much is read no faster than it may, and an agent beside it is heard', async (t) => {
+  const { rig, socket, lines } = await served(t);
+  const [good, bad] = [dialled(t, socket), dialled(t, socket)];
+  const heard = heardOn(bad);
+  good.write(encodeFrame(hello('good')));
+  bad.write(encodeFrame(hello('bad')));
+  await until(() => rig.coordinator.observed.hosts.size === 2);
+  const startMs = performance.now();
+  const { agentMessagesPerSecondMax: perSecond, agentMessagesBurstMax: burst } = LIMITS;
+  for (let each = 0; each < 3 * burst; each += 1) bad.write(question);
+  const answers = () => heard.filter(({ type }) => type === 'seeds').length;
+  await until(() => lines.some((line) => /"host":"bad".*read more slowly/.test(line)));
+  good.write(encodeFrame(reports()[0]));
+  await until(() => rig.coordinator.observed.hosts.get('good')?.statuses.size === 1);
+  const most = burst + (perSecond * (performance.now() - startMs)) / 1_000;
+  // Those of one more read.
+  t.ok(answers() > burst / 2 && answers() < most + 40, `${answers()} of at most ${Math.round(most)}`);
+  t.notOk(bad.closed, 'it is only slow');
+});
+
+t.test('who does not read gets no answers that would pile up, and one when it reads again', async (t) => {
+  const { rig, socket } = await served(t);
+  const agent = dialled(t, socket);
+  const heard = heardOn(agent);
+  const nothing = { type: 'report', atMs: 0, revision: 0, ...toWire(new NewsWriter().write([])), events: [] };
+  agent.write(Buffer.concat([hello('h1'), nothing].map(encodeFrame)));
+  const words = () => heard.map(({ type }) => type);
+  await until(() => words().includes('heard'));
+  t.same(words(), ['welcome', 'desired', 'heard']);
+  agent.pause();
+  // More than a socket holds.
+  const env = { LARGE: 'x'.repeat(240 * 1024) };
+  const components = { web: { rootfs: 'host', command: ['/bin/true'], env } };
+  const payload = { app: 'shop', components };
+  t.equal((await rig.api.inject({ method: 'PUT', url: '/v1/apps/shop', payload })).statusCode, 200);
+  for (let each = 0; each < 100; each += 1) agent.write(question);
+  agent.write(encodeFrame(reports()[0]));
+  await until(() => rig.coordinator.observed.hosts.get('h1')?.statuses.size === 1);
+  t.equal(heard.length, 3, 'nothing is read yet');
+  agent.resume();
+  await until(() => heard.length >= 5);
+  t.same(words().slice(3), ['change', 'heard']);
 });
