@@ -406,7 +406,6 @@ export class Agent {
     const due = isDue ? instances : instances.filter((each) => !each.isMeasured);
     if (due.length === 0 && !isDue) return;
     if (isDue) this.#measuredMs = nowMs;
-    // Asking the relay waits for its thread.
     if (isDue) this.#connections = this.#between?.connections() ?? [];
     this.#watches.retry();
     const cpu = this.#profilers.cpu?.read();

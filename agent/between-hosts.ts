@@ -235,16 +235,21 @@ export class BetweenHosts {
     return this.#copies.send(host, message) || this.#links.send(host, message);
   }
 
-  /** How this host is connected with each that it has to do with. */
+  /** How this host is connected with each that it has to do with. Asked again and again: the relay's thread is not waited for. */
   connections(): HostConnection[] {
+    const channels = new Map<string, number>();
+    for (const name of this.#open.keys()) {
+      const host = name.slice(0, name.lastIndexOf(' '));
+      channels.set(host, (channels.get(host) ?? 0) + 1);
+    }
     return [...this.#hosts].sort().map((host) => {
       const problem = this.#links.problem(host);
-      const state = this.#relay?.state(host);
-      const { carrier = 'none', reason = 'not connected yet', encrypted = false, stats } = state ?? {};
+      const carried = this.#relay?.carried(host);
+      const { carrier = 'none', reason = 'not connected yet', encrypted = false } = carried ?? {};
       const why = problem === null ? reason : `its agent cannot be reached: ${problem}`;
       const { reason: whySo, ...way } = this.#copies.way(host);
       const copies = { ...way, reason: cut(whySo) };
-      return { host, carrier, encrypted, reason: cut(why), channels: stats?.channels ?? 0, copies };
+      return { host, carrier, encrypted, reason: cut(why), channels: channels.get(host) ?? 0, copies };
     });
   }
 
@@ -256,9 +261,9 @@ export class BetweenHosts {
         `${id} is on host ${host}, whose agent cannot be reached: ${problem}`,
       );
     }
-    const state = this.#relay?.state(host);
-    if (state !== undefined && state.carrier !== 'none') return;
-    const why = state?.reason ?? 'not connected yet';
+    const carried = this.#relay?.carried(host);
+    if (carried !== undefined && carried.carrier !== 'none') return;
+    const why = carried?.reason ?? 'not connected yet';
     throw new ShoalError('SHOAL_E_UNREACHABLE', `${id} is on host ${host}, to which nothing is carried: ${why}`);
   }
 
@@ -427,7 +432,7 @@ export class BetweenHosts {
 
   #noteCarrier(host: string): void {
     this.#copies.changed(host);
-    const state = this.#relay?.state(host);
-    this.#tools.log.debug({ host, carrier: state?.carrier, reason: state?.reason }, 'the carrier to another host');
+    const { carrier, reason } = this.#relay?.carried(host) ?? {};
+    this.#tools.log.debug({ host, carrier, reason }, 'the carrier to another host');
   }
 }

@@ -148,17 +148,20 @@ export class Relay {
   }
 
   /** What carries, without asking the relay's thread. */
-  carried(host: string): Pick<RelayState, 'carrier' | 'reason'> | undefined {
-    const pair = this.#pairs.get(host);
-    return pair === undefined ? undefined : { carrier: pair.carrier, reason: pair.choice.reason };
-  }
-
-  state(host: string): RelayState | undefined {
+  carried(host: string): Omit<RelayState, 'stats'> | undefined {
     const pair = this.#pairs.get(host);
     if (pair === undefined) return undefined;
-    const { connection, carrier, choice, encrypted } = pair;
+    const { carrier, choice, encrypted } = pair;
+    return { carrier, reason: choice.reason, encrypted };
+  }
+
+  /** With what the relay's thread says of it, which is waited for: several ms while all processors are busy. */
+  state(host: string): RelayState | undefined {
+    const carried = this.carried(host);
+    if (carried === undefined) return undefined;
+    const connection = this.#pairs.get(host)?.connection;
     const stats = connection === undefined ? undefined : this.#handle.stats(connection);
-    return { carrier, reason: choice.reason, encrypted, stats };
+    return { ...carried, stats };
   }
 
   stop(): void {
