@@ -350,7 +350,8 @@ export class Copies {
   }
 
   #mayFill(bytes: number): boolean {
-    if (this.#fills.debtMs() > 0) return false;
+    // Parts that are not sent now are with one of the next ticks.
+    if (this.#turns.isHurried(monotonicMs()) || this.#fills.debtMs() > 0) return false;
     this.#fills.take(bytes);
     return true;
   }

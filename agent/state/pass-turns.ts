@@ -2,10 +2,13 @@
 const PASSES_MAX = 1;
 /** One that has waited so long goes along with others: the coordinator lets a pass take no longer than a few times this. */
 const WAIT_MS_MAX = 2_000;
+/** For so long a pass has the host for itself: one takes less, unless a call does not end. */
+const ALONE_MS = 100;
 
 /** Whose turn it is to be passed on; until then a state shard is served as before. Pure: the clock is passed in. */
 export class PassTurns {
-  readonly #under = new Set<string>();
+  /** Since when. */
+  readonly #under = new Map<string, number>();
   /** In the order in which they came, since when. */
   readonly #waiting = new Map<string, number>();
 
@@ -20,7 +23,7 @@ export class PassTurns {
       return false;
     }
     this.#waiting.delete(name);
-    this.#under.add(name);
+    this.#under.set(name, nowMs);
     return true;
   }
 
@@ -32,6 +35,11 @@ export class PassTurns {
 
   isUnder(name: string): boolean {
     return this.#under.has(name);
+  }
+
+  /** Whether what can wait should, since nobody serves a state shard that has just begun to be passed on. */
+  isHurried(nowMs: number): boolean {
+    return [...this.#under.values()].some((sinceMs) => nowMs - sinceMs < ALONE_MS);
   }
 
   /** Those that wait, the first of them first. */

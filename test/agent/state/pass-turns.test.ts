@@ -41,3 +41,16 @@ t.test(
     t.ok(turns.take('c', 2_000));
   },
 );
+
+t.test('what can wait does while a pass has begun just now, and no longer for one that is stuck', async (t) => {
+  const turns = new PassTurns();
+  t.notOk(turns.isHurried(0));
+  for (const name of 'ab') turns.take(name, 0);
+  t.ok(turns.isHurried(99));
+  t.notOk(turns.isHurried(100), 'a is stuck');
+  turns.done('a');
+  turns.take('b', 200);
+  t.ok(turns.isHurried(200));
+  turns.done('b');
+  t.notOk(turns.isHurried(200));
+});
