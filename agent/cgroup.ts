@@ -11,8 +11,8 @@ const CPU_PERIOD_US = 100_000;
 const CPU_QUOTA_US_MIN = 1_000;
 /** Of cpu.weight; a core's is what the kernel gives to a cgroup by itself. */
 const CPU_WEIGHT = { min: 1, core: 100, max: 10_000 };
-/** Reclaim starts at this share of the hard limit, so that an instance slows before it is killed. */
-const MEMORY_HIGH_SHARE = 0.95;
+/** Of memory.high. */
+const NO_HOLD = 'max';
 export const PIDS_MAX = 512;
 export const CONTROLLERS = ['cpu', 'memory', 'io', 'pids', 'cpuset'] as const;
 const PAGE_BYTES = 4096;
@@ -72,6 +72,16 @@ export class Cgroup {
     await this.#writeIfPresent('memory.reclaim', String(bytes)).catch((error: unknown) => {
       if (!isErrno(error, 'EAGAIN')) throw error;
     });
+  }
+
+  /** Who takes more than so many bytes has to wait for each page, and nobody is ended for it; until the next limit() or release(). */
+  async hold(bytes: number): Promise<void> {
+    await this.#writeIfPresent('memory.high', String(bytes));
+  }
+
+  /** Ends what hold() began. */
+  async release(): Promise<void> {
+    await this.#writeIfPresent('memory.high', NO_HOLD);
   }
 
   /** What it holds, and how long somebody in it waited for memory; null without the memory controller or PSI. */
@@ -211,8 +221,9 @@ export function limitsOf(size: Size): [string, string][] {
     ['cpu.max', `${quota} ${CPU_PERIOD_US}`],
     // Where more is allotted than there is, each gets its share of it.
     ['cpu.weight', String(Math.min(CPU_WEIGHT.max, Math.max(CPU_WEIGHT.min, Math.round(size.cpu * CPU_WEIGHT.core))))],
-    ['memory.high', String(Math.floor(memory * MEMORY_HIGH_SHARE))],
     ['memory.max', String(memory)],
+    // After memory.max, which takes over from it; it holds only while a size shrinks, see resize.ts.
+    ['memory.high', NO_HOLD],
     ['pids.max', String(PIDS_MAX)],
   ];
 }

@@ -281,6 +281,8 @@ export class Instance {
     if (shimPid !== undefined && this.#tools.native.lockIsHeld(here.lock)) {
       this.#pid = await readPid(here.pid);
       await this.#tools.cores.adopt(this.#cgroup, this.made.exclusive === true);
+      // Where the agent before was killed in the middle of a resize.
+      await this.#cgroup.release();
       await endCommandsIn(this.#tools.paths, this.body);
       this.#tools.cgroupMade(this.#cgroup.path, this.#record);
       this.#watchShim(shimPid);
@@ -317,7 +319,12 @@ export class Instance {
       if (this.made.exclusive === true) await this.#tools.cores.set(this.#cgroup, ownCoresOf(this.made, size));
       return this.#cgroup.limit(size);
     };
-    return { limit, usage: () => this.#cgroup.usage(), reclaim: (bytes) => this.#cgroup.reclaim(bytes) };
+    return {
+      limit,
+      usage: () => this.#cgroup.usage(),
+      reclaim: (bytes) => this.#cgroup.reclaim(bytes),
+      hold: (bytes) => this.#cgroup.hold(bytes),
+    };
   }
 
   /** No more calls and state shards come; it goes on until terminate(). */

@@ -3,10 +3,13 @@ import type { Size } from '../protocol/link.js';
 
 /** The part of an instance's cgroup that a resize needs. */
 export interface Resizable {
+  /** Ends a hold as well. */
   limit(size: Size): Promise<unknown>;
   usage(): Promise<{ memoryBytes: number }>;
   /** Has the kernel take back so much that is not needed, such as file cache; it may find less. */
   reclaim(bytes: number): Promise<void>;
+  /** Slows down whoever takes more than so many bytes. */
+  hold(bytes: number): Promise<void>;
 }
 
 export interface Resized {
@@ -21,11 +24,16 @@ const MEMORY_KEPT = 1.1;
 
 /** What the instance needs at least; what it only holds is first taken back, where that could be enough. */
 async function leastMemory(cgroup: Resizable, wanted: number): Promise<number> {
-  const { memoryBytes } = await cgroup.usage();
-  const excess = Math.ceil(memoryBytes - wanted / MEMORY_KEPT);
-  if (excess <= 0) return memoryBytes * MEMORY_KEPT;
-  await cgroup.reclaim(excess);
-  return (await cgroup.usage()).memoryBytes * MEMORY_KEPT;
+  const kept = async () => (await cgroup.usage()).memoryBytes * MEMORY_KEPT;
+  let least = await kept();
+  if (least > wanted) {
+    await cgroup.reclaim(Math.ceil((least - wanted) / MEMORY_KEPT));
+    least = await kept();
+  }
+  if (least > wanted) return least;
+  // Else it could outgrow the new size before that is in force, and the kernel would end it.
+  await cgroup.hold(Math.floor(wanted / MEMORY_KEPT));
+  return kept();
 }
 
 /**
