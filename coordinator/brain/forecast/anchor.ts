@@ -1,4 +1,4 @@
-import type { Origins } from './backtest.js';
+import { areApart, type Origins } from './backtest.js';
 import { errorsOf, type NearSums, nearSums, total } from './errors.js';
 
 /** A forecast, and what it would have been at each origin. */
@@ -14,8 +14,8 @@ const HANDICAP = 1.1;
 
 /**
  * The combination, drawn at each step towards those of the simple forecasts (as now, as a season ago) that its backtest
- * does not beat about that step, so that it is hardly ever worse than all of them. Each trial is drawn by the errors of the
- * others. `shares`: of the combination, then of each simple one, the mean over the steps.
+ * does not beat about that step, so that it is hardly ever worse than all of them. Each trial is drawn by the errors of
+ * those apart from it. `shares`: of the combination, then of each simple one, the mean over the steps.
  */
 export function anchored(
   combination: Tried,
@@ -32,7 +32,12 @@ export function anchored(
   const trials = origins.counts.map((_, at) => {
     const others = weightsOf(
       sums,
-      near.map((each) => each[at] as NearSums),
+      near.map((each) =>
+        total(
+          each.filter((_, i) => !areApart(origins, i, at)),
+          origins.steps,
+        ),
+      ),
       equal,
     );
     return mixed(
@@ -47,7 +52,7 @@ export function anchored(
   return { points, trials, shares: weights.map((list) => list.reduce((sum, each) => sum + each, 0) / list.length) };
 }
 
-/** Of each forecast at each step, from the errors of all trials but, if given, one. They sum up to 1. */
+/** Of each forecast at each step, from the errors of all trials but, if given, some. They sum up to 1. */
 function weightsOf(sums: readonly NearSums[], without: readonly NearSums[] | null, equal: number): Float64Array[] {
   const raw = sums.map((all, i) =>
     all.sums.map((sum, h) => {

@@ -8,6 +8,11 @@ export interface Origins {
   steps: number;
 }
 
+/** Whether nothing is forecast from both of two origins: forecasts that share values err together. */
+export function areApart({ counts, steps }: Origins, one: number, other: number): boolean {
+  return Math.abs((counts[one] as number) - (counts[other] as number)) >= steps;
+}
+
 /** The newest ones say how things are now. */
 const RECENT_MAX = 8;
 /** Of the steps forecast, the share from one of them to the next. */

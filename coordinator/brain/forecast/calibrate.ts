@@ -8,8 +8,6 @@ import type { ForecastInterval } from './types.js';
 const SIZE_MIN = 1e-12;
 /** A trial so many horizons ago says half as much of how large errors are now. */
 const RECENT_HALF_LIFE = 3;
-/** Of what errors have lately grown by, in logarithms, the share that intervals are widened by: it goes back in part. */
-const RECENT_SHARE = 0.5;
 
 export interface Calibrated {
   intervals: ForecastInterval[];
@@ -83,7 +81,7 @@ function measured(
   });
 }
 
-/** By which factor errors have lately been larger than over all trials, damped; at least 1. `ages` of the trials in horizons. */
+/** By which factor errors have lately been larger than over all trials; at least 1. `ages` of the trials in horizons. */
 function grown(measures: readonly TrialErrors[], ages: readonly number[]): number {
   let sum = 0;
   let weights = 0;
@@ -94,7 +92,7 @@ function grown(measures: readonly TrialErrors[], ages: readonly number[]): numbe
     sum += weight * size;
     weights += weight;
   }
-  return weights > 0 ? Math.max(1, sum / weights) ** RECENT_SHARE : 1;
+  return weights > 0 ? Math.max(1, sum / weights) : 1;
 }
 
 /** Half the width of a random walk's intervals, by its steps' size. */

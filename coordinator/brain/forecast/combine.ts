@@ -1,5 +1,5 @@
 import { anchored } from './anchor.js';
-import { chooseOrigins, type Origins, replay } from './backtest.js';
+import { areApart, chooseOrigins, type Origins, replay } from './backtest.js';
 import { calendarOf, DAY_SECONDS, WEEK_DAYS } from './calendar.js';
 import { calibrate } from './calibrate.js';
 import { cleaned } from './clean.js';
@@ -96,7 +96,7 @@ export function combine(values: readonly (number | null)[], steps: number, optio
   );
   const combination = {
     points: blend(candidates.map(({ points, weight }) => ({ points, weight }))),
-    trials: origins.counts.map((_, at) => blendOfOthers(candidates, at, equal)),
+    trials: origins.counts.map((_, at) => blendOfOthers(candidates, at, origins, equal)),
   };
   const simple = candidates.filter((candidate) => candidate.simple);
   const { points, trials, shares: drawn } = anchored(combination, simple, known, origins, equal);
@@ -252,10 +252,10 @@ function weigh(candidates: readonly Candidate[], equal: number): Candidate[] {
   return candidates.map((candidate, i) => ({ ...candidate, weight: weights[i] as number }));
 }
 
-/** The combination at one origin, weighed by the errors at the others, so that no trial judges itself. */
-function blendOfOthers(candidates: readonly Candidate[], at: number, equal: number): number[] {
+/** The combination at one origin, weighed by the errors at those apart from it, so that no trial judges itself. */
+function blendOfOthers(candidates: readonly Candidate[], at: number, origins: Origins, equal: number): number[] {
   const weights = shares(
-    candidates.map(({ errors }) => usualOf(errors.filter((_, i) => i !== at))),
+    candidates.map(({ errors }) => usualOf(errors.filter((_, i) => areApart(origins, i, at)))),
     equal,
   );
   return blend(candidates.map(({ trials }, i) => ({ points: trials[at] as number[], weight: weights[i] as number })));

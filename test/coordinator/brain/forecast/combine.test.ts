@@ -180,6 +180,18 @@ t.test('a simple forecast takes over where the combination lately did worse, at 
   t.strictSame(anchored(combination, [far], known, { counts: [], steps: 0 }, 0).points, combination.points);
 });
 
+t.test('no trial is judged by another one that forecasts the same values', async (t) => {
+  const known = Array.from({ length: 80 }, () => 10);
+  const origins = { counts: [40, 41, 42, 60], steps: 4 };
+  const all = (...values: number[]) => values.map((value) => [value, value, value, value]);
+  const combination = { points: [11, 11, 11, 11], trials: all(11, 11, 11, 11) };
+  // By luck exact in three trials of the same moment, and worse at the other one.
+  const simple = { points: [10, 10, 10, 10], trials: all(10, 10, 10, 12) };
+  const { trials } = anchored(combination, [simple], known, origins, 1e-9);
+  for (const at of [0, 1, 2]) t.ok((trials[at]?.[0] ?? 0) > 10.9, `${trials[at]}`);
+  t.ok(Math.abs((trials[3]?.[0] ?? 0) - 12) < 0.01, 'which goes by those three');
+});
+
 t.test('the calendar keeps weekdays and weekends apart, in UTC', async (t) => {
   const friday = Date.parse('2026-01-02T22:00:00Z') / 1_000;
   const calendar = calendarOf([24], 0, { startSeconds: friday, stepSeconds: 3_600 });
