@@ -21,7 +21,11 @@
 
 using namespace shoal::symbols;
 
-extern "C" __attribute__((noinline)) int knownFunction(int value) { return value * 3; }
+extern "C" __attribute__((noinline, visibility("default"))) int knownFunction(int value) { return value * 3; }
+/** A name of the same that no other file can link by. */
+extern "C" {
+static __attribute__((alias("knownFunction"), nothrow, used)) int nameWithin(int value);
+}
 
 namespace {
 

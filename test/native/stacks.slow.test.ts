@@ -333,20 +333,22 @@ t.test('waiting: as often and as long as the program did, by what it waited in',
     const waits = [...all, ...named(await profiler.drain())].filter(({ kind }) => kind === 'off-cpu');
     const naps = waits.filter(({ names }) => names.includes('do_nanosleep'));
     const sum = (of: 'count' | 'seconds') => naps.reduce((total, each) => total + each[of], 0);
-    return { wall, waits, naps, count: sum('count'), seconds: sum('seconds') };
+    const inNap = waits.filter(({ names }) => names.includes('nap') && names.includes('main'));
+    return { wall, naps, inNap, count: sum('count'), seconds: sum('seconds') };
   };
   let seen = await watchNaps();
-  // Lots are drawn where many waits come at once, as where a busy machine lets the program start in fits.
-  for (let tries = 1; seen.count !== 25 && tries < 4; tries += 1) seen = await watchNaps();
-  const { wall, waits, naps, count, seconds } = seen;
+  // Lots are drawn where many waits come at once, as where a busy machine lets the program start in fits; and there it may
+  // have ended before its functions are known.
+  const isWhole = () => seen.count === 25 && seen.inNap.length > 0;
+  for (let tries = 1; !isWhole() && tries < 4; tries += 1) seen = await watchNaps();
+  const { wall, naps, inNap, count, seconds } = seen;
   t.equal(count, 25);
   t.ok(seconds >= 25 * 0.02 && seconds <= wall, `${seconds} s of ${wall} s`);
   t.ok(
     naps.every(({ names }) => names[0] === 'schedule'),
     'from what the kernel waits in',
   );
-  const inNap = waits.filter(({ names }) => names.includes('nap') && names.includes('main'));
-  t.ok(inNap.length > 0, 'to what called it');
+  t.ok(inNap.length > 0, `to what called it, not only ${naps[0]?.names}`);
 });
 
 t.test('waiting for a CPU: as the kernel itself accounts it', async (t) => {

@@ -112,6 +112,7 @@ void ElfSymbols::readDebugLink(const ByteSource& source, uint64_t offset, uint64
 
 bool ElfSymbols::readFunctions(const ByteSource& source, uint64_t offset, uint64_t bytes) {
   const uint64_t count = std::min<uint64_t>(bytes / sizeof(Elf64_Sym), kElfSymbolsMax);
+  std::vector<ElfFunction> locals;
   std::vector<Elf64_Sym> some(kSymbolsAtOnce);
   for (uint64_t at = 0; at < count; at += some.size()) {
     some.resize(std::min<uint64_t>(kSymbolsAtOnce, count - at));
@@ -119,10 +120,12 @@ bool ElfSymbols::readFunctions(const ByteSource& source, uint64_t offset, uint64
     for (const Elf64_Sym& each : some) {
       if (!isFunction(each)) continue;
       const auto size = static_cast<uint32_t>(std::min<uint64_t>(each.st_size, UINT32_MAX));
-      functions_.push_back({each.st_value, size, each.st_name});
+      (ELF64_ST_BIND(each.st_info) == STB_LOCAL ? locals : functions_).push_back({each.st_value, size, each.st_name});
     }
   }
-  // Of several names for one place the first in the file's own order is taken, so that it is always the same.
+  // Of several names for one place the first in the file's own order is taken, so that it is always the same; one that
+  // others link by before one that only the file itself knows: clone, not __GI___clone.
+  functions_.insert(functions_.end(), locals.begin(), locals.end());
   std::stable_sort(functions_.begin(), functions_.end(),
                    [](const ElfFunction& a, const ElfFunction& b) { return a.address < b.address; });
   const auto last = std::unique(functions_.begin(), functions_.end(), [](const ElfFunction& a, const ElfFunction& b) {

@@ -27,9 +27,10 @@ std::string baseName(std::string path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-/** Several names of one function differ by what the compiler made of it: `work.constprop.0` is still work. */
+/** Several names of one function differ by what was made of it: `work.constprop.0` is still work, and so is
+ * `work@@GLIBC_2.34`. */
 std::string withoutSuffix(std::string name) {
-  for (const char* suffix : {".constprop.", ".isra.", ".part.", ".cold"}) {
+  for (const char* suffix : {".constprop.", ".isra.", ".part.", ".cold", "@"}) {
     const size_t at = name.find(suffix);
     if (at != std::string::npos && at > 0) name.resize(at);
   }
@@ -61,8 +62,11 @@ void Symbolizer::beginRound() {
 }
 
 void Symbolizer::forgetAddresses() {
-  for (auto& [key, process] : processes_) process.known.clear();
-  for (auto& [key, file] : files_) file.inlined.clear();
+  for (auto& [key, file] : files_) {
+    file.inlined.clear();
+    file.named.clear();
+  }
+  kernelNamed_.clear();
   addressesKept_ = 0;
 }
 
@@ -71,8 +75,14 @@ void Symbolizer::resolveKernel(const unsigned long long* addresses, size_t count
     kernel_ = KernelSymbols::parse(readText("/proc/kallsyms", kKernelSymbolsBytesMax));
   }
   for (size_t i = 0; i < count; i += 1) {
-    const std::string_view name = kernel_->find(addresses[i] - (i > 0 ? 1 : 0));
-    into.push_back(frames_.number({name.empty() ? kKernel : withoutSuffix(std::string(name)), kKernel, ""}));
+    const uint64_t address = addresses[i] - (i > 0 ? 1 : 0);
+    const auto [known, isNew] = kernelNamed_.try_emplace(address);
+    if (isNew) {
+      const std::string_view name = kernel_->find(address);
+      known->second = frames_.number({name.empty() ? kKernel : withoutSuffix(std::string(name)), kKernel, ""});
+      addressesKept_ += 1;
+    }
+    into.push_back(known->second);
   }
 }
 
@@ -160,7 +170,9 @@ void Symbolizer::readMappings(const ProcessKey& key, Process& process) {
   if (!isProcess(key.pid, key.start)) return;
   std::vector<Mapping> mappings = parseMappings(readProcText(key.pid, "maps"));
   // What has ended since, or has another's pid now, keeps what was known of it.
-  if (!mappings.empty() && isProcess(key.pid, key.start)) process.mappings = std::move(mappings);
+  if (mappings.empty() || !isProcess(key.pid, key.start)) return;
+  process.mappings = std::move(mappings);
+  process.files.clear();
 }
 
 const std::vector<Mapping>& Symbolizer::mappings(const ProcessKey& key, bool again) {
@@ -170,15 +182,13 @@ const std::vector<Mapping>& Symbolizer::mappings(const ProcessKey& key, bool aga
 }
 
 std::optional<ElfFile> Symbolizer::elf(const ProcessKey& key, const Mapping& mapping) {
-  const File* found = file(key, mapping);
+  const File* found = file(key, process(key), mapping);
   const auto known = found == nullptr ? files_.end() : files_.find(*found->used);
   if (known == files_.end() || !found->symbols) return std::nullopt;
   return ElfFile{known->first, *found->symbols, *found->source};
 }
 
 uint32_t Symbolizer::resolve(const ProcessKey& key, Process& process, uint64_t address) {
-  const auto known = process.known.find(address);
-  if (known != process.known.end()) return known->second;
   const Mapping* mapping = findMapping(process.mappings, address);
   if (mapping == nullptr && process.mappingsRound != round_) {
     readMappings(key, process);
@@ -189,12 +199,7 @@ uint32_t Symbolizer::resolve(const ProcessKey& key, Process& process, uint64_t a
     const bool named = mapping != nullptr && mapping->path.starts_with('[');
     return named ? frames_.chain({mapping->path, mapping->path, ""}) : resolveRuntime(key, process, address);
   }
-  bool isSettled = true;
-  const uint32_t result = resolveInFile(key, *mapping, address, isSettled);
-  if (!isSettled) return result;
-  process.known.emplace(address, result);
-  addressesKept_ += 1;
-  return result;
+  return resolveInFile(key, process, *mapping, address);
 }
 
 /** Not kept by address: code made at run time comes and goes. */
@@ -217,19 +222,28 @@ void Symbolizer::readPerfMap(const ProcessKey& key, Process& process) {
   }
 }
 
-uint32_t Symbolizer::resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address, bool& isSettled) {
-  const std::string base = baseName(mapping.path);
-  const Function unknown = {"[" + base + "]", base, ""};
-  File* here = file(key, mapping);
-  if (here == nullptr || !here->symbols) return frames_.chain(unknown);
-  const auto inFile = here->symbols->addressOf(address - mapping.start + mapping.fileOffset);
-  if (!inFile) return frames_.chain(unknown);
+uint32_t Symbolizer::resolveInFile(const ProcessKey& key, Process& process, const Mapping& mapping, uint64_t address) {
+  File* here = file(key, process, mapping);
+  const auto inFile = here == nullptr || !here->symbols
+                          ? std::nullopt
+                          : here->symbols->addressOf(address - mapping.start + mapping.fileOffset);
+  if (!inFile) {
+    const std::string base = baseName(mapping.path);
+    return frames_.chain({"[" + base + "]", base, ""});
+  }
+  const auto known = here->named.find(*inFile);
+  if (known != here->named.end()) return known->second;
   const std::vector<uint32_t>* inlined = inlinedAt(*here, *inFile);
-  isSettled = inlined != nullptr;
   std::vector<uint32_t> numbers = inlined == nullptr ? std::vector<uint32_t>() : *inlined;
   const std::string name = functionAt(*here, *inFile);
-  numbers.push_back(frames_.number(name.empty() ? unknown : Function{demangle(withoutSuffix(name)), base, ""}));
-  return frames_.chain(numbers);
+  numbers.push_back(
+      frames_.number({name.empty() ? "[" + here->name + "]" : demangle(withoutSuffix(name)), here->name, ""}));
+  const uint32_t chain = frames_.chain(numbers);
+  if (inlined != nullptr) {
+    here->named.emplace(*inFile, chain);
+    addressesKept_ += 1;
+  }
+  return chain;
 }
 
 const std::vector<uint32_t>* Symbolizer::inlinedAt(File& file, uint64_t address) {
@@ -255,16 +269,25 @@ std::string Symbolizer::functionAt(const File& file, uint64_t address) const {
   return found == nullptr ? "" : file.symbols->nameOf(*file.source, *found);
 }
 
-Symbolizer::File* Symbolizer::file(const ProcessKey& key, const Mapping& mapping) {
+Symbolizer::File* Symbolizer::keptFile(const FileKey& key) {
+  const auto kept = files_.find(key);
+  if (kept == files_.end()) return nullptr;
+  filesByUse_.splice(filesByUse_.begin(), filesByUse_, kept->second.used);
+  return &kept->second;
+}
+
+/** Null when it cannot be opened any more. */
+Symbolizer::File* Symbolizer::file(const ProcessKey& key, Process& process, const Mapping& mapping) {
+  const auto behind = process.files.find(mapping.start);
+  if (behind != process.files.end()) {
+    if (File* kept = keptFile(behind->second)) return kept;
+  }
   UniqueFd opened = openMapped(key.pid, mapping);
   struct stat info = {};
   if (!opened.valid() || fstat(opened.get(), &info) != 0 || !isProcess(key.pid, key.start)) return nullptr;
   const FileKey fileKey(info.st_dev, info.st_ino, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
-  const auto known = files_.find(fileKey);
-  if (known != files_.end()) {
-    filesByUse_.splice(filesByUse_.begin(), filesByUse_, known->second.used);
-    return &known->second;
-  }
+  process.files[mapping.start] = fileKey;
+  if (File* kept = keptFile(fileKey)) return kept;
   dropFiles();
   File& fresh = files_[fileKey];
   filesByUse_.push_front(fileKey);

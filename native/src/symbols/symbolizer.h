@@ -89,6 +89,8 @@ class Symbolizer {
     std::string name;
     /** Those inlined at addresses of the file, innermost first. */
     std::unordered_map<uint64_t, std::vector<uint32_t>> inlined;
+    /** Chains of functions by address of the file, for all processes that have it. */
+    std::unordered_map<uint64_t, uint32_t> named;
     std::set<uint64_t> wanted;
     unsigned inlineFailures = 0;
     bool isSplit = false;
@@ -98,8 +100,8 @@ class Symbolizer {
   struct Process {
     bool read = false;
     std::vector<Mapping> mappings;
-    /** Chains of functions by address. */
-    std::unordered_map<uint64_t, uint32_t> known;
+    /** What is behind them, by where they start: opening one takes longer than all else that is done for an address. */
+    std::unordered_map<uint64_t, FileKey> files;
     PerfMap perfMap;
     uint64_t perfMapRead = 0;
     uint64_t perfMapRound = 0;
@@ -113,13 +115,13 @@ class Symbolizer {
   /** A chain, as all that follow. */
   uint32_t resolve(const ProcessKey& key, Process& process, uint64_t address);
   uint32_t resolveRuntime(const ProcessKey& key, Process& process, uint64_t address);
-  /** `isSettled`: whether it stays so. */
-  uint32_t resolveInFile(const ProcessKey& key, const Mapping& mapping, uint64_t address, bool& isSettled);
+  uint32_t resolveInFile(const ProcessKey& key, Process& process, const Mapping& mapping, uint64_t address);
   /** Those inlined at the address of the file; null when that is not known yet. */
   const std::vector<uint32_t>* inlinedAt(File& file, uint64_t address);
   std::string functionAt(const File& file, uint64_t address) const;
   void readInlined(File& file);
-  File* file(const ProcessKey& key, const Mapping& mapping);
+  File* file(const ProcessKey& key, Process& process, const Mapping& mapping);
+  File* keptFile(const FileKey& key);
   void forgetAddresses();
   void dropFiles();
 
@@ -135,6 +137,7 @@ class Symbolizer {
   std::chrono::steady_clock::time_point inlinesRestUntil_;
   size_t addressesKept_ = 0;
   std::optional<KernelSymbols> kernel_;
+  std::unordered_map<uint64_t, uint32_t> kernelNamed_;
   uint64_t round_ = 0;
 };
 

@@ -3,6 +3,8 @@ import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { pino } from 'pino';
+import { ProfileRecorder } from '../../../agent/profiles/recorder.js';
 import { native } from '../../../native/index.js';
 import { LIMITS } from '../../../protocol/limits.js';
 import { bccEnvironment } from '../kernel-headers.js';
@@ -18,6 +20,9 @@ const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 240_000;
 const WINDOW_MS = LIMITS.profileDrainMs;
 const COUNT_MS = 4_000;
 const INSTANCES = 100;
+/** Those are of so many components. */
+const COMPONENTS = 10;
+const APP = 'bench';
 const TOOL_START_MS_MAX = 60_000;
 const CALL_ROUNDS = 4;
 const CALL_BYTES = 400_000;
@@ -52,13 +57,14 @@ export async function benchProfilerCost(): Promise<Row[]> {
   const load = await ProfilerLoad.start(INSTANCES);
   const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'));
   try {
+    const profiles = join(folder, 'profiles');
     const variants = [
-      ours('stacks', load.cgroups, { activity: false, systemCalls: false }),
-      ours('stacks and activity', load.cgroups, { activity: true, systemCalls: false }),
+      ours('stacks', load.cgroups, profiles, { activity: false, systemCalls: false }),
+      ours('stacks and activity', load.cgroups, profiles, { activity: true, systemCalls: false }),
       perfRecord(join(folder, 'perf.data')),
       bccProfile(),
     ];
-    return [...(await effects(load, variants)), ...(await runTimes(load.cgroups)), ...(await callTimes())];
+    return [...(await effects(load, variants)), ...(await runTimes(load.cgroups, profiles)), ...(await callTimes())];
   } finally {
     await load.close();
     await rm(folder, { recursive: true, force: true });
@@ -81,15 +87,17 @@ async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promis
   const deadlineMs = performance.now() + EFFECTS_MS;
   let left: Effect[] = variants.map((variant) => ({ variant, rates: [], without: [], uses: [] }));
   const all = left;
-  let before = await load.rate(WINDOW_MS);
+  const own: Use[] = [];
+  let before = await measured(load, ownUse);
   do {
     for (const each of left) {
       try {
-        const { rate, use } = await measured(load, each.variant);
-        const after = await load.rate(WINDOW_MS);
+        const { rate, use } = await measuredWith(load, each.variant);
+        const after = await measured(load, ownUse);
         each.rates.push(rate);
-        each.without.push((before + after) / 2);
+        each.without.push((before.rate + after.rate) / 2);
         each.uses.push(use);
+        own.push(after.use);
         before = after;
       } catch (error) {
         if (!each.variant.isPeer) throw error;
@@ -109,29 +117,42 @@ async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promis
       without,
     ),
   );
-  return [...work, ...found.flatMap(({ variant, uses }) => useRows(variant.name, uses))];
+  const ownShare = mean(own, 'cpuShare');
+  return [
+    ...work,
+    ...found.flatMap(({ variant, uses }) => useRows(variant.name, uses, variant.isPeer ? 0 : ownShare)),
+    alone('user space, the benchmark itself, taken off ours', '% of all CPUs', (100 * ownShare) / cpus().length),
+  ];
 }
 
-async function measured(load: ProfilerLoad, variant: Variant): Promise<{ rate: number; use: Use }> {
+async function measuredWith(load: ProfilerLoad, variant: Variant): Promise<{ rate: number; use: Use }> {
   const running = await variant.start();
   try {
-    const before = await running.use();
-    const start = performance.now();
-    const rate = await load.rate(WINDOW_MS);
-    const after = await running.use();
-    const seconds = (performance.now() - start) / 1000;
-    const cpuShare = (after.cpuSeconds - before.cpuSeconds) / seconds;
-    return { rate, use: { cpuShare, mebibytes: after.mebibytes } };
+    return await measured(load, running.use);
   } finally {
     await running.stop();
   }
 }
 
-function useRows(name: string, uses: readonly Use[]): Row[] {
-  const mean = (of: keyof Use) => uses.reduce((sum, each) => sum + each[of], 0) / uses.length;
+async function measured(load: ProfilerLoad, use: Running['use']): Promise<{ rate: number; use: Use }> {
+  const before = await use();
+  const start = performance.now();
+  const rate = await load.rate(WINDOW_MS);
+  const after = await use();
+  const seconds = (performance.now() - start) / 1000;
+  const cpuShare = (after.cpuSeconds - before.cpuSeconds) / seconds;
+  return { rate, use: { cpuShare, mebibytes: after.mebibytes } };
+}
+
+function mean(uses: readonly Use[], of: keyof Use): number {
+  return uses.reduce((sum, each) => sum + each[of], 0) / uses.length;
+}
+
+function useRows(name: string, uses: readonly Use[], ownShare: number): Row[] {
+  const share = mean(uses, 'cpuShare') - ownShare;
   return [
-    alone(`user space, ${name}`, '% of all CPUs', (100 * mean('cpuShare')) / cpus().length),
-    alone(`memory, ${name}`, 'MiB', mean('mebibytes')),
+    alone(`user space, ${name}`, '% of all CPUs', (100 * share) / cpus().length),
+    alone(`memory, ${name}`, 'MiB', mean(uses, 'mebibytes')),
   ];
 }
 
@@ -140,43 +161,52 @@ interface Parts {
   systemCalls: boolean;
 }
 
-/** All as the agent runs it, in this process: its use is that of the benchmark too. */
-function ours(name: string, cgroups: readonly string[], parts: Parts): Variant {
+/** All as the agent runs it, in this process: its use is that of the benchmark too, which is taken off. */
+function ours(name: string, cgroups: readonly string[], folder: string, parts: Parts): Variant {
   return {
     name,
     isPeer: false,
     async start() {
-      const profilers = new Profilers(cgroups, parts);
+      const profilers = new Profilers(cgroups, folder, parts);
       await profilers.begin();
       return {
-        use: async () => {
-          const { user, system } = process.cpuUsage();
-          return { cpuSeconds: (user + system) / 1e6, mebibytes: await residentMebibytes(process.pid) };
-        },
+        use: ownUse,
         stop: () => profilers.close(),
       };
     },
   };
 }
 
+async function ownUse(): Promise<{ cpuSeconds: number; mebibytes: number }> {
+  const { user, system } = process.cpuUsage();
+  return { cpuSeconds: (user + system) / 1e6, mebibytes: await residentMebibytes(process.pid) };
+}
+
 class Profilers {
   readonly stacks = native.createStackProfiler();
   readonly cpu = native.createProfiler();
   readonly activity = native.createActivityProfiler();
-  samples = 0;
-  lost = 0;
+  readonly #recorder: ProfileRecorder;
   #timer: NodeJS.Timeout | undefined;
-  #working: Promise<void> = Promise.resolve();
 
   constructor(
     cgroups: readonly string[],
-    private readonly parts: Parts,
+    private readonly folder: string,
+    parts: Parts,
   ) {
     this.stacks.start(HERTZ, true);
     this.cpu.start();
     if (parts.activity) this.activity.start(parts.systemCalls);
-    for (const cgroup of cgroups) {
-      this.stacks.watch(cgroup);
+    this.#recorder = new ProfileRecorder({
+      profiler: this.stacks,
+      activity: parts.activity ? this.activity : null,
+      hertz: HERTZ,
+      folder,
+      clock: Date.now,
+      log: pino({ level: 'silent' }),
+    });
+    for (const [i, cgroup] of cgroups.entries()) {
+      this.#recorder.watch(cgroup, { app: APP, component: `c${i % COMPONENTS}` });
       this.cpu.watch(cgroup);
       if (parts.activity) this.activity.watch(cgroup);
     }
@@ -191,31 +221,38 @@ class Profilers {
       await setTimeout(LIMITS.profileDrainMs);
       await this.#round();
     }
-    this.#timer = setInterval(() => {
-      this.#working = this.#working.then(() => this.#round());
-    }, LIMITS.profileDrainMs);
+    this.#timer = setInterval(() => void this.#round(), LIMITS.profileDrainMs);
   }
 
-  async #round(): Promise<void> {
-    const { stacks, lost } = await this.stacks.drain();
-    for (const { kind, count } of stacks) this.samples += kind === 'cpu' ? count : 0;
-    this.lost = lost;
+  #round(): Promise<void> {
     this.cpu.read();
-    if (!this.parts.activity) return;
-    this.activity.read();
-    this.activity.drain();
+    return this.#recorder.round();
+  }
+
+  get lost(): number {
+    return this.#recorder.figures().samplesLost;
+  }
+
+  /** Taken on a CPU in a span, of all components. */
+  async samples(fromMs: number, toMs: number): Promise<number> {
+    const names = Array.from({ length: COMPONENTS }, (_, i) => `c${i}`);
+    const profiles = await Promise.all(
+      names.map((component) => this.#recorder.read({ app: APP, component, kind: 'cpu', fromMs, toMs })),
+    );
+    return profiles.flatMap(({ stacks }) => stacks).reduce((sum, { count }) => sum + count, 0);
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#working;
-    for (const each of [this.stacks, this.cpu, this.activity]) each.close();
+    await this.#recorder.close();
+    for (const each of [this.cpu, this.activity]) each.close();
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
 /** Counting them makes them dearer by two readings of a clock, so this is no part of the effects. */
-async function runTimes(cgroups: readonly string[]): Promise<Row[]> {
-  const profilers = new Profilers(cgroups, { activity: true, systemCalls: true });
+async function runTimes(cgroups: readonly string[], folder: string): Promise<Row[]> {
+  const profilers = new Profilers(cgroups, folder, { activity: true, systemCalls: true });
   const parts = [
     ['stacks', profilers.stacks],
     ['CPU time', profilers.cpu],
@@ -224,8 +261,8 @@ async function runTimes(cgroups: readonly string[]): Promise<Row[]> {
   try {
     await profilers.begin();
     const before = parts.map(([, each]) => each.cost());
-    const { samples } = profilers;
     const start = performance.now();
+    const fromMs = Date.now();
     await setTimeout(COUNT_MS);
     const seconds = (performance.now() - start) / 1000;
     const rows = parts.flatMap(([name, each], i) => {
@@ -241,7 +278,7 @@ async function runTimes(cgroups: readonly string[]): Promise<Row[]> {
         alone(`BPF of ${name}, runs`, '1/s', runs / seconds),
       ];
     });
-    const taken = alone('samples taken', '1/s', (profilers.samples - samples) / seconds);
+    const taken = alone('samples taken', '1/s', (await profilers.samples(fromMs, Date.now())) / seconds);
     return [...rows, taken, alone('samples lost', '1', profilers.lost)];
   } finally {
     await profilers.close();
