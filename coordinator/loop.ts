@@ -6,6 +6,7 @@ import type { AgentEvent, HostInfo } from '../protocol/link.js';
 import { summary } from './brain/explanation-words.js';
 import { place } from './brain/placement.js';
 import { assignShards } from './brain/shards.js';
+import { changedKeys } from './changed-keys.js';
 import type { Clockwork } from './clockwork.js';
 import {
   type ClusterState,
@@ -356,9 +357,10 @@ export class Coordinator {
   }
 
   #noteChanges(before: ClusterState, after: ClusterState, steps: readonly Step[], atMs: number): void {
-    for (const [key, target] of Object.entries(after.targets)) {
-      const old = own(before.targets, key);
-      if (old === target || old === undefined || isSameTarget(old, target)) continue;
+    const retargeted = changedKeys(before.targets, after.targets) ?? Object.keys(after.targets);
+    for (const key of before.targets === after.targets ? [] : retargeted) {
+      const [old, target] = [own(before.targets, key), own(after.targets, key)];
+      if (old === target || old === undefined || target === undefined || isSameTarget(old, target)) continue;
       const message = reasonOf(this.#memory.get(key));
       this.events.append({ atMs, ...partsOf(key), instance: '', kind: 'reshaped', message });
     }

@@ -116,14 +116,17 @@ function checkRow(rows: SampleRows, at: number, index: number): void {
     throw broken(`[${index}] has ${buckets} latency buckets of ${LATENCY_BUCKETS}`);
   }
   if (rowAfter(rows, at) > rows.length) throw broken(`[${index}] is cut off`);
-  for (const [i, field] of SAMPLE_FIELDS.entries()) {
+  // By index and without pairs: there are a hundred thousand rows each second.
+  for (let i = 0; i < SAMPLE_FIELDS.length; i += 1) {
     const value = rows[at + FIELDS_AT + i] as number;
     const lacks = Number.isNaN(value) && i >= OPTIONAL_FIELDS_AT;
-    if (!lacks && !isAmount(value)) throw broken(`[${index}].${field} is ${value}`);
+    if (!lacks && !isAmount(value)) throw broken(`[${index}].${SAMPLE_FIELDS[i]} is ${value}`);
   }
   let last = -1;
-  for (let i = at + BUCKETS_AT; i < rowAfter(rows, at); i += 2) {
-    const [bucket, count] = [rows[i] as number, rows[i + 1] as number];
+  const end = rowAfter(rows, at);
+  for (let i = at + BUCKETS_AT; i < end; i += 2) {
+    const bucket = rows[i] as number;
+    const count = rows[i + 1] as number;
     const known = Number.isInteger(bucket) && bucket > last && bucket < LATENCY_BUCKETS;
     if (!known || !isAmount(count)) throw broken(`[${index}] has ${count} calls in latency bucket ${bucket}`);
     last = bucket;

@@ -40,8 +40,11 @@ export function learnLead(
     trackMargin(margin, due.forecast, demand, level);
     model.seen = Math.min(1e9, model.seen + 1);
   }
-  if (said.length >= lead) said.splice(0, said.length - lead + 1);
-  said.push({ forecast, demand });
+  while (said.length > lead) said.shift();
+  // The oldest is used again: new ones each second would live for just so long that the garbage collector keeps them.
+  const free = said.length === lead ? said.shift() : undefined;
+  if (free === undefined) said.push({ forecast, demand });
+  else said.push(Object.assign(free, { forecast, demand }));
   return model;
 }
 

@@ -392,16 +392,18 @@ function weighed(
 ): Option[] {
   const { current, component } = input;
   const { min, max } = component.count;
-  const options: Option[] = [];
-  for (const wanted of [chosen.count, current.count, chosen.neededCount]) {
-    const count = clamp(wanted, min, max);
-    if (options.some((each) => each.count === count)) continue;
+  const optionOf = (count: number): Option => {
     const needed = count === 0 ? 0 : sizeFor(aim, load, count);
     const cpu = count === chosen.count ? chosen.cpu : (needed ?? aim.component.size.cpu.max);
     const costCores = count * (cpu + holdCpu) + Math.max(0, count - current.count) * startCpu;
-    options.push({ count, cpu, costCores, meets: count >= Math.min(1, chosen.neededCount) && needed !== null });
-  }
-  return options;
+    return { count, cpu, costCores, meets: count >= Math.min(1, chosen.neededCount) && needed !== null };
+  };
+  const picked = clamp(chosen.count, min, max);
+  const present = clamp(current.count, min, max);
+  const fewest = clamp(chosen.neededCount, min, max);
+  // So it is nearly always; a list that grew would be made with room for many.
+  if (present === picked && fewest === picked) return [optionOf(picked)];
+  return [...new Set([picked, present, fewest])].map(optionOf);
 }
 
 /** Cores that one instance needs and at most may get. */

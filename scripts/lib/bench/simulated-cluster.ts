@@ -89,12 +89,15 @@ export class SimulatedCluster {
       demands.set(key, (cores * (0.97 + 0.06 * this.#random())) / group.length);
     }
     const { revision } = this.state;
-    for (const [host, group] of this.state.instances.byHost) {
+    const frames = [...this.state.instances.byHost].map(([host, group]) => {
       const instances = group.map((each) => this.#statusOf(each, demands));
       const news = toWire(this.#writerOf(host).write(instances));
-      const frame = encodeFrame({ type: 'report', atMs: this.#nowMs, revision, ...news, events: [] });
-      watch.time('reports taken in', () => this.#take(host, frame));
-    }
+      return { host, frame: encodeFrame({ type: 'report', atMs: this.#nowMs, revision, ...news, events: [] }) };
+    });
+    // Together: to look at the clocks takes longer than a report.
+    watch.time('reports taken in', () => {
+      for (const { host, frame } of frames) this.#take(host, frame);
+    });
   }
 
   #writerOf(host: string): NewsWriter {
