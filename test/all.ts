@@ -1,5 +1,5 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import t from 'tap';
 import { describeGroup } from './process-group.js';
@@ -13,16 +13,23 @@ import { describeGroup } from './process-group.js';
  * the pipes of this process, and with them the whole run. What one that takes too long waits in is said before that.
  *
  * SHOAL_TEST_FAILED names the file that gets the names of the files that failed, a line each; SHOAL_TEST_JOBS how many
- * run at once. What takes the suite's time is said at its end.
+ * run at once. SHOAL_TEST_NOTES names the file that gets what is to be said besides, since tap's reporters show nothing of
+ * this process: which file does not end, and which took longest.
  */
 const FILE_MS_MAX = 600_000;
 const LOOK_MS = FILE_MS_MAX - 10_000;
 
 const SLOWEST_SHOWN = 20;
 
+const { NODE_OPTIONS: _hook, SHOAL_TEST_FAILED, SHOAL_TEST_JOBS, SHOAL_TEST_NOTES, ...env } = process.env;
 const running = new Map<number, NodeJS.Timeout>();
 const failed: string[] = [];
 const took: { readonly file: string; readonly seconds: number }[] = [];
+
+function note(text: string): void {
+  if (SHOAL_TEST_NOTES === undefined) console.error(text);
+  else appendFileSync(SHOAL_TEST_NOTES, `${text}\n`);
+}
 
 function endGroup(leader: number): void {
   clearTimeout(running.get(leader));
@@ -41,7 +48,7 @@ t.on('spawn', (spawned) => {
   spawned.on('process', (child) => {
     const { pid } = child as ChildProcess;
     if (pid === undefined) return;
-    const look = () => console.error(`${spawned.name} does not end:\n${describeGroup(pid)}`);
+    const look = () => note(`${spawned.name} does not end:\n${describeGroup(pid)}`);
     running.set(pid, setTimeout(look, LOOK_MS));
     const started = performance.now();
     (child as ChildProcess).once('exit', () => {
@@ -57,7 +64,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-const { NODE_OPTIONS: _hook, SHOAL_TEST_FAILED, SHOAL_TEST_JOBS, ...env } = process.env;
 t.jobs = Number(SHOAL_TEST_JOBS ?? availableParallelism());
 t.setTimeout(0);
 for (const file of process.argv.slice(2)) {
@@ -73,6 +79,6 @@ for (const file of process.argv.slice(2)) {
 }
 t.teardown(() => {
   const slowest = took.sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST_SHOWN);
-  console.error(`seconds of the slowest files: ${slowest.map(({ file, seconds }) => `${file} ${seconds}`).join(', ')}`);
+  note(`seconds of the slowest files: ${slowest.map(({ file, seconds }) => `${file} ${seconds}`).join(', ')}`);
   if (SHOAL_TEST_FAILED !== undefined) writeFileSync(SHOAL_TEST_FAILED, failed.map((file) => `${file}\n`).join(''));
 });
