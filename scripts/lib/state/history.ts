@@ -1,6 +1,6 @@
 import type { Random } from '../../../protocol/balancer.js';
-import { type KeyAnswer, type KeyCall, REGISTER } from './key-calls.js';
-import { isLinearizable, type RecordedCall } from './linearizable.js';
+import { areAsFromOneCopy, type KeyAnswer, type KeyCall } from './key-calls.js';
+import type { RecordedCall } from './linearizable.js';
 import type { Reply, StateCluster } from './state-cluster.js';
 
 type Recorded = RecordedCall<KeyCall, KeyAnswer>;
@@ -60,7 +60,7 @@ export class History {
 
   /** Keys whose calls no single copy could have answered so. */
   broken(): string[] {
-    return [...this.#calls].filter(([, calls]) => !isLinearizable(calls, REGISTER)).map(([key]) => key);
+    return [...this.#calls].filter(([, calls]) => !areAsFromOneCopy(calls)).map(([key]) => key);
   }
 
   /** What was asked of a key and answered, for people. */

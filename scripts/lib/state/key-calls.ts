@@ -1,4 +1,4 @@
-import type { Model } from './linearizable.js';
+import { isLinearizable, type Model, type RecordedCall } from './linearizable.js';
 
 /** Calls on one key that holds a number or nothing. */
 export type KeyCall = { do: 'get' } | { do: 'set'; value: number } | { do: 'add'; value: number } | { do: 'delete' };
@@ -21,3 +21,9 @@ export const REGISTER: Model<KeyAnswer, KeyCall, KeyAnswer> = {
   },
   keyOf: String,
 };
+
+/** Reads that nobody heard the answer of say nothing and did nothing: with them the search would only be longer. */
+export function areAsFromOneCopy(calls: readonly RecordedCall<KeyCall, KeyAnswer>[]): boolean {
+  const telling = calls.filter(({ input, endedAt }) => input.do !== 'get' || endedAt !== Number.POSITIVE_INFINITY);
+  return isLinearizable(telling, REGISTER);
+}
