@@ -1,4 +1,3 @@
-import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
@@ -6,7 +5,7 @@ import { createApi } from '../../coordinator/api/server.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
 import type { EventView } from '../../protocol/http.js';
-import { runCli } from '../cli/run-cli.js';
+import { createToken } from './create-token.js';
 import { CoordinatorRig } from './rig.js';
 
 const CHANGES = ['put', 'post', 'delete', 'patch'] as const;
@@ -21,10 +20,7 @@ t.test(
     const rig = await CoordinatorRig.make();
     t.teardown(() => rig.close());
     const file = join(rig.folder, 'tokens');
-    await appendFile(file, '');
-    const create = async (name: string, role: string) =>
-      (await runCli(['token', 'create', name, '--role', role, '--tokens', file])).out.trim();
-    const [admin, reader] = [await create('ann', 'admin'), await create('eve', 'read')];
+    const [admin, reader] = [await createToken(file, 'ann', 'admin'), await createToken(file, 'eve', 'read')];
     const lines: { audit?: boolean }[] = [];
     const nobody = () => Promise.reject(new Error('nobody asks'));
     const { coordinator } = rig;

@@ -1,5 +1,4 @@
 /** What callers may write in place of a path, and what comes of it: the router reads more than one path as the same. */
-import { appendFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -9,7 +8,7 @@ import { type Behind, createFront } from '../../coordinator/api/front.js';
 import { createApi } from '../../coordinator/api/server.js';
 import { Tokens } from '../../coordinator/api/tokens.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
-import { runCli } from '../cli/run-cli.js';
+import { createToken } from './create-token.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 const log = pino({ level: 'silent' });
@@ -42,10 +41,7 @@ t.test('a role goes by the route that answers, however its path is written', asy
   const rig = await CoordinatorRig.make();
   t.teardown(() => rig.close());
   const file = join(rig.folder, 'tokens');
-  await appendFile(file, '');
-  const create = async (name: string, role: string) =>
-    (await runCli(['token', 'create', name, '--role', role, '--tokens', file])).out.trim();
-  const [admin, operator] = [await create('ann', 'admin'), await create('ci', 'operate')];
+  const [admin, operator] = [await createToken(file, 'ann', 'admin'), await createToken(file, 'ci', 'operate')];
   const access = { token: null, tokens: new Tokens(file), loopback: true, log };
   const api = await createApi({
     ...access,

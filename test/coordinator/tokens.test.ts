@@ -8,6 +8,7 @@ import { Tokens } from '../../coordinator/api/tokens.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
 import type { EventView } from '../../protocol/http.js';
 import { runCli } from '../cli/run-cli.js';
+import { createToken } from './create-token.js';
 import { CoordinatorRig, MANIFEST } from './rig.js';
 
 t.test(
@@ -16,12 +17,10 @@ t.test(
     const folder = await mkdtemp(join(tmpdir(), 'shoal-tokens-'));
     const file = join(folder, 'tokens');
     t.teardown(() => rm(folder, { recursive: true, force: true }));
-    const create = async (name: string, role: string) =>
-      (await runCli(['token', 'create', name, '--role', role, '--tokens', file])).out.trim();
     const [reader, operator, admin] = [
-      await create('eve', 'read'),
-      await create('ci', 'operate'),
-      await create('ann', 'admin'),
+      await createToken(file, 'eve', 'read'),
+      await createToken(file, 'ci', 'operate'),
+      await createToken(file, 'ann', 'admin'),
     ];
     t.match(await runCli(['token', 'create', 'no name', '--tokens', file]), { code: 2 });
     t.notMatch(await readFile(file, 'utf8'), admin, 'only its hash is kept');
