@@ -239,15 +239,17 @@ export class Copies {
   }
 
   /** Those that have all that they should have. */
-  whole(): WholeCopy[] {
-    return [...this.#held.keys()].flatMap((name) => this.wholeOf(name) ?? []);
+  whole(): string[] {
+    return [...this.#held].filter(([, copy]) => copy.isWhole).map(([name]) => name);
   }
 
+  /** With all that instances have written of it so far, of which nobody tells where no other copy is waited for. */
   wholeOf(name: string): WholeCopy | null {
+    this.#do(name, (copy) => copy.tick());
     const copy = this.#held.get(name);
     if (copy?.isWhole !== true) return null;
     const { epoch, last } = copy.report();
-    return { name, epoch, last };
+    return { epoch, last };
   }
 
   /** Those whose turn has come are passed on. */

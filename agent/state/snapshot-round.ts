@@ -4,12 +4,11 @@ import { keyOfName } from '../../protocol/state-copies-parse.js';
 import { readShard } from './shard-image.js';
 import type { Snapshots } from './snapshots.js';
 
-/** Whether one is due is looked at this often. */
+/** Whether it is time for one is looked at this often. */
 const LOOK_MS = 1_000;
 
 /** A whole copy of a shard on this host. */
 export interface WholeCopy {
-  name: string;
   epoch: number;
   last: number;
 }
@@ -19,8 +18,9 @@ export interface SnapshotRoundTools {
   log: Logger;
   clock: () => number;
   path(name: string): string;
-  /** All that are here now. */
-  copies(): WholeCopy[];
+  /** Names of all that are here now. */
+  copies(): string[];
+  /** As it is at this moment; null when it is not whole, or not here. */
   copy(name: string): WholeCopy | null;
   /** How often a component wants snapshots, ms, and how many state shards it has; null: never. */
   wanted(key: string): { everyMs: number; shards: number } | null;
@@ -30,7 +30,7 @@ export interface SnapshotRoundTools {
 /** Writes snapshots of the copies on this host when they are due, one after the other, and only of what has changed. */
 export class SnapshotRound {
   readonly #tools: SnapshotRoundTools;
-  readonly #wroteMs = new Map<string, number>();
+  readonly #lookedMs = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
   #working: Promise<void> | null = null;
   #closed = false;
@@ -63,33 +63,38 @@ export class SnapshotRound {
     } catch (error) {
       log.warn({ err: error }, 'cannot remove snapshots that nobody wants');
     }
-    for (const copy of copies()) {
+    const names = new Set(copies());
+    for (const name of this.#lookedMs.keys()) if (!names.has(name)) this.#lookedMs.delete(name);
+    for (const name of names) {
       if (this.#closed) return;
-      const key = keyOfName(copy.name);
+      const key = keyOfName(name);
       const how = wanted(key);
-      if (how === null || !this.#isDue(copy, how.everyMs)) continue;
+      if (how === null || !this.#isTime(name, how.everyMs)) continue;
       try {
-        await this.#write(copy, how.shards);
+        await this.#write(name, how.shards);
       } catch (error) {
-        log.warn({ err: error, copy: copy.name }, 'cannot write a snapshot; trying again');
-        if (!told.has(key)) problem(key, `no snapshot of ${copy.name}: ${toShoalError(error).message}`);
+        log.warn({ err: error, copy: name }, 'cannot write a snapshot; trying again');
+        if (!told.has(key)) problem(key, `no snapshot of ${name}: ${toShoalError(error).message}`);
         told.add(key);
       }
     }
   }
 
-  #isDue({ name, epoch, last }: WholeCopy, everyMs: number): boolean {
-    const newest = this.#tools.snapshots.newest(name);
-    if (newest?.epoch === epoch && newest.last === last) return false;
-    return this.#tools.clock() - (this.#wroteMs.get(name) ?? Number.NEGATIVE_INFINITY) >= everyMs;
+  /** Also after one that fails: else it would be tried each second. */
+  #isTime(name: string, everyMs: number): boolean {
+    const nowMs = this.#tools.clock();
+    if (nowMs - (this.#lookedMs.get(name) ?? Number.NEGATIVE_INFINITY) < everyMs) return false;
+    this.#lookedMs.set(name, nowMs);
+    return true;
   }
 
-  async #write({ name, epoch }: WholeCopy, shards: number): Promise<void> {
-    const { snapshots, path, copy, clock } = this.#tools;
-    // Also of one that fails: else it would be tried each second.
-    this.#wroteMs.set(name, clock());
+  async #write(name: string, shards: number): Promise<void> {
+    const { snapshots, path, copy } = this.#tools;
+    const now = copy(name);
+    const newest = snapshots.newest(name);
+    if (now === null || (newest?.epoch === now.epoch && newest.last === now.last)) return;
     const image = await readShard(path(name));
     // Else what was read may be of another copy than the epoch says.
-    if (copy(name)?.epoch === epoch) await snapshots.write(name, epoch, image, shards);
+    if (copy(name)?.epoch === now.epoch) await snapshots.write(name, now.epoch, image, shards);
   }
 }

@@ -80,3 +80,36 @@ t.test('after the end of all hosts at once state is as in the last snapshots, or
   await cluster.replicated();
   await cluster.until('writes are answered', async () => (await cluster.call('add', 'k0', 1)).code === undefined);
 });
+
+t.test('what one copy alone holds is saved, also after its agent was killed', async (t) => {
+  const cluster = await StateCluster.start({
+    dist: DIST,
+    hosts: 1,
+    shards: 1,
+    replicas: 0,
+    count: 1,
+    countMax: 1,
+    snapshot: '1s',
+  });
+  t.teardown(() => cluster.close());
+  const [host = ''] = cluster.hosts;
+  const saved = async (writes: number) => {
+    await cluster.until(`a snapshot has ${writes} writes`, async () => {
+      const names = await readdir(join(cluster.snapshotsOf(host), '0'));
+      return names.some((name) => name.endsWith(`-${writes}.state`));
+    });
+    t.pass(`${writes} writes are in a snapshot`);
+  };
+  const add = () =>
+    cluster.until('a write is answered', async () => (await cluster.call('add', 'k0', 1)).code === undefined);
+  await cluster.settled();
+  await add();
+  await saved(1);
+  await cluster.kill(host);
+  cluster.startAgent(host);
+  await cluster.settled();
+  await add();
+  await saved(2);
+  await add();
+  await saved(3);
+});
