@@ -130,6 +130,8 @@ t.test('the package under a real systemd: agent killed, upgraded, the machine re
   await rack.reboot('h1');
   t.equal(await inside('node', '-e', VISIT), '3', 'after a reboot all comes up by itself, with what was counted');
   t.equal(await inside('systemctl', 'is-active', ...UNITS), 'active\nactive\nactive\n');
+  const refits = `journalctl -o cat -u ${COORDINATOR} | grep -c 'the refit of a forecast failed' || true`;
+  t.equal(await sh(refits), '0\n', 'forecasts are fitted within what the unit permits');
   t.match(await inside('shoal', 'version', '--json'), /"server":\s*"0.1.1"/);
 
   t.match(await sh(TRACES), /var\/lib\/shoal\b.*\/dev\/shm\/shoal-.*shoal-agent\.service/s, 'what is there is found');
