@@ -19,6 +19,7 @@ export const REGISTER: Model<KeyAnswer, KeyCall, KeyAnswer> = {
     const { value, answer } = apply(state, call);
     return output === undefined || output === answer ? { state: value } : undefined;
   },
+  overwrites: (call) => call.do === 'set' || call.do === 'delete',
   keyOf: String,
 };
 

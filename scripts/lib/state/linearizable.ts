@@ -16,6 +16,8 @@ export interface Model<State, Input, Output> {
   initial: State;
   /** The state after the call; undefined when it could not have had this answer. `output` is undefined when it is open. */
   step(state: State, input: Input, output: Output | undefined): { state: State } | undefined;
+  /** Whether the call leaves the same state whatever was before it. */
+  overwrites(input: Input): boolean;
   /** Equal for equal states. */
   keyOf(state: State): string;
 }
@@ -66,6 +68,9 @@ export function isLinearizable<State, Input, Output>(
 
   function tryCall({ call, number }: Edge<Input, Output>): { state: State } | null {
     const known = call.endedAt !== Number.POSITIVE_INFINITY;
+    // An open call is done for what comes after it: one that nobody sees might as well never be done.
+    const last = stack.at(-1)?.edge;
+    if (!known && model.overwrites(call.input) && last !== undefined && !isKnown(last)) return null;
     const next = model.step(state, call.input, known ? call.output : undefined);
     if (next === undefined) return null;
     const key = `${(done | (1n << BigInt(number))).toString(36)} ${model.keyOf(next.state)}`;
