@@ -16,10 +16,11 @@ if [ "$LAB_DISK" = 1 ]; then
 else
   /bin/busybox mount -t tmpfs -o size=75% upper /upper
 fi
+[ -d /upper/files ] || first_boot=yes
 /bin/busybox mkdir -p /upper/files /upper/work
 /bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
 # What the host's own Shoal keeps would be this machine's, too.
-/bin/busybox rm -rf /new/var/lib/shoal* /new/etc/shoal
+[ -z "$first_boot" ] || /bin/busybox rm -rf /new/var/lib/shoal* /new/etc/shoal
 /bin/busybox mount --move /dev /new/dev
 /bin/busybox mkdir -p /new/dev/pts /new/dev/shm /new/dev/mqueue
 /bin/busybox mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /new/dev/pts
