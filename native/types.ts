@@ -258,7 +258,7 @@ export interface Activity {
   blockWriteBytes?: number;
   /** From being asked for until done, of all. */
   blockSeconds?: number;
-  /** Bucket i: those that took less than 2^i µs and no less than half of that; the last one: all longer ones. */
+  /** Bucket i: those that took less than 2^i µs and no less than half of that; the last one: all longer ones. Absent before the first. */
   blockBuckets?: number[];
   /** By sockets of IPv4 and IPv6, without headers. */
   sentBytes?: number;

@@ -67,14 +67,14 @@ export class ProfileSum {
 
   add({ functions, stacks, notes = [] }: Part): void {
     for (const each of notes) if (this.#notes.size < LIMITS.profileNotesMax) this.#notes.add(each);
-    const numbers = functions.map((each) => this.#number(each));
-    for (const { frames, count, seconds } of stacks) {
-      this.#addStack(
-        frames.map((each) => numbers[each] as number),
-        count,
-        seconds,
-      );
-    }
+    // Of the functions of a whole host a component has a few.
+    const numbers = new Map<number, number>();
+    const numberAt = (place: number): number => {
+      const known = numbers.get(place) ?? this.#number(functions[place] as ProfileFunction);
+      numbers.set(place, known);
+      return known;
+    };
+    for (const { frames, count, seconds } of stacks) this.#addStack(frames.map(numberAt), count, seconds);
   }
 
   /** The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. */

@@ -1,6 +1,7 @@
 /** Names of functions: from ELF files, perf maps and the kernel's list, and out of mangled ones. */
 #include <fcntl.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -18,6 +19,7 @@
 #include "symbols/perf_map.h"
 #include "symbols/process_files.h"
 #include "symbols/symbolizer.h"
+#include "symbols/time_budget.h"
 
 using namespace shoal::symbols;
 
@@ -272,6 +274,21 @@ void damagedFiles() {
   }
 }
 
+void timeBudgets() {
+  using std::chrono::seconds;
+  const TimeBudget::Clock::time_point begin{};
+  TimeBudget budget(0.1, seconds(10), begin);
+  budget.spend(seconds(9));
+  CHECK(budget.isLeft(begin));
+  budget.spend(seconds(3));
+  CHECK(!budget.isLeft(begin + seconds(19)));
+  CHECK(budget.isLeft(begin + seconds(21)));
+  // No more is saved than at the begin.
+  CHECK(budget.isLeft(begin + seconds(10'000)));
+  budget.spend(seconds(11));
+  CHECK(!budget.isLeft(begin + seconds(10'009)));
+}
+
 }  // namespace
 
 int main() {
@@ -290,5 +307,6 @@ int main() {
   unwindRows();
   ownProcess();
   damagedFiles();
+  timeBudgets();
   std::puts("symbols: names from ELF files, perf maps and the kernel, also of damaged ones");
 }

@@ -1,4 +1,4 @@
-/** By hand, `TAP_TIMEOUT=1500 node dist/test/lab/systemd.js`: over five minutes, on a busy machine over ten. Not seen green to its end yet. */
+/** Alone, at the end of `scripts/test --long`: seven minutes, and twice that beside anything else. */
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

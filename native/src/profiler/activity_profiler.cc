@@ -124,9 +124,12 @@ Napi::Object ActivityProfiler::numbers(Napi::Env env, const shoal_activity& sums
     each.Set("blockReadBytes", number(env, sums.io_read_bytes));
     each.Set("blockWriteBytes", number(env, sums.io_write_bytes));
     each.Set("blockSeconds", seconds(env, sums.io_time));
-    const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
-    for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
-    each.Set("blockBuckets", buckets);
+    // Of hundreds of instances most do no such I/O at all.
+    if (sums.io_reads + sums.io_writes > 0) {
+      const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
+      for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
+      each.Set("blockBuckets", buckets);
+    }
   }
   if (counter_->counts(kNetworkBytes)) {
     each.Set("sentBytes", number(env, sums.sent_bytes));

@@ -35,7 +35,9 @@ class StackProfiler::Drain : public Napi::AsyncWorker {
   Napi::Promise promise() const { return promise_.Promise(); }
 
   void Execute() override {
+    raw_.reserve(core_->stacksLast);
     problem_ = core_->sampler.drain(raw_);
+    core_->stacksLast = raw_.size();
     lost_ = core_->sampler.lost();
     core_->symbolizer.beginRound();
     core_->unwinder->beginRound();

@@ -29,6 +29,8 @@ class StackProfiler : public Napi::ObjectWrap<StackProfiler> {
     StackSampler sampler;
     symbols::Symbolizer symbolizer;
     std::optional<Unwinder> unwinder;
+    /** How many different ones there were in the last second, and so about how many there will be. */
+    size_t stacksLast = 0;
   };
   struct Watched {
     uint64_t cgroup = 0;

@@ -157,19 +157,19 @@ Problem StackSampler::drain(std::vector<Stack>& into) {
   if (now - periodsDrawnNanoseconds_ >= kPeriodsPerDrawing * meanPeriod_) {
     if (const Problem problem = drawPeriods(now)) return problem;
   }
-  std::vector<shoal_stack_key> keys(kStacksAtOnce);
-  std::vector<shoal_stack> values(kStacksAtOnce);
+  keys_.resize(kStacksAtOnce);
+  values_.resize(kStacksAtOnce);
   const int map = bpf_map__fd(program_->maps.stacks);
   // The kernel's own place in the table: 4 bytes, but more may be written.
   uint64_t place = 0;
   for (bool first = true;; first = false) {
     uint32_t count = kStacksAtOnce;
     LIBBPF_OPTS(bpf_map_batch_opts, options);
-    const int result = bpf_map_lookup_and_delete_batch(map, first ? nullptr : &place, &place, keys.data(),
-                                                       values.data(), &count, &options);
+    const int result = bpf_map_lookup_and_delete_batch(map, first ? nullptr : &place, &place, keys_.data(),
+                                                       values_.data(), &count, &options);
     // ENOENT: that was the last of it. ENOSPC: one chain of the table is longer than there is room.
     if (result != 0 && result != -ENOENT) return {-result, "bpf_map_lookup_and_delete_batch"};
-    for (uint32_t i = 0; i < count; i += 1) into.emplace_back(keys[i], values[i]);
+    for (uint32_t i = 0; i < count; i += 1) into.emplace_back(keys_[i], values_[i]);
     if (result == -ENOENT) return {};
   }
 }

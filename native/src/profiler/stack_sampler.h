@@ -74,6 +74,9 @@ class StackSampler {
   uint64_t waitsSeen_ = 0;
   uint64_t waitsPushedOut_ = 0;
   uint64_t drainedNanoseconds_ = 0;
+  /** What the kernel fills, some at a time: kept, since to have half a megabyte mapped anew each second is dear. */
+  std::vector<shoal_stack_key> keys_;
+  std::vector<shoal_stack> values_;
 };
 
 }  // namespace shoal::profiler

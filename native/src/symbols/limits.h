@@ -52,8 +52,14 @@ constexpr uint64_t kInlineAddressSpaceBytesMax = 4ull * 1024 * 1024 * 1024;
 constexpr int kInlineWaitMs = 10'000;
 /** After as many failures a file is not asked about again. */
 constexpr unsigned kInlineFailuresMax = 3;
-/** Reading takes one part of as many of a CPU's time; and no more files are begun in a round that has spent as much. */
-constexpr int kInlineTimeOneIn = 10;
+/** Reading takes one part of as many of the time of all CPUs in the long run, of which as much is saved up at most. */
+constexpr int kInlineTimeOneIn = 400;
+constexpr int kInlineSavedSeconds = 10;
+/** A file that was read is left alone for as many times as long as it took, twice as many each time up to the most:
+ * addresses that are new by then are read together. */
+constexpr int kInlineRestFirst = 20;
+constexpr int kInlineRestMost = 1000;
+/** No more files are begun in a round that has spent as much. */
 constexpr int kInlineRoundMs = 100;
 /** A file that a link to separate debug information (.gnu_debuglink) names is read whole for its check sum. */
 constexpr uint64_t kDebugLinkBytesMax = 64 * 1024 * 1024;

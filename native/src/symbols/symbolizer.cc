@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
@@ -44,6 +45,11 @@ const FileSource* debugInfoOf(const FileSource& own, const std::optional<ElfSymb
 }
 
 }  // namespace
+
+Symbolizer::Symbolizer(std::string inlinesProgram)
+    : inlineReader_(std::move(inlinesProgram)),
+      inlinesBudget_(static_cast<double>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L)) / kInlineTimeOneIn,
+                     std::chrono::seconds(kInlineSavedSeconds), std::chrono::steady_clock::now()) {}
 
 void Symbolizer::beginRound() {
   round_ += 1;
@@ -110,30 +116,38 @@ void Symbolizer::resolveUser(const ProcessKey& key, const unsigned long long* ad
 
 void Symbolizer::readInlined() {
   using Clock = std::chrono::steady_clock;
-  if (Clock::now() < inlinesRestUntil_) return;
-  const auto before = inlineReader_.spent();
-  const auto spent = [&] { return inlineReader_.spent() - before; };
+  std::vector<File*> files;
   for (const FileKey& key : asked_) {
     const auto found = files_.find(key);
-    if (found == files_.end()) continue;
-    readInlined(found->second);
-    if (spent() > std::chrono::milliseconds(kInlineRoundMs)) break;
+    if (found != files_.end() && found->second.inlineRestUntil <= Clock::now()) files.push_back(&found->second);
   }
-  // Files that take long, as one may that a container has made to, must not take the host's CPUs.
-  inlinesRestUntil_ = Clock::now() + (kInlineTimeOneIn - 1) * spent();
+  // One that takes long, as a container may have made it to, waits for the others.
+  std::sort(files.begin(), files.end(), [](const File* a, const File* b) { return a->inlineSpent < b->inlineSpent; });
+  std::chrono::microseconds spent{};
+  for (File* file : files) {
+    if (spent > std::chrono::milliseconds(kInlineRoundMs) || !inlinesBudget_.isLeft(Clock::now())) break;
+    const auto took = readInlined(*file);
+    spent += took;
+    inlinesBudget_.spend(took);
+  }
 }
 
-void Symbolizer::readInlined(File& file) {
+std::chrono::microseconds Symbolizer::readInlined(File& file) {
   const FileSource* source = debugInfoOf(*file.source, file.symbols, file.debug.get());
   std::vector<uint64_t> addresses(file.wanted.begin(), file.wanted.end());
   addresses.resize(std::min(addresses.size(), kInlineAddressesMax));
-  if (source == nullptr || addresses.empty()) return;
+  if (source == nullptr || addresses.empty()) return {};
+  const auto before = inlineReader_.spent();
   const auto answer = inlineReader_.read(source->descriptor(), addresses);
+  const auto took = inlineReader_.spent() - before;
+  file.inlineSpent += took;
   if (!answer) {
     file.inlineFailures += 1;
-    return;
+    return took;
   }
   file.inlineFailures = 0;
+  file.inlineRestUntil = std::chrono::steady_clock::now() + file.inlineRest * took;
+  file.inlineRest = std::min(2 * file.inlineRest, kInlineRestMost);
   file.isSplit = file.isSplit || answer->isSplit;
   for (size_t i = 0; i < addresses.size(); i += 1) {
     std::vector<uint32_t> numbers;
@@ -145,6 +159,7 @@ void Symbolizer::readInlined(File& file) {
     file.wanted.erase(addresses[i]);
   }
   addressesKept_ += addresses.size();
+  return took;
 }
 
 std::vector<Symbolizer::InlinesLeftOut> Symbolizer::inlinesLeftOut() const {

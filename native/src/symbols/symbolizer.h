@@ -18,8 +18,10 @@
 #include "symbols/frame_table.h"
 #include "symbols/inline_reader.h"
 #include "symbols/kernel_symbols.h"
+#include "symbols/limits.h"
 #include "symbols/mappings.h"
 #include "symbols/perf_map.h"
+#include "symbols/time_budget.h"
 
 namespace shoal::symbols {
 
@@ -53,7 +55,7 @@ struct ElfFile {
 class Symbolizer {
  public:
   /** `inlinesProgram`: path of shoal-inlines; empty: inlined functions are not told. */
-  explicit Symbolizer(std::string inlinesProgram = "") : inlineReader_(std::move(inlinesProgram)) {}
+  explicit Symbolizer(std::string inlinesProgram = "");
 
   /** Forgets, where need be; numbers of functions hold until the next round. */
   void beginRound();
@@ -93,6 +95,10 @@ class Symbolizer {
     std::unordered_map<uint64_t, uint32_t> named;
     std::set<uint64_t> wanted;
     unsigned inlineFailures = 0;
+    /** CPU time that reading what was inlined has taken. */
+    std::chrono::microseconds inlineSpent{};
+    std::chrono::steady_clock::time_point inlineRestUntil;
+    int inlineRest = kInlineRestFirst;
     bool isSplit = false;
     size_t bytes = 0;
     std::list<FileKey>::iterator used;
@@ -119,7 +125,8 @@ class Symbolizer {
   /** Those inlined at the address of the file; null when that is not known yet. */
   const std::vector<uint32_t>* inlinedAt(File& file, uint64_t address);
   std::string functionAt(const File& file, uint64_t address) const;
-  void readInlined(File& file);
+  /** The CPU time that it took. */
+  std::chrono::microseconds readInlined(File& file);
   File* file(const ProcessKey& key, Process& process, const Mapping& mapping);
   File* keptFile(const FileKey& key);
   void forgetAddresses();
@@ -134,7 +141,7 @@ class Symbolizer {
   InlineReader inlineReader_;
   /** Files of this round of which addresses are wanted. */
   std::set<FileKey> asked_;
-  std::chrono::steady_clock::time_point inlinesRestUntil_;
+  TimeBudget inlinesBudget_;
   size_t addressesKept_ = 0;
   std::optional<KernelSymbols> kernel_;
   std::unordered_map<uint64_t, uint32_t> kernelNamed_;

@@ -15,9 +15,12 @@ import { ProfilerLoad } from './profiler-load.js';
 import { alone, compare, comparePairs, type Row } from './rows.js';
 
 /** For all variants together: with what else there is the benchmark ends within six minutes. */
-const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 240_000;
+const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 120_000;
 /** In each window the stacks are taken out once. */
 const WINDOW_MS = LIMITS.profileDrainMs;
+/** Until each process has been met, of which much is read once, and what runs each second has been compiled. */
+const WARM_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 10_000 : 45_000;
+const USE_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 5_000 : 15_000;
 const COUNT_MS = 4_000;
 const INSTANCES = 100;
 /** Those are of so many components. */
@@ -30,14 +33,14 @@ const CALLS_MS_MAX = 60_000;
 const HERTZ = LIMITS.profileHertzDefault;
 const COMPLAINT_LENGTH_MAX = 300;
 
-/** What a variant took while the load ran: of user space, in CPU-seconds a second of wall time, and in memory. */
+/** What a variant has taken since its start of user space, and holds in memory. */
 interface Use {
-  cpuShare: number;
+  cpuSeconds: number;
   mebibytes: number;
 }
 
 interface Running {
-  use(): Promise<{ cpuSeconds: number; mebibytes: number }>;
+  use(): Promise<Use>;
   stop(): Promise<void>;
 }
 
@@ -64,7 +67,13 @@ export async function benchProfilerCost(): Promise<Row[]> {
       perfRecord(join(folder, 'perf.data')),
       bccProfile(),
     ];
-    return [...(await effects(load, variants)), ...(await runTimes(load.cgroups, profiles)), ...(await callTimes())];
+    const found = await effects(load, variants);
+    return [
+      ...found.map(effectRow),
+      ...(await uses(found.map(({ variant }) => variant))),
+      ...(await runTimes(load.cgroups, profiles)),
+      ...(await callTimes()),
+    ];
   } finally {
     await load.close();
     await rm(folder, { recursive: true, force: true });
@@ -76,28 +85,24 @@ interface Effect {
   variant: Variant;
   rates: number[];
   without: number[];
-  uses: Use[];
 }
 
 /**
  * In turns: without, with the first, without, with the second … Each window with one is compared with the two beside it,
  * since what others do on the machine changes from second to second. So many rounds as the time allows.
  */
-async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promise<Row[]> {
+async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promise<Effect[]> {
   const deadlineMs = performance.now() + EFFECTS_MS;
-  let left: Effect[] = variants.map((variant) => ({ variant, rates: [], without: [], uses: [] }));
-  const all = left;
-  const own: Use[] = [];
-  let before = await measured(load, ownUse);
+  let left: Effect[] = variants.map((variant) => ({ variant, rates: [], without: [] }));
+  let before = await load.rate(WINDOW_MS);
   do {
     for (const each of left) {
       try {
-        const { rate, use } = await measuredWith(load, each.variant);
-        const after = await measured(load, ownUse);
+        const running = await each.variant.start();
+        const rate = await load.rate(WINDOW_MS).finally(() => running.stop());
+        const after = await load.rate(WINDOW_MS);
         each.rates.push(rate);
-        each.without.push((before.rate + after.rate) / 2);
-        each.uses.push(use);
-        own.push(after.use);
+        each.without.push((before + after) / 2);
         before = after;
       } catch (error) {
         if (!each.variant.isPeer) throw error;
@@ -107,53 +112,46 @@ async function effects(load: ProfilerLoad, variants: readonly Variant[]): Promis
       }
     }
   } while (performance.now() < deadlineMs);
-  const found = all.filter(({ rates }) => rates.length > 0);
-  const work = found.map(({ variant, rates, without }) =>
-    comparePairs(
-      `work for each second of CPU, ${variant.name} at ${HERTZ} Hz, ${rates.length} windows`,
-      '1/s',
-      rates,
-      'without',
-      without,
-    ),
-  );
-  const ownShare = mean(own, 'cpuShare');
+  return left;
+}
+
+function effectRow({ variant, rates, without }: Effect): Row {
+  const metric = `work for each second of CPU, ${variant.name} at ${HERTZ} Hz, ${rates.length} windows`;
+  return comparePairs(metric, '1/s', rates, 'without', without);
+}
+
+/** What each takes in user space once it knows the processes, one after the other. */
+async function uses(variants: readonly Variant[]): Promise<Row[]> {
+  const own = await useOver(ownUse);
+  const rows: Row[] = [];
+  for (const variant of variants) {
+    const running = await variant.start();
+    try {
+      await setTimeout(WARM_MS);
+      const { cpuShare, mebibytes } = await useOver(running.use);
+      const share = cpuShare - (variant.isPeer ? 0 : own.cpuShare);
+      rows.push(
+        alone(`user space, ${variant.name}`, '% of all CPUs', (100 * share) / cpus().length),
+        alone(`memory, ${variant.name}`, 'MiB', mebibytes),
+      );
+    } finally {
+      await running.stop();
+    }
+  }
   return [
-    ...work,
-    ...found.flatMap(({ variant, uses }) => useRows(variant.name, uses, variant.isPeer ? 0 : ownShare)),
-    alone('user space, the benchmark itself, taken off ours', '% of all CPUs', (100 * ownShare) / cpus().length),
+    ...rows,
+    alone('user space, the benchmark itself, taken off ours', '% of all CPUs', (100 * own.cpuShare) / cpus().length),
   ];
 }
 
-async function measuredWith(load: ProfilerLoad, variant: Variant): Promise<{ rate: number; use: Use }> {
-  const running = await variant.start();
-  try {
-    return await measured(load, running.use);
-  } finally {
-    await running.stop();
-  }
-}
-
-async function measured(load: ProfilerLoad, use: Running['use']): Promise<{ rate: number; use: Use }> {
+/** In CPU-seconds a second of wall time, and the memory at the end. */
+async function useOver(use: Running['use']): Promise<{ cpuShare: number; mebibytes: number }> {
   const before = await use();
   const start = performance.now();
-  const rate = await load.rate(WINDOW_MS);
+  await setTimeout(USE_MS);
   const after = await use();
-  const seconds = (performance.now() - start) / 1000;
-  const cpuShare = (after.cpuSeconds - before.cpuSeconds) / seconds;
-  return { rate, use: { cpuShare, mebibytes: after.mebibytes } };
-}
-
-function mean(uses: readonly Use[], of: keyof Use): number {
-  return uses.reduce((sum, each) => sum + each[of], 0) / uses.length;
-}
-
-function useRows(name: string, uses: readonly Use[], ownShare: number): Row[] {
-  const share = mean(uses, 'cpuShare') - ownShare;
-  return [
-    alone(`user space, ${name}`, '% of all CPUs', (100 * share) / cpus().length),
-    alone(`memory, ${name}`, 'MiB', mean(uses, 'mebibytes')),
-  ];
+  const cpuShare = ((after.cpuSeconds - before.cpuSeconds) * 1000) / (performance.now() - start);
+  return { cpuShare, mebibytes: after.mebibytes };
 }
 
 interface Parts {
@@ -170,7 +168,10 @@ function ours(name: string, cgroups: readonly string[], folder: string, parts: P
       const profilers = new Profilers(cgroups, folder, parts);
       await profilers.begin();
       return {
-        use: ownUse,
+        use: async () => {
+          const { cpuSeconds, mebibytes } = await ownUse();
+          return { cpuSeconds: cpuSeconds + profilers.inlinesSeconds, mebibytes };
+        },
         stop: () => profilers.close(),
       };
     },
@@ -231,6 +232,11 @@ class Profilers {
 
   get lost(): number {
     return this.#recorder.figures().samplesLost;
+  }
+
+  /** Of the processes that read debug information. */
+  get inlinesSeconds(): number {
+    return this.#recorder.figures().inlinesSeconds ?? 0;
   }
 
   /** Taken on a CPU in a span, of all components. */
