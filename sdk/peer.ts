@@ -292,8 +292,9 @@ export class Peer {
 
   async #dial(): Promise<Line> {
     try {
-      this.#line = this.#open(await this.#carrier.dial(this.address));
-      return this.#line;
+      const line = this.#open(await this.#carrier.dial(this.address));
+      this.#use(line);
+      return line;
     } finally {
       this.#dialling = undefined;
     }
@@ -306,8 +307,7 @@ export class Peer {
     try {
       const channel = await this.#carrier.dial(this.address);
       if (this.#line === line && !this.#closed) {
-        this.#line = this.#open(channel);
-        line.leave();
+        if (this.#use(this.#open(channel))) line.leave();
       } else {
         channel.close('not needed any more');
       }
@@ -316,6 +316,12 @@ export class Peer {
     } finally {
       this.#improving = false;
     }
+  }
+
+  /** False: it was lost again before it could be used. */
+  #use(line: Line): boolean {
+    if (!line.leaving) this.#line = line;
+    return !line.leaving;
   }
 
   #open(channel: Channel): Line {
