@@ -208,7 +208,13 @@ export class RelayPair {
   }
 
   #ask(): void {
-    if (this.#session === undefined) this.#open(randomBytes(SESSION_BYTES).toString('hex'));
+    try {
+      if (this.#session === undefined) this.#open(randomBytes(SESSION_BYTES).toString('hex'));
+    } catch (error) {
+      // Without descriptors or memory, which there may be later.
+      this.#failed('tcp', toShoalError(error).message);
+      return;
+    }
     this.#try('tcp');
     const { plain } = this.#host;
     const [resumes, rdma] = [this.#resumes, this.#tellAbility()];
@@ -292,11 +298,11 @@ export class RelayPair {
         this.#events.send({ type: 'relay-refused', session, attempt, unknown: true, detail });
         return;
       }
-      this.#open(session);
     }
     this.#peerRdma = rdma;
     this.#choose();
-    this.#orRefuse(session, attempt, (connection) => {
+    this.#orRefuse(session, attempt, () => {
+      const connection = session === this.#session ? (this.#connection as number) : this.#open(session);
       const [show, shown] = [randomHex(), randomHex()];
       const secrets = plain && this.#host.plain ? null : { leaders: randomHex(), others: randomHex() };
       const [theirs, ours] = [Buffer.from(show, 'hex'), Buffer.from(shown, 'hex')];
@@ -314,7 +320,8 @@ export class RelayPair {
       this.#events.send({ type: 'relay-refused', session, attempt, unknown: true, detail: 'another session' });
       return;
     }
-    this.#orRefuse(session, attempt, (connection) => {
+    this.#orRefuse(session, attempt, () => {
+      const connection = this.#connection as number;
       // Also one that insists is not spoken with unencrypted, where that is not wanted.
       if (!this.#host.plain) throw new ShoalError('SHOAL_E_FRAME', this.#host.ability().reason);
       const ours = this.#host.relay.prepareVerbs(connection, this.#rdmaAddress());
@@ -323,9 +330,9 @@ export class RelayPair {
     });
   }
 
-  #orRefuse(session: string, attempt: number, answer: (connection: number) => void): void {
+  #orRefuse(session: string, attempt: number, answer: () => void): void {
     try {
-      answer(this.#connection as number);
+      answer();
     } catch (error) {
       const detail = toShoalError(error).message.slice(0, 400);
       this.#events.send({ type: 'relay-refused', session, attempt, unknown: false, detail });
@@ -349,11 +356,14 @@ export class RelayPair {
     for (const each of [own.out, own.in]) each.fill(0);
   }
 
-  #open(session: string): void {
+  /** Throws, with nothing changed, when the host has no descriptors or memory left. */
+  #open(session: string): number {
+    const connection = this.#host.relay.open();
     this.#session = session;
     this.#resumes = false;
-    this.#connection = this.#host.relay.open();
-    this.#events.opened(this.#connection);
+    this.#connection = connection;
+    this.#events.opened(connection);
+    return connection;
   }
 
   #forget(): void {

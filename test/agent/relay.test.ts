@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { chooseCarrier } from '../../agent/choose-carrier.js';
 import { Relay, rdmaAbility } from '../../agent/relay.js';
 import { parseRelayMessage, type RelayMessage } from '../../agent/relay-messages.js';
-import { native } from '../../native/index.js';
+import { type NativeHost, native } from '../../native/index.js';
 import { until } from '../../scripts/lib/until.js';
 import { NumberedEnd } from './numbered-end.js';
 
@@ -28,11 +28,11 @@ class Hosts {
   /** By what the relays' connections go, if not directly. */
   network: Network | undefined;
 
-  start(name: string, plain = false): Host {
+  start(name: string, plain = false, machine: NativeHost = native): Host {
     const ended: Host['ended'] = [];
     const forged: string[] = [];
     const relay = new Relay(
-      native,
+      machine,
       {
         host: name,
         address: '127.0.0.1',
@@ -149,6 +149,36 @@ t.test('channels between hosts go on through lost carriers, whichever side leads
   t.ok((stats?.carriers ?? 0) > 1, `${stats?.carriers} carriers`);
   t.same([a.ended, b.ended], [[], []]);
   for (const end of ends.flat()) end.close();
+});
+
+/** Has no descriptors left for the first connections that are asked for. */
+function shortOf(times: number): NativeHost {
+  return {
+    ...native,
+    startRelay: (...given) => {
+      const handle = native.startRelay(...given);
+      const open = handle.open.bind(handle);
+      handle.open = () => {
+        times -= 1;
+        if (times >= 0) throw new Error('EMFILE');
+        return open();
+      };
+      return handle;
+    },
+  };
+}
+
+t.test('a host that is short of descriptors for a while is connected after that, whichever side it is', async (t) => {
+  const hosts = new Hosts();
+  t.teardown(() => hosts.stop());
+  const a = hosts.start('a', false, shortOf(2));
+  const b = hosts.start('b', false, shortOf(2));
+  await connected([b, 'a'], [a, 'b']);
+  const [first, second] = [attach(a, 'b', 1), attach(b, 'a', 1)];
+  for (const end of [first, second]) end.send(100);
+  for (const end of [first, second]) await end.until(({ received }) => received === 100);
+  t.same([a.ended, b.ended], [[], []]);
+  for (const end of [first, second]) end.close();
 });
 
 /** Two hosts over a network that looks. */
