@@ -367,9 +367,21 @@ export class BetweenHosts {
     }
     const { caller, number, requestId } = pending;
     this.#open.set(`${host} ${channel}`, number);
-    const [callers, relays] = this.#tools.native.createChannel(LIMITS.ringBytes);
-    caller.channels.send({ type: 'opened', requestId }, numbersOf(callers));
-    this.#attach(host, channel, relays, 1);
+    let isTold = false;
+    try {
+      const [callers, relays] = this.#tools.native.createChannel(LIMITS.ringBytes);
+      // The caller first: whoever maps the memory first pays for it, most of the time.
+      caller.channels.send({ type: 'opened', requestId }, numbersOf(callers));
+      isTold = true;
+      this.#attach(host, channel, relays, 1);
+    } catch (error) {
+      // Without descriptors or memory here: nothing is left of it at the other host either.
+      this.#ended(host, channel);
+      this.#relay?.detach(host, channel);
+      const { code, message } = toShoalError(error);
+      this.#tools.log.warn({ err: error, host }, 'a channel to another host cannot be attached');
+      if (!isTold) caller.channels.send({ type: 'refused', requestId, code, detail: cut(message) });
+    }
   }
 
   /** What cannot be attached is an end for the instance: it sees that the other side of its ring is gone. */

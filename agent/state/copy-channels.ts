@@ -116,7 +116,8 @@ export class CopyChannels {
     } catch (error) {
       log.warn({ err: error, host }, 'there is no channel for copies of state shards, which go by the link');
       this.#ended.set(host, toShoalError(error).message);
-      detach(host, number);
+      // Of its own the other host knows nothing yet.
+      if (!offers) detach(host, number);
       this.#retry(host);
     }
   }
