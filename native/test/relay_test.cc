@@ -472,6 +472,39 @@ void testDetachBeforeAndAfterThePeerAttaches() {
   while (hosts.stats(0).channels != 0 || hosts.stats(1).channels != 0) std::this_thread::yield();
 }
 
+void forgottenAtBoth(TwoHosts& hosts) {
+  while (hosts.stats(0).channels != 0 || hosts.stats(1).channels != 0) std::this_thread::yield();
+}
+
+/** The agents' link may be faster than the connection: what is detached may be attached at the other host only then. */
+void testDetachedBeforeItIsHeardOf() {
+  TwoHosts hosts({.streamBytes = kStreamBytesMin});
+  TestChannel channel(kRingBytesMin);
+  hosts.relays[1]->detach(hosts.connections[1], 3);
+  hosts.attach(0, 3, channel);
+  CHECK(hosts.waitForEnd(0, 3) == EndReason::detached);
+  forgottenAtBoth(hosts);
+}
+
+/** With nothing sent nobody is waited for; what was sent is for the peer's side when it comes. */
+void testInstanceEndsBeforeThePeerAttaches() {
+  TwoHosts hosts({.streamBytes = kStreamBytesMin});
+  for (const uint32_t records : {0u, 3u}) {
+    const uint32_t number = 4 + records;
+    TestChannel channel[2] = {TestChannel(kRingBytesMin), TestChannel(kRingBytesMin)};
+    hosts.attach(0, number, channel[0]);
+    const uint32_t lengthMax = channel[0].instance->out.lengthMax();
+    sendAll(*channel[0].instance, 0, records);
+    channel[0].instance.reset();
+    if (records == 0) CHECK(hosts.waitForEnd(0, number) == EndReason::ended);
+    hosts.attach(1, number, channel[1]);
+    receiveAll(*channel[1].instance, 0, records, lengthMax);
+    if (records > 0) CHECK(hosts.waitForEnd(0, number) == EndReason::ended);
+    CHECK(hosts.waitForEnd(1, number) == EndReason::ended);
+    forgottenAtBoth(hosts);
+  }
+}
+
 /** Many channels, both directions at once, over a connection that is cut again and again. */
 void testTrafficOverCuts(unsigned seed, bool sealed, uint32_t channels, uint32_t records, size_t budgetMax) {
   std::mt19937 random(seed);
@@ -593,6 +626,8 @@ int main() {
   testRecordsOneByOne();
   testInstanceEnds();
   testDetachBeforeAndAfterThePeerAttaches();
+  testDetachedBeforeItIsHeardOf();
+  testInstanceEndsBeforeThePeerAttaches();
   testUnreachable();
   for (const bool sealed : {false, true}) {
     testCutAtEachByte(sealed);

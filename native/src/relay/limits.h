@@ -32,6 +32,8 @@ inline constexpr std::chrono::milliseconds kSilenceTime{5'000};
 inline constexpr std::chrono::milliseconds kPingTime{1'000};
 /** How long a token waits for the peer to dial. */
 inline constexpr std::chrono::milliseconds kTokenTime{10'000};
+/** So long nobody is accepted where there are no descriptors or memory to do so. */
+inline constexpr std::chrono::milliseconds kListenPause{100};
 /** Connections that have not shown a token yet. */
 inline constexpr size_t kStrangersMax = 64;
 

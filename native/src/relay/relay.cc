@@ -279,7 +279,10 @@ bool Relay::attach(uint32_t connection, uint32_t channel, fabric::ChannelFds fds
     attached = found->session.attach(channel, std::move(*end), ringBytes, problem);
     found->hot = true;
     const int fd = found->session.listenFd(channel);
-    if (fd >= 0) watch(epoll_.get(), EPOLL_CTL_ADD, fd, EPOLLIN, keyOf(Source::channel, connection, channel));
+    if (fd < 0 || watch(epoll_.get(), EPOLL_CTL_ADD, fd, EPOLLIN, keyOf(Source::channel, connection, channel))) return;
+    problem = because("epoll_ctl");
+    found->session.detach(channel, EndReason::detached);
+    attached = false;
   });
   return attached;
 }
@@ -370,6 +373,7 @@ int Relay::sleepMs() const {
   }
   for (const auto& [number, stranger] : strangers_) first = std::min(first, stranger.deadline);
   for (const Expected& each : expected_) first = std::min(first, each.deadline);
+  first = std::min(first, listenAgainAt_);
   if (first == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(first - Clock::now()).count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 60'000));
@@ -417,6 +421,7 @@ void Relay::handleEvents(int timeoutMs) {
                       (!connection->up && connection->lostAt + options_.resumeTime <= now);
   }
   expireTokens(now);
+  listenAgain(now);
 }
 
 bool Relay::turnAll() {
@@ -517,8 +522,12 @@ std::unique_ptr<verbs::VerbsCarrier> Relay::makeQueues(Connection& connection, c
 void Relay::makeCandidate(Connection& connection, std::unique_ptr<Carrier> carrier) {
   connection.candidate = std::move(carrier);
   connection.hot = true;
-  const uint32_t events = interestOf(*connection.candidate);
-  watch(epoll_.get(), EPOLL_CTL_ADD, connection.candidate->waitFd(), events, keyOf(Source::carrier, connection.number));
+  Carrier& candidate = *connection.candidate;
+  const uint64_t key = keyOf(Source::carrier, connection.number);
+  if (watch(epoll_.get(), EPOLL_CTL_ADD, candidate.waitFd(), interestOf(candidate), key)) return;
+  report(
+      {Event::Kind::dialFailed, connection.number, candidate.kind(), 0, EndReason::none, false, because("epoll_ctl")});
+  connection.candidate.reset();
 }
 
 /** Of a carrier that is in place: its descriptor has been watched since it was a candidate. */
@@ -579,13 +588,29 @@ void Relay::report(Event event) {
 void Relay::acceptStrangers() {
   for (;;) {
     UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.valid()) return;
+    if (!socket.valid() && (errno == EINTR || errno == ECONNABORTED)) continue;
+    if (!socket.valid()) {
+      if (errno != EAGAIN) pauseListening();
+      return;
+    }
     // Who comes while so many others have not said who they are has to come again.
     if (strangers_.size() >= kStrangersMax) continue;
     const uint32_t number = nextStranger_++ & 0xffffff;
     if (!watch(epoll_.get(), EPOLL_CTL_ADD, socket.get(), EPOLLIN, keyOf(Source::stranger, number))) continue;
     strangers_[number] = {std::move(socket), {}, 0, Clock::now() + kHelloTime};
   }
+}
+
+/** Without descriptors or memory who waits to be accepted would keep this thread awake for nothing. */
+void Relay::pauseListening() {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  listenAgainAt_ = Clock::now() + kListenPause;
+}
+
+void Relay::listenAgain(Clock::time_point now) {
+  if (listenAgainAt_ > now) return;
+  const bool listens = watch(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), EPOLLIN, keyOf(Source::listener));
+  listenAgainAt_ = listens ? Clock::time_point::max() : now + kListenPause;
 }
 
 void Relay::readStranger(uint32_t number) {

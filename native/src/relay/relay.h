@@ -131,6 +131,8 @@ class Relay {
   void report(Event event);
 
   void acceptStrangers();
+  void pauseListening();
+  void listenAgain(Clock::time_point now);
   void readStranger(uint32_t number);
   void expireTokens(Clock::time_point now);
 
@@ -150,6 +152,8 @@ class Relay {
   std::unordered_map<uint32_t, std::unique_ptr<Connection>> connections_;
   std::unordered_map<uint32_t, Stranger> strangers_;
   std::vector<Expected> expected_;
+  /** When the listener is watched again, while it is not. */
+  Clock::time_point listenAgainAt_ = Clock::time_point::max();
   uint32_t nextConnection_ = 1;
   uint32_t nextStranger_ = 1;
   Nanoseconds averageWait_{0};

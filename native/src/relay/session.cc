@@ -49,7 +49,12 @@ bool Session::attach(uint32_t number, fabric::ChannelEnd end, uint32_t ringBytes
 
 void Session::detach(uint32_t number, EndReason reason) {
   Channel* channel = find(number);
-  if (channel == nullptr || channel->closing != EndReason::none) return;
+  if (channel == nullptr) {
+    // The agents' link may be faster than this connection: the peer's side is about to come, and is to go then.
+    if (channels_.size() >= kChannelsMax) return;
+    channel = channels_.emplace(number, std::make_unique<Channel>(number)).first->second.get();
+  }
+  if (channel->closing != EndReason::none) return;
   if (channel->ownRingBytes == 0) {
     // Only the peer has a side. No frame comes before the one that opens, thus it is opened to be closed.
     channel->ownRingBytes = fabric::kRingBytesMin;
@@ -101,6 +106,7 @@ Turn Session::pump() {
     progress |= servesControl(channel);
     if (channel.end) progress |= returnRoom(channel);
     if (channel.end && channel.peerWords != 0) progress |= take(channel);
+    if (channel.end && channel.peerWords == 0 && channel.gone) endUnopened(channel);
     if (channel.closeSent && channel.closeHeard) {
       active_[i] = active_.back();
       active_.pop_back();
@@ -137,6 +143,23 @@ bool Session::take(Channel& channel) {
   if (!channel.end) return true;
   if (!channel.held && channel.end->in.release()) channel.end->bell.strike();
   return records > 0;
+}
+
+/** The instance is gone before the peer's side has come, which is waited for only when there is something to give it.
+ */
+void Session::endUnopened(Channel& channel) {
+  if (channel.held) return;
+  fabric::Record record;
+  switch (channel.end->in.next(record)) {
+    case fabric::Take::corrupt:
+      close(channel, EndReason::corrupt, false);
+      break;
+    case fabric::Take::empty:
+      close(channel, EndReason::ended, false);
+      break;
+    case fabric::Take::record:
+      channel.held = record;
+  }
 }
 
 bool Session::takeOne(Channel& channel) {
@@ -237,8 +260,8 @@ Session::Sleep Session::fallAsleep(Channel& channel) {
   const uint32_t words = channel.ownRingBytes / kWordBytes;
   const Sleep otherwise = stream_.hasRoom(0) ? Sleep::news : Sleep::waitsForStream;
   if (end.out.position() - channel.returned > words / 2 && !end.out.announceWaitForHalf()) return otherwise;
-  if (channel.held) return peerHasRoom(channel, channel.held->length) ? Sleep::waitsForStream : Sleep::asleep;
   if (channel.peerWords == 0) return Sleep::asleep;
+  if (channel.held) return peerHasRoom(channel, channel.held->length) ? Sleep::waitsForStream : Sleep::asleep;
   return end.in.announceSleep() ? Sleep::asleep : Sleep::news;
 }
 

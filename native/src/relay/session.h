@@ -101,6 +101,7 @@ class Session {
   bool putControl(FrameKind kind, uint32_t number, uint32_t value);
   bool take(Channel& channel);
   bool takeOne(Channel& channel);
+  void endUnopened(Channel& channel);
   bool peerHasRoom(const Channel& channel, uint32_t length) const;
   void countAtPeer(Channel& channel, uint32_t length);
   bool returnRoom(Channel& channel);
