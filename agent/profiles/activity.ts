@@ -77,7 +77,8 @@ export class BlockLatencies {
     const functions = BLOCK_LATENCIES.map(({ name }) => ({ name, file: '[block I/O]' }));
     const stacks: Counted['stacks'] = [];
     const seen = new Map<string, readonly number[]>();
-    for (const [cgroup, { blockBuckets = [] }] of activity) {
+    for (const [cgroup, { blockBuckets }] of activity) {
+      if (blockBuckets === undefined) continue;
       const before = this.#seen.get(cgroup) ?? [];
       seen.set(cgroup, blockBuckets);
       for (const [bucket, { seconds }] of BLOCK_LATENCIES.entries()) {
