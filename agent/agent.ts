@@ -1,6 +1,7 @@
 import { existsSync, fstatSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import type { CachesFigures } from '../protocol/cache-figures.js';
 import type { KnownCopy } from '../protocol/control.js';
 import { isOnlyRecords } from '../protocol/desired-change.js';
@@ -18,6 +19,8 @@ import type {
   ProfilerFigures,
   WarmProcesses,
 } from '../protocol/link.js';
+import type { LogPiece, LogQuestion } from '../protocol/log.js';
+import { readLogPiece } from '../protocol/log-files.js';
 import { partitionOf } from '../protocol/manifest.js';
 import { monotonicMs } from '../protocol/monotonic.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
@@ -475,6 +478,12 @@ export class Agent {
     const { recorder, stacksProblem } = this.#profilers;
     if (recorder !== null) return recorder.read(request);
     throw new ShoalError('SHOAL_E_HOST', `no profiles: ${stacksProblem ?? 'the agent runs with --profile-hertz 0'}`);
+  }
+
+  /** A piece of the log of an instance or a build, also of one that is no more while its folder is there. */
+  readLog({ kind, id, from }: LogQuestion): Promise<LogPiece> {
+    const { paths } = this.#tools;
+    return readLogPiece(dirname(kind === 'instance' ? paths.instance(id).log : paths.buildLog(id)), from);
   }
 
   /** Starts a command in an instance. Throws SHOAL_E_NOT_FOUND, or SHOAL_E_CONFLICT while none of its processes runs. */

@@ -10,6 +10,11 @@ import { isCopyName, isCopyRecord } from '../protocol/state-copies-parse.js';
 const SECRET = /^[a-z]([a-z0-9-]{0,62}[a-z0-9])?$/;
 const ID = /^[a-z][a-z0-9-]{0,120}-\d+$/;
 
+/** It becomes the name of a folder. */
+export function isInstanceId(id: unknown): id is string {
+  return typeof id === 'string' && ID.test(id);
+}
+
 export function emptyDesired(): Desired {
   return { revision: 0, apps: {}, instances: [], shards: {} };
 }

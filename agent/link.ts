@@ -22,12 +22,15 @@ import {
   type ToAgent,
   type ToCoordinator,
 } from '../protocol/link.js';
+import type { LogQuestion } from '../protocol/log.js';
+import { pause } from '../protocol/pause.js';
 import type { ProfileRequest } from '../protocol/profile.js';
 import type { Agent } from './agent.js';
 import { Commands } from './commands.js';
 import { type Address, Coordinators, dial, endIfRevoked, jittered, parseAddress } from './coordinators.js';
 import { parseChanged, parseDesired } from './desired.js';
 import type { Fence } from './fence.js';
+import { parseLogQuestion } from './log-question.js';
 import { parseProfileRequest } from './profiles/request.js';
 import { SeedQuestions } from './seed-questions.js';
 import { CopyNews } from './state/copy-news.js';
@@ -46,6 +49,7 @@ export type LinkedAgent = Pick<
   | 'keep'
   | 'onChange'
   | 'profile'
+  | 'readLog'
   | 'startCommand'
   | 'readShard'
   | 'writeShard'
@@ -78,6 +82,9 @@ export class Link {
   readonly #commands: Commands;
   readonly #streams: StateStreams;
   readonly #seeds = new SeedQuestions();
+  /** Ends when what was asked of logs has been answered. */
+  #logsTold: Promise<void> = Promise.resolve();
+  readonly #ended = new AbortController();
   /** Of the present connection. */
   #news = new NewsWriter();
   #copies = new CopyNews();
@@ -125,6 +132,7 @@ export class Link {
 
   close(): void {
     this.#closed = true;
+    this.#ended.abort();
     for (const timer of [this.#redial, this.#heartbeat, this.#soon, this.#patience]) clearTimeout(timer);
     this.#socket?.destroy();
     this.#commands.close();
@@ -197,6 +205,7 @@ export class Link {
     else if (message?.type === 'heard') this.#heard(message);
     else if (message?.type === 'revoked') this.#learnRevoked(message);
     else if (message?.type === 'profile') void this.#answer(message.request, parseProfileRequest(message));
+    else if (message?.type === 'log') this.#tellLog(message.request, parseLogQuestion(message));
     else if (message?.type === 'exec') this.#exec(message);
     else if (message?.type === 'state') this.#openState(message);
     else if (message?.type === 'seeds') this.#seeds.answered(message);
@@ -364,6 +373,21 @@ export class Link {
     );
     // Another connection has not asked.
     if (this.#socket === socket && this.#welcome) this.#send(message);
+  }
+
+  /** One question after another, each when what was said before is on its way: reports must not wait behind all the pieces. */
+  #tellLog(request: number, of: LogQuestion): void {
+    const socket = this.#socket;
+    const isAsked = () => this.#socket === socket && this.#welcome && !this.#closed;
+    this.#logsTold = this.#logsTold.then(async () => {
+      while (isAsked() && socket?.writableNeedDrain) await pause(2 * REPORT_MS_MIN, this.#ended.signal);
+      if (!isAsked()) return;
+      const message: ToCoordinator = await this.#agent.readLog(of).then(
+        (piece) => ({ type: 'log', request, ...piece }),
+        (error: unknown) => ({ type: 'no-log', request, why: toShoalError(error).message }),
+      );
+      if (isAsked()) this.#send(message);
+    });
   }
 
   #exec({ ticket, term, instance, command, terminal = null }: Extract<ToAgent, { type: 'exec' }>): void {

@@ -7,13 +7,16 @@ import {
   type Attach,
   type Hello,
   LINK_VERSION,
+  type LogAnswer,
   type NoExec,
+  type NoLog,
   type NoProfile,
   type ProfileAnswer,
   type Report,
   type Resync,
   type SeedsWanted,
 } from '../protocol/link.js';
+import { LOG_FILE_LENGTH_MAX } from '../protocol/log.js';
 import { LABEL_PATTERN, NAME_PATTERN } from '../protocol/manifest-schema.js';
 import { readProfile } from '../protocol/profile.js';
 
@@ -290,6 +293,13 @@ const seedsWanted = object({
 
 const noProfile = object({ type: { const: 'no-profile' }, request: count, why: text });
 
+const cursor = object({ file: { type: 'string', maxLength: LOG_FILE_LENGTH_MAX }, position: count });
+
+// Bytes, which JSON Schema knows nothing of.
+const log = object({ type: { const: 'log' }, request: count, bytes: {}, next: { ...cursor, nullable: true } });
+
+const noLog = object({ type: { const: 'no-log' }, request: count, why: text });
+
 // Dropping what is unknown lets an agent of a later version add fields; what is known has to be right. Optimising the
 // validators' source takes longer than to compile them, and V8 does it anyway.
 const ajv = new Ajv({ removeAdditional: true, strictTypes: false, code: { optimize: false } });
@@ -300,8 +310,10 @@ const validNoExec = ajv.compile<NoExec>(noExec);
 const validAttach = ajv.compile<Attach>(attach);
 const validSeedsWanted = ajv.compile<SeedsWanted>(seedsWanted);
 const validNoProfile = ajv.compile<NoProfile>(noProfile);
+const validLog = ajv.compile<Exclude<LogAnswer, NoLog>>(log);
+const validNoLog = ajv.compile<NoLog>(noLog);
 
-export type FromAgent = Hello | Report<SampleRows> | Resync | ProfileAnswer | NoExec | Attach | SeedsWanted;
+export type FromAgent = Hello | Report<SampleRows> | Resync | ProfileAnswer | LogAnswer | NoExec | Attach | SeedsWanted;
 
 /** The message of an agent that speaks this link version, checked and stripped of what is unknown. Throws SHOAL_E_FRAME. */
 export function readAgentMessage(message: unknown, version: number = LINK_VERSION): FromAgent {
@@ -329,6 +341,17 @@ export function readAgentMessage(message: unknown, version: number = LINK_VERSIO
   if (type === 'no-profile') {
     if (validNoProfile(message)) return message;
     throw broken('refusal', ajv.errorsText(validNoProfile.errors, { dataVar: 'no-profile' }));
+  }
+  if (type === 'log') {
+    if (!validLog(message)) throw broken('piece of a log', ajv.errorsText(validLog.errors, { dataVar: 'log' }));
+    const { bytes } = message;
+    if (!(bytes instanceof Uint8Array) || bytes.length > LIMITS.logPieceBytesMax)
+      throw broken('piece of a log', `it has no bytes, or more than ${LIMITS.logPieceBytesMax}`);
+    return message;
+  }
+  if (type === 'no-log') {
+    if (validNoLog(message)) return message;
+    throw broken('refusal', ajv.errorsText(validNoLog.errors, { dataVar: 'no-log' }));
   }
   if (type === 'no-exec') {
     if (validNoExec(message)) return message;

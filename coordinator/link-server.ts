@@ -19,17 +19,22 @@ import {
   LINK_VERSION,
   LINK_VERSION_CHANGES,
   LINK_VERSION_EXEC,
+  LINK_VERSION_LOGS,
   LINK_VERSION_MIN,
   LINK_VERSION_REVOKED,
   LINK_VERSION_STATE,
   LINK_VERSION_TERMINAL,
+  type LogAnswer,
+  type ProfileAnswer,
   type Report,
   type Seed,
   type SeedsWanted,
   type ToAgent,
 } from '../protocol/link.js';
+import type { LogPiece, LogQuestion } from '../protocol/log.js';
 import type { Profile, ProfileRequest } from '../protocol/profile.js';
 import { TokenBucket } from '../protocol/token-bucket.js';
+import { AgentQuestions, type LogSource, type ProfileSource } from './agent-questions.js';
 import { BuildClaims } from './build-claims.js';
 import { type ClusterState, desiredDiffers, desiredFor } from './cluster.js';
 import { capConnections } from './connections.js';
@@ -38,7 +43,6 @@ import { type CommandWanted, type ExecSource, ExecTickets, type StateWanted } fr
 import { isVoid } from './joining.js';
 import { type FromAgent, readAgentMessage } from './link-messages.js';
 import { Coordinator } from './loop.js';
-import { ProfileQuestions, type ProfileSource } from './profile-questions.js';
 import { RefusalLog } from './refusal-log.js';
 import type { SecretBox } from './secret-box.js';
 import type { SecretRecord } from './secrets.js';
@@ -55,6 +59,8 @@ const EARLY_REPORTS_MAX = 64;
 const COUNTED_BYTES = 32 * 1024;
 /** Who does not prove who it is in this time is no agent. */
 const HANDSHAKE_MS_MAX = 5_000;
+const PROFILE_QUESTIONS = { what: 'profiles', openMax: 16, answerMsMax: LIMITS.profileAnswerMsMax };
+const LOG_QUESTIONS = { what: 'logs', openMax: LIMITS.logQuestionsMax, answerMsMax: LIMITS.logAnswerMsMax };
 
 export interface LinkServerOptions {
   /** Path of the Unix socket. */
@@ -79,7 +85,7 @@ export interface Listen {
 /** Who the agents shall obey: this coordinator, or the one that they are sent to; null: not known, they wait. */
 export type Leader = Coordinator | { link: string | null } | null;
 
-export interface LinkServer extends ProfileSource, ExecSource {
+export interface LinkServer extends ProfileSource, LogSource, ExecSource {
   /** Agents that obey somebody else are sent there. */
   follow(leader: Leader): void;
   close(): Promise<void>;
@@ -101,7 +107,8 @@ export async function startLinkServer(options: LinkServerOptions): Promise<LinkS
   return {
     follow: (leader) => links.follow(leader),
     hosts: () => links.hosts(),
-    ask: (host, of) => links.ask(host, of),
+    ask: (host, of) => links.of(host).then((link) => link.ask(of)),
+    readLog: (host, of) => links.of(host).then((link) => link.readLog(of)),
     exec: (host, wanted) => links.of(host).then((link) => link.exec(wanted)),
     openState: (host, wanted) => links.of(host).then((link) => link.openState(wanted)),
     async close() {
@@ -211,12 +218,6 @@ class Links {
     return [...this.#byHost.keys()];
   }
 
-  ask(host: string, of: ProfileRequest): Promise<Profile> {
-    const link = this.#byHost.get(host);
-    if (link !== undefined) return link.ask(of);
-    return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
-  }
-
   /** Rejects with SHOAL_E_UNREACHABLE. */
   async of(host: string): Promise<AgentLink> {
     const link = this.#byHost.get(host);
@@ -323,7 +324,8 @@ class AgentLink {
   #waiting = false;
   /** A report has had no answer yet. */
   #owesWord = false;
-  readonly #questions = new ProfileQuestions();
+  readonly #profiles = new AgentQuestions<Profile>(PROFILE_QUESTIONS);
+  readonly #logs = new AgentQuestions<LogPiece>(LOG_QUESTIONS);
   /** The state of which the agent was last sent its part, and that part; null: it is to be sent the whole. */
   #sent: { state: ClusterState; desired: Desired } | null = null;
   /** Apps that it was ever told of on this connection. */
@@ -437,11 +439,16 @@ class AgentLink {
   }
 
   /** Asks the agent for a profile. */
-  ask(of: ProfileRequest): Promise<Profile> {
-    if (!this.#joined || this.#over) {
-      return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${this.#host} is not connected`));
-    }
-    return this.#questions.ask((request) => this.#send({ type: 'profile', request, of }));
+  async ask(of: ProfileRequest): Promise<Profile> {
+    this.#assertConnected();
+    return this.#profiles.ask((request) => this.#send({ type: 'profile', request, of }));
+  }
+
+  /** Asks the agent for a piece of a log. */
+  async readLog(of: LogQuestion): Promise<LogPiece> {
+    this.#assertConnected();
+    this.#assertVersion(LINK_VERSION_LOGS, 'tell what is in its logs');
+    return this.#logs.ask((request) => this.#send({ type: 'log', request, of }));
   }
 
   /** Has the agent run a command. */
@@ -459,18 +466,25 @@ class AgentLink {
     return this.#asked(LINK_VERSION_STATE, what, (ticket, term) => ({ type: 'state', ticket, term, ...wanted }));
   }
 
-  #asked(version: number, what: string, message: (ticket: string, term: number) => ToAgent): Promise<Socket> {
+  async #asked(version: number, what: string, message: (ticket: string, term: number) => ToAgent): Promise<Socket> {
+    const { host, term } = this.#assertConnected();
+    this.#assertVersion(version, what);
+    return this.#links.tickets.ask(host, (ticket) => this.#send(message(ticket, term)));
+  }
+
+  /** Throws SHOAL_E_UNREACHABLE. */
+  #assertConnected(): { host: string; term: number } {
     const host = this.#host;
     const coordinator = this.#coordinator;
-    if (!this.#joined || this.#over || host === null || coordinator === null) {
-      return Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`));
-    }
-    if ((this.#hello?.version ?? 0) < version) {
-      const remedy = 'install this version there too';
-      return Promise.reject(new ShoalError('SHOAL_E_HOST', `the agent of ${host} cannot ${what}: ${remedy}`));
-    }
-    const { term } = coordinator;
-    return this.#links.tickets.ask(host, (ticket) => this.#send(message(ticket, term)));
+    if (this.#joined && !this.#over && host !== null && coordinator !== null) return { host, term: coordinator.term };
+    throw new ShoalError('SHOAL_E_UNREACHABLE', `host ${host} is not connected`);
+  }
+
+  /** Throws SHOAL_E_HOST for an agent that speaks no link version in which this can be asked. */
+  #assertVersion(version: number, what: string): void {
+    if ((this.#hello?.version ?? 0) >= version) return;
+    const remedy = 'install this version there too';
+    throw new ShoalError('SHOAL_E_HOST', `the agent of ${this.#host} cannot ${what}: ${remedy}`);
   }
 
   /** Hands the connection over to who has asked; from here on it is not this link's. */
@@ -490,7 +504,7 @@ class AgentLink {
   end(why: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#questions.end(`host ${this.#host}: ${why}`);
+    for (const questions of [this.#profiles, this.#logs]) questions.end(`host ${this.#host}: ${why}`);
     // What was said last is still sent, to those who read.
     this.#socket.destroySoon();
     const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
@@ -565,13 +579,23 @@ class AgentLink {
       return;
     }
     if (message.type !== 'report') {
-      this.#questions.answered(message);
+      this.#answered(message);
       return;
     }
     if (this.#host === null) throw new ShoalError('SHOAL_E_FRAME', 'a report before the hello');
     if (this.#joined) this.#report(this.#host, message);
     else if (this.#early.length < EARLY_REPORTS_MAX) this.#early.push(message);
     else throw new ShoalError('SHOAL_E_FRAME', `more than ${EARLY_REPORTS_MAX} reports before the welcome`);
+  }
+
+  #answered(message: ProfileAnswer | LogAnswer): void {
+    const { request } = message;
+    if (message.type === 'profile') this.#profiles.answered(request, message.profile);
+    else if (message.type === 'no-profile') this.#profiles.refused(request, message.why);
+    else if (message.type === 'no-log') this.#logs.refused(request, message.why);
+    // Of logs an agent says as much as it is asked: that is no reason to read it more slowly.
+    else if (this.#logs.answered(request, { bytes: message.bytes, next: message.next }))
+      this.#rate.giveBack(1 + message.bytes.length / COUNTED_BYTES);
   }
 
   #tellSeeds({ request, image }: SeedsWanted): void {

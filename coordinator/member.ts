@@ -28,7 +28,7 @@ export interface MemberOptions extends Access {
   /** Ms since the epoch. */
   clock: () => number;
   secrets: SecretBox;
-  /** The agent's state folder on this host, for logs. */
+  /** The agent's state folder on this host, for logs that its agent cannot be asked for. */
   run: string;
   version: string;
   log: Logger;
@@ -136,6 +136,7 @@ export class Member implements Behind {
       const api = await createApi({
         ...this.#options,
         profiles: link,
+        logs: link,
         exec: link,
         link: candidate.link,
         coordinator,

@@ -8,7 +8,7 @@ import { type ClusterState, componentKey, componentOf, instancesOf, modeOf, own,
 import { forecastView } from './forecast-view.js';
 import { MICRO } from './host-samples.js';
 import { standingOf } from './host-standing.js';
-import { eachInstance } from './instance-table.js';
+import { eachInstance, findInstance } from './instance-table.js';
 import { isUsable, type Observed, seenOf, statusOf, usableHosts } from './observed.js';
 import { explanationOf, type PlannerMemory, reasonOf } from './planner-memory.js';
 import { cacheView, shardViews } from './state-view.js';
@@ -140,6 +140,13 @@ export function instanceViews(known: Knowledge): InstanceView[] {
     }
   }
   return views.sort((a, b) => compare(a.app, b.app) || compare(a.component, b.component) || numberOf(a) - numberOf(b));
+}
+
+/** The host of an instance that is wanted or still reported, if any: there its log is. */
+export function hostsOfInstance({ state, observed }: Knowledge, id: string): string[] {
+  const wanted = findInstance(state.instances, id);
+  if (wanted !== undefined) return [wanted.host];
+  return [...observed.hosts].flatMap(([host, { statuses }]) => (statuses.has(id) ? [host] : []));
 }
 
 /** The time that its host is silent comes on top of what it said. */

@@ -108,6 +108,13 @@ export const LIMITS = {
   controlMessagesBurstMax: 1_000,
   logFileBytesMax: 4 * 1024 * 1024,
   logFilesMax: 3,
+  /** What an agent tells of a log at once, in which time, of how many last lines at most, and how many such questions wait. */
+  logPieceBytesMax: 256 * 1024,
+  logAnswerMsMax: 10_000,
+  logTailLinesMax: 100_000,
+  logQuestionsMax: 64,
+  /** How often who follows a log looks for more. */
+  logLookMs: 250,
   /** Of a host's image store: beyond it what nobody uses is removed. */
   imageStoreBytesMax: 20 * 1024 ** 3,
   /** What a host gives other hosts of its images in a second, unless told otherwise, and at least. */

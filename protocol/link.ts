@@ -3,6 +3,7 @@ import type { CalleeChannels, ShardHeat } from './control.js';
 import type { ErrorCode } from './errors.js';
 import type { TerminalSize } from './exec.js';
 import type { InstanceNews } from './instance-news.js';
+import type { LogPiece, LogQuestion } from './log.js';
 import type { Component } from './manifest.js';
 import type { Profile, ProfileRequest } from './profile.js';
 import type { CopyRecord, CopyReport } from './state-copies.js';
@@ -12,11 +13,11 @@ import type { StateFigures } from './state-figures.js';
  * Messages between an agent and the coordinator. Frames as in frame.ts. The agent dials and says the version it speaks; the
  * coordinator answers with the same one or, when that is later than its own, with its own, in which the agent then dials.
  */
-export const LINK_VERSION = 12;
+export const LINK_VERSION = 13;
 /**
  * Before version 4 samples had other fields; version 5 adds requests for profiles, 6 changes and leases, 7 fields of samples,
  * 8 commands run in instances, 9 terminals for these, 10 what certificates are revoked, 11 exports and imports of state,
- * 12 questions which hosts have an image.
+ * 12 questions which hosts have an image, 13 logs.
  */
 export const LINK_VERSION_MIN = 4;
 /** From this version on an agent takes changes of the desired state, is answered, and keeps a lease for its singletons. */
@@ -32,6 +33,8 @@ export const LINK_VERSION_STATE = 11;
 
 /** From this version on an agent may ask which hosts have an image. */
 export const LINK_VERSION_SEEDS = 12;
+/** From this version on an agent tells what is in the logs of its instances and builds. */
+export const LINK_VERSION_LOGS = 13;
 
 const BUILD_PREFIX = 'build:';
 
@@ -415,6 +418,16 @@ export interface NoProfile {
 /** The answer to the request of this number. */
 export type ProfileAnswer = { type: 'profile'; request: number; profile: Profile } | NoProfile;
 
+/** Why there is no piece of a log for the request of this number. */
+export interface NoLog {
+  type: 'no-log';
+  request: number;
+  why: string;
+}
+
+/** The answer to the request of this number. */
+export type LogAnswer = ({ type: 'log'; request: number } & LogPiece) | NoLog;
+
 /** What was asked for with this ticket, a command or access to state, cannot be had. */
 export interface NoExec {
   type: 'no-exec';
@@ -432,7 +445,15 @@ export interface Attach {
   ticket: string;
 }
 
-export type ToCoordinator = Hello | Report<Uint8Array> | Resync | ProfileAnswer | NoExec | Attach | SeedsWanted;
+export type ToCoordinator =
+  | Hello
+  | Report<Uint8Array>
+  | Resync
+  | ProfileAnswer
+  | LogAnswer
+  | NoExec
+  | Attach
+  | SeedsWanted;
 
 /** `term`: of the leader who says it; an agent obeys none that is lower than one it has obeyed. */
 export type ToAgent =
@@ -449,6 +470,8 @@ export type ToAgent =
   /** Serials of the certificates that are revoked, all of them: nobody who shows one is a coordinator or an agent. */
   | { type: 'revoked'; term: number; serials: string[] }
   | { type: 'profile'; request: number; of: ProfileRequest }
+  /** What the log holds from there on, and where that ends. The agent keeps nothing between two such questions. */
+  | { type: 'log'; request: number; of: LogQuestion }
   | ({ type: 'seeds'; request: number } & Built)
   /** Run a command in an instance, with a terminal where its size is given, and attach it with this ticket. */
   | {

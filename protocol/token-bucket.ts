@@ -28,6 +28,12 @@ export class TokenBucket {
     this.#tokens += tokens;
   }
 
+  /** Back, of what was taken: no more than is kept. */
+  giveBack(tokens: number): void {
+    this.#fill();
+    this.#tokens = Math.max(this.#tokens, Math.min(this.#burst, this.#tokens + tokens));
+  }
+
   /** How long until what was taken has come; 0 without a debt. */
   debtMs(): number {
     this.#fill();

@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
 import type { Coordinator } from '../loop.js';
 import { askForBuild, buildsOf } from '../releases.js';
 import { componentView } from '../views.js';
 import type { Know } from './apps.js';
-import { sendLog } from './instances.js';
+import { type LogAccess, sendLog } from './logs.js';
 import { answers, BUILD, BUILD_ID, COMPONENT, LOG_QUERY, listOf, NAME } from './schemas.js';
 
 const COMPONENT_PARAMS = {
@@ -14,12 +13,12 @@ const COMPONENT_PARAMS = {
   required: ['app', 'component'],
 };
 
-/** Builds of components from code, with their logs; asking for one, as a webhook does. `run` as for instances. */
+/** Builds of components from code, with their logs; asking for one, as a webhook does. */
 export async function buildRoutes(
   server: FastifyInstance,
   coordinator: Coordinator,
   know: Know,
-  run: string,
+  logs: LogAccess,
 ): Promise<void> {
   server.get<{ Querystring: { app?: string; component?: string } }>(
     '/builds',
@@ -45,11 +44,10 @@ export async function buildRoutes(
         produces: ['text/plain'],
       },
     },
-    async ({ params: { id }, query, raw }, reply) => {
-      if (!buildsOf(know().observed).some((each) => each.id === id)) {
-        throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no build ${id}`);
-      }
-      return sendLog({ what: `build ${id}`, folder: join(run, 'builds', id), query, socket: raw.socket, reply });
+    async ({ params: { id }, query }, reply) => {
+      const hosts = () => buildsOf(know().observed).flatMap((each) => (each.id === id ? [each.host] : []));
+      if (hosts().length === 0) throw new ShoalError('SHOAL_E_NOT_FOUND', `there is no build ${id}`);
+      return sendLog(logs, { kind: 'build', id, hosts, query, reply });
     },
   );
   server.post<{ Params: { app: string; component: string } }>(

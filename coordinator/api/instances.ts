@@ -1,22 +1,17 @@
-import type { Socket } from 'node:net';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import type { FastifyInstance, FastifyReply } from 'fastify';
-import { ShoalError } from '../../protocol/errors.js';
-import { instanceViews } from '../views.js';
-import { found, type Know, numberIn } from './apps.js';
-import { followLog, logFiles, tailLines } from './logs.js';
+import type { FastifyInstance } from 'fastify';
+import { hostsOfInstance, instanceViews } from '../views.js';
+import { found, type Know } from './apps.js';
+import { type LogAccess, sendLog } from './logs.js';
 import { answers, INSTANCE, INSTANCE_ID, LOG_QUERY, listOf, NAME } from './schemas.js';
 
-const TAIL_LINES_MAX = 100_000;
 const ID_PARAMS = { type: 'object', properties: { id: INSTANCE_ID }, required: ['id'] };
 
 interface IdParams {
   id: string;
 }
 
-/** Instances with their logs. `run` is the agent's state folder on this host. */
-export async function instanceRoutes(server: FastifyInstance, know: Know, run: string): Promise<void> {
+/** Instances with their logs. */
+export async function instanceRoutes(server: FastifyInstance, know: Know, logs: LogAccess): Promise<void> {
   server.get<{ Querystring: { app?: string; component?: string } }>(
     '/instances',
     {
@@ -51,31 +46,9 @@ export async function instanceRoutes(server: FastifyInstance, know: Know, run: s
         produces: ['text/plain'],
       },
     },
-    async ({ params: { id }, query, raw }, reply) => {
+    async ({ params: { id }, query }, reply) => {
       one(id);
-      return sendLog({ what: `instance ${id}`, folder: join(run, 'instances', id), query, socket: raw.socket, reply });
+      return sendLog(logs, { kind: 'instance', id, hosts: () => hostsOfInstance(know(), id), query, reply });
     },
   );
-}
-
-interface LogRequest {
-  what: string;
-  folder: string;
-  query: { follow?: string; tail?: string };
-  socket: Socket;
-  reply: FastifyReply;
-}
-
-/** The log in the folder as it is, or followed until the client leaves. */
-export async function sendLog({ what, folder, query, socket, reply }: LogRequest): Promise<string | Readable> {
-  const tail = numberIn('tail', query.tail ?? String(TAIL_LINES_MAX), 0, TAIL_LINES_MAX);
-  const files = await logFiles(folder);
-  if (files.length === 0 && query.follow !== '1') {
-    throw new ShoalError('SHOAL_E_NOT_FOUND', `${what} has no log on this host yet`);
-  }
-  reply.type('text/plain; charset=utf-8');
-  if (query.follow !== '1') return tailLines(files, tail);
-  const gone = new AbortController();
-  socket.once('close', () => gone.abort());
-  return Readable.from(followLog(folder, tail, gone.signal), { objectMode: false });
 }

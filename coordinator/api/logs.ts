@@ -1,127 +1,144 @@
-import { constants, type Dirent, watch } from 'node:fs';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { FastifyReply } from 'fastify';
+import { type ErrorCode, ShoalError, toShoalError } from '../../protocol/errors.js';
+import { LIMITS } from '../../protocol/limits.js';
+import { LOG_BEGINNING, type LogFrom, type LogPiece, type LogQuestion } from '../../protocol/log.js';
+import { readLogPiece } from '../../protocol/log-files.js';
+import { pause } from '../../protocol/pause.js';
+import type { LogSource } from '../agent-questions.js';
+import { numberIn } from './apps.js';
 
-const CHUNK_BYTES = 64 * 1024;
-/** Looked at least so often, since a notice of the file system may be missed. */
-const LOOK_MS = 500;
+/** A log that is written faster than it is read ends, for who does not follow it, after twice what the longest has. */
+const WHOLE_BYTES_MAX = 2 * Math.max(LIMITS.buildLogBytesMax, LIMITS.logFilesMax * LIMITS.logFileBytesMax);
+/** These pass: who follows a log waits for the host. */
+const PASSING: readonly ErrorCode[] = ['SHOAL_E_UNREACHABLE', 'SHOAL_E_DEADLINE', 'SHOAL_E_OVERLOADED'];
+const FOLDERS = { instance: 'instances', build: 'builds' };
+const TYPE = 'text/plain; charset=utf-8';
 
-/** Everything kept of an instance's log, oldest first: `log.2`, `log.1`, `log`. */
-export async function logFiles(folder: string): Promise<string[]> {
-  const entries: Dirent[] = await readdir(folder, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-  const numberOf = (name: string) => Number(name.slice('log.'.length));
-  const rotated = entries.map((entry) => entry.name).filter((name) => /^log\.\d+$/.test(name));
-  rotated.sort((a, b) => numberOf(b) - numberOf(a));
-  const current = entries.some((entry) => entry.name === 'log') ? ['log'] : [];
-  return [...rotated, ...current].map((name) => join(folder, name));
+export interface LogAccess {
+  source: LogSource;
+  /** The state folder of this host's agent, which is read when no agent has an answer. */
+  run: string;
+  leads: () => boolean;
 }
 
-/** The last `count` lines of the files and of the text after them, taken together. */
-export async function tailLines(files: readonly string[], count: number, after = ''): Promise<string> {
-  let text = after;
-  for (const path of files.toReversed()) {
-    text = (await readAll(path)) + text;
-    if (text.split('\n').length > count + 1) break;
+export interface LogRequest extends Omit<LogQuestion, 'from'> {
+  /** Those that have it, or had; none: what it was the log of is gone. */
+  hosts: () => readonly string[];
+  query: { follow?: string; tail?: string };
+  reply: FastifyReply;
+}
+
+type Place = (from: LogFrom) => Promise<LogPiece>;
+
+/** The log as it is, or followed until the client leaves or what it is the log of is gone. */
+export async function sendLog(access: LogAccess, request: LogRequest): Promise<Readable | FastifyReply> {
+  const { kind, id, hosts, query, reply } = request;
+  const tail = numberIn('tail', query.tail ?? String(LIMITS.logTailLinesMax), 0, LIMITS.logTailLinesMax);
+  const places = (): Place[] => [
+    ...hosts().map(
+      (host): Place =>
+        (from) =>
+          access.source.readLog(host, { kind, id, from }),
+    ),
+    (from) => readLogPiece(join(access.run, FOLDERS[kind], id), from),
+  ];
+  const reading = new Reading(places, { tail });
+  if (query.follow === '1') return follow(access, request, reading);
+  const first = await reading.next();
+  if (first === null) throw new ShoalError('SHOAL_E_NOT_FOUND', `${kind} ${id} has no log yet`);
+  reply.type(TYPE);
+  return Readable.from(whole(first, reading), { objectMode: false });
+}
+
+/** Reads one log on, wherever it is. */
+class Reading {
+  readonly #places: () => Place[];
+  #from: LogFrom;
+  /** Where it was found: what another place has is another one, or has other files. */
+  #found: Place | null = null;
+
+  constructor(places: () => Place[], from: LogFrom) {
+    this.#places = places;
+    this.#from = from;
   }
-  const lines = text.split('\n');
-  const last = lines.pop() ?? '';
-  const kept = count === 0 ? [] : lines.slice(-count);
-  return kept.map((line) => `${line}\n`).join('') + last;
-}
 
-/** The last `tail` lines of the log, then what is appended, across rotations, until the signal: no line twice, none lost. */
-export async function* followLog(folder: string, tail: number, signal: AbortSignal): AsyncGenerator<string | Buffer> {
-  const path = join(folder, 'log');
-  // Kept open from here: what is written after the tail was read follows it, also when the file is renamed meanwhile.
-  let file: FileHandle | null = await openLog(path);
-  try {
-    const now = (await file?.readFile()) ?? Buffer.alloc(0);
-    let position = now.length;
-    const older = (await logFiles(folder)).filter((each) => each !== path);
-    yield await tailLines(older, tail, now.toString('utf8'));
-    while (!signal.aborted) {
-      for await (const more of restOf(file, position)) {
-        position += more.length;
-        yield more;
+  /** A full piece, or a shorter one at the end; null: there is none. Throws what the first place did that failed. */
+  async next(): Promise<Uint8Array | null> {
+    let failure: unknown;
+    for (const place of this.#found === null ? this.#places() : [this.#found]) {
+      try {
+        const { bytes, next } = await place(this.#from);
+        if (next === null) continue;
+        this.#found = place;
+        this.#from = next;
+        return bytes;
+      } catch (error) {
+        failure ??= error;
       }
-      const fresh = await openLog(path);
-      if (fresh !== null && !(await isSame(fresh, file))) {
-        // What was written to the old file after the last look is read before the new one is begun.
-        yield* restOf(file, position);
-        await file?.close();
-        file = fresh;
-        position = 0;
-        continue;
-      }
-      await fresh?.close();
-      await change(path, signal);
     }
-  } finally {
-    await file?.close();
-  }
-}
-
-async function readAll(path: string): Promise<string> {
-  const file = await openLog(path);
-  if (file === null) return '';
-  try {
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
-}
-
-/** Null when there is none (yet). A link is not followed. */
-async function openLog(path: string): Promise<FileHandle | null> {
-  try {
-    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
-}
-
-/** All that the file holds from the position on. */
-async function* restOf(file: FileHandle | null, from: number): AsyncGenerator<Buffer> {
-  for (let position = from; file !== null; ) {
-    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
-}
-
-async function isSame(a: FileHandle, b: FileHandle | null): Promise<boolean> {
-  if (b === null) return false;
-  const [one, other] = await Promise.all([a.stat(), b.stat()]);
-  return one.ino === other.ino;
-}
-
-/** Resolves when the file may have changed. */
-function change(path: string, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      watcher?.close();
-      resolve();
-    };
-    const timer = setTimeout(done, LOOK_MS);
-    signal.addEventListener('abort', done, { once: true });
-    const watcher = tryWatch(path, done);
-  });
-}
-
-/** Without inotify (none left, or no file yet) the regular look does. */
-function tryWatch(path: string, changed: () => void): ReturnType<typeof watch> | null {
-  try {
-    const watcher = watch(path, { persistent: false }, changed);
-    watcher.on('error', changed);
-    return watcher;
-  } catch {
+    if (failure !== undefined) throw failure;
+    // What begins after somebody asked for its last lines is all new.
+    this.#from = LOG_BEGINNING;
     return null;
+  }
+
+  /** The same, and null while its host cannot be asked. */
+  async nextInTime(): Promise<Uint8Array | null> {
+    try {
+      return await this.next();
+    } catch (error) {
+      if (PASSING.includes(toShoalError(error).code)) return null;
+      throw error;
+    }
+  }
+}
+
+/** Each piece is asked for when the client has taken the one before. */
+async function* whole(first: Uint8Array, reading: Reading): AsyncGenerator<Uint8Array> {
+  let sent = 0;
+  for (let piece: Uint8Array | null = first; piece !== null; piece = await reading.next()) {
+    yield piece;
+    sent += piece.length;
+    if (piece.length < LIMITS.logPieceBytesMax || sent >= WHOLE_BYTES_MAX) return;
+  }
+}
+
+async function follow(access: LogAccess, { hosts, reply }: LogRequest, reading: Reading): Promise<FastifyReply> {
+  const gone = new AbortController();
+  // What cannot be had at all is an answer of its own.
+  const first = await reading.nextInTime();
+  reply.hijack();
+  const { raw } = reply;
+  raw.once('close', () => gone.abort());
+  if (raw.destroyed) gone.abort();
+  raw.writeHead(200, { 'content-type': TYPE });
+  // It may be silent for long: clients know at once that it is there.
+  raw.flushHeaders();
+  const pieces = followed(first, reading, () => hosts().length > 0, access.leads, gone.signal);
+  // To who has left nothing can be said, and others see that the answer breaks off.
+  pipeline(Readable.from(pieces, { objectMode: false }), raw).catch(() => raw.destroy());
+  return reply;
+}
+
+async function* followed(
+  first: Uint8Array | null,
+  reading: Reading,
+  isThere: () => boolean,
+  leads: () => boolean,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const led = leads();
+  for (let piece = first; !signal.aborted; piece = await reading.nextInTime()) {
+    if (piece !== null && piece.length > 0) {
+      yield piece;
+      continue;
+    }
+    if (!isThere()) return;
+    // The agents have gone to another one, and do not come back to this answer.
+    if (led && !leads()) throw new ShoalError('SHOAL_E_NOT_LEADER', 'this coordinator no longer leads');
+    await pause(LIMITS.logLookMs, signal);
   }
 }

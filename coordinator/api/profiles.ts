@@ -9,9 +9,9 @@ import {
   type ProfileKind,
   type ProfileRequest,
 } from '../../protocol/profile.js';
+import type { ProfileSource } from '../agent-questions.js';
 import { componentOf } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
-import type { ProfileSource } from '../profile-questions.js';
 import { encodeCollapsed } from '../profiles/collapsed.js';
 import type { Shown } from '../profiles/comparison.js';
 import { encodeFlameGraph } from '../profiles/flame-graph.js';

@@ -6,9 +6,9 @@ import { ShoalError } from '../../protocol/errors.js';
 import type { ClusterView } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
 import { MANIFEST_SCHEMA } from '../../protocol/manifest-schema.js';
+import type { LogSource, ProfileSource } from '../agent-questions.js';
 import type { ExecSource } from '../exec-tickets.js';
 import type { Coordinator } from '../loop.js';
-import type { ProfileSource } from '../profile-questions.js';
 import { RefusalLog } from '../refusal-log.js';
 import type { SecretBox } from '../secret-box.js';
 import { type Access, ANYBODY, assertAccess } from './access.js';
@@ -34,10 +34,12 @@ export interface ApiOptions extends Access, JoinOptions {
   coordinator: Coordinator;
   /** The agents' profiles. */
   profiles: ProfileSource;
+  /** The agents' logs. */
+  logs: LogSource;
   secrets: SecretBox;
   /** Runs commands in instances. */
   exec: ExecSource;
-  /** The agent's state folder on this host, for logs. */
+  /** The agent's state folder on this host, for logs that its agent cannot be asked for. */
   run: string;
   version: string;
   /** What this coordinator knows of itself and of who leads. */
@@ -69,6 +71,8 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     gaveWay: coordinator.gaveWay,
     measured: coordinator.measured,
   });
+
+  const logs = { source: options.logs, run: options.run, leads: () => coordinator.leads() };
 
   /** Who asks, and for the audit log who has asked. */
   const callers = new WeakMap<IncomingMessage, Caller>();
@@ -124,10 +128,10 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => modeRoutes(each, coordinator, know));
       await v1.register((each) => pauseRoutes(each, coordinator, know));
       await v1.register((each) => secretRoutes(each, coordinator, options.secrets));
-      await v1.register((each) => instanceRoutes(each, know, options.run));
+      await v1.register((each) => instanceRoutes(each, know, logs));
       await v1.register((each) => execRoutes(each, know, options.exec, audit));
       await v1.register((each) => stateRoutes(each, know, options.exec, audit));
-      await v1.register((each) => buildRoutes(each, coordinator, know, options.run));
+      await v1.register((each) => buildRoutes(each, coordinator, know, logs));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator));
       await v1.register((each) => joinRoutes(each, options));

@@ -43,6 +43,16 @@ t.test('what is given comes on top of the burst and is used up', async (t) => {
   t.equal(bucket.debtMs(), 100);
 });
 
+t.test('what is given back is there again, and no more than the burst', async (t) => {
+  const bucket = new TokenBucket(10, 50, () => 0);
+  bucket.take(60);
+  bucket.giveBack(30);
+  t.equal(bucket.debtMs(), 0);
+  bucket.giveBack(1_000);
+  bucket.take(51);
+  t.equal(bucket.debtMs(), 100);
+});
+
 interface Heard {
   control: Control;
   path: string;

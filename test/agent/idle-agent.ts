@@ -7,6 +7,7 @@ export function idleAgent(more: Partial<LinkedAgent> = {}): LinkedAgent {
     apply: async () => undefined,
     report: async () => ({ instances: [], events: [], ports: [] }),
     profile: () => Promise.reject(new Error('nobody asks')),
+    readLog: () => Promise.reject(new Error('nobody asks')),
     startCommand: () => Promise.reject(new Error('nobody asks')),
     readShard: () => Promise.reject(new Error('nobody asks')),
     writeShard: () => Promise.reject(new Error('nobody asks')),

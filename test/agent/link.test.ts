@@ -7,6 +7,7 @@ import t from 'tap';
 import { Coordinators, jittered, parseAddress } from '../../agent/coordinators.js';
 import { Fence } from '../../agent/fence.js';
 import { Link } from '../../agent/link.js';
+import { parseLogQuestion } from '../../agent/log-question.js';
 import { Identity } from '../../identity/identity.js';
 import { encodeFrame, FrameReader } from '../../protocol/frame.js';
 import { type Desired, type Hello, LINK_VERSION, type ToAgent, type ToCoordinator } from '../../protocol/link.js';
@@ -269,4 +270,29 @@ t.test('one that does not lead says who does, or the others are tried in turns',
     jittered(100, () => 1),
     100,
   );
+});
+
+t.test('who asks for the log of something with a path for a name, or from nowhere on, is no coordinator', async (t) => {
+  const from = { tail: 1 };
+  const good = { kind: 'instance', id: 'shop-web-0', from } as const;
+  t.same(parseLogQuestion({ request: 1, of: good }), good);
+  const cursor = { kind: 'build', id: 'a'.repeat(16), from: { file: '', position: 0 } } as const;
+  t.same(parseLogQuestion({ request: 1, of: cursor }), cursor);
+  const wrong: unknown[] = [
+    undefined,
+    { ...good, id: '../../etc-0' },
+    { ...good, id: 'shop/web-0' },
+    { ...good, kind: 'build' },
+    { ...cursor, kind: 'instance' },
+    { ...cursor, id: '..' },
+    { ...good, kind: 'host' },
+    { ...good, from: undefined },
+    { ...good, from: { tail: -1 } },
+    { ...good, from: { tail: 100_001 } },
+    { ...good, from: { file: 1, position: 0 } },
+    { ...good, from: { file: 'x'.repeat(65), position: 0 } },
+    { ...good, from: { file: '', position: 0.5 } },
+  ];
+  for (const of of wrong) t.throws(() => parseLogQuestion({ request: 1, of }), { code: 'SHOAL_E_FRAME' });
+  t.throws(() => parseLogQuestion({ of: good }), { code: 'SHOAL_E_FRAME' });
 });

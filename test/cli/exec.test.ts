@@ -79,6 +79,7 @@ const options = {
   ...access,
   coordinator,
   profiles: links,
+  logs: links,
   exec: links,
   secrets: new SecretBox(null, false),
   run: rig.folder,

@@ -52,6 +52,7 @@ const api = await createApi({
   ...access,
   coordinator: rig.coordinator,
   profiles: rig.profiles,
+  logs: rig.logs,
   exec: {
     exec: () => Promise.reject(new Error('nobody asks')),
     openState: () => Promise.reject(new Error('nobody asks')),

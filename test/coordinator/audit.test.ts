@@ -26,6 +26,7 @@ t.test(
     const { coordinator } = rig;
     const api = await createApi({
       profiles: { hosts: () => [], ask: nobody },
+      logs: rig.logs,
       exec: { exec: nobody, openState: nobody },
       secrets: new SecretBox(null, false),
       coordinator,

@@ -46,6 +46,7 @@ t.test('a role goes by the route that answers, however its path is written', asy
   const api = await createApi({
     ...access,
     profiles: { hosts: () => [], ask: nobody },
+    logs: rig.logs,
     exec: { exec: nobody, openState: nobody },
     secrets: new SecretBox(null, false),
     coordinator: rig.coordinator,

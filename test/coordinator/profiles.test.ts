@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createContext, runInContext } from 'node:vm';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
-import type { ProfileSource } from '../../coordinator/profile-questions.js';
+import type { ProfileSource } from '../../coordinator/agent-questions.js';
 import { ShoalError } from '../../protocol/errors.js';
 import type { HotFunctionsView, Problem, ProfileView } from '../../protocol/http.js';
 import type { Profile, ProfileRequest } from '../../protocol/profile.js';

@@ -3,15 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import type { LogSource, ProfileSource } from '../../coordinator/agent-questions.js';
 import { createApi } from '../../coordinator/api/server.js';
 import { componentKey, desiredFor } from '../../coordinator/cluster.js';
 import { createEventLog } from '../../coordinator/events.js';
 import { Coordinator } from '../../coordinator/loop.js';
-import type { ProfileSource } from '../../coordinator/profile-questions.js';
 import { SecretBox } from '../../coordinator/secret-box.js';
 import { openLmdbStore } from '../../coordinator/store/lmdb-store.js';
 import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
+import { ShoalError } from '../../protocol/errors.js';
 import { newsOf } from '../../protocol/instance-news.js';
 import type { InstanceStatus } from '../../protocol/link.js';
 
@@ -35,6 +36,10 @@ export class CoordinatorRig {
   profiles: ProfileSource = {
     hosts: () => [],
     ask: () => Promise.reject(new Error('no agent is there')),
+  };
+  /** Likewise. */
+  logs: LogSource = {
+    readLog: () => Promise.reject(new ShoalError('SHOAL_E_UNREACHABLE', 'no agent is there')),
   };
   /** Warnings and worse, as JSON lines. */
   readonly log: string[] = [];
@@ -74,6 +79,7 @@ export class CoordinatorRig {
     this.api = await createApi({
       coordinator,
       profiles: this.profiles,
+      logs: this.logs,
       exec: {
         exec: () => Promise.reject(new Error('no agent is there')),
         openState: () => Promise.reject(new Error('no agent is there')),

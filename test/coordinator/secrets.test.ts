@@ -136,7 +136,7 @@ t.test('who may only read may set none; without a key there are none, and anothe
     file,
     tokenLine({ name: 'olga', role: 'operate' }, tokens.olga) + tokenLine({ name: 'rita', role: 'read' }, tokens.rita),
   );
-  const { coordinator, profiles } = rig;
+  const { coordinator, profiles, logs } = rig;
   const nobody = {
     exec: () => Promise.reject(new Error('nobody asks')),
     openState: () => Promise.reject(new Error('nobody asks')),
@@ -144,6 +144,7 @@ t.test('who may only read may set none; without a key there are none, and anothe
   const api = await createApi({
     coordinator,
     profiles,
+    logs,
     exec: nobody,
     secrets: new SecretBox(null, false),
     run: rig.folder,

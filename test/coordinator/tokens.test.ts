@@ -32,6 +32,7 @@ t.test(
     const { coordinator } = rig;
     const api = await createApi({
       profiles: { hosts: () => [], ask: () => Promise.reject(new Error('nobody asks')) },
+      logs: rig.logs,
       exec: {
         exec: () => Promise.reject(new Error('nobody asks')),
         openState: () => Promise.reject(new Error('nobody asks')),
