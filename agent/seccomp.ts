@@ -21,6 +21,8 @@ const NEW_NAMESPACE = 0x7e020080;
  * open the kernel's crypto, key or packet code to whoever asks: AF_PACKET, AF_KEY, AF_ALG, AF_VSOCK, AF_XDP.
  */
 const REFUSED_SOCKETS = [17, 15, 38, 40, 44];
+/** What the kernel takes of an argument that is an int: a filter sees all 64 bits, and the upper ones are the caller's. */
+const INT_BITS = 0xffffffff;
 const EPERM = 1;
 const ENOSYS = 38;
 
@@ -42,7 +44,7 @@ export function seccompProfile(): object {
         names: ['socket', 'socketpair'],
         action: 'SCMP_ACT_ERRNO',
         errnoRet: EPERM,
-        args: [{ index: 0, value: family, op: 'SCMP_CMP_EQ' }],
+        args: [{ index: 0, value: INT_BITS, valueTwo: family, op: 'SCMP_CMP_MASKED_EQ' }],
       })),
     ],
   };

@@ -107,6 +107,12 @@ my $socket;
 held("socket of $_->[0]", !socket($socket, $_->[1], $_->[2], $_->[3]))
   for ['packets', 17, 3, 0], ['raw IP', AF_INET, SOCK_RAW, 1], ['the crypto interface', 38, 5, 0],
   ['the hypervisor', 40, SOCK_STREAM, 0], ['keys', 15, 3, 2], ['XDP', 44, 3, 0];
+# The kernel looks at the lower 32 bits of a family alone; a filter that compares all 64 lets these pass.
+for my $family (17, 15, 38, 40, 44) {
+  denied("socket of family $family, by $_->[0]", $_->[1], $_->[2] | $family, 3, 0, 0)
+    for ['socket', 41, 0], ['socket with more bits', 41, 1 << 32], ['socket with all bits', 41, 0xffffffff << 32],
+    ['socketpair', 53, 0], ['socketpair with more bits', 53, 1 << 32];
+}
 socket(my $abstract, AF_UNIX, SOCK_STREAM, 0);
 held('abstract socket of the host', !connect($abstract, pack_sockaddr_un("\0$ENV{HOST_ABSTRACT}")));
 socket(my $tcp, AF_INET, SOCK_STREAM, 0);
