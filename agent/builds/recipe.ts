@@ -28,6 +28,9 @@ export const HOST_BASE_LABEL = 'shoal.base';
 
 export const CONTAINERFILES = ['Containerfile', 'Dockerfile'];
 export const TEXTS_READ = ['package.json', 'Cargo.toml', 'go.mod', 'requirements.txt'];
+const HOST_PATH = '/opt/shoal/bin:/usr/local/bin:/usr/bin:/bin';
+/** Of images that say none. */
+const IMAGE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const NODE_LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
 /** Lock files that the recipes' own tools, npm and pip, do not read. */
 const FOREIGN_NODE_LOCKS = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb'];
@@ -70,9 +73,14 @@ function stage(base: Base, name?: string): string[] {
     `FROM scratch${as}`,
     `COPY --from=${HOST_BASE_CONTEXT} / /`,
     `LABEL ${HOST_BASE_LABEL}=host`,
-    'ENV HOME=/tmp PATH=/opt/shoal/bin:/usr/local/bin:/usr/bin:/bin',
+    `ENV HOME=/tmp PATH=${HOST_PATH}`,
     'WORKDIR /app',
   ];
+}
+
+/** PATH of the stage before: that of an image is not known here, and may be none. */
+function pathOf(base: Base): string {
+  return base.kind === 'host' ? HOST_PATH : `\${PATH:-${IMAGE_PATH}}`;
 }
 
 function command(words: readonly string[]): string {
@@ -112,7 +120,8 @@ function node(project: Project, base: Base): string {
     needs ? installed(install, isOfSources ? null : asked.join(' ')) : 'COPY . .',
     builds ? 'RUN npm run build' : null,
     builds && needs ? `RUN npm prune --omit=dev ${flags}` : null,
-    'ENV NODE_ENV=production',
+    // As npm does it: scripts name the programs of packages, such as `next start`.
+    `ENV NODE_ENV=production PATH=/app/node_modules/.bin:${pathOf(base)}`,
     command(words),
   );
 }

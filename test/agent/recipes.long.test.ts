@@ -17,7 +17,8 @@ const NODE = {
     name: 'shop',
     version: '1.0.0',
     dependencies: { greeting: 'file:greeting' },
-    scripts: { start: 'node main.js' },
+    // A program of the dependency, as `next start` is one.
+    scripts: { start: 'greet main.js' },
   }),
   'package-lock.json': JSON.stringify({
     name: 'shop',
@@ -25,11 +26,12 @@ const NODE = {
     lockfileVersion: 3,
     packages: {
       '': { name: 'shop', version: '1.0.0', dependencies: { greeting: 'file:greeting' } },
-      greeting: { version: '1.0.0' },
+      greeting: { version: '1.0.0', bin: { greet: 'greet.js' } },
       'node_modules/greeting': { resolved: 'greeting', link: true },
     },
   }),
-  'greeting/package.json': '{"name":"greeting","version":"1.0.0"}',
+  'greeting/package.json': '{"name":"greeting","version":"1.0.0","bin":{"greet":"greet.js"}}',
+  'greeting/greet.js': `#!/usr/bin/env node\nrequire(require('path').resolve(process.argv[2]))\n`,
   'greeting/index.js': `module.exports = 'node!'`,
   'main.js': `require('http').createServer((_, answer) => answer.end(require('greeting'))).listen('${SOCKET}')`,
 };

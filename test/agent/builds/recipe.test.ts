@@ -39,6 +39,15 @@ t.test('a Node project: what the lock file fixes is installed before the sources
   t.throws(() => textOf(project([], { 'package.json': '{' })), /step detect: package.json is no JSON/);
 });
 
+t.test('what a Node project starts is also looked for among the programs of its packages, as npm does', async (t) => {
+  const next = project([], { 'package.json': '{"dependencies":{"next":"15"},"scripts":{"start":"next start"}}' });
+  const host = textOf(next);
+  t.match(host, 'CMD ["next","start"]');
+  t.match(host, /^ENV NODE_ENV=production PATH=\/app\/node_modules\/\.bin:\/opt\/shoal\/bin:.*:\/usr\/bin:\/bin$/m);
+  const image = textOf(next, { kind: 'image', reference: 'node:22' });
+  t.match(image, /^ENV NODE_ENV=production PATH=\/app\/node_modules\/\.bin:\$\{PATH:-\/usr\/local\/sbin:.*\}$/m);
+});
+
 t.test('Python, Go, Rust and static projects', async (t) => {
   t.match(
     textOf(project(['requirements.txt', 'app.py'])),
