@@ -52,7 +52,7 @@ import { bodyOf, freeSlot, readRecord } from './record.js';
 import { type Routable, routesFor } from './routes.js';
 import { SecretFiles } from './secret-files.js';
 import { Segments } from './segments.js';
-import { StartGate } from './start-gate.js';
+import { START_HELD_MS_MAX, StartGate } from './start-gate.js';
 import { Copies, type CopyEnvelope } from './state/copies.js';
 import { CopyReaders } from './state/copy-readers.js';
 import type { Server } from './state/held-copy.js';
@@ -98,8 +98,6 @@ export interface AgentReport {
 const EVENTS_MAX = 1_000;
 /** So many processes load themselves at once for each core of the host. */
 const STARTS_PER_CORE = 4;
-/** What is not up by then has its reasons, and others go on. */
-const START_HELD_MS_MAX = 2_000;
 /** Calls in vain are told at most so often for each component. */
 const WANTED_MS = 1_000;
 /** What segments hold is read so often. */
@@ -575,8 +573,9 @@ export class Agent {
     // Records of copies may have come meanwhile.
     this.#applied = Math.max(this.#applied, desired.revision);
     this.#builds.sync(desired);
-    const busy = [...this.#instances.values(), ...this.#activated].some(({ phase }) => phase === 'starting');
-    await this.#pool.sync(desired, !busy, () => this.#freeSlot());
+    const busy = [...this.#instances.values(), ...this.#activated].some(({ isNewStart }) => isNewStart);
+    const heldUp = await this.#pool.sync(desired, !busy, () => this.#freeSlot());
+    if (heldUp) this.#tryAgain();
   }
 
   #activateWaiting(desired: Desired): Instance[] {

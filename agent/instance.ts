@@ -33,7 +33,7 @@ import { activityFields } from './profiles/activity.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
 import { type Resizable, resizeInPlace } from './resize.js';
 import { captureSocket } from './sockets.js';
-import type { StartGate } from './start-gate.js';
+import { START_HELD_MS_MAX, type StartGate } from './start-gate.js';
 
 export interface InstanceTools extends LaunchTools {
   native: NativeHost;
@@ -166,6 +166,11 @@ export class Instance {
   /** Whether its process is warm and waits to be told which instance it is. */
   get waiting(): boolean {
     return this.#waiting;
+  }
+  /** It starts, and has not done so for long: what waits for its image, or never gets ready, is no reason to hold up others. */
+  get isNewStart(): boolean {
+    const isStarting = this.#phase === 'starting' && !this.#waiting;
+    return isStarting && this.#tools.clock() - this.#createdMs < START_HELD_MS_MAX;
   }
   get app(): string {
     return this.#record.app;

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 
+/** What is not up by then has its reasons, and others go on. */
+export const START_HELD_MS_MAX = 2_000;
+
 /**
  * So few processes start at once that each is up soon: a thousand that load themselves side by side would all be late, and
  * those that were given up would start anew. A place is held until its process is up or has ended, and at most for a while, so

@@ -66,3 +66,27 @@ t.test('a component that does not wait gets no pool, and says why', async (t) =>
   t.same(rig.warm, []);
   t.same(await rig.close(), []);
 });
+
+t.test('what ends again and again, or never gets ready, holds up the pool of no other component', async (t) => {
+  const rig = await AgentRig.make();
+  const broken = component('x', { command: ['node', '-e', 'process.exit(1)'] });
+  const locked = component('store', { secrets: ['never-set'] });
+  const ports = [{ name: 'http', host: 18_472 }];
+  const mute = component('x', { command: ['sleep', '1000'], ports });
+  const apps = { t: { broken, locked, mute, store: component('store') } };
+  const names = ['broken', 'locked', 'store'];
+  rig.desire(() => ({
+    apps,
+    instances: [instance('mute', 0)],
+    warm: names.map((name) => ({ app: 't', component: name, count: 2, size })),
+  }));
+  await rig.until('two wait', () => rig.warm.find((each) => each.component === 'store')?.waiting === 2);
+  t.match(rig.status('t-mute-0'), { phase: 'starting', restarts: 0 }, 'while an instance is not ready yet');
+  const ended = () => rig.events.filter(({ kind, instance }) => kind === 'exited' && /-broken-w/.test(instance));
+  await rig.until('the other pool has tried again', () => ended().length > 2);
+  rig.desire(() => ({ warm: [] }));
+  await rig.until('the pools are gone', async () => {
+    return (await readdir(join(rig.run, 'instances'))).join(' ') === 't-mute-0';
+  });
+  t.same(await rig.close(), []);
+});
