@@ -146,6 +146,15 @@ void testOutcome() {
   CHECK(memoryKills("low 0\nhigh 9\noom 2\noom_kill 0\n") == 0);
   CHECK(memoryKills("oom_kill ") == 0);
   CHECK(memoryKills("") == 0);
+  const std::string outOfMemory = "out of memory: the kernel killed 2 of its processes at memory.max";
+  CHECK(memoryDetail(outcomeOfStatus(9), 2) == outOfMemory);
+  CHECK(memoryDetail(outcomeOfStatus(137 << 8), 2) == outOfMemory);
+  CHECK(memoryDetail(outcomeOfStatus(9), 0) == "");
+  // What was killed may have been a command of somebody, long ago.
+  CHECK(memoryDetail(outcomeOfStatus(0), 2) == "");
+  CHECK(memoryDetail(outcomeOfStatus(15), 2) == "");
+  CHECK(memoryDetail(outcomeOfStatus(1 << 8), 2) == "while it ran the kernel killed 2 of its processes at memory.max");
+  CHECK(memoryDetail(startFailed("no"), 2) == "");
 }
 
 void testFiles() {

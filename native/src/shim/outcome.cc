@@ -1,5 +1,6 @@
 #include "shim/outcome.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -50,6 +51,16 @@ unsigned memoryKills(std::string_view events) {
     at = newline + 1;
   }
   return 0;
+}
+
+std::string memoryDetail(const Outcome& outcome, unsigned kills) {
+  if (kills == 0 || outcome.reason == Outcome::Reason::startFailed) return "";
+  const std::string killed = "killed " + std::to_string(kills) + " of its processes at memory.max";
+  // A shell says with 128 and the signal's number how its last command has ended.
+  if (outcome.signal == SIGKILL || outcome.code == 128 + SIGKILL) return "out of memory: the kernel " + killed;
+  if (outcome.signal == SIGTERM || outcome.code == 0) return "";
+  // It may have ended by itself since one of those is missing, or for any other reason.
+  return "while it ran the kernel " + killed;
 }
 
 Outcome startFailed(std::string detail) {

@@ -21,6 +21,12 @@ Outcome outcomeOfStatus(int waitStatus);
 /** How often the kernel has killed for want of memory, by the text of the cgroup's memory.events. */
 unsigned memoryKills(std::string_view events);
 
+/**
+ * What an end has to do with so many kills for want of memory since the container began; empty: nothing. Processes of
+ * others in its cgroup may have been killed, such as those of `shoal exec`.
+ */
+std::string memoryDetail(const Outcome& outcome, unsigned kills);
+
 /** The outcome of a container that crun could not start. */
 Outcome startFailed(std::string detail);
 

@@ -85,10 +85,9 @@ int Supervisor::run() {
     return 1;
   }
   Outcome outcome = superviseContainer();
-  // Asked before the cgroup goes. A process may also end by itself when another one of it was killed.
-  if (const unsigned kills = cgroup_.memoryKills(); kills > 0 && outcome.detail.empty()) {
-    outcome.detail = "out of memory: the kernel killed " + std::to_string(kills) + " of its processes at memory.max";
-  }
+  // Asked before the cgroup goes.
+  const unsigned kills = cgroup_.memoryKills();
+  if (outcome.detail.empty()) outcome.detail = memoryDetail(outcome, kills - std::min(kills, killsBefore_));
   if (leaseOver_) outcome.detail = "its lease is over: this host could not reach the coordinator that leads";
   cleanUp();
   // Last of all: who sees exit.json may rely on everything else being gone.
@@ -132,6 +131,8 @@ Outcome Supervisor::superviseContainer() {
   if (const int failed = cgroup_.open(); failed != 0) {
     return startFailed(describe("cannot make the cgroup " + arguments_.cgroup, failed));
   }
+  // One that is still there from the process before has counted its kills.
+  killsBefore_ = cgroup_.memoryKills();
   std::string problem;
   const std::optional<pid_t> crun = startCrun(problem);
   if (!crun) return startFailed(problem);

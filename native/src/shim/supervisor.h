@@ -65,6 +65,8 @@ class Supervisor {
   /** Wait statuses of ended children that nobody has asked for yet. */
   std::map<pid_t, int> exits_;
   std::optional<pid_t> containerPid_;
+  /** For want of memory, in this cgroup before the container began. */
+  unsigned killsBefore_ = 0;
   bool termWanted_ = false;
   bool leaseOver_ = false;
 };
