@@ -380,8 +380,9 @@ function takeOne(
       seen.sums.news += 1;
     }
     seen.status = facts;
+    // One that was started anew between two reports has left its phase and come back to it.
+    if (facts.phase !== before.phase || facts.restarts !== before.restarts) seen.phaseSinceMs = nowMs;
     if (facts.phase !== before.phase) {
-      seen.phaseSinceMs = nowMs;
       seen.sums.news += 1;
       heard.isDue = true;
       noteFate(host, facts, nowMs);

@@ -12,7 +12,7 @@ import {
   own,
   wantedCount,
 } from './cluster.js';
-import { type Observed, seenOf } from './observed.js';
+import { type Observed, type Seen, seenOf } from './observed.js';
 
 /** Which revision of a component's source runs. */
 export interface Release {
@@ -35,8 +35,10 @@ export interface ReleaseStep {
 }
 
 const REFUSED_MAX = 20;
-/** A revision that has served for so long has held. */
-const HELD_MS = 30_000;
+/** A revision has held when all its instances have served for so long: a process that runs for less may be one of a crash loop. */
+const HELD_MS = LIMITS.restartBackoffResetMs;
+/** One that has not held by then goes back when an instance of it does not serve. */
+const UNPROVEN_MS_MAX = 600_000;
 /** Ends of one instance's process after which a revision has not held. */
 const ENDS_MAX = 2;
 
@@ -125,12 +127,22 @@ function verdict(
   const generation = own((state.apps[app] as AppRecord).generations, component);
   const all = instancesOf(state, app, component);
   const current = all.filter((each) => each.generation === generation);
-  const seen = current.map((each) => seenOf(observed, each)?.status);
-  const broken = seen.find((status) => (status?.restarts ?? 0) >= ENDS_MAX);
+  const seen = current.flatMap((each) => seenOf(observed, each) ?? []);
+  const broken = seen.find(({ status }) => status.restarts >= ENDS_MAX)?.status;
   if (broken !== undefined) return `${broken.id}: ${broken.exit?.reason ?? 'ends again and again'}`;
-  const ready = seen.filter((status) => status?.phase === 'ready').length;
-  const complete = ready >= wantedCount(state, app, component) && all.length === current.length;
-  return complete && nowMs - release.sinceMs >= HELD_MS ? 'held' : 'wait';
+  const isWhole = all.length === current.length;
+  const isSoFor = (each: Seen, ms: number) => nowMs - each.phaseSinceMs >= ms;
+  // An end in between begins a new phase.
+  const serve = seen.filter((each) => each.status.phase === 'ready' && isSoFor(each, HELD_MS));
+  const triedMs = nowMs - release.sinceMs;
+  if (isWhole && serve.length >= wantedCount(state, app, component) && triedMs >= HELD_MS) return 'held';
+  if (triedMs < UNPROVEN_MS_MAX) return 'wait';
+  // While old ones are there it is still rolled out, which may take longer than that.
+  const isUnready = (each: Seen) => each.status.phase === 'unready' && isSoFor(each, isWhole ? 0 : HELD_MS);
+  const unready = seen.find(isUnready)?.status;
+  if (unready === undefined) return 'wait';
+  const [heldS, triedS] = [HELD_MS, UNPROVEN_MS_MAX].map((ms) => ms / 1000);
+  return `${unready.id} is unready, and not all have served for ${heldS} s on end within ${triedS} s`;
 }
 
 /** Has the agents look at the source now, and try again what has failed or was taken back. */

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { desiredFor } from '../../coordinator/cluster.js';
 import { loadCluster } from '../../coordinator/persist.js';
 import { newsOf } from '../../protocol/instance-news.js';
-import type { BuildStatus, InstanceStatus } from '../../protocol/link.js';
+import type { BuildStatus, InstancePhase, InstanceStatus } from '../../protocol/link.js';
 import { CoordinatorRig } from './rig.js';
 
 const YAML = { 'content-type': 'application/yaml' };
@@ -16,6 +16,10 @@ class Rollout {
   builds: BuildStatus[] = [];
   /** Ends of the processes of instances made of this revision. */
   ends: Record<string, number> = {};
+  /** What becomes of an instance of this revision that was made so many seconds ago. */
+  fate: (revision: string, ageS: number) => { phase?: InstancePhase; restarts?: number } = () => ({});
+  /** Instance id → when its agent said something of it first. */
+  readonly #madeMs = new Map<string, number>();
   /** Instance id → revision that it was made of, as its agent knew it then. */
   readonly made = new Map<string, string>();
 
@@ -61,9 +65,12 @@ class Rollout {
     const source = apps.shop?.web?.source;
     const statuses = instances.map(({ id, app, component, size }): InstanceStatus => {
       if (!this.made.has(id)) this.made.set(id, source?.kind === 'build' ? (source.revision ?? '') : '');
-      const restarts = this.ends[this.made.get(id) ?? ''] ?? 0;
+      if (!this.#madeMs.has(id)) this.#madeMs.set(id, rig.nowMs);
+      const made = this.made.get(id) ?? '';
+      const fate = this.fate(made, (rig.nowMs - (this.#madeMs.get(id) ?? 0)) / 1000);
+      const { restarts = this.ends[made] ?? 0 } = fate;
       const exit = { code: 1, signal: null, reason: 'cannot find main.js' };
-      const phase = restarts > 0 ? 'backoff' : 'ready';
+      const { phase = restarts > 0 ? 'backoff' : 'ready' } = fate;
       return { id, app, component, phase, size, restarts, shards: [], ...(restarts > 0 ? { exit } : {}) };
     });
     rig.coordinator.report('h1', { ...newsOf(statuses), revision, events: [], builds: this.builds });
@@ -99,7 +106,7 @@ t.test(
     );
     await rollout.seconds(3);
     t.strictSame(rollout.revisions(), [TWO, TWO]);
-    await rollout.seconds(40);
+    await rollout.seconds(70);
     const release = (await loadCluster(rollout.rig.store)).apps.shop?.releases?.web;
     t.match(release, { revision: TWO, refused: [] });
     t.equal(release?.previous, undefined, 'it has held');
@@ -155,6 +162,64 @@ t.test(
     t.strictSame(rollout.revisions(), [TWO, TWO]);
   },
 );
+
+const unproven = ({ rig }: Rollout) => rig.coordinator.state.apps.shop?.releases?.web?.previous !== undefined;
+const rolledBack = ({ rig }: Rollout) => rig.coordinator.events.since(0).filter(({ kind }) => kind === 'rolled-back');
+
+t.test('a revision has held when all have served for a minute, however long it took to roll it out', async (t) => {
+  const rollout = await Rollout.make(t);
+  rollout.build(ONE);
+  await rollout.seconds(3);
+  rollout.fate = (revision, ageS) => ({ phase: revision === TWO && ageS < 80 ? 'starting' : 'ready' });
+  rollout.build(TWO);
+  // One after the other.
+  for (let i = 0; i < 300 && rollout.revisions().some((each) => each !== TWO); i += 1) await rollout.seconds(1);
+  t.strictSame(rollout.revisions(), [TWO, TWO]);
+  for (let i = 0; i < 300 && desiredFor(rollout.rig.coordinator.state, 'h1').instances.length > 2; i += 1) {
+    await rollout.seconds(1);
+  }
+  t.ok(unproven(rollout), 'not yet, as soon as all are ready');
+  await rollout.seconds(90);
+  t.notOk(unproven(rollout));
+  t.strictSame(rolledBack(rollout), []);
+});
+
+t.test('one whose processes end every 40 s is taken back, also when the ends fall between two reports', async (t) => {
+  const rollout = await Rollout.make(t);
+  rollout.build(ONE);
+  await rollout.seconds(3);
+  rollout.fate = (revision, ageS) =>
+    revision === TWO ? { phase: 'ready', restarts: Math.floor(ageS / 40) } : { phase: 'ready' };
+  rollout.build(TWO);
+  await rollout.seconds(75);
+  t.ok(unproven(rollout));
+  t.strictSame(rolledBack(rollout), []);
+  await rollout.seconds(25);
+  t.match(rolledBack(rollout), [{ message: /revision 2{12} does not hold, shop-web-\d: cannot find main.js/ }]);
+  await rollout.seconds(10);
+  t.strictSame(rollout.revisions(), [ONE, ONE]);
+});
+
+t.test('one that stays unready, or becomes so again and again, is taken back after a while', async (t) => {
+  for (const servesS of [5, 30]) {
+    const rollout = await Rollout.make(t);
+    rollout.build(ONE);
+    await rollout.seconds(3);
+    // Either for good, or for the second half of each minute.
+    const serves = (ageS: number) => (servesS === 5 ? ageS < 5 : ageS % 60 < 30);
+    rollout.fate = (revision, ageS) => ({ phase: revision === TWO && !serves(ageS) ? 'unready' : 'ready' });
+    rollout.build(TWO);
+    await rollout.seconds(590);
+    t.ok(unproven(rollout));
+    t.strictSame(rolledBack(rollout), []);
+    await rollout.seconds(60);
+    t.match(rolledBack(rollout), [
+      { message: /does not hold, shop-web-\d is unready, and .* within 600 s; back to 1{12}/ },
+    ]);
+    await rollout.seconds(10);
+    t.strictSame(rollout.revisions(), [ONE, ONE]);
+  }
+});
 
 t.test(
   'another source runs once it is built; until then what runs goes on; other changes keep the revision',
