@@ -61,7 +61,7 @@ export class RootfsMaker {
     paths: Paths,
     sources: Sources,
     images: Omit<StoreOptions, 'mounts' | 'mountPoints' | 'hostSkeleton'>,
-    builder: Omit<BuilderOptions, 'hostBase'>,
+    builder: Omit<BuilderOptions, 'hostBase' | 'ownPackage'>,
   ) {
     this.#paths = paths;
     this.#sources = sources;
@@ -73,7 +73,7 @@ export class RootfsMaker {
       mountPoints: () => this.#makeMountPoints(),
       hostSkeleton: () => this.#skeleton(),
     });
-    this.#builder = new Builder({ ...builder, hostBase: () => this.#hostBase() });
+    this.#builder = new Builder({ ...builder, hostBase: () => this.#hostBase(), ownPackage: packageRoot() });
   }
 
   async open(): Promise<void> {

@@ -12,7 +12,7 @@ import type { Bring, Ways } from '../image-store/store.js';
 import { runTool } from '../run-tool.js';
 import { runBuildah } from './buildah.js';
 import { checkOut } from './checkout.js';
-import { type Base, HOST_BASE_CONTEXT, type Project, recipeFor, TEXTS_READ } from './recipe.js';
+import { type Base, HOST_BASE_CONTEXT, PACKAGE_CONTEXT, type Project, recipeFor, TEXTS_READ } from './recipe.js';
 
 /** What a made root consists of: folders of the host over a skeleton that they are mounted on. */
 export interface HostBase {
@@ -34,6 +34,8 @@ export interface BuilderOptions {
   /** What else an image depends on: hosts of another one cannot take it. */
   platform: string;
   hostBase(): Promise<HostBase>;
+  /** Shoal's own folder: of it comes what serves projects of files alone. */
+  ownPackage: string;
   /** What is remembered of steps is forgotten beyond it. */
   cacheBytesMax: number;
   log: Logger;
@@ -122,7 +124,7 @@ export class Builder {
           file,
           cache: this.#cache,
           binds: host.binds,
-          contexts: onHost ? { [HOST_BASE_CONTEXT]: host.skeleton } : {},
+          contexts: onHost ? { [HOST_BASE_CONTEXT]: host.skeleton } : { [PACKAGE_CONTEXT]: this.#options.ownPackage },
           scratch: join(work, 'tmp'),
           layout: join(work, 'layout'),
           log,

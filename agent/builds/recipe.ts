@@ -23,6 +23,9 @@ export type Base = { kind: 'host' } | { kind: 'image'; reference: string };
 /** The build context that holds the skeleton of the host's root. */
 export const HOST_BASE_CONTEXT = 'shoal-host';
 
+/** The build context that is Shoal's own package. */
+export const PACKAGE_CONTEXT = 'shoal-package';
+
 /** The label by which an image says that the host's system folders belong below it. */
 export const HOST_BASE_LABEL = 'shoal.base';
 
@@ -31,6 +34,9 @@ export const TEXTS_READ = ['package.json', 'Cargo.toml', 'go.mod', 'requirements
 const HOST_PATH = '/opt/shoal/bin:/usr/local/bin:/usr/bin:/bin';
 /** Of images that say none. */
 const IMAGE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const PACKAGE_INSIDE = '/node_modules/shoal';
+/** The server of files, what it imports, and what says that both are modules. */
+const STATIC_SERVER = ['dist/sdk/static-server.js', 'dist/protocol/control.js', 'package.json'];
 const NODE_LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
 /** Lock files that the recipes' own tools, npm and pip, do not read. */
 const FOREIGN_NODE_LOCKS = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb'];
@@ -210,8 +216,10 @@ function programOf(text: string): string | undefined {
 }
 
 function files(base: Base): string {
-  const server = '/node_modules/shoal/dist/sdk/static-server.js';
-  return lines(stage(base), 'COPY . .', command(['node', server, '/app']));
+  const server = `${PACKAGE_INSIDE}/${STATIC_SERVER[0]}`;
+  // Below a made root the host's own package is mounted there.
+  const copied = STATIC_SERVER.map((file) => `COPY --from=${PACKAGE_CONTEXT} ${file} ${PACKAGE_INSIDE}/${file}`);
+  return lines(stage(base), base.kind === 'image' ? copied : null, 'COPY . .', command(['node', server, '/app']));
 }
 
 interface Package {

@@ -1,6 +1,11 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { type Base, type Project, recipeFor } from '../../../agent/builds/recipe.js';
 
+/** Seen from dist/test/agent/builds. */
+const PACKAGE = fileURLToPath(new URL('../../../..', import.meta.url));
 const HOST: Base = { kind: 'host' };
 
 /** A name that ends in a slash is a folder's. */
@@ -87,6 +92,28 @@ t.test('what is installed of the sources themselves is installed after they came
     t.notMatch(between, 'RUN', text);
   }
 });
+
+t.test(
+  'on an image that has no Shoal, a project of files brings the server that it starts, and what that imports',
+  async (t) => {
+    const text = textOf(project(['index.html']), { kind: 'image', reference: 'node:22' });
+    const inside = new Map<string, string>();
+    for (const [, from = '', to = ''] of text.matchAll(/^COPY --from=shoal-package (\S+) (\S+)$/gm))
+      inside.set(to, from);
+    const [, server = ''] = /CMD \["node","([^"]+)","\/app"\]/.exec(text) ?? [];
+    t.match(inside.get(join(server, '../../../package.json')), 'package.json');
+    const look = async (path: string): Promise<void> => {
+      t.ok(inside.has(path), path);
+      const code = await readFile(join(PACKAGE, inside.get(path) ?? ''), 'utf8');
+      for (const [, name = ''] of code.matchAll(/^(?:im|ex)port\b.* from '([^']+)';$/gm)) {
+        if (name.startsWith('.')) await look(join(path, '..', name));
+        else t.match(name, /^node:/);
+      }
+    };
+    await look(server);
+    t.notMatch(textOf(project(['index.html'])), 'shoal-package', 'the host\u2019s own root has it');
+  },
+);
 
 t.test('a lock file that the recipe would ignore is refused, unless one is beside it that holds', async (t) => {
   const json = { 'package.json': '{"main":"a.js","dependencies":{"a":"1"}}' };
