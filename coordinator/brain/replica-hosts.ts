@@ -3,7 +3,7 @@ import { byNumberedName } from './shards.js';
 /**
  * On which hosts the replicas of state shards are. Pure, and independent of the order in which hosts are given. A copy that is
  * there stays there as long as it may, since each other place costs the transfer of a shard; a former owner's copy counts as
- * one. What is lacking goes to the host with the fewest copies, of another zone than the shard's other copies where there is
+ * one, and one that is being filled goes before one that it shall replace. What is lacking goes to the host with the fewest copies, of another zone than the shard's other copies where there is
  * one. Then hosts are evened out, one copy after the other, within `movesMax`. Called again with what it answered, it goes on.
  */
 export interface CopyPlaces {
@@ -11,6 +11,8 @@ export interface CopyPlaces {
   owners: readonly (string | null)[];
   /** Index: state shard; hosts that hold a copy, the owner's among them or not. */
   copies: readonly (readonly string[])[];
+  /** Index: state shard; those of them that are not yet whole. Absent: none. */
+  filling?: readonly (readonly string[])[];
   /** Those that may hold copies, each with its zone. */
   hosts: readonly { name: string; zone?: string }[];
   /** R: for each shard so many hosts beside the owner's, or as many as there are. */
@@ -29,10 +31,29 @@ export function replicaHosts(places: CopyPlaces, movesMax = Number.POSITIVE_INFI
 
   const result = owners.map((owner, shard) => {
     const there = [...new Set(copies[shard])].filter((name) => name !== owner && counts.has(name));
-    const kept = there.sort(byNumberedName).slice(0, replicas);
-    for (const name of kept) add(name, 1);
-    return kept;
+    for (const name of there) add(name, 1);
+    return there.sort(byNumberedName);
   });
+  for (const [shard, kept] of result.entries()) {
+    const owner = owners[shard] ?? null;
+    const isFilling = (name: string) => places.filling?.[shard]?.includes(name) === true;
+    const zonesWithout = (name: string) =>
+      new Set(
+        [...kept.filter((each) => each !== name), ...(owner === null ? [] : [owner])].map((each) => zones.get(each)),
+      ).size;
+    while (kept.length > replicas) {
+      const order = kept.toSorted(
+        (a, b) =>
+          zonesWithout(b) - zonesWithout(a) ||
+          Number(isFilling(a)) - Number(isFilling(b)) ||
+          countOf(b) - countOf(a) ||
+          byNumberedName(b, a),
+      );
+      const [least = ''] = order;
+      kept.splice(kept.indexOf(least), 1);
+      add(least, -1);
+    }
+  }
   for (const [shard, kept] of result.entries()) {
     const owner = owners[shard] ?? null;
     while (owner !== null && kept.length < replicas) {

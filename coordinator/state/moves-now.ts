@@ -1,15 +1,16 @@
-/** A state shard that is to go from one host to another, or has begun to. */
+/** A state shard of which the ownership or copies are to go to other hosts, or have begun to. */
 export interface PendingMove {
   shard: string;
+  /** The owner's host, from which copies are filled. */
   from: string;
-  to: string;
+  to: readonly string[];
   /** In cores, or any other unit. */
   heat: number;
   underWay: boolean;
 }
 
 export interface MoveLimits {
-  /** At once: of all, and of those that leave or come to one host. */
+  /** At once: of all, and of those that are filled from one host or come to it. */
   movesMax: number;
   movesPerHostMax: number;
 }
@@ -25,7 +26,8 @@ export function movesNow(pending: readonly PendingMove[], { movesMax, movesPerHo
   const chosen = new Set<string>();
   const perHost = new Map<string, number>();
   for (const { shard, from, to, underWay } of pending.toSorted(rank)) {
-    const hosts = from === to ? [] : [from, to];
+    const others = to.filter((host) => host !== from);
+    const hosts = others.length === 0 ? [] : [from, ...others];
     const isFull = chosen.size >= movesMax || hosts.some((host) => (perHost.get(host) ?? 0) >= movesPerHostMax);
     if (isFull && !underWay) continue;
     chosen.add(shard);

@@ -2,7 +2,7 @@ import { LIMITS } from '../../protocol/limits.js';
 import { hasShards, partitionOf, shardCountOf } from '../../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
 import type { CopyRecord } from '../../protocol/state-copies.js';
-import { copyName, hostsOf, keyOfName } from '../../protocol/state-copies-parse.js';
+import { copyName, keyOfName } from '../../protocol/state-copies-parse.js';
 import { admits } from '../brain/placement.js';
 import { replicaHosts } from '../brain/replica-hosts.js';
 import {
@@ -113,14 +113,17 @@ class Placing {
     const moving = this.#moving(
       records,
       seats.map((seat) => seat?.host ?? null),
+      replicas,
     );
-    const restores = partitionOf(component)?.snapshotMs !== undefined;
+    const { snapshotMs, replicas: beside = 0 } = partitionOf(component) ?? {};
+    const restores = snapshotMs !== undefined;
     const changed: [string, CopyRecord][] = [];
     for (const [shard, before] of records.entries()) {
       const name = copyName(key, shard);
       const owner = seats[shard] ?? before?.owner ?? this.#anySeat(before);
       if (owner === null) continue;
-      const wanted = { owner, replicas: replicas[shard] ?? [], mayMove: moving.has(name), restores };
+      const mayMove = moving.has(name);
+      const wanted = { owner, replicas: replicas[shard] ?? [], copiesMin: 1 + beside, mayMove, restores };
       const after = this.#next(shard, before, wanted, this.#seen(name, before));
       if (after !== null && after !== before) changed.push([name, after]);
     }
@@ -165,21 +168,30 @@ class Placing {
       ...(record?.inSync ?? []),
       ...(record?.joining.map(({ host }) => host) ?? []),
     ]);
-    return replicaHosts({ owners, copies, hosts, replicas }, LIMITS.stateMovesMax);
+    const filling = records.map((record) => record?.joining.map(({ host }) => host) ?? []);
+    return replicaHosts({ owners, copies, filling, hosts, replicas }, LIMITS.stateMovesMax);
   }
 
-  /** Shards that may be on their way now. */
-  #moving(records: readonly (CopyRecord | null)[], targets: readonly (string | null)[]): Set<string> {
+  /** Shards that may be on their way now, to another owner or to other replicas. */
+  #moving(
+    records: readonly (CopyRecord | null)[],
+    targets: readonly (string | null)[],
+    replicas: readonly (readonly string[])[],
+  ): Set<string> {
     const { key } = this.#entry;
     const heat = this.#measured.heatOf(key)?.heat;
     const pending: PendingMove[] = [];
     for (const [shard, record] of records.entries()) {
-      const to = targets[shard] ?? null;
-      if (record === null || to === null || record.owner === null) continue;
-      const underWay = record.phase === 'passing' || record.joining.some(({ host }) => host === to);
-      const isPlaced = record.owner.host === to && hostsOf(record).size === record.inSync.length;
-      if (isPlaced && !underWay) continue;
-      pending.push({ shard: copyName(key, shard), from: record.owner.host, to, heat: heat?.[shard] ?? 0, underWay });
+      const target = targets[shard] ?? null;
+      if (record === null || target === null || record.owner === null) continue;
+      const { owner, inSync, joining, phase } = record;
+      const beside = replicas[shard] ?? [];
+      // Where copies are too few they are filled in any case, and that alone lets no owner move.
+      const lacking = inSync.length <= beside.length ? [] : beside.filter((host) => !inSync.includes(host));
+      const to = owner.host === target ? lacking : [target, ...lacking];
+      const underWay = phase === 'passing' || joining.some(({ host }) => to.includes(host));
+      if (to.length === 0 && !underWay) continue;
+      pending.push({ shard: copyName(key, shard), from: owner.host, to, heat: heat?.[shard] ?? 0, underWay });
     }
     return movesNow(pending, LIMITS_OF_MOVES);
   }

@@ -5,6 +5,8 @@ export interface WantedShard {
   owner: Seat;
   /** Hosts beside the owner's, the most wanted first: as many as are there of R. */
   replicas: readonly string[];
+  /** R + 1: an unwanted copy stays while without it there would be fewer, wherever it is. Absent: 0. */
+  copiesMin?: number;
   /** The owner may change for a better place, and copies may be filled for that; what has failed is mended in any case. */
   mayMove: boolean;
   /** What is left of a shard that was lost is looked for in snapshots. Absent: false. */
@@ -174,7 +176,8 @@ function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: See
   }
   // A copy that nobody asked for is better than one too few: it stays until all that are wanted are in sync.
   // Nor is one needless whose host is not asked for since its agent is away for a moment.
-  const needless = inSync.filter((host) => !hosts.includes(host) && seen.speaks(host));
+  const spare = Math.max(0, inSync.length - (wanted.copiesMin ?? 0));
+  const needless = inSync.filter((host) => !hosts.includes(host) && seen.speaks(host)).slice(0, spare);
   if (needless.length === 0 || hosts.some((host) => !inSync.includes(host)) || target !== owner) return null;
   return { ...serving, inSync: inSync.filter((host) => !needless.includes(host)), joining };
 }

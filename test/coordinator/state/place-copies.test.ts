@@ -1,5 +1,5 @@
 import t from 'tap';
-import { applyManifest, type ClusterState, EMPTY_CLUSTER } from '../../../coordinator/cluster.js';
+import { applyManifest, type ClusterState, EMPTY_CLUSTER, setCordon } from '../../../coordinator/cluster.js';
 import { copiesOn } from '../../../coordinator/copies-on.js';
 import { elsewhereFor } from '../../../coordinator/elsewhere.js';
 import { type InstanceRecord, tableOf } from '../../../coordinator/instance-table.js';
@@ -24,20 +24,26 @@ function manifestOf(text: string): Manifest {
   return parsed.manifest;
 }
 
-/** Hosts that are connected, and a component with two state shards, one on each of the first two. */
+/** Hosts that are connected, and a component with state shards, owned by an instance on each of the first two in turn. */
 class Rack {
   state: ClusterState;
   readonly observed: Observed = startObserving(0);
   nowMs = 100_000;
+  readonly #shards: number;
 
-  constructor(replicas: number, hosts: readonly { name: string; labels?: Record<string, string>; boot?: string }[]) {
+  constructor(
+    replicas: number,
+    hosts: readonly { name: string; labels?: Record<string, string>; boot?: string }[],
+    shards = 2,
+  ) {
+    this.#shards = shards;
     const manifest = `app: shop
 components:
   cart:
     rootfs: host
     command: [x]
     count: { min: 1, max: 2 }
-    state: { mode: partitioned, shards: 2, replicas: ${replicas} }
+    state: { mode: partitioned, shards: ${shards}, replicas: ${replicas} }
     place: { require: { disk: ssd } }
 `;
     for (const { name, labels = { disk: 'ssd' }, boot = `boot-${name}` } of hosts) this.connect(name, labels, boot);
@@ -49,7 +55,7 @@ components:
       const of = { id: `shop-cart-${i}`, app: 'shop', component: 'cart', host };
       return { ...of, size: { cpu: 1, memory: 1 }, generation: 1 } as InstanceRecord;
     });
-    const owners = instances.map(({ id }) => id);
+    const owners = Array.from({ length: this.#shards }, (_, shard) => instances[shard % hosts.length]?.id ?? null);
     return { ...state, instances: tableOf(instances), shards: { [KEY]: { epoch: 1, owners, changedAtMs: 0 } } };
   }
 
@@ -167,4 +173,95 @@ t.test('records go with their component', async (t) => {
   rack.state = { ...rack.state, apps: {} };
   rack.place();
   t.same(rack.state.copies, {});
+});
+
+/** Plans and fills until nothing changes any more; answers how many fills were begun and the fewest whole copies on the way. */
+function settle(rack: Rack, shards: number): { fills: number; fewest: number; mostAtOnce: number; rounds: number } {
+  const seen = { fills: 0, fewest: Number.POSITIVE_INFINITY, mostAtOnce: 0, rounds: 0 };
+  const begun = new Set<string>();
+  for (; seen.rounds < 200; seen.rounds += 1) {
+    const { state } = rack;
+    rack.place();
+    const filling = new Map<string, number>();
+    for (let shard = 0; shard < shards; shard += 1) {
+      const record = rack.record(shard);
+      seen.fewest = Math.min(seen.fewest, record?.inSync.length ?? 0);
+      for (const { host, since } of record?.joining ?? []) {
+        begun.add(`${shard} ${host} ${since}`);
+        filling.set(host, (filling.get(host) ?? 0) + 1);
+      }
+    }
+    seen.mostAtOnce = Math.max(seen.mostAtOnce, ...filling.values());
+    seen.fills = begun.size;
+    if (rack.state === state) return seen;
+    // Of the shards that are filled one after the other is whole, so that there is news while others are on their way.
+    const next = Array.from({ length: shards }, (_, shard) => shard).findLast(
+      (shard) => (rack.record(shard)?.joining.length ?? 0) > 0,
+    );
+    for (let shard = 0; shard < shards; shard += 1) {
+      const record = rack.record(shard);
+      const [synced = [], host = ''] = [shard === next ? record?.joining : [], record?.owner?.host];
+      rack.says(host, shard, { epoch: record?.epoch ?? 0, role: 'owner', synced });
+    }
+  }
+  return seen;
+}
+
+const SHARDS = 12;
+
+function copiesAt(rack: Rack): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (let shard = 0; shard < SHARDS; shard += 1) {
+    for (const host of rack.record(shard)?.inSync ?? []) counts[host] = (counts[host] ?? 0) + 1;
+  }
+  return counts;
+}
+
+t.test('replicas leave a drained host: first they are filled elsewhere, two at once', async (t) => {
+  const rack = new Rack(1, [{ name: 'a' }, { name: 'c' }, { name: 'b' }], SHARDS);
+  rack.place();
+  const { b: before } = copiesAt(rack);
+  t.ok((before ?? 0) > 2);
+  rack.state = setCordon(rack.state, 'b', { drain: true, sinceMs: rack.nowMs });
+  const { fills, fewest, mostAtOnce, rounds } = settle(rack, SHARDS);
+  t.ok(rounds < 200, 'it comes to rest');
+  t.same(copiesAt(rack), { a: 12, c: 12 });
+  t.equal(fills, before, 'each is filled once');
+  t.equal(fewest, 2, 'R + 1 whole copies all the time');
+  t.ok(mostAtOnce <= 2);
+});
+
+t.test('a host that comes gets its part of the replicas, no more, and then nothing moves', async (t) => {
+  const rack = new Rack(1, [{ name: 'a' }, { name: 'c' }, { name: 'b' }], SHARDS);
+  rack.place();
+  rack.connect('d');
+  const { fills, fewest, mostAtOnce, rounds } = settle(rack, SHARDS);
+  t.ok(rounds < 200, 'it comes to rest');
+  t.same(copiesAt(rack), { a: 6, b: 6, c: 6, d: 6 });
+  t.equal(fills, 6, 'each is filled once');
+  t.equal(fewest, 2, 'R + 1 whole copies all the time');
+  t.ok(mostAtOnce <= 2);
+});
+
+t.test('with two more of each shard, and two hosts that come at once, each fill is of use', async (t) => {
+  const rack = new Rack(2, [{ name: 'a' }, { name: 'c' }, { name: 'b' }], SHARDS);
+  rack.place();
+  for (const host of ['d', 'e']) rack.connect(host);
+  const { fills, fewest, rounds } = settle(rack, SHARDS);
+  t.ok(rounds < 200, 'it comes to rest');
+  const counts = Object.values(copiesAt(rack));
+  t.ok(Math.max(...counts) - Math.min(...counts) < 2);
+  t.equal(fills, (copiesAt(rack).d ?? 0) + (copiesAt(rack).e ?? 0), 'each is filled once');
+  t.equal(fewest, 3, 'R + 1 whole copies all the time');
+});
+
+t.test('a copy on a drained host stays while nobody else can hold it', async (t) => {
+  const rack = new Rack(1, [{ name: 'a' }, { name: 'b' }], SHARDS);
+  rack.state = rack.owned(rack.state, 'a');
+  rack.place();
+  rack.state = setCordon(rack.state, 'b', { drain: true, sinceMs: rack.nowMs });
+  t.equal(settle(rack, SHARDS).fewest, 2);
+  rack.connect('c');
+  t.equal(settle(rack, SHARDS).fewest, 2);
+  t.same(copiesAt(rack), { a: 12, c: 12 });
 });
