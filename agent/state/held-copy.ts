@@ -76,9 +76,10 @@ export class HeldCopy {
     this.#tools = tools;
     this.#file = new NoteFile(`${tools.path}.note`);
     this.#store = new SegmentStore(tools.path);
-    const note = this.#file.read() ?? emptyNote();
-    // From before there were notes: whoever is to own it has it.
-    if (note.epoch === 0 && note.role === 'none' && this.#store.exists) note.role = 'replica';
+    const stored = this.#file.read();
+    const note = stored ?? emptyNote();
+    // From before there were notes: whoever is to own it has it. A first fill that was cut short has left a note.
+    if (stored === null && this.#store.exists) note.role = 'replica';
     this.#store.refresh();
     this.#memory = { note, store: this.#store };
     this.#copy = new ShardCopy<never>({
@@ -226,7 +227,7 @@ export class HeldCopy {
   /** Nothing is left of it here. */
   remove(): void {
     this.#store.close();
-    for (const end of ['', '.note', '.note.new', '.new']) rmSync(this.#tools.path + end, { force: true });
+    for (const end of ['', '.begun', '.note', '.note.new', '.new', '.new.begun']) rmSync(this.#tools.path + end, { force: true });
   }
 
   close(): void {

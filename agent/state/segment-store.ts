@@ -375,15 +375,17 @@ function bytesOf(value: unknown): Buffer {
  */
 export function makeSegment(path: string): number {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const fd = openSync(path, 'w+', 0o600);
+  // It has its name once it is whole: what a kill leaves before is begun anew.
+  const begun = `${path}.begun`;
+  const fd = openSync(begun, 'w+', 0o600);
   try {
-    // The header last: what a kill in between leaves is no segment of this size, and is begun anew.
     ftruncateSync(fd, segmentBytesFor(LIMITS.stateShardBytesMax));
     writeSync(fd, newSegmentHeader(LIMITS.stateShardBytesMax), 0, undefined, 0);
+    renameSync(begun, path);
     return fd;
   } catch (cause) {
     closeSync(fd);
-    rmSync(path, { force: true });
+    rmSync(begun, { force: true });
     const { message } = cause as Error;
     throw new ShoalError('SHOAL_E_HOST', `no shared memory for state: ${message}; see \`shoal doctor\``, { cause });
   }

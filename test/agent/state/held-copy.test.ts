@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { HeldCopy } from '../../../agent/state/held-copy.js';
@@ -55,4 +55,22 @@ t.test('what a killed agent has left of a copy that was dropped goes with the ne
   copy.configure(recordOf(5, ['h2']));
   t.equal(existsSync(path), false);
   copy.close();
+});
+
+t.test('a first fill that was cut short has left no whole copy', async (t) => {
+  const path = join(t.testdir(), '7');
+  const copy = heldAt(path, []);
+  copy.configure(recordOf(5, ['h2'], ['h1']));
+  copy.close();
+  // Killed before the epoch was written, after the segment was.
+  const note = JSON.parse(readFileSync(`${path}.note`, 'utf8'));
+  writeFileSync(`${path}.note`, JSON.stringify({ ...note, epoch: 0 }));
+  makeSegment(path);
+  const next = heldAt(path, []);
+  t.equal(next.report().role, 'none');
+  next.close();
+  rmSync(`${path}.note`);
+  const older = heldAt(path, []);
+  t.equal(older.report().role, 'replica', 'from before there were notes');
+  older.close();
 });

@@ -1,4 +1,5 @@
-import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import fs, { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { COPY_TIMING } from '../../../agent/state/copy-timing.js';
@@ -160,4 +161,24 @@ t.test('a copy that is begun anew shows nothing of what was there', async (t) =>
   pair.copy.flush();
   t.same(readdirSync(pair.folder), ['source'], 'no file is left of it');
   t.notOk(pair.copy.exists);
+});
+
+t.test('a segment has its name once its header is written: whatever is killed before leaves none', async (t) => {
+  const folder = t.testdir({ '7.begun': 'of one that was killed' });
+  const path = join(folder, '7');
+  const { writeSync } = fs;
+  const before: boolean[] = [];
+  t.teardown(() => {
+    fs.writeSync = writeSync;
+    syncBuiltinESMExports();
+  });
+  fs.writeSync = ((...args: Parameters<typeof writeSync>) => {
+    before.push(existsSync(path));
+    return writeSync(...args);
+  }) as typeof writeSync;
+  syncBuiltinESMExports();
+  closeSync(makeSegment(path));
+  t.same(before, [false]);
+  t.same(readdirSync(folder), ['7']);
+  t.equal(new SegmentStore(path).exists, true);
 });
