@@ -1,4 +1,4 @@
-import { existsSync, fstatSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
@@ -210,6 +210,7 @@ export class Agent {
       problem: (key, message) => this.#push(...partsOf(key), '', 'handover-failed', message),
       snapshots: this.#snapshots,
       restored: (key, message) => this.#push(...partsOf(key), '', 'state-restored', message),
+      damaged: (key, message) => this.#push(...partsOf(key), '', 'snapshot-damaged', message),
     });
     this.#readers = new CopyReaders({
       now: monotonicMs,
@@ -289,10 +290,7 @@ export class Agent {
     await mkdir(paths.crunRoot, { recursive: true, mode: 0o700 });
     await this.#peers.clear();
     this.#desired = await this.#stored();
-    await this.#snapshots.open(
-      (name) => !existsSync(this.#segments.path(keyOfName(name), shardOfName(name))),
-      (name, why) => this.#push(...partsOf(keyOfName(name)), '', 'snapshot-damaged', why),
-    );
+    await this.#snapshots.open();
     this.#copies.apply(this.#desired);
     for (const entry of await readdir(paths.instances, { withFileTypes: true })) {
       const body = entry.name;

@@ -45,6 +45,8 @@ export interface CopiesTools {
   snapshots: Snapshots;
   /** Shards began with a snapshot, or could not. */
   restored(key: string, message: string): void;
+  /** A snapshot that was to be begun with cannot be read. */
+  damaged(key: string, message: string): void;
 }
 
 /** All copies of state shards on this host, as the coordinator's records say. */
@@ -215,10 +217,10 @@ export class Copies {
     const { restore } = record;
     const isStill = () => this.#records[name] === record && this.#held.get(name)?.begins(record) === true;
     if (restore === undefined || this.#closed || !isStill()) return;
-    const { snapshots, restored, tell } = this.#tools;
+    const { snapshots, restored, damaged, tell } = this.#tools;
     const [key, shard] = [keyOfName(name), shardOfName(name)];
     const content = await snapshots.read(name, restore, (why) =>
-      restored(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`),
+      damaged(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`),
     );
     if (this.#closed || !isStill()) return;
     this.#do(name, (copy) => copy.configure(record, content));

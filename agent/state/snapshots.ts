@@ -49,19 +49,17 @@ export class Snapshots {
   }
 
   /**
-   * Finds what is there. `isNeeded`: shards whose memory is gone, of which each snapshot is read whole; those that are damaged are
-   * told and removed. What writing was cut short in is removed as well.
+   * Finds what is there, and reads none of it: who waits for that may have to read as much as the disk holds. What writing was cut
+   * short in is removed.
    */
-  async open(isNeeded: (name: string) => boolean, damaged: (name: string, why: string) => void): Promise<void> {
+  async open(): Promise<void> {
     for (const name of await namesIn(this.#folder)) {
       const folder = this.#folderOf(name);
       const kept: Kept[] = [];
       for (const file of await readdir(folder)) {
         const path = join(folder, file);
         const found = NAME.exec(file);
-        const why = found === null ? null : isNeeded(name) ? await problemOf(path) : undefined;
-        if (typeof why === 'string') damaged(name, why);
-        if (found === null || typeof why === 'string') await rm(path, { force: true });
+        if (found === null) await rm(path, { force: true });
         else kept.push({ epoch: Number(found[1]), last: Number(found[2]), path, bytes: (await stat(path)).size });
       }
       this.#kept.set(name, kept.sort(newestFirst));
@@ -153,17 +151,7 @@ function sum(kept: readonly Kept[]): number {
   return kept.reduce((total, { bytes }) => total + bytes, 0);
 }
 
-/** Why a snapshot cannot be read; undefined: it can. */
-async function problemOf(path: string): Promise<string | undefined> {
-  try {
-    await contentOf(path, () => undefined);
-    return undefined;
-  } catch (error) {
-    return `${path}: ${(error as Error).message}`;
-  }
-}
-
-async function contentOf(path: string, keep?: (records: Buffer) => void): Promise<SnapshotContent> {
+async function contentOf(path: string): Promise<SnapshotContent> {
   const parts: Buffer[] = [];
   let last = 0;
   const file = await open(path, 'r');
@@ -174,7 +162,7 @@ async function contentOf(path: string, keep?: (records: Buffer) => void): Promis
       return bytes.subarray(0, bytesRead);
     };
     for await (const block of readStateFile(read)) {
-      if (block.type === 'entries') (keep ?? ((records) => parts.push(records)))(block.records);
+      if (block.type === 'entries') parts.push(block.records);
       else if (block.type === 'shard') last = block.last;
     }
   } finally {

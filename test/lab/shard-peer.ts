@@ -71,6 +71,7 @@ export class ShardPeer {
       },
       snapshots: new Snapshots({ folder: join(this.#segments.path(KEY, SHARD), 'none'), bytesMax: 1 }),
       restored: () => {},
+      damaged: () => {},
     });
   }
 
