@@ -227,7 +227,8 @@ export class HeldCopy {
   /** Nothing is left of it here. */
   remove(): void {
     this.#store.close();
-    for (const end of ['', '.begun', '.note', '.note.new', '.new', '.new.begun']) rmSync(this.#tools.path + end, { force: true });
+    for (const end of ['', '.begun', '.note', '.note.new', '.new', '.new.begun'])
+      rmSync(this.#tools.path + end, { force: true });
   }
 
   close(): void {
