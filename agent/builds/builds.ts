@@ -22,6 +22,8 @@ interface Watched {
   source: BuildSource;
   lookedMs: number;
   busy: boolean;
+  /** How often the revision that failed last was tried again. */
+  retries: number;
   /** Revisions that were looked for or built, the last one last. */
   builds: BuildStatus[];
 }
@@ -29,6 +31,8 @@ interface Watched {
 const NEVER = Number.NEGATIVE_INFINITY;
 /** Builds of one component that are told of. */
 const TOLD_MAX = 10;
+/** A build that failed is tried again after these times, one after the other: it may have been a registry that was away. */
+const RETRY_MS = [60_000, 300_000, 1_500_000];
 
 /**
  * Looks for new revisions of the sources of this host's components and builds them, before any instance is made of them:
@@ -65,7 +69,7 @@ export class Builds {
         wanted.add(key);
         const known = this.#watched.get(key);
         if (known !== undefined && isSame(known.source, source)) this.#again(known, source);
-        else this.#watched.set(key, { app, component, source, lookedMs: NEVER, busy: false, builds: [] });
+        else this.#watched.set(key, { app, component, source, lookedMs: NEVER, busy: false, retries: 0, builds: [] });
       }
     }
     for (const key of [...this.#watched.keys()]) if (!wanted.has(key)) this.#watched.delete(key);
@@ -78,6 +82,7 @@ export class Builds {
     known.source = source;
     if (!asked) return;
     known.builds = known.builds.filter(({ state }) => state !== 'failed');
+    known.retries = 0;
     known.lookedMs = NEVER;
   }
 
@@ -107,9 +112,8 @@ export class Builds {
       this.#end(watched, { state: 'failed', why });
       return;
     }
-    if (watched.builds.at(-1)?.revision === revision) return;
-    const failed = watched.builds.some((each) => each.revision === revision && each.state === 'failed');
-    if (failed) return;
+    if (!shallBuild(watched.builds, revision, watched.retries, this.#tools.clock())) return;
+    watched.retries = failureOf(watched.builds, revision) === undefined ? 0 : watched.retries + 1;
     // One of earlier, to which the ref has gone back, is in the store, and is told of as the latest.
     watched.builds = watched.builds.filter((each) => each.revision !== revision);
     const exactly = { ...source, revision };
@@ -152,6 +156,20 @@ export class Builds {
     watched.builds[last] = { ...(watched.builds[last] as BuildStatus), ...change };
     this.#tools.changed();
   }
+}
+
+/** Whether the revision is to be built, which is the latest of its source: `builds` so far, the last one last. Pure. */
+export function shallBuild(builds: readonly BuildStatus[], revision: string, retries: number, nowMs: number): boolean {
+  const failed = failureOf(builds, revision);
+  if (failed === undefined) return builds.at(-1)?.revision !== revision;
+  // One that has no revision failed before anything was tried.
+  const lastTried = builds.findLast((each) => each.revision !== '');
+  const waitMs = failed === lastTried ? RETRY_MS[retries] : undefined;
+  return waitMs !== undefined && nowMs - (failed.endedMs ?? failed.startedMs) >= waitMs;
+}
+
+function failureOf(builds: readonly BuildStatus[], revision: string): BuildStatus | undefined {
+  return builds.find((each) => each.revision === revision && each.state === 'failed');
 }
 
 function isSame(a: BuildSource, b: BuildSource): boolean {
