@@ -67,6 +67,8 @@ export class HeldCopy {
   /** The index that calls wait for. */
   #waits: number | null = null;
   #served = false;
+  /** The news that was told last. */
+  #reported: string;
   /** Since when the segment is the file that it is. */
   #fileSince = { file: 0, ms: Number.NEGATIVE_INFINITY };
   #told: Known | null = null;
@@ -94,6 +96,7 @@ export class HeldCopy {
         if (effect.type === 'send') this.#outgoing.push([effect.to, effect.message]);
       },
     });
+    this.#reported = this.#news(tools.now());
   }
 
   get record(): CopyRecord | null {
@@ -177,6 +180,7 @@ export class HeldCopy {
     if (note.role === 'none' && !hostsOf(record).has(this.#tools.host) && !this.#store.exists) {
       // Nothing is here that could be dropped. The next agent learns of the epoch by the record, as this one does.
       note.epoch = Math.max(note.epoch, record.epoch);
+      this.#reported = this.#news(this.#tools.now());
       return;
     }
     const stays = record.owner?.host === this.#tools.host && record.phase !== 'fencing';
@@ -269,7 +273,6 @@ export class HeldCopy {
   #step(act: (nowMs: number) => void): void {
     const { note } = this.#memory;
     const nowMs = this.#tools.now();
-    const before = this.#news(nowMs);
     if (note.role === 'owner') this.#store.refresh();
     act(nowMs);
     this.#remember();
@@ -278,9 +281,11 @@ export class HeldCopy {
     if (note.role !== 'owner') this.#quiet = false;
     this.#answer(nowMs);
     const { serves } = this;
-    if (serves === this.#served && before === this.#news(nowMs)) return;
+    const news = this.#news(nowMs);
+    if (serves === this.#served && news === this.#reported) return;
     if (serves && !this.#served) this.#tools.came();
     this.#served = serves;
+    this.#reported = news;
     this.#tools.changed();
   }
 
@@ -294,7 +299,7 @@ export class HeldCopy {
     this.#tools.known();
   }
 
-  /** What the coordinator waits for. */
+  /** What the coordinator waits for; some of it comes by time alone, as that a replica has fallen silent. */
   #news(nowMs: number): string {
     const { epoch, role, synced, failing } = this.#copy.report(nowMs);
     return `${epoch} ${role} ${synced.length} ${failing.length}`;

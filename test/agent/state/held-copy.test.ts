@@ -5,12 +5,12 @@ import { HeldCopy } from '../../../agent/state/held-copy.js';
 import { makeSegment } from '../../../agent/state/segment-store.js';
 import type { CopyRecord } from '../../../protocol/state-copies.js';
 
-function heldAt(path: string, told: string[]): HeldCopy {
+function heldAt(path: string, told: string[], now = () => 0): HeldCopy {
   return new HeldCopy({
     host: 'h1',
     boot: 'boot',
     path,
-    now: () => 0,
+    now,
     mayFill: () => true,
     send: () => undefined,
     server: () => undefined,
@@ -73,4 +73,20 @@ t.test('a first fill that was cut short has left no whole copy', async (t) => {
   const older = heldAt(path, []);
   t.equal(older.report().role, 'replica', 'from before there were notes');
   older.close();
+});
+
+t.test('that another copy has fallen silent is told when it is so, not with the next report', async (t) => {
+  const told: string[] = [];
+  let nowMs = 0;
+  const copy = heldAt(join(t.testdir(), '7'), told, () => nowMs);
+  copy.configure({ ...recordOf(5, ['h1', 'h2']), create: { h1: 'boot', h2: 'boot' } });
+  copy.tick();
+  t.equal(copy.report().role, 'owner');
+  told.length = 0;
+  for (nowMs = 100; nowMs < 2_000; nowMs += 100) copy.tick();
+  t.same([told, copy.report().failing], [[], []]);
+  nowMs = 2_100;
+  copy.tick();
+  t.same([told, copy.report().failing], [['changed'], ['h2']]);
+  copy.close();
 });
