@@ -4,6 +4,7 @@ import { LIMITS } from '../protocol/limits.js';
 import type { Desired, DesiredWarm, Size } from '../protocol/link.js';
 import { type Component, hasShards, type Manifest, type PlanMode, shardCountOf } from '../protocol/manifest.js';
 import type { CopyRecord } from '../protocol/state-copies.js';
+import { keyOfName } from '../protocol/state-copies-parse.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
 import { noteChangedKeys } from './changed-keys.js';
@@ -266,7 +267,38 @@ export function deleteApp(state: ClusterState, app: string): ClusterState {
   const { [app]: _gone, ...apps } = state.apps;
   const settings = withoutComponents(state, app, Object.keys(record.manifest.components));
   delete settings.modes[app];
-  return bump({ ...state, apps, ...settings });
+  const copies = Object.keys(state.copies).filter((name) => name.startsWith(`${app}/`));
+  return bump({ ...state, apps, ...settings, ...withoutCopies(state, copies) });
+}
+
+/**
+ * Records of copies without these, whose epochs stay taken: who still holds such a copy, since its agent was away, knows by
+ * them that a later record of the same name is of another life.
+ */
+export function withoutCopies(
+  state: ClusterState,
+  names: readonly string[],
+): Pick<ClusterState, 'copies' | 'counters'> {
+  const copies = { ...state.copies } as Record<string, CopyRecord>;
+  const counters = { ...state.counters } as Record<string, number>;
+  for (const name of names) {
+    const { epoch } = copies[name] as CopyRecord;
+    const taken = epochsCounter(keyOfName(name));
+    // A pass under way has the epoch after its own.
+    counters[taken] = Math.max(counters[taken] ?? 0, epoch + 1);
+    delete copies[name];
+  }
+  return { copies, counters };
+}
+
+/** Up to which epoch records of the component's earlier lives went. */
+export function epochsBefore({ counters }: ClusterState, key: string): number {
+  return own(counters, epochsCounter(key)) ?? 0;
+}
+
+/** No prefix of instance ids is like that. */
+function epochsCounter(key: string): string {
+  return `epochs/${key}`;
 }
 
 /** Copies of what is set for components, without these. */

@@ -74,7 +74,7 @@ export function parseCopyMessage(value: unknown): CopyMessage {
 /** Whether it has the shape of a record, as it comes from the coordinator. */
 export function isCopyRecord(value: unknown): value is CopyRecord {
   if (!isMap(value)) return false;
-  const { epoch, phase, owner, passTo, inSync, joining, create, restore } = value;
+  const { epoch, phase, owner, passTo, inSync, joining, create, restore, bornAfter } = value;
   const phases = ['serving', 'passing', 'fencing', 'lost'];
   const created =
     create === undefined || (isMap(create) && Object.values(create).every((each) => typeof each === 'string'));
@@ -87,7 +87,8 @@ export function isCopyRecord(value: unknown): value is CopyRecord {
     areHosts(inSync) &&
     areJoining(joining) &&
     created &&
-    restored
+    restored &&
+    (bornAfter === undefined || isCount(bornAfter))
   );
 }
 

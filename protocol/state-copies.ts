@@ -30,6 +30,8 @@ export interface CopyRecord {
   create?: Record<string, string>;
   /** The owner begins with this snapshot on its disk, and not empty. */
   restore?: SnapshotMark;
+  /** Copies and snapshots of this epoch and before are of an earlier life of the component, and nothing of this one. Absent: 0. */
+  bornAfter?: number;
 }
 
 /** Of a snapshot: the epoch of the copy, and the index of its last write. */

@@ -219,9 +219,9 @@ export class Copies {
     if (restore === undefined || this.#closed || !isStill()) return;
     const { snapshots, restored, damaged, tell } = this.#tools;
     const [key, shard] = [keyOfName(name), shardOfName(name)];
-    const content = await snapshots.read(name, restore, (why) =>
-      damaged(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`),
-    );
+    const told = (why: string) =>
+      damaged(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`);
+    const content = await snapshots.read(name, restore, told, record.bornAfter);
     if (this.#closed || !isStill()) return;
     this.#do(name, (copy) => copy.configure(record, content));
     if (content === null) restored(key, `state shard ${shard}: no snapshot of it can be read, it begins empty`);

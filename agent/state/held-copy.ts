@@ -183,7 +183,8 @@ export class HeldCopy {
       this.#reported = this.#news(this.#tools.now());
       return;
     }
-    const stays = record.owner?.host === this.#tools.host && record.phase !== 'fencing';
+    const isOfThisLife = note.epoch > (record.bornAfter ?? 0);
+    const stays = isOfThisLife && record.owner?.host === this.#tools.host && record.phase !== 'fencing';
     if (note.role === 'owner' && record.epoch > note.epoch && !stays) this.#yieldNow();
     const begins = this.begins(record);
     this.#step((nowMs) => {

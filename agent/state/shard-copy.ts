@@ -148,6 +148,8 @@ export class ShardCopy<Call> {
   configure(record: CopyRecord, nowMs: number): void {
     const { note } = this.#memory;
     if (record.epoch < note.epoch) return;
+    // From before there were notes it is of epoch 0, and of this life.
+    if (note.epoch > 0 && note.epoch <= (record.bornAfter ?? 0)) this.#drop(note.epoch);
     const isMember = record.inSync.includes(this.#host) || record.joining.some(({ host }) => host === this.#host);
     if (!isMember) {
       this.#drop(record.epoch);

@@ -95,10 +95,18 @@ export class Snapshots {
     this.#bytes += sum(stay) - sum(before);
   }
 
-  /** The content of a snapshot, or of the one before it when it cannot be read; null when there is none. */
-  async read(name: string, from: SnapshotMark, damaged: (why: string) => void): Promise<SnapshotContent | null> {
+  /**
+   * The content of a snapshot, or of the one before it when it cannot be read; null when there is none. Those of the epoch
+   * `bornAfter` and before are of an earlier life.
+   */
+  async read(
+    name: string,
+    from: SnapshotMark,
+    damaged: (why: string) => void,
+    bornAfter = 0,
+  ): Promise<SnapshotContent | null> {
     for (const { path, ...mark } of this.#kept.get(name) ?? []) {
-      if (newestFirst(mark, from) < 0) continue;
+      if (newestFirst(mark, from) < 0 || mark.epoch <= bornAfter) continue;
       try {
         return await contentOf(path);
       } catch (error) {

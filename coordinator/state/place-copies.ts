@@ -10,9 +10,11 @@ import {
   type ClusterState,
   type ComponentEntry,
   componentsOf,
+  epochsBefore,
   type InstanceRecord,
   isDrained,
   own,
+  withoutCopies,
 } from '../cluster.js';
 import { HOST_LOST_MS, standingOf } from '../host-standing.js';
 import { type HostState, isUsable, type Observed, seenOf, silentMs, usableHosts } from '../observed.js';
@@ -60,9 +62,9 @@ export function placeCopies(
   }
   const gone = Object.keys(state.copies).filter((name) => !keys.has(keyOfName(name)));
   if (changed.length === 0 && gone.length === 0) return { state, lost };
-  const copies = { ...state.copies, ...Object.fromEntries(changed) };
-  for (const name of gone) delete copies[name];
-  return { state: bump({ ...state, copies }), lost };
+  const left = gone.length === 0 ? state : { ...state, ...withoutCopies(state, gone) };
+  const copies = { ...left.copies, ...Object.fromEntries(changed) };
+  return { state: bump({ ...left, copies }), lost };
 }
 
 /** One component. */
@@ -124,7 +126,12 @@ class Placing {
       if (owner === null) continue;
       const mayMove = moving.has(name);
       const wanted = { owner, replicas: replicas[shard] ?? [], copiesMin: 1 + beside, mayMove, restores };
-      const after = this.#next(shard, before, wanted, this.#seen(name, before));
+      const after = this.#next(
+        shard,
+        before,
+        { ...wanted, epochsBefore: epochsBefore(this.#state, key) },
+        this.#seen(name, before),
+      );
       if (after !== null && after !== before) changed.push([name, after]);
     }
     return changed;

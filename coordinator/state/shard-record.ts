@@ -11,6 +11,8 @@ export interface WantedShard {
   mayMove: boolean;
   /** What is left of a shard that was lost is looked for in snapshots. Absent: false. */
   restores?: boolean;
+  /** Epochs of earlier lives of the component, under the same name, go up to this. Absent: 0. */
+  epochsBefore?: number;
 }
 
 /** What is known of hosts. */
@@ -52,11 +54,26 @@ export function nextRecord(
   timing: RecordTiming,
   sinceMs: number,
 ): CopyRecord | null {
+  const next = stepped(record, wanted, seen, timing, sinceMs);
+  const { bornAfter = 0 } = record ?? { bornAfter: wanted.epochsBefore };
+  return next === null || next === record || bornAfter === 0 ? next : { ...next, bornAfter };
+}
+
+function stepped(
+  record: CopyRecord | null,
+  wanted: WantedShard,
+  seen: SeenHosts,
+  timing: RecordTiming,
+  sinceMs: number,
+): CopyRecord | null {
   if (record?.phase === 'lost' && wanted.restores === true) {
     const found = restored(record, wanted, seen);
     if (found !== null) return found;
   }
-  if (record === null || record.phase === 'lost') return created((record?.epoch ?? 0) + 1, wanted, seen) ?? record;
+  if (record === null || record.phase === 'lost') {
+    const { epoch } = record ?? { epoch: wanted.epochsBefore ?? 0 };
+    return created(epoch + 1, wanted, seen) ?? record;
+  }
   if (record.phase === 'fencing') return chosen(record, wanted, seen, sinceMs >= timing.fenceMsMax);
   const owner = record.owner?.host ?? null;
   if (record.phase === 'passing') {
@@ -80,12 +97,13 @@ function created(epoch: number, { owner, replicas }: WantedShard, seen: SeenHost
 }
 
 /** By the newest snapshot that a host has said it has; others are filled from there. */
-function restored({ epoch }: CopyRecord, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
+function restored({ epoch, bornAfter = 0 }: CopyRecord, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
   const found = (seen.reporting?.() ?? []).flatMap((host) => {
     const snapshot = seen.reportOf(host)?.snapshot;
     const boot = seen.isThere(host) ? seen.bootOf(host) : null;
-    // One of a higher epoch is of another life of the component.
-    return snapshot === undefined || boot === null || snapshot.epoch > epoch ? [] : [{ host, boot, snapshot }];
+    // Others are of another life of the component.
+    const isOfThis = snapshot !== undefined && snapshot.epoch > bornAfter && snapshot.epoch <= epoch;
+    return isOfThis && boot !== null ? [{ host, boot, snapshot }] : [];
   });
   const [newest] = found.sort(({ snapshot: a }, { snapshot: b }) => b.epoch - a.epoch || b.last - a.last);
   if (newest === undefined) return null;

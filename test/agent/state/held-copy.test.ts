@@ -1,9 +1,14 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { HeldCopy } from '../../../agent/state/held-copy.js';
 import { makeSegment } from '../../../agent/state/segment-store.js';
+import { native } from '../../../native/index.js';
 import type { CopyRecord } from '../../../protocol/state-copies.js';
+import { stateName } from '../../../sdk/state/key-bytes.js';
+import { ShardLog } from '../../../sdk/state/shard-log.js';
+
+const LIMITS = { shardBytesMax: 1024 * 1024, valueBytesMax: 64 * 1024 };
 
 function heldAt(path: string, told: string[], now = () => 0): HeldCopy {
   return new HeldCopy({
@@ -73,6 +78,41 @@ t.test('a first fill that was cut short has left no whole copy', async (t) => {
   const older = heldAt(path, []);
   t.equal(older.report().role, 'replica', 'from before there were notes');
   older.close();
+});
+
+t.test('a copy of an earlier life of the component is none', async (t) => {
+  const born = { bornAfter: 8 };
+  const create = { h1: 'boot' };
+  const folder = mkdtempSync('/dev/shm/shoal-test-');
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const at = (name: string) => {
+    makeSegment(join(folder, name));
+    const copy = heldAt(join(folder, name), []);
+    copy.configure({ ...recordOf(5, ['h1']), create });
+    t.equal(copy.report().role, 'owner');
+    const log = new ShardLog(native.openSharedFile(openSync(join(folder, name), 'r+')), name, LIMITS);
+    log.own(1);
+    log.put(stateName('values'), 'k', Buffer.from('of the earlier life'));
+    copy.tick();
+    t.equal(copy.report().last, 1);
+    return copy;
+  };
+  for (const isRestarted of [false, true]) {
+    let copy = at(`own-${isRestarted}`);
+    if (isRestarted) {
+      copy.close();
+      copy = heldAt(join(folder, `own-${isRestarted}`), []);
+    }
+    copy.configure({ ...recordOf(9, ['h1']), create, ...born });
+    t.match(copy.report(), { role: 'owner', epoch: 9, last: 0 }, 'it begins empty');
+    copy.configure({ ...recordOf(10, ['h1']), ...born });
+    t.match(copy.report(), { role: 'owner', epoch: 10, last: 0 }, 'and goes on');
+    copy.close();
+  }
+  const joining = at('joining');
+  joining.configure({ ...recordOf(9, ['h2'], ['h1']), ...born });
+  t.match(joining.report(), { role: 'none', epoch: 9 }, 'it is to be filled, and is not whole before');
+  joining.close();
 });
 
 t.test('that another copy has fallen silent is told when it is so, not with the next report', async (t) => {

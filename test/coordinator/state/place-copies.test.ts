@@ -1,5 +1,12 @@
 import t from 'tap';
-import { applyManifest, type ClusterState, EMPTY_CLUSTER, setCordon } from '../../../coordinator/cluster.js';
+import {
+  type AppRecord,
+  applyManifest,
+  type ClusterState,
+  deleteApp,
+  EMPTY_CLUSTER,
+  setCordon,
+} from '../../../coordinator/cluster.js';
 import { copiesOn } from '../../../coordinator/copies-on.js';
 import { elsewhereFor } from '../../../coordinator/elsewhere.js';
 import { type InstanceRecord, tableOf } from '../../../coordinator/instance-table.js';
@@ -14,7 +21,7 @@ import { placeCopies } from '../../../coordinator/state/place-copies.js';
 import { NOTHING_MEASURED } from '../../../coordinator/traffic.js';
 import type { Manifest } from '../../../protocol/manifest.js';
 import { parseManifest } from '../../../protocol/manifest-parse.js';
-import type { CopyReport } from '../../../protocol/state-copies.js';
+import type { CopyRecord, CopyReport } from '../../../protocol/state-copies.js';
 
 const KEY = 'shop/cart';
 
@@ -173,6 +180,23 @@ t.test('records go with their component', async (t) => {
   rack.state = { ...rack.state, apps: {} };
   rack.place();
   t.same(rack.state.copies, {});
+});
+
+t.test('an app that is deleted and applied again begins after all epochs of its earlier life', async (t) => {
+  for (const isSlow of [false, true]) {
+    const rack = new Rack(0, [{ name: 'a' }, { name: 'b' }]);
+    rack.place();
+    const manifest = (rack.state.apps.shop as AppRecord).manifest;
+    // An owner that was being passed on may have had the epoch after that of its record.
+    const copies = { ...rack.state.copies, [`${KEY}/1`]: { ...(rack.record(1) as CopyRecord), epoch: 7 } };
+    rack.state = deleteApp({ ...rack.state, copies }, 'shop');
+    t.same(rack.state.copies, {}, 'at once, whoever looks when');
+    if (isSlow) rack.place();
+    rack.state = rack.owned(applyManifest(rack.state, manifest), 'a', 'b');
+    rack.place();
+    t.match(rack.record(0), { epoch: 9, bornAfter: 8, create: { a: 'boot-a' } });
+    t.match(rack.record(1), { epoch: 9, bornAfter: 8, create: { b: 'boot-b' } });
+  }
 });
 
 /** Plans and fills until nothing changes any more; answers how many fills were begun and the fewest whole copies on the way. */

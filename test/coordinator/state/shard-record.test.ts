@@ -157,3 +157,17 @@ t.test(
     t.equal(next(lost, want('a', 'b'), rack)?.restore, undefined, 'nobody asked for snapshots');
   },
 );
+
+t.test('a later life of a component knows to the end which epochs are not its own', async (t) => {
+  const rack = new Rack();
+  const wanted = { ...want('a'), restores: true, epochsBefore: 8 };
+  const record = next(null, wanted, rack) as CopyRecord;
+  t.same(record, { ...serving('a'), epoch: 9, create: { a: 'boot-a' }, bornAfter: 8 });
+  rack.gone.add('a');
+  const fencing = next(record, wanted, rack) as CopyRecord;
+  const lost = next(fencing, { ...wanted, epochsBefore: 0 }, rack) as CopyRecord;
+  t.match([fencing, lost], [{ bornAfter: 8 }, { phase: 'lost', epoch: 11, bornAfter: 8 }]);
+  rack.says('b', { epoch: 11, role: 'none', snapshot: { epoch: 8, last: 80 } });
+  rack.says('c', { epoch: 11, role: 'none', snapshot: { epoch: 9, last: 1 } });
+  t.match(next(lost, wanted, rack), { restore: { epoch: 9, last: 1 }, owner: { host: 'c' }, bornAfter: 8 });
+});
