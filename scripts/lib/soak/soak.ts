@@ -19,6 +19,8 @@ export interface SoakOptions {
   dist: string;
   kills: number;
   random: () => number;
+  /** How long it may take until the host is as wanted, ms; 10 s unless said. */
+  convergeMs?: number;
   said?: (line: string) => void;
 }
 
@@ -44,9 +46,15 @@ function manifest(dist: string): string {
 
 /**
  * Kills parts of a running host at random moments in the middle of reshaping, and after each kill waits until it is
- * exactly what was asked for. Throws, with what is wrong, when that takes longer than 10 s or anything is left over.
+ * exactly what was asked for. Throws, with what is wrong, when that takes too long or anything is left over.
  */
-export async function soak({ dist, kills, random, said = () => {} }: SoakOptions): Promise<Kill[]> {
+export async function soak({
+  dist,
+  kills,
+  random,
+  convergeMs = CONVERGE_MS_MAX,
+  said = () => {},
+}: SoakOptions): Promise<Kill[]> {
   const host = await SoakHost.start(dist);
   try {
     await retry('the coordinator answers', SETTLE_MS_MAX, () => host.ask('GET', '/healthz'));
@@ -65,7 +73,7 @@ export async function soak({ dist, kills, random, said = () => {} }: SoakOptions
       const hit = await kill(host, victim, random);
       const start = performance.now();
       const what = `kill ${done.length + 1} (${victim}) is mended`;
-      await retry(what, CONVERGE_MS_MAX, () => assertConverged(host, counts));
+      await retry(what, convergeMs, () => assertConverged(host, counts));
       if (!hit) continue;
       const convergedMs = performance.now() - start;
       done.push({ victim, convergedMs });
