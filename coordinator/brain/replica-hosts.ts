@@ -3,7 +3,8 @@ import { byNumberedName } from './shards.js';
 /**
  * On which hosts the replicas of state shards are. Pure, and independent of the order in which hosts are given. A copy that is
  * there stays there as long as it may, since each other place costs the transfer of a shard; a former owner's copy counts as
- * one, and one that is being filled goes before one that it shall replace. What is lacking goes to the host with the fewest copies, of another zone than the shard's other copies where there is
+ * one. Of those that are too many one that keeps zones apart the least goes first, and a whole one before one that is being filled for
+ * its place. What is lacking goes to the host with the fewest copies, of another zone than the shard's other copies where there is
  * one. Then hosts are evened out, one copy after the other, within `movesMax`. Called again with what it answered, it goes on.
  */
 export interface CopyPlaces {

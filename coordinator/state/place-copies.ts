@@ -118,20 +118,18 @@ class Placing {
       replicas,
     );
     const { snapshotMs, replicas: beside = 0 } = partitionOf(component) ?? {};
-    const restores = snapshotMs !== undefined;
+    const common = {
+      copiesMin: 1 + beside,
+      restores: snapshotMs !== undefined,
+      epochsBefore: epochsBefore(this.#state, key),
+    };
     const changed: [string, CopyRecord][] = [];
     for (const [shard, before] of records.entries()) {
       const name = copyName(key, shard);
       const owner = seats[shard] ?? before?.owner ?? this.#anySeat(before);
       if (owner === null) continue;
-      const mayMove = moving.has(name);
-      const wanted = { owner, replicas: replicas[shard] ?? [], copiesMin: 1 + beside, mayMove, restores };
-      const after = this.#next(
-        shard,
-        before,
-        { ...wanted, epochsBefore: epochsBefore(this.#state, key) },
-        this.#seen(name, before),
-      );
+      const wanted = { ...common, owner, replicas: replicas[shard] ?? [], mayMove: moving.has(name) };
+      const after = this.#next(shard, before, wanted, this.#seen(name, before));
       if (after !== null && after !== before) changed.push([name, after]);
     }
     return changed;

@@ -14,7 +14,7 @@ import { cpuSeconds, residentMebibytes } from './process-use.js';
 import { ProfilerLoad } from './profiler-load.js';
 import { alone, compare, comparePairs, type Row } from './rows.js';
 
-/** For all variants together: with what else there is the benchmark ends within six minutes. */
+/** For all variants together: with what else there is the benchmark takes eight minutes. */
 const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 120_000;
 /** In each window the stacks are taken out once. */
 const WINDOW_MS = LIMITS.profileDrainMs;
