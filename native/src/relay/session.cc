@@ -42,7 +42,7 @@ bool Session::attach(uint32_t number, fabric::ChannelEnd end, uint32_t ringBytes
   channel->returned = channel->end->out.position();
   channel->openDue = true;
   // The peer's side may have come and gone before ours came.
-  if (channel->closeHeard) close(*channel, EndReason::ended, true);
+  if (channel->heard != EndReason::none) close(*channel, channel->heard, true);
   activate(*channel);
   return true;
 }
@@ -107,7 +107,7 @@ Turn Session::pump() {
     if (channel.end) progress |= returnRoom(channel);
     if (channel.end && channel.peerWords != 0) progress |= take(channel);
     if (channel.end && channel.peerWords == 0 && channel.gone) endUnopened(channel);
-    if (channel.closeSent && channel.closeHeard) {
+    if (channel.closeSent && channel.heard != EndReason::none) {
       active_[i] = active_.back();
       active_.pop_back();
       channels_.erase(channel.number);
@@ -294,7 +294,7 @@ bool Session::apply(const FrameHeader& header, const std::byte* payload) {
     if (channels_.size() >= kChannelsMax) return false;
     channel = channels_.emplace(header.channel, std::make_unique<Channel>(header.channel)).first->second.get();
   }
-  if (channel == nullptr || channel->closeHeard) return false;
+  if (channel == nullptr || channel->heard != EndReason::none) return false;
   if ((channel->peerWords == 0) != (header.kind == FrameKind::open)) return false;
   switch (header.kind) {
     case FrameKind::record:
@@ -311,10 +311,10 @@ bool Session::apply(const FrameHeader& header, const std::byte* payload) {
       return true;
     case FrameKind::close:
       if (header.value == 0 || header.value > kEndReasonMax) return false;
-      channel->closeHeard = true;
+      channel->heard = static_cast<EndReason>(header.value);
       if (channel->delivered) publishDelivered();
       // Where there is no local side yet, the agent that attaches one is told then.
-      if (channel->end) close(*channel, static_cast<EndReason>(header.value), true);
+      if (channel->end) close(*channel, channel->heard, true);
       activate(*channel);
       return true;
   }

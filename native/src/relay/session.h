@@ -83,7 +83,8 @@ class Session {
     EndReason closing = EndReason::none;
     bool openDue = false;
     bool closeSent = false;
-    bool closeHeard = false;
+    /** Why the peer closed; none until it has. */
+    EndReason heard = EndReason::none;
     /** The local peer is gone: what it sent before still counts. */
     bool gone = false;
     /** Is in active_. */
