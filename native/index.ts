@@ -16,6 +16,7 @@ export type {
   Activity,
   ActivityDetail,
   ActivityProfilerHandle,
+  BlockCounts,
   CarrierSecrets,
   ChannelFds,
   ChannelHandle,
@@ -36,8 +37,14 @@ export type {
   VerbsParameters,
 } from './types.js';
 
-type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): Record<string, CpuTimes> };
-type AddonActivity = Omit<ActivityProfilerHandle, 'read'> & { read(): Record<string, Activity> };
+/** Of each cgroup the values of all fields, one cgroup after the other. */
+interface FiguresTable<T> {
+  cgroups: string[];
+  fields: (keyof T)[];
+  values: Float64Array;
+}
+type AddonProfiler = Omit<CpuProfilerHandle, 'read'> & { read(): FiguresTable<CpuTimes> };
+type AddonActivity = Omit<ActivityProfilerHandle, 'read'> & { read(): FiguresTable<Activity> };
 type AddonStacks = Omit<StackProfilerHandle, 'start'> & {
   start(hertz: number, offCpu: boolean, inlinesProgram: string): Record<string, string>;
 };
@@ -105,7 +112,7 @@ export const native: NativeHost = {
       start: () => profiler.start(),
       watch: (path) => profiler.watch(path),
       unwatch: (path) => profiler.unwatch(path),
-      read: () => new Map(Object.entries(profiler.read())),
+      read: () => figuresByCgroup(profiler.read()),
       cost: () => profiler.cost(),
       close: () => profiler.close(),
     };
@@ -127,7 +134,7 @@ export const native: NativeHost = {
       start: (systemCalls) => profiler.start(systemCalls),
       watch: (path) => profiler.watch(path),
       unwatch: (path) => profiler.unwatch(path),
-      read: () => new Map(Object.entries(profiler.read())),
+      read: () => figuresByCgroup(profiler.read()),
       drain: () => profiler.drain(),
       cost: () => profiler.cost(),
       close: () => profiler.close(),
@@ -143,3 +150,17 @@ export const native: NativeHost = {
     }
   },
 };
+
+function figuresByCgroup<T extends object>({ cgroups, fields, values }: FiguresTable<T>): Map<string, T> {
+  const all = new Map<string, T>();
+  let place = 0;
+  for (const cgroup of cgroups) {
+    const each = {} as Record<keyof T, number>;
+    for (const field of fields) {
+      each[field] = values[place] as number;
+      place += 1;
+    }
+    all.set(cgroup, each as T);
+  }
+  return all;
+}

@@ -258,8 +258,6 @@ export interface Activity {
   blockWriteBytes?: number;
   /** From being asked for until done, of all. */
   blockSeconds?: number;
-  /** Bucket i: those that took less than 2^i µs and no less than half of that; the last one: all longer ones. Absent before the first. */
-  blockBuckets?: number[];
   /** By sockets of IPv4 and IPv6, without headers. */
   sentBytes?: number;
   receivedBytes?: number;
@@ -276,6 +274,13 @@ export type ActivityDetail = { cgroup: string; count: number; seconds: number; n
   | { kind: 'peer'; retransmits: number; failed: number }
 );
 
+/** Block I/O of a cgroup since it was watched, by how long it took. */
+export interface BlockCounts {
+  cgroup: string;
+  /** Place i: those that took less than 2^i µs and no less than half of that; the last one: all longer ones. */
+  buckets: number[];
+}
+
 /** Counts of what cgroups do, by tracepoints of the kernel. */
 export interface ActivityProfilerHandle {
   /**
@@ -286,8 +291,11 @@ export interface ActivityProfilerHandle {
   watch(cgroupPath: string): void;
   unwatch(cgroupPath: string): void;
   read(): Map<string, Activity>;
-  /** By mapping, system call and peer, since the last drain. `lost`: things for which there was no place, since the start. */
-  drain(): { lost: number; details: ActivityDetail[] };
+  /**
+   * By mapping, system call and peer, since the last drain; `blocks`: of those that have done block I/O; `lost`: things for
+   * which there was no place, since the start.
+   */
+  drain(): { lost: number; details: ActivityDetail[]; blocks: BlockCounts[] };
   /** How often the BPF programs ran, and for how many seconds of CPU in all, since this was first asked. */
   cost(): { runs: number; seconds: number };
   close(): void;

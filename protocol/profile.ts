@@ -54,38 +54,71 @@ export const REST: ProfileFunction = { name: '[rest]', file: '[rest]' };
 
 type Part = Pick<Profile, 'functions' | 'stacks' | 'notes'>;
 
-/** Adds profiles up: the same functions one after the other are the same stack, whatever addresses they had. */
+/**
+ * Adds profiles up: the same functions one after the other are the same stack, whatever addresses they had. It goes over
+ * thousands of frames a second on each host, so it makes no string and no object that it does not keep.
+ */
 export class ProfileSum {
-  readonly #numbers = new Map<string, number>();
+  /** Places in the list of functions, by file and, within it, by name. */
+  readonly #numbers = new Map<string, Map<string, number>>();
   readonly #functions: ProfileFunction[] = [];
-  readonly #stacks = new Map<string, ProfileStack>();
+  /** By the hash of their frames. */
+  readonly #stacks = new Map<number, ProfileStack[]>();
   readonly #notes = new Set<string>();
 
   get stacks(): number {
-    return this.#stacks.size;
+    return this.#allStacks().length;
   }
 
   add({ functions, stacks, notes = [] }: Part): void {
     for (const each of notes) if (this.#notes.size < LIMITS.profileNotesMax) this.#notes.add(each);
-    // Of the functions of a whole host a component has a few.
-    const numbers = new Map<number, number>();
-    const numberAt = (place: number): number => {
-      const known = numbers.get(place) ?? this.#number(functions[place] as ProfileFunction);
-      numbers.set(place, known);
-      return known;
-    };
-    for (const { frames, count, seconds } of stacks) this.#addStack(frames.map(numberAt), count, seconds);
+    // Of the functions of a whole host a component has a few; 0: not met yet.
+    const numbers = new Uint32Array(functions.length);
+    for (const { frames, count, seconds } of stacks) {
+      const own = new Array<number>(frames.length);
+      for (let i = 0; i < frames.length; i += 1) {
+        const place = frames[i] as number;
+        let number = numbers[place] as number;
+        if (number === 0) {
+          number = this.#number(functions[place] as ProfileFunction) + 1;
+          numbers[place] = number;
+        }
+        own[i] = number - 1;
+      }
+      this.#addStack(own, count, seconds);
+    }
   }
 
-  /** The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. */
+  /**
+   * The heaviest stacks as they are, and the others as one, within the bounds of what is kept and sent. The sum is the
+   * profile's from then on: nothing is to be added.
+   */
   profile(head: Omit<Profile, 'functions' | 'stacks' | 'notes'>, stacksMax: number = LIMITS.profileStacksMax): Profile {
+    const heaviest = this.#allStacks().sort((a, b) => b.seconds - a.seconds || b.count - a.count);
+    const notes = this.#notes.size === 0 ? {} : { notes: [...this.#notes] };
+    const isWhole = heaviest.length <= stacksMax && this.#bytesMax() <= LIMITS.profileBytesMax;
+    const { functions, stacks } = isWhole
+      ? { functions: this.#functions, stacks: heaviest }
+      : this.#cut(heaviest, stacksMax);
+    return { ...head, ...notes, functions, stacks };
+  }
+
+  /** What a profile of all of it takes at most. */
+  #bytesMax(): number {
+    let sum = 0;
+    for (let place = 0; place < this.#functions.length; place += 1) sum += this.#bytes(place);
+    for (const { frames } of this.#allStacks()) sum += FRAME_BYTES * frames.length;
+    return sum;
+  }
+
+  #cut(heaviest: readonly ProfileStack[], stacksMax: number): Pick<Profile, 'functions' | 'stacks'> {
     const sum = new ProfileSum();
-    const heaviest = [...this.#stacks.values()].sort((a, b) => b.seconds - a.seconds || b.count - a.count);
     let room = LIMITS.profileBytesMax;
     const rest = { count: 0, seconds: 0 };
     for (const [place, { frames, count, seconds }] of heaviest.entries()) {
       // Whatever it holds is counted as if it were new: a bound, not the size itself.
-      for (const each of frames) room -= FRAME_BYTES + (sum.#knows(this.#functions[each]) ? 0 : this.#bytes(each));
+      for (const each of frames)
+        room -= FRAME_BYTES + (sum.#placeOf(this.#functions[each]) !== undefined ? 0 : this.#bytes(each));
       if (place >= stacksMax || room < 0) {
         rest.count += count;
         rest.seconds += seconds;
@@ -95,35 +128,40 @@ export class ProfileSum {
       sum.#addStack(numbers, count, seconds);
     }
     if (rest.count > 0) sum.#addStack([sum.#number(REST)], rest.count, rest.seconds);
-    const notes = this.#notes.size === 0 ? {} : { notes: [...this.#notes] };
-    return { ...head, ...notes, functions: sum.#functions, stacks: [...sum.#stacks.values()] };
+    return { functions: sum.#functions, stacks: sum.#allStacks() };
+  }
+
+  #allStacks(): ProfileStack[] {
+    return [...this.#stacks.values()].flat();
   }
 
   #addStack(frames: number[], count: number, seconds: number): void {
-    const key = frames.join(',');
-    const known = this.#stacks.get(key);
-    if (known === undefined) {
-      this.#stacks.set(key, { frames, count, seconds });
+    const hash = hashOf(frames);
+    const alike = this.#stacks.get(hash);
+    const known = alike?.find((each) => isSame(each.frames, frames));
+    if (known !== undefined) {
+      known.count += count;
+      known.seconds += seconds;
       return;
     }
-    known.count += count;
-    known.seconds += seconds;
+    const stack = { frames, count, seconds };
+    if (alike === undefined) this.#stacks.set(hash, [stack]);
+    else alike.push(stack);
   }
 
   #number(each: ProfileFunction): number {
-    const key = keyOf(each);
-    let number = this.#numbers.get(key);
-    if (number === undefined) {
-      number = this.#functions.length;
-      this.#numbers.set(key, number);
-      const { name, file, calledAt } = each;
-      this.#functions.push(calledAt === undefined ? { name, file } : { name, file, calledAt });
-    }
+    const known = this.#placeOf(each);
+    if (known !== undefined) return known;
+    const number = this.#functions.length;
+    const { name, file, calledAt } = each;
+    this.#functions.push(calledAt === undefined ? { name, file } : { name, file, calledAt });
+    const ofFile = this.#numbers.get(file) ?? new Map<string, number>();
+    this.#numbers.set(file, ofFile.set(nameOf(each), number));
     return number;
   }
 
-  #knows(each: ProfileFunction | undefined): boolean {
-    return each !== undefined && this.#numbers.has(keyOf(each));
+  #placeOf(each: ProfileFunction | undefined): number | undefined {
+    return each && this.#numbers.get(each.file)?.get(nameOf(each));
   }
 
   #bytes(place: number): number {
@@ -134,6 +172,24 @@ export class ProfileSum {
 
 /** Of a number in a frame on the wire, and more. */
 const FRAME_BYTES = 5;
+
+/** FNV-1a over 32 bits, a number at a time; what has the same hash is compared. */
+function hashOf(frames: readonly number[]): number {
+  let hash = 0x811c9dc5 | 0;
+  for (let i = 0; i < frames.length; i += 1) hash = Math.imul(hash ^ (frames[i] as number), 0x01000193);
+  return hash;
+}
+
+function isSame(one: readonly number[], other: readonly number[]): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i += 1) if (one[i] !== other[i]) return false;
+  return true;
+}
+
+/** Within its file: one that was inlined at two places is two. */
+function nameOf({ name, calledAt }: ProfileFunction): string {
+  return calledAt === undefined ? name : `${name}\0${calledAt}`;
+}
 
 /** Tells functions apart, and one that was inlined at two places. */
 export function keyOf({ name, file, calledAt = '' }: ProfileFunction): string {

@@ -1,4 +1,4 @@
-import type { Activity, ActivityDetail, DrainedStacks } from '../../native/index.js';
+import type { Activity, ActivityDetail, BlockCounts, DrainedStacks } from '../../native/index.js';
 import type { Sample } from '../../protocol/link.js';
 import type { ProfileKind } from '../../protocol/profile.js';
 
@@ -6,7 +6,7 @@ import type { ProfileKind } from '../../protocol/profile.js';
 export function activityFields(activity: Activity | undefined): Partial<Sample> {
   if (activity === undefined) return {};
   const { blockReads, blockWrites = 0, blockReadBytes = 0, blockWriteBytes = 0, blockSeconds } = activity;
-  const { blockBuckets: _, connectsFailed: __, ...rest } = activity;
+  const { connectsFailed: _, ...rest } = activity;
   const fields: Partial<Sample> = {};
   for (const field of SAME_FIELDS) {
     const value = rest[field];
@@ -73,16 +73,15 @@ export function detailStacks(
 export class BlockLatencies {
   #seen = new Map<string, readonly number[]>();
 
-  take(activity: ReadonlyMap<string, Activity>): Counted {
+  take(blocks: readonly BlockCounts[]): Counted {
     const functions = BLOCK_LATENCIES.map(({ name }) => ({ name, file: '[block I/O]' }));
     const stacks: Counted['stacks'] = [];
     const seen = new Map<string, readonly number[]>();
-    for (const [cgroup, { blockBuckets }] of activity) {
-      if (blockBuckets === undefined) continue;
+    for (const { cgroup, buckets } of blocks) {
       const before = this.#seen.get(cgroup) ?? [];
-      seen.set(cgroup, blockBuckets);
+      seen.set(cgroup, buckets);
       for (const [bucket, { seconds }] of BLOCK_LATENCIES.entries()) {
-        const count = (blockBuckets[bucket] ?? 0) - (before[bucket] ?? 0);
+        const count = (buckets[bucket] ?? 0) - (before[bucket] ?? 0);
         if (count > 0) stacks.push({ cgroup, kind: 'block-io', count, seconds: count * seconds, frames: [bucket] });
       }
     }

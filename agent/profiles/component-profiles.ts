@@ -4,6 +4,9 @@ import { mergeProfiles, type Profile, type ProfileKind, ProfileSum } from '../..
 import { decodeProfile, encodeProfile } from './profile-codec.js';
 import { RingFolder } from './ring-folder.js';
 
+/** What was gathered in one go, as it came: it is summed up once, with what comes after it. */
+export type Gathered = Pick<Profile, 'fromMs' | 'toMs' | 'lost' | 'functions' | 'stacks' | 'notes'>;
+
 /** A sum that becomes a block when its time has come. */
 interface Begun {
   fromMs: number;
@@ -19,8 +22,9 @@ interface Begun {
 export class ComponentProfiles {
   readonly #blocks: RingFolder;
   readonly #longBlocks: RingFolder;
-  #recent: Profile[] = [];
-  #block: Begun | null = null;
+  #recent: Gathered[] = [];
+  /** Of these the next block is made. */
+  #pending: Gathered[] = [];
   #longBlock: Begun | null = null;
   #writing: Promise<void> = Promise.resolve();
 
@@ -33,10 +37,9 @@ export class ComponentProfiles {
     this.#longBlocks = new RingFolder(join(folder, 'long-blocks'), LIMITS.profileLongBlockBytesMax);
   }
 
-  /** Takes in what was gathered in one go. */
-  add(profile: Profile): void {
-    this.#recent.push(profile);
-    this.#block = joined(this.#block, profile);
+  add(gathered: Gathered): void {
+    this.#recent.push(gathered);
+    this.#pending.push(gathered);
   }
 
   /** Writes what is due, or with `all` what there is. Rejects when the disk does not take it; that block is gone then. */
@@ -48,18 +51,22 @@ export class ComponentProfiles {
   }
 
   async #flush(nowMs: number, all: boolean): Promise<void> {
-    const block = this.#block;
-    if (block !== null && (all || nowMs - block.fromMs >= LIMITS.profileBlockMs)) {
-      this.#block = null;
-      const profile = this.#profileOf(block);
+    const pending = this.#pending;
+    const first = pending[0];
+    if (first !== undefined && (all || nowMs - first.fromMs >= LIMITS.profileBlockMs)) {
+      this.#pending = [];
+      const { fromMs } = first;
+      const { toMs } = pending.at(-1) ?? first;
+      const profile = this.#merged(pending, fromMs, toMs);
       this.#longBlock = joined(this.#longBlock, profile);
-      await this.#blocks.append({ fromMs: block.fromMs, toMs: block.toMs, bytes: encodeProfile(profile) });
+      await this.#blocks.append({ fromMs, toMs, bytes: encodeProfile(profile) });
     }
     const long = this.#longBlock;
     if (long !== null && (all || nowMs - long.fromMs >= LIMITS.profileLongBlockMs)) {
       this.#longBlock = null;
-      const { fromMs, toMs } = long;
-      await this.#longBlocks.append({ fromMs, toMs, bytes: encodeProfile(this.#profileOf(long)) });
+      const { fromMs, toMs, lost, sum } = long;
+      const profile = sum.profile({ kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
+      await this.#longBlocks.append({ fromMs, toMs, bytes: encodeProfile(profile) });
     }
   }
 
@@ -74,17 +81,16 @@ export class ComponentProfiles {
       const middle = (each.fromMs + each.toMs) / 2;
       return middle >= fromMs && middle < toMs;
     });
-    const all = [...[...long, ...blocks].map(({ bytes }) => decodeProfile(bytes)), ...recent];
-    const lost = all.reduce((sum, each) => sum + each.lost, 0);
-    return mergeProfiles(all, { kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
+    return this.#merged([...[...long, ...blocks].map(({ bytes }) => decodeProfile(bytes)), ...recent], fromMs, toMs);
   }
 
   async bytes(): Promise<number> {
     return (await this.#blocks.bytes()) + (await this.#longBlocks.bytes());
   }
 
-  #profileOf({ fromMs, toMs, sum, lost }: Begun): Profile {
-    return sum.profile({ kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
+  #merged(parts: readonly Gathered[], fromMs: number, toMs: number): Profile {
+    const lost = parts.reduce((sum, each) => sum + each.lost, 0);
+    return mergeProfiles(parts, { kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
   }
 }
 

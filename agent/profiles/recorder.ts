@@ -5,13 +5,7 @@ import type { ActivityProfilerHandle, DrainedStacks, StackProfilerHandle } from 
 import type { StateAccess } from '../../protocol/control.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { ProfilerFigures } from '../../protocol/link.js';
-import {
-  PROFILE_KINDS,
-  type Profile,
-  type ProfileKind,
-  type ProfileRequest,
-  ProfileSum,
-} from '../../protocol/profile.js';
+import { PROFILE_KINDS, type Profile, type ProfileKind, type ProfileRequest } from '../../protocol/profile.js';
 import { isErrno } from '../cgroup.js';
 import { BlockLatencies, detailStacks } from './activity.js';
 import { ComponentProfiles } from './component-profiles.js';
@@ -48,6 +42,7 @@ export class ProfileRecorder {
   /** Of cgroups; those no longer watched too until what was sampled in them has been taken out. */
   readonly #owners = new Map<string, Owner>();
   readonly #ended = new Set<string>();
+  /** By partOf(). */
   readonly #components = new Map<string, ComponentProfiles>();
   #drainedMs: number;
   #lost = 0;
@@ -108,8 +103,7 @@ export class ProfileRecorder {
   async read({ app, component, kind, fromMs, toMs }: ProfileRequest): Promise<Profile> {
     // What the kernel holds still is part of it.
     if (toMs > this.#drainedMs) await this.round();
-    const folder = this.#folderOf({ app, component }, kind);
-    const known = this.#components.get(folder) ?? new ComponentProfiles(folder, kind, this.#tools.hertz);
+    const known = this.#components.get(partOf({ app, component }, kind)) ?? this.#open({ app, component }, kind);
     return known.read(fromMs, toMs);
   }
 
@@ -153,44 +147,43 @@ export class ProfileRecorder {
   #takeActivity(fromMs: number, toMs: number): void {
     const { activity } = this.#tools;
     if (activity === null) return;
-    const { lost, details } = activity.drain();
+    const { lost, details, blocks } = activity.drain();
     const componentOf = (cgroup: string) => {
       const owner = this.#owners.get(cgroup);
       return owner === undefined ? undefined : `${owner.app}/${owner.component}`;
     };
     this.#take(detailStacks(details, componentOf), lost - this.#activityLost, fromMs, toMs);
     this.#activityLost = lost;
-    this.#take(this.#blockLatencies.take(activity.read()), 0, fromMs, toMs);
+    this.#take(this.#blockLatencies.take(blocks), 0, fromMs, toMs);
   }
 
   #take(taken: Taken, lost: number, fromMs: number, toMs: number): void {
     const { stacks, functions, tablesLeftOut = [], inlinesLeftOut = [] } = taken;
-    const sums = new Map<ComponentProfiles, { kind: ProfileKind; stacks: Taken['stacks'] }>();
+    const ofEach = new Map<ComponentProfiles, Taken['stacks']>();
     for (const stack of stacks) {
       const owner = this.#owners.get(stack.cgroup);
       if (owner === undefined) continue;
       const profiles = this.#profilesOf(owner, stack.kind);
-      const known = sums.get(profiles);
-      if (known === undefined) sums.set(profiles, { kind: stack.kind, stacks: [stack] });
-      else known.stacks.push(stack);
+      const known = ofEach.get(profiles);
+      if (known === undefined) ofEach.set(profiles, [stack]);
+      else known.push(stack);
     }
-    for (const [profiles, { kind, stacks: own }] of sums) {
-      const sum = new ProfileSum();
-      sum.add({ functions, stacks: own, notes: notesOf(own, functions, { tablesLeftOut, inlinesLeftOut }) });
-      profiles.add(sum.profile({ kind, fromMs, toMs, hertz: this.#tools.hertz, lost }));
+    for (const [profiles, own] of ofEach) {
+      const notes = notesOf(own, functions, { tablesLeftOut, inlinesLeftOut });
+      profiles.add({ fromMs, toMs, lost, functions, stacks: own, notes });
     }
   }
 
-  #folderOf({ app, component }: Owner, kind: ProfileKind): string {
-    return join(this.#tools.folder, app, component, kind);
+  #open(owner: Owner, kind: ProfileKind): ComponentProfiles {
+    return new ComponentProfiles(join(this.#tools.folder, partOf(owner, kind)), kind, this.#tools.hertz);
   }
 
   #profilesOf(owner: Owner, kind: ProfileKind): ComponentProfiles {
-    const folder = this.#folderOf(owner, kind);
-    let profiles = this.#components.get(folder);
+    const part = partOf(owner, kind);
+    let profiles = this.#components.get(part);
     if (profiles === undefined) {
-      profiles = new ComponentProfiles(folder, kind, this.#tools.hertz);
-      this.#components.set(folder, profiles);
+      profiles = this.#open(owner, kind);
+      this.#components.set(part, profiles);
     }
     return profiles;
   }
@@ -199,18 +192,22 @@ export class ProfileRecorder {
   async #keepToBound(): Promise<void> {
     const { folder, log } = this.#tools;
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const kept: { path: string; bytes: number; atMs: number }[] = [];
+    const kept: { part: string; bytes: number; atMs: number }[] = [];
     for (const app of await readdir(folder)) {
       for (const component of await readdir(join(folder, app))) {
-        for (const kind of PROFILE_KINDS) kept.push(...(await sizeOf(join(folder, app, component, kind))));
+        for (const kind of PROFILE_KINDS) {
+          const part = partOf({ app, component }, kind);
+          const size = await sizeOf(join(folder, part));
+          if (size !== null) kept.push({ part, ...size });
+        }
       }
     }
     let sum = kept.reduce((total, { bytes }) => total + bytes, 0);
-    for (const { path, bytes } of kept.sort((a, b) => a.atMs - b.atMs)) {
+    for (const { part, bytes } of kept.sort((a, b) => a.atMs - b.atMs)) {
       if (sum <= LIMITS.profilesBytesMax) return;
-      log.info({ folder: path }, 'old profiles give way to newer ones');
-      this.#components.delete(path);
-      await rm(path, { recursive: true, force: true });
+      log.info({ profiles: part }, 'old profiles give way to newer ones');
+      this.#components.delete(part);
+      await rm(join(folder, part), { recursive: true, force: true });
       sum -= bytes;
     }
   }
@@ -240,7 +237,13 @@ function notesOf(
   return [...tables, ...inlines];
 }
 
-async function sizeOf(path: string): Promise<{ path: string; bytes: number; atMs: number }[]> {
+/** A component's profiles of one kind, within the folder of all. */
+function partOf({ app, component }: Owner, kind: ProfileKind): string {
+  return `${app}/${component}/${kind}`;
+}
+
+/** Null: nothing is there. */
+async function sizeOf(path: string): Promise<{ bytes: number; atMs: number } | null> {
   let bytes = 0;
   let atMs = 0;
   try {
@@ -250,8 +253,8 @@ async function sizeOf(path: string): Promise<{ path: string; bytes: number; atMs
       atMs = Math.max(atMs, mtimeMs);
     }
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
+    if (isErrno(error, 'ENOENT')) return null;
     throw error;
   }
-  return [{ path, bytes, atMs }];
+  return { bytes, atMs };
 }

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "host/system_error.h"
 #include "profiler/bpf_figures.h"
+#include "profiler/figures_table.h"
 #include "profiler/libbpf_log.h"
 
 namespace shoal::profiler {
@@ -20,6 +22,31 @@ Napi::Number seconds(Napi::Env env, uint64_t nanoseconds) {
 }
 
 Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+
+/** What read() tells of each cgroup. */
+struct Field {
+  const char* name;
+  /** What has to be counted for it. */
+  const char* group;
+  shoal_u64 shoal_activity::*value;
+  bool isTime = false;
+};
+
+constexpr Field kFields[] = {
+    {"systemCalls", kSystemCalls, &shoal_activity::system_calls},
+    {"systemCallSeconds", kSystemCalls, &shoal_activity::system_call_time, true},
+    {"blockReads", kBlockIo, &shoal_activity::io_reads},
+    {"blockWrites", kBlockIo, &shoal_activity::io_writes},
+    {"blockReadBytes", kBlockIo, &shoal_activity::io_read_bytes},
+    {"blockWriteBytes", kBlockIo, &shoal_activity::io_write_bytes},
+    {"blockSeconds", kBlockIo, &shoal_activity::io_time, true},
+    {"sentBytes", kNetworkBytes, &shoal_activity::sent_bytes},
+    {"receivedBytes", kNetworkBytes, &shoal_activity::received_bytes},
+    {"retransmits", kRetransmits, &shoal_activity::retransmits},
+    {"connects", kConnections, &shoal_activity::connects},
+    {"connectSeconds", kConnections, &shoal_activity::connect_time, true},
+    {"connectsFailed", kConnections, &shoal_activity::connects_failed},
+};
 
 std::string bracketed(const std::string& text) { return std::string("[").append(text).append("]"); }
 
@@ -112,47 +139,44 @@ void ActivityProfiler::unwatch(const Napi::CallbackInfo& info) {
   watched_.erase(found);
 }
 
-Napi::Object ActivityProfiler::numbers(Napi::Env env, const shoal_activity& sums) const {
-  const Napi::Object each = Napi::Object::New(env);
-  if (counter_->counts(kSystemCalls)) {
-    each.Set("systemCalls", number(env, sums.system_calls));
-    each.Set("systemCallSeconds", seconds(env, sums.system_call_time));
-  }
-  if (counter_->counts(kBlockIo)) {
-    each.Set("blockReads", number(env, sums.io_reads));
-    each.Set("blockWrites", number(env, sums.io_writes));
-    each.Set("blockReadBytes", number(env, sums.io_read_bytes));
-    each.Set("blockWriteBytes", number(env, sums.io_write_bytes));
-    each.Set("blockSeconds", seconds(env, sums.io_time));
-    // Of hundreds of instances most do no such I/O at all.
-    if (sums.io_reads + sums.io_writes > 0) {
-      const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
-      for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
-      each.Set("blockBuckets", buckets);
-    }
-  }
-  if (counter_->counts(kNetworkBytes)) {
-    each.Set("sentBytes", number(env, sums.sent_bytes));
-    each.Set("receivedBytes", number(env, sums.received_bytes));
-  }
-  if (counter_->counts(kRetransmits)) each.Set("retransmits", number(env, sums.retransmits));
-  if (counter_->counts(kConnections)) {
-    each.Set("connects", number(env, sums.connects));
-    each.Set("connectSeconds", seconds(env, sums.connect_time));
-    each.Set("connectsFailed", number(env, sums.connects_failed));
-  }
-  return each;
-}
-
 Napi::Value ActivityProfiler::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Napi::Object all = Napi::Object::New(env);
-  if (!isStarted(env)) return all;
+  if (!isStarted(env)) return env.Undefined();
+  std::vector<const Field*> counted;
+  std::vector<const char*> names;
+  for (const Field& each : kFields) {
+    if (!counter_->counts(each.group)) continue;
+    counted.push_back(&each);
+    names.push_back(each.name);
+  }
+  FiguresTable table(std::move(names));
+  std::vector<double> values(counted.size());
   for (const auto& [path, cgroup] : watched_) {
     shoal_activity sums = {};
-    if (counter_->read(cgroup, sums)) all.Set(path, numbers(env, sums));
+    if (!counter_->read(cgroup, sums)) continue;
+    std::transform(counted.begin(), counted.end(), values.begin(), [&sums](const Field* each) {
+      return static_cast<double>(sums.*each->value) / (each->isTime ? kNanoseconds : 1);
+    });
+    table.add(path, values);
   }
-  return all;
+  return table.toObject(env);
+}
+
+/** Of those that have done any: of hundreds of instances most do no such I/O at all. */
+Napi::Array ActivityProfiler::blocks(Napi::Env env) const {
+  const Napi::Array list = Napi::Array::New(env);
+  if (!counter_->counts(kBlockIo)) return list;
+  for (const auto& [path, cgroup] : watched_) {
+    shoal_activity sums = {};
+    if (!counter_->read(cgroup, sums) || sums.io_reads + sums.io_writes == 0) continue;
+    const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
+    for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
+    const Napi::Object each = Napi::Object::New(env);
+    each.Set("cgroup", path);
+    each.Set("buckets", buckets);
+    list.Set(list.Length(), each);
+  }
+  return list;
 }
 
 Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
@@ -196,6 +220,7 @@ Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
   const Napi::Object result = Napi::Object::New(env);
   result.Set("lost", number(env, counter_->lost()));
   result.Set("details", list);
+  result.Set("blocks", blocks(env));
   return result;
 }
 

@@ -28,7 +28,7 @@ class ActivityProfiler : public Napi::ObjectWrap<ActivityProfiler> {
   Napi::Value cost(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   bool isStarted(Napi::Env env) const;
-  Napi::Object numbers(Napi::Env env, const shoal_activity& sums) const;
+  Napi::Array blocks(Napi::Env env) const;
 
   std::unique_ptr<ActivityCounter> counter_;
   UniqueFd stats_;

@@ -11,6 +11,7 @@
 #include "host/system_error.h"
 #include "profiler/bpf_figures.h"
 #include "profiler/cpu_time_reader.h"
+#include "profiler/figures_table.h"
 #include "profiler/libbpf_log.h"
 
 namespace shoal::profiler {
@@ -80,8 +81,7 @@ void CpuProfiler::unwatch(const Napi::CallbackInfo& info) {
 
 Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Napi::Object seconds = Napi::Object::New(env);
-  if (!isStarted(env)) return seconds;
+  if (!isStarted(env)) return env.Undefined();
   std::map<std::string, std::vector<shoal_cpu_time>> finished;
   for (const auto& [path, watched] : watched_) {
     std::vector<shoal_cpu_time> values(cpus_);
@@ -95,9 +95,10 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
                                           running.size() * sizeof(shoal_running), 0);
   if (result != 0) {
     host::throwSystemError(env, -result, "bpf_map_lookup_elem");
-    return seconds;
+    return env.Undefined();
   }
   const uint64_t now = monotonicNanoseconds();
+  FiguresTable table({"cpuSeconds", "runDelaySeconds", "faultsMinor", "faultsMajor"});
   for (const auto& [path, values] : finished) {
     Watched& watched = watched_[path];
     watched.nanoseconds = std::max(watched.nanoseconds, cpuNanoseconds(watched.cgroup, values, running, now));
@@ -107,14 +108,11 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
       sum.faults_minor += each.faults_minor;
       sum.faults_major += each.faults_major;
     }
-    const Napi::Object times = Napi::Object::New(env);
-    times.Set("cpuSeconds", Napi::Number::New(env, static_cast<double>(watched.nanoseconds) / kNanoseconds));
-    times.Set("runDelaySeconds", Napi::Number::New(env, static_cast<double>(sum.waited) / kNanoseconds));
-    times.Set("faultsMinor", Napi::Number::New(env, static_cast<double>(sum.faults_minor)));
-    times.Set("faultsMajor", Napi::Number::New(env, static_cast<double>(sum.faults_major)));
-    seconds.Set(path, times);
+    table.add(path,
+              {static_cast<double>(watched.nanoseconds) / kNanoseconds, static_cast<double>(sum.waited) / kNanoseconds,
+               static_cast<double>(sum.faults_minor), static_cast<double>(sum.faults_major)});
   }
-  return seconds;
+  return table.toObject(env);
 }
 
 Napi::Value CpuProfiler::cost(const Napi::CallbackInfo& info) {

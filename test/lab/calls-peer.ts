@@ -1,0 +1,92 @@
+/**
+ * Calls of the SDK between two machines of the virtual rack, whose agents use RDMA, while it goes away and comes back and an
+ * agent is killed: calls-peer FOLDER, on h1, where the coordinator is. Prints what came of it; h2 is reached by `on`.
+ */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { HostView } from '../../protocol/http.js';
+import type { HostConnection } from '../../protocol/link.js';
+import { retry } from '../../scripts/lib/until.js';
+import type { Outcomes } from '../agent/calls-between-hosts.js';
+import { STEP_MS_MAX } from './guest.js';
+
+export interface CallsByRdma {
+  /** As h1 says it, at each step. */
+  connections: Record<string, HostConnection>;
+  streams: { items: number; inOrder: boolean; sum: number };
+  outcomes: Outcomes;
+}
+
+const API = 'http://127.0.0.1:7946';
+const HTTP_PORT = 8080;
+const COMPONENTS = fileURLToPath(new URL('../agent/components', import.meta.url));
+const LOOK_MS = 500;
+/** More than can have been under way. */
+const MORE = 50;
+const run = promisify(execFile);
+
+const component = (name: string, host: string, more: object) => ({
+  rootfs: 'host',
+  directory: COMPONENTS,
+  command: ['node', `${name}.mjs`],
+  count: 1,
+  size: { cpu: 0.5, memory: '128Mi' },
+  place: { require: { host } },
+  ...more,
+});
+const MANIFEST = {
+  app: 't',
+  components: {
+    caller: component('caller', 'h1', { calls: ['ledger'], ports: [{ name: 'http', host: HTTP_PORT }] }),
+    ledger: component('ledger', 'h2', {}),
+  },
+};
+
+async function ask<T>(url: string, request: RequestInit = {}): Promise<T> {
+  const response = await fetch(url, { ...request, signal: AbortSignal.timeout(STEP_MS_MAX) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${text}`);
+  return JSON.parse(text) as T;
+}
+
+const caller = <T = Outcomes>(path: string) => ask<T>(`http://127.0.0.1:${HTTP_PORT}${path}`);
+const eventually = <T>(what: string, check: () => Promise<T>) => retry(what, STEP_MS_MAX, check, LOOK_MS);
+const on = (host: string, script: string) => run('on', [host, 'sh', '-c', script]);
+
+const connections: CallsByRdma['connections'] = {};
+
+/** From now on calls go that way, and are answered. */
+async function callsGo(by: HostConnection['carrier'], when: string): Promise<void> {
+  connections[when] = await eventually(`by ${by} ${when}`, async () => {
+    const hosts = await ask<HostView[]>(`${API}/v1/hosts`);
+    const [connection] = hosts.find(({ name }) => name === 'h1')?.connections ?? [];
+    if (connection?.carrier !== by) throw new Error(JSON.stringify(connection));
+    return connection;
+  });
+  const before = await caller('/');
+  await eventually(`answered ${when}`, async () => {
+    const now = await caller('/');
+    if (now.answered < before.answered + MORE) throw new Error(JSON.stringify(now));
+  });
+}
+
+await eventually('hosts connected', async () => {
+  const hosts = await ask<HostView[]>(`${API}/v1/hosts`);
+  if (hosts.filter(({ connected }) => connected).length !== 2) throw new Error(JSON.stringify(hosts));
+});
+const headers = { 'content-type': 'application/json' };
+await ask(`${API}/v1/apps/t`, { method: 'PUT', body: JSON.stringify(MANIFEST), headers });
+await eventually('calling', () => caller('/start'));
+await callsGo('verbs', 'at first');
+const streams = await caller<CallsByRdma['streams']>('/streams');
+for (const host of ['h2', 'h1']) {
+  await on(host, 'rdma link delete rxe0');
+  await callsGo('tcp', `without RDMA on ${host}`);
+  await on(host, 'rdma link add rxe0 type rxe netdev eth0');
+  await callsGo('verbs', `with RDMA on ${host} again`);
+}
+await on('h2', "pkill -KILL -f 'agent/main.js --name h2'");
+await callsGo('verbs', 'after the agent of h2 was killed');
+const outcomes = await caller('/stop');
+console.log(JSON.stringify({ connections, streams, outcomes } satisfies CallsByRdma));
