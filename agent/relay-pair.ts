@@ -93,9 +93,8 @@ export class RelayPair {
     } else if (this.#carrier === 'none') this.#events.send({ type: 'relay-wanted', lost: false });
   }
 
-  /** What this host has of RDMA may have changed. */
-  refresh(): void {
-    const rdma = this.#host.ability();
+  /** What this host has of RDMA now may have changed. */
+  refresh(rdma: RdmaAbility): void {
     if (this.#session === undefined || rdma.address === this.#toldAddress) return;
     this.#toldAddress = rdma.address;
     // What the card's own driver does not tell of is noticed here.

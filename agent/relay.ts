@@ -87,7 +87,9 @@ export class Relay {
       retryMs: options.retryMs ?? RETRY_MS,
     };
     this.#refresh = setInterval(() => {
-      for (const pair of this.#pairs.values()) pair.refresh();
+      // Once for all: the card's tables are read on this event loop.
+      const rdma = this.#host.ability();
+      for (const pair of this.#pairs.values()) pair.refresh(rdma);
     }, options.refreshMs ?? REFRESH_MS);
     this.#refresh.unref();
   }

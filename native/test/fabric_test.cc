@@ -296,13 +296,14 @@ void testScribbling(unsigned seed) {
 
 void testSegment() {
   std::string problem;
-  std::optional<Segment> segment = Segment::create(kBytes, false, problem);
+  const UniqueFd file = Segment::prepare(kBytes, problem);
+  CHECK(file.valid());
+  CHECK(ftruncate(file.get(), 0) != 0 && ftruncate(file.get(), 1 << 20) != 0);
+  CHECK(fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE) != 0);
+  std::optional<Segment> segment = Segment::map(UniqueFd(dup(file.get())), problem);
   CHECK(segment && segment->bytes() == segmentBytes(kBytes));
-  CHECK(ftruncate(segment->fd(), 0) != 0 && ftruncate(segment->fd(), 1 << 20) != 0);
-  CHECK(fcntl(segment->fd(), F_ADD_SEALS, F_SEAL_WRITE) != 0);
-  CHECK(Segment::create(kBytes, true, problem));  // whether or not there are huge pages
 
-  std::optional<Segment> other = Segment::map(UniqueFd(dup(segment->fd())), problem);
+  std::optional<Segment> other = Segment::map(UniqueFd(dup(file.get())), problem);
   CHECK(other && other->ringBytes() == kBytes);
   Producer producer(segment->ring(1));
   Consumer consumer(other->ring(1));
@@ -311,7 +312,7 @@ void testSegment() {
 
   for (const uint32_t bytes : {0u, kBytes - 1, kBytes + 8, 2 * kBytes, 0x80000000u, 0xffffffffu}) {
     reinterpret_cast<SegmentHeader*>(segment->data())->stamp.ringBytes = bytes;
-    CHECK(!Segment::map(UniqueFd(dup(segment->fd())), problem));
+    CHECK(!Segment::map(UniqueFd(dup(file.get())), problem));
     CHECK(problem == "not a channel of this version");
   }
   const UniqueFd prepared = Segment::prepare(kBytes, problem);

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -5,6 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { native, type PacketHandle } from '../../native/index.js';
+import { until } from '../../scripts/lib/until.js';
 
 const ADDON = new URL('../../native/index.js', import.meta.url).href;
 const RING_BYTES = 4096;
@@ -141,4 +143,44 @@ t.test('a worker that ends with channels and sockets open leaves nothing', async
     t.notMatch(await readFile('/proc/self/maps', 'utf8'), /shoal-channel/, how);
     t.ok((await descriptors()) <= before, `${how}: no descriptor is left`);
   }
+});
+
+/** Takes all descriptors it may have, says what share of its time the loop is busy with who waits, and gives one back. */
+const FULL = `
+const { openSync, closeSync } = await import('node:fs');
+const { native } = await import(process.argv[1]);
+native.listenPackets(process.argv[2], () => process.stdout.write('accepted'));
+const held = [];
+const fill = () => { try { for (;;) held.push(openSync('/dev/null')); } catch (error) { if (error.code !== 'EMFILE') throw error; } };
+process.once('SIGUSR2', () => {
+  const { eventLoopUtilization } = performance;
+  const before = eventLoopUtilization();
+  setTimeout(() => {
+    process.stdout.write(JSON.stringify(eventLoopUtilization(before).utilization) + '\\n');
+    closeSync(held.pop());
+  }, 500);
+});
+process.stdout.write('full\\n');
+fill();
+`;
+
+t.test('who cannot be accepted for lack of descriptors waits, and keeps nobody busy', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-packets-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'socket');
+  const words = ['--nofile=64', '--', process.execPath, '--input-type=module', '-e', FULL, '--', ADDON, path];
+  const child = spawn('prlimit', words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  await until(() => said.startsWith('full\n'));
+  const dialled = open(native.dialPackets(path));
+  t.teardown(async () => dialled.handle.close());
+  child.kill('SIGUSR2');
+  await until(() => /\n[\d.e-]+\n/.test(said));
+  const busy = Number(said.split('\n')[1]);
+  t.ok(busy < 0.5, `busy for ${busy} of its time`);
+  await until(() => said.endsWith('accepted'));
 });

@@ -32,6 +32,8 @@ constexpr milliseconds kHangUpMax{500};
 constexpr long kSpinUsDefault = 50;
 constexpr long kSpinUsMax = 1'000;
 constexpr milliseconds kActivateEvery{50};
+/** So long nobody is accepted where there are no descriptors or memory to do so. */
+constexpr milliseconds kAcceptPause{100};
 constexpr int kLookMs = 10;
 constexpr size_t kWhyBytesMax = 300;
 constexpr size_t kBodyBytesMax = kMessageBytesMax / 2;
@@ -54,9 +56,19 @@ class Reading final : public Watched {
   Reading(Loop& loop, UniqueFd fd, std::function<void(int)> action)
       : loop_(loop), fd_(std::move(fd)), action_(std::move(action)) {}
   ~Reading() override {
+    if (pause_) loop_.cancel(*pause_);
     if (watched_) loop_.forget(fd_.get(), this);
   }
   bool start() { return watched_ = loop_.watch(fd_.get(), EPOLLIN, this); }
+  /** What cannot be served now would keep the loop awake for nothing. */
+  void pause(milliseconds time) {
+    if (pause_) return;
+    loop_.change(fd_.get(), 0, this);
+    pause_ = loop_.after(time, [this] {
+      pause_.reset();
+      loop_.change(fd_.get(), EPOLLIN, this);
+    });
+  }
   void onEvents(uint32_t) override { action_(fd_.get()); }
 
  private:
@@ -64,6 +76,7 @@ class Reading final : public Watched {
   UniqueFd fd_;
   std::function<void(int)> action_;
   bool watched_ = false;
+  std::optional<Loop::Timer> pause_;
 };
 
 }  // namespace
@@ -130,8 +143,11 @@ struct shoal_app {
 
   void accept(int listener) {
     UniqueFd socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    // Who cannot be taken, for lack of descriptors, stays in the queue and is tried again.
-    if (socket.valid()) server_.acceptSocket(std::move(socket));
+    // Who cannot be taken, for lack of descriptors or memory, stays in the queue.
+    if (socket.valid())
+      server_.acceptSocket(std::move(socket));
+    else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+      listener_->pause(kAcceptPause);
   }
 
   /** The first process of a PID namespace is not ended by a signal that it has no handler for. */

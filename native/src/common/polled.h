@@ -3,6 +3,7 @@
 #include <napi.h>
 #include <uv.h>
 
+#include <cstdint>
 #include <memory>
 
 namespace shoal {
@@ -33,6 +34,8 @@ class Polled {
   virtual void onClosing() = 0;
   bool closed() const { return *self_ == nullptr; }
   void stop() { uv_poll_stop(&poll_); }
+  /** Looks at the descriptor no more for so long: what cannot be served now would keep the loop awake for nothing. */
+  void pause(uint64_t ms);
   /** The event loop does not go on for this alone. */
   void unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&poll_)); }
   Napi::Env env() const { return env_; }
@@ -40,7 +43,14 @@ class Polled {
  private:
   Napi::Env env_;
   Self self_;
+  int start();
+  static void onClosed(uv_handle_t* handle);
+
   uv_poll_t poll_ = {};
+  /** Ends a pause. */
+  uv_timer_t timer_ = {};
+  /** Of libuv's that are not closed. */
+  int handles_ = 0;
   /** Asynchronous, because the environment has to run its loop until the handle is closed. */
   napi_async_cleanup_hook_handle hook_ = nullptr;
 };

@@ -18,6 +18,8 @@ namespace {
 /** What is taken before other events of the loop have their turn. */
 constexpr int kPacketsPerTurn = 32;
 constexpr int kAcceptsPerTurn = 8;
+/** So long nobody is accepted where there are no descriptors or memory to do so. */
+constexpr uint64_t kAcceptPauseMs = 100;
 
 /** Calls a function of JavaScript from the event loop. */
 class Callback {
@@ -48,9 +50,12 @@ class PacketListener : public Polled {
  private:
   void onReadable() override {
     for (int i = 0; i < kAcceptsPerTurn && !closed(); ++i) {
-      // Who cannot be taken, for lack of descriptors, stays in the queue and is tried again.
       UniqueFd accepted = acceptPackets(fd_.get());
-      if (!accepted.valid()) return;
+      if (!accepted.valid()) {
+        // Who cannot be taken, for lack of descriptors or memory, stays in the queue.
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) pause(kAcceptPauseMs);
+        return;
+      }
       const Napi::HandleScope scope(env());
       onSocket_({Napi::Number::New(env(), accepted.release())});
     }

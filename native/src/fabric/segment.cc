@@ -1,7 +1,6 @@
 #include "fabric/segment.h"
 
 #include <fcntl.h>
-#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -13,32 +12,18 @@
 namespace shoal::fabric {
 namespace {
 
-constexpr size_t kHugePageBytes = 2u << 20;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 std::string because(const char* what) { return std::string(what) + ": " + std::strerror(errno); }
 
-UniqueFd makeFile(unsigned flags) {
-  return UniqueFd(memfd_create("shoal-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
-}
-
-/** A file with all its pages; not valid when the kernel has none to give. */
-UniqueFd reserve(size_t bytes, unsigned flags) {
-  UniqueFd fd = makeFile(flags);
-  if (fd.valid() && fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) fd.reset();
-  return fd;
-}
-
 }  // namespace
 
 Segment::Segment(Segment&& other) noexcept
-    : fd_(std::move(other.fd_)),
-      data_(std::exchange(other.data_, nullptr)),
+    : data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
       ringBytes_(other.ringBytes_) {}
 
 Segment& Segment::operator=(Segment&& other) noexcept {
-  std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(ringBytes_, other.ringBytes_);
@@ -49,8 +34,8 @@ Segment::~Segment() {
   if (data_ != nullptr) munmap(data_, bytes_);
 }
 
-bool Segment::mapAll(size_t bytes, std::string& problem) {
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_.get(), 0);
+bool Segment::mapAll(int fd, size_t bytes, std::string& problem) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
   if (data == MAP_FAILED) {
     problem = because("mmap");
     return false;
@@ -60,35 +45,10 @@ bool Segment::mapAll(size_t bytes, std::string& problem) {
   return true;
 }
 
-std::optional<Segment> Segment::create(uint32_t ringBytes, bool hugePages, std::string& problem) {
-  assert(isRingSize(ringBytes));
-  size_t bytes = segmentBytes(ringBytes);
-  UniqueFd fd;
-  if (hugePages) {
-    const size_t rounded = (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
-    fd = reserve(rounded, MFD_HUGETLB | MFD_HUGE_2MB);
-    if (fd.valid()) bytes = rounded;
-  }
-  if (!fd.valid()) fd = reserve(bytes, 0);
-  if (!fd.valid()) {
-    problem = because("no shared memory");
-    return std::nullopt;
-  }
-  Segment segment(std::move(fd));
-  if (!segment.mapAll(bytes, problem)) return std::nullopt;
-  segment.ringBytes_ = ringBytes;
-  segment.header()->stamp = {kMagic, kVersion, ringBytes};
-  if (fcntl(segment.fd(), F_ADD_SEALS, kSeals) != 0) {
-    problem = because("cannot seal the memory");
-    return std::nullopt;
-  }
-  return segment;
-}
-
 UniqueFd Segment::prepare(uint32_t ringBytes, std::string& problem) {
   assert(isRingSize(ringBytes));
   const SegmentStamp stamp = {kMagic, kVersion, ringBytes};
-  UniqueFd fd = makeFile(0);
+  UniqueFd fd(memfd_create("shoal-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(segmentBytes(ringBytes))) != 0 ||
       pwrite(fd.get(), &stamp, sizeof stamp, 0) != sizeof stamp || fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) {
     problem = because("no shared memory");
@@ -114,8 +74,8 @@ std::optional<Segment> Segment::map(UniqueFd fd, std::string& problem) {
     problem = because("no memory for a channel");
     return std::nullopt;
   }
-  Segment segment(std::move(fd));
-  if (!segment.mapAll(bytes, problem)) return std::nullopt;
+  Segment segment;
+  if (!segment.mapAll(fd.get(), bytes, problem)) return std::nullopt;
   // From here on only the copy counts: the peer can change the stamp, but not what we think of it.
   SegmentStamp stamp;
   std::memcpy(&stamp, segment.data_, sizeof stamp);
@@ -125,8 +85,6 @@ std::optional<Segment> Segment::map(UniqueFd fd, std::string& problem) {
     return std::nullopt;
   }
   segment.ringBytes_ = stamp.ringBytes;
-  // The mapping keeps the memory.
-  segment.fd_.reset();
   return segment;
 }
 

@@ -21,14 +21,9 @@ class Segment {
   ~Segment();
 
   /**
-   * A new one with two empty rings of `ringBytes` each, a power of two. All its memory is there from the start and its
-   * size is sealed, so that no end can take pages away under the other. Huge pages are used when asked and available.
-   */
-  static std::optional<Segment> create(uint32_t ringBytes, bool hugePages, std::string& problem);
-
-  /**
-   * The sealed file of a new one, without memory yet: who maps it first takes that, so that it counts as theirs and not
-   * as that of who only hands the file out. Not valid and `problem` when there cannot be one.
+   * The file of a new one with two empty rings of `ringBytes` each, a power of two. Its size is sealed, so that no end
+   * can take pages away under the other. It has no memory yet: who maps it first takes that, so that it counts as
+   * theirs and not as that of who only hands the file out. Not valid and `problem` when there cannot be one.
    */
   static UniqueFd prepare(uint32_t ringBytes, std::string& problem);
 
@@ -40,15 +35,12 @@ class Segment {
   uint32_t ringBytes() const { return ringBytes_; }
   std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
-  /** Of the file that create() made; -1 for one that was mapped. */
-  int fd() const { return fd_.get(); }
 
  private:
-  explicit Segment(UniqueFd fd) : fd_(std::move(fd)) {}
-  bool mapAll(size_t bytes, std::string& problem);
+  Segment() = default;
+  bool mapAll(int fd, size_t bytes, std::string& problem);
   SegmentHeader* header() const { return reinterpret_cast<SegmentHeader*>(data_); }
 
-  UniqueFd fd_;
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
   uint32_t ringBytes_ = 0;
