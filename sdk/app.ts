@@ -230,20 +230,23 @@ export class App {
     return this.#store.held;
   }
 
-  /** Called before the first call on a state shard that comes to this instance: its entries can be read and written. */
+  /**
+   * Called before the first call on a state shard that comes to this instance: its entries can be read and written. Throws
+   * SHOAL_E_STATE_MODE where the manifest gives the component no partitioned state.
+   */
   onShardArrive(hook: (shard: number) => unknown): void {
     this.#assertHooks();
     this.#store.onArrive(hook);
   }
 
-  /** Called after the last call on a state shard that leaves, which cannot be read any more. */
+  /** Called after the last call on a state shard that leaves, which cannot be read any more. Throws as `onShardArrive` does. */
   onShardLeave(hook: (shard: number) => unknown): void {
     this.#assertHooks();
     this.#store.onLeave(hook);
   }
 
   #assertHooks(): void {
-    if (this.#settings !== null && this.#settings.mode !== 'partitioned') throw cannot('to be told of state shards');
+    if (this.#settings?.mode !== 'partitioned') throw cannot('to be told of state shards');
   }
 
   /** Serves HTTP on a port of the manifest. Requests count as calls do, in demand and in latency. */

@@ -107,8 +107,5 @@ function lasting(ttlMs: number | undefined): { ttlMs?: number } {
 /** What only entries in state shards can do. */
 export function cannot(what: string): ShoalError {
   const remedy = 'give the component `state: partitioned` in the manifest';
-  return new ShoalError(
-    'SHOAL_E_STATE_MODE',
-    `${what}, which neither a cache nor replicated state can give: ${remedy}`,
-  );
+  return new ShoalError('SHOAL_E_STATE_MODE', `${what}, which only partitioned state can give: ${remedy}`);
 }

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { ShoalError } from '../../protocol/errors.js';
-import { identityFrom } from '../../sdk/app.js';
+import { App, identityFrom } from '../../sdk/app.js';
+import { makeCarrier } from '../../sdk/best-carrier.js';
 import { overBoth } from './rig.js';
 
 overBoth('a call reaches a handler and its answer comes back', async (t, rig) => {
@@ -85,4 +86,12 @@ overBoth('a component without instances is waited for, and the agent hears of it
 t.test('outside of an instance connect says what is missing', (t) => {
   t.throws(() => identityFrom({}), { code: 'SHOAL_E_USAGE', message: /SHOAL_INSTANCE/ });
   t.end();
+});
+
+t.test('a component without state is told of no state shards, and is told so', async (t) => {
+  const identity = identityFrom({ SHOAL_APP: 'a', SHOAL_COMPONENT: 'c', SHOAL_INSTANCE: 'a-c-0' });
+  const app = new App(identity, await makeCarrier(identity, { SHOAL_CARRIER: 'unix' }), null);
+  const refusal = { code: 'SHOAL_E_STATE_MODE', message: /state: partitioned/ };
+  t.throws(() => app.onShardArrive(() => undefined), refusal);
+  t.throws(() => app.onShardLeave(() => undefined), refusal);
 });
