@@ -195,6 +195,15 @@ t.test('a host tells where its images came from and went', (t) => {
   t.end();
 });
 
+t.test('a host tells what carries calls to each other one, and why', (t) => {
+  const tcp = { host: 'h2', carrier: 'tcp' as const, encrypted: true, reason: 'this host has no RDMA', channels: 3 };
+  const none = { host: 'h3', carrier: 'none' as const, reason: 'h3 does not answer', channels: 0 };
+  const lines = describeHost(hostView({ connections: [tcp, none] }), PLAIN);
+  t.ok(lines.some((each) => /^to h2 +3 channels by tcp, encrypted: this host has no RDMA$/.test(each)));
+  t.ok(lines.some((each) => /^to h3 +nothing is carried: h3 does not answer$/.test(each)));
+  t.end();
+});
+
 t.test('colours only for a terminal that wants them', async (t) => {
   t.equal(choosePaint(true, {}), COLOURS);
   t.equal(choosePaint(true, { NO_COLOR: '' }), COLOURS, 'an empty NO_COLOR does not count (no-color.org)');

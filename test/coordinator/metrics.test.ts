@@ -79,3 +79,24 @@ t.test('metrics tell what a host lacks and what its profiler goes without', asyn
   t.match(body, 'shoal_host_profiler_inlines_cpu_seconds_total{host="h1"} 0.5');
   t.notMatch(body, /(lacks|profiler)\w*\{host="h2"/, 'nothing is made up');
 });
+
+t.test('metrics tell what carries calls between two hosts, and copies of state', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const host = { cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
+  for (const name of ['h1', 'h2']) await rig.coordinator.connect({ ...host, name }, 0);
+  const copies = { by: 'rdma' as const, reason: 'both hosts have RDMA', rdmaBytes: 12_345 };
+  const connections = [
+    { host: 'h2', carrier: 'verbs' as const, encrypted: false, reason: 'both hosts have RDMA', channels: 3, copies },
+    { host: 'h3', carrier: 'tcp' as const, encrypted: true, reason: 'this host has no RDMA', channels: 1 },
+  ];
+  rig.coordinator.report('h1', { ...newsOf([]), revision: 0, events: [], connections });
+  const { body } = await rig.api.inject('/metrics');
+  const channels = 'shoal_host_connection_channels{host="h1"';
+  t.match(body, `${channels},other="h2",carrier="verbs",encrypted="no"} 3`);
+  t.match(body, `${channels},other="h3",carrier="tcp",encrypted="yes"} 1`);
+  t.match(body, 'shoal_state_copies_by_rdma{host="h1",other="h2"} 1');
+  t.match(body, 'shoal_state_rdma_bytes_total{host="h1",other="h2"} 12345');
+  t.notMatch(body, /(connection_channels|copies_by_rdma|rdma_bytes_total)\{host="h2"/, 'nothing is made up');
+  t.notMatch(body, /(copies_by_rdma|rdma_bytes_total)\{host="h1",other="h3"/);
+});
