@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -195,21 +196,20 @@ void ActivityCounter::unwatch(uint64_t cgroup) {
   bpf_map__delete_elem(programs_->maps.activity, &cgroup, sizeof cgroup, 0);
 }
 
-bool ActivityCounter::read(uint64_t cgroup, shoal_activity& sums) const {
-  std::vector<shoal_activity> values(cpus_);
-  const int result = bpf_map__lookup_elem(programs_->maps.activity, &cgroup, sizeof cgroup, values.data(),
-                                          values.size() * sizeof(shoal_activity), 0);
-  if (result != 0) return false;
+Problem ActivityCounter::read(std::map<uint64_t, shoal_activity>& into) const {
   static_assert(sizeof(shoal_activity) % sizeof(shoal_u64) == 0, "made of nothing but counters");
   constexpr size_t kCounters = sizeof(shoal_activity) / sizeof(shoal_u64);
-  std::array<shoal_u64, kCounters> total = {};
-  for (const shoal_activity& value : values) {
-    std::array<shoal_u64, kCounters> counters;
-    std::memcpy(counters.data(), &value, sizeof value);
-    for (size_t i = 0; i < kCounters; i += 1) total[i] += counters[i];
-  }
-  std::memcpy(&sums, total.data(), sizeof sums);
-  return true;
+  using Counters = std::array<shoal_u64, kCounters>;
+  const auto add = [&into](uint64_t cgroup, const std::vector<shoal_activity>& values) {
+    Counters total = {};
+    for (const shoal_activity& value : values) {
+      const auto counters = std::bit_cast<Counters>(value);
+      for (size_t i = 0; i < kCounters; i += 1) total[i] += counters[i];
+    }
+    into[cgroup] = std::bit_cast<shoal_activity>(total);
+  };
+  const bool isRead = readCgroups<shoal_activity>(programs_->maps.activity, cpus_, add);
+  return isRead ? Problem{} : Problem{errno, "bpf_map_lookup_batch"};
 }
 
 Problem ActivityCounter::drain(std::vector<Detail>& into) {

@@ -43,8 +43,8 @@ class ActivityCounter {
   bool counts(const char* what) const;
   Problem watch(uint64_t cgroup);
   void unwatch(uint64_t cgroup);
-  /** False unless it is watched. */
-  bool read(uint64_t cgroup, shoal_activity& sums) const;
+  /** Of all that are watched, added up over the CPUs. */
+  Problem read(std::map<uint64_t, shoal_activity>& into) const;
   /** All that is counted by itself, and taken out of the kernel. */
   Problem drain(std::vector<Detail>& into);
   /** Things that found no place, since the start. */

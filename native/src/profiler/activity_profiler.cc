@@ -150,12 +150,18 @@ Napi::Value ActivityProfiler::read(const Napi::CallbackInfo& info) {
     names.push_back(each.name);
   }
   FiguresTable table(std::move(names));
+  std::map<uint64_t, shoal_activity> sums;
+  if (const Problem problem = counter_->read(sums)) {
+    host::throwSystemError(env, problem.number, problem.call);
+    return env.Undefined();
+  }
   std::vector<double> values(counted.size());
   for (const auto& [path, cgroup] : watched_) {
-    shoal_activity sums = {};
-    if (!counter_->read(cgroup, sums)) continue;
-    std::transform(counted.begin(), counted.end(), values.begin(), [&sums](const Field* each) {
-      return static_cast<double>(sums.*each->value) / (each->isTime ? kNanoseconds : 1);
+    const auto found = sums.find(cgroup);
+    if (found == sums.end()) continue;
+    const shoal_activity& own = found->second;
+    std::transform(counted.begin(), counted.end(), values.begin(), [&own](const Field* each) {
+      return static_cast<double>(own.*each->value) / (each->isTime ? kNanoseconds : 1);
     });
     table.add(path, values);
   }
@@ -163,14 +169,14 @@ Napi::Value ActivityProfiler::read(const Napi::CallbackInfo& info) {
 }
 
 /** Of those that have done any: of hundreds of instances most do no such I/O at all. */
-Napi::Array ActivityProfiler::blocks(Napi::Env env) const {
+Napi::Array ActivityProfiler::blocks(Napi::Env env, const std::map<uint64_t, shoal_activity>& sums) const {
   const Napi::Array list = Napi::Array::New(env);
   if (!counter_->counts(kBlockIo)) return list;
   for (const auto& [path, cgroup] : watched_) {
-    shoal_activity sums = {};
-    if (!counter_->read(cgroup, sums) || sums.io_reads + sums.io_writes == 0) continue;
+    const auto found = sums.find(cgroup);
+    if (found == sums.end() || found->second.io_reads + found->second.io_writes == 0) continue;
     const Napi::Array buckets = Napi::Array::New(env, SHOAL_IO_BUCKETS);
-    for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, sums.io_buckets[i]));
+    for (uint32_t i = 0; i < SHOAL_IO_BUCKETS; i += 1) buckets.Set(i, number(env, found->second.io_buckets[i]));
     const Napi::Object each = Napi::Object::New(env);
     each.Set("cgroup", path);
     each.Set("buckets", buckets);
@@ -183,7 +189,10 @@ Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!isStarted(env)) return env.Undefined();
   std::vector<ActivityCounter::Detail> details;
-  if (const Problem problem = counter_->drain(details)) {
+  std::map<uint64_t, shoal_activity> sums;
+  Problem problem = counter_->drain(details);
+  if (!problem) problem = counter_->read(sums);
+  if (problem) {
     host::throwSystemError(env, problem.number, problem.call);
     return env.Undefined();
   }
@@ -220,7 +229,7 @@ Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
   const Napi::Object result = Napi::Object::New(env);
   result.Set("lost", number(env, counter_->lost()));
   result.Set("details", list);
-  result.Set("blocks", blocks(env));
+  result.Set("blocks", blocks(env, sums));
   return result;
 }
 

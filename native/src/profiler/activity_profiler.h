@@ -28,7 +28,7 @@ class ActivityProfiler : public Napi::ObjectWrap<ActivityProfiler> {
   Napi::Value cost(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   bool isStarted(Napi::Env env) const;
-  Napi::Array blocks(Napi::Env env) const;
+  Napi::Array blocks(Napi::Env env, const std::map<uint64_t, shoal_activity>& sums) const;
 
   std::unique_ptr<ActivityCounter> counter_;
   UniqueFd stats_;

@@ -82,12 +82,13 @@ void CpuProfiler::unwatch(const Napi::CallbackInfo& info) {
 Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!isStarted(env)) return env.Undefined();
-  std::map<std::string, std::vector<shoal_cpu_time>> finished;
-  for (const auto& [path, watched] : watched_) {
-    std::vector<shoal_cpu_time> values(cpus_);
-    const int result = bpf_map__lookup_elem(program_->maps.cpu_time, &watched.cgroup, sizeof(uint64_t), values.data(),
-                                            values.size() * sizeof(shoal_cpu_time), 0);
-    if (result == 0) finished[path] = std::move(values);
+  std::map<uint64_t, std::vector<shoal_cpu_time>> finished;
+  const auto keep = [&finished](uint64_t cgroup, const std::vector<shoal_cpu_time>& values) {
+    finished[cgroup] = values;
+  };
+  if (!readCgroups<shoal_cpu_time>(program_->maps.cpu_time, cpus_, keep)) {
+    host::throwSystemError(env, errno, "bpf_map_lookup_batch");
+    return env.Undefined();
   }
   std::vector<shoal_running> running(cpus_);
   const unsigned int zero = 0;
@@ -99,8 +100,10 @@ Napi::Value CpuProfiler::read(const Napi::CallbackInfo& info) {
   }
   const uint64_t now = monotonicNanoseconds();
   FiguresTable table({"cpuSeconds", "runDelaySeconds", "faultsMinor", "faultsMajor"});
-  for (const auto& [path, values] : finished) {
-    Watched& watched = watched_[path];
+  for (auto& [path, watched] : watched_) {
+    const auto found = finished.find(watched.cgroup);
+    if (found == finished.end()) continue;
+    const std::vector<shoal_cpu_time>& values = found->second;
     watched.nanoseconds = std::max(watched.nanoseconds, cpuNanoseconds(watched.cgroup, values, running, now));
     shoal_cpu_time sum = {};
     for (const shoal_cpu_time& each : values) {

@@ -53,12 +53,13 @@ constexpr int kInlineWaitMs = 10'000;
 /** After as many failures a file is not asked about again. */
 constexpr unsigned kInlineFailuresMax = 3;
 /** Reading takes one part of as many of the time of all CPUs in the long run, of which as much is saved up at most. */
-constexpr int kInlineTimeOneIn = 400;
+constexpr int kInlineTimeOneIn = 1000;
 constexpr int kInlineSavedSeconds = 10;
-/** A file that was read is left alone for as many times as long as it took, twice as many each time up to the most:
- * addresses that are new by then are read together. */
+/** A file that was read is left alone for as many times as long as it took, and each time for so many times more up to
+ * the most: addresses that are new by then are read together. */
 constexpr int kInlineRestFirst = 20;
-constexpr int kInlineRestMost = 1000;
+constexpr int kInlineRestGrowth = 4;
+constexpr int kInlineRestMost = 4000;
 /** No more files are begun in a round that has spent as much. */
 constexpr int kInlineRoundMs = 100;
 /** A file that a link to separate debug information (.gnu_debuglink) names is read whole for its check sum. */

@@ -147,7 +147,7 @@ std::chrono::microseconds Symbolizer::readInlined(File& file) {
   }
   file.inlineFailures = 0;
   file.inlineRestUntil = std::chrono::steady_clock::now() + file.inlineRest * took;
-  file.inlineRest = std::min(2 * file.inlineRest, kInlineRestMost);
+  file.inlineRest = std::min(kInlineRestGrowth * file.inlineRest, kInlineRestMost);
   file.isSplit = file.isSplit || answer->isSplit;
   for (size_t i = 0; i < addresses.size(); i += 1) {
     std::vector<uint32_t> numbers;

@@ -3,8 +3,6 @@ import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { pino } from 'pino';
-import { ProfileRecorder } from '../../../agent/profiles/recorder.js';
 import { native } from '../../../native/index.js';
 import { LIMITS } from '../../../protocol/limits.js';
 import { bccEnvironment } from '../kernel-headers.js';
@@ -12,32 +10,24 @@ import { until, within } from '../until.js';
 import { end, makeCgroups, removeCgroup, spawnIn } from './cgroups.js';
 import { cpuSeconds, residentMebibytes } from './process-use.js';
 import { ProfilerLoad } from './profiler-load.js';
+import { Profilers, ProfilersAlone, type Use, type Watched } from './profilers-alone.js';
 import { alone, compare, comparePairs, type Row } from './rows.js';
 
 /** For all variants together: with what else there is the benchmark takes eight minutes. */
 const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 120_000;
 /** In each window the stacks are taken out once. */
 const WINDOW_MS = LIMITS.profileDrainMs;
-/** Until each process has been met, of which much is read once, and what runs each second has been compiled. */
-const WARM_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 10_000 : 45_000;
-const USE_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 5_000 : 15_000;
+/** Until each process has been met, of which much is read once, what runs each second has been compiled, and files with debug information are read seldom. */
+const WARM_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 10_000 : 90_000;
+const USE_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 5_000 : 30_000;
 const COUNT_MS = 4_000;
 const INSTANCES = 100;
-/** Those are of so many components. */
-const COMPONENTS = 10;
-const APP = 'bench';
 const TOOL_START_MS_MAX = 60_000;
 const CALL_ROUNDS = 4;
 const CALL_BYTES = 400_000;
 const CALLS_MS_MAX = 60_000;
 const HERTZ = LIMITS.profileHertzDefault;
 const COMPLAINT_LENGTH_MAX = 300;
-
-/** What a variant has taken since its start of user space, and holds in memory. */
-interface Use {
-  cpuSeconds: number;
-  mebibytes: number;
-}
 
 interface Running {
   use(): Promise<Use>;
@@ -60,10 +50,10 @@ export async function benchProfilerCost(): Promise<Row[]> {
   const load = await ProfilerLoad.start(INSTANCES);
   const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'));
   try {
-    const profiles = join(folder, 'profiles');
+    const watched = { cgroups: load.cgroups, folder: join(folder, 'profiles'), systemCalls: false };
     const variants = [
-      ours('stacks', load.cgroups, profiles, { activity: false, systemCalls: false }),
-      ours('stacks and activity', load.cgroups, profiles, { activity: true, systemCalls: false }),
+      ours('stacks', { ...watched, activity: false }),
+      ours('stacks and activity', { ...watched, activity: true }),
       perfRecord(join(folder, 'perf.data')),
       bccProfile(),
     ];
@@ -71,7 +61,7 @@ export async function benchProfilerCost(): Promise<Row[]> {
     return [
       ...found.map(effectRow),
       ...(await uses(found.map(({ variant }) => variant))),
-      ...(await runTimes(load.cgroups, profiles)),
+      ...(await runTimes({ ...watched, activity: true, systemCalls: true })),
       ...(await callTimes()),
     ];
   } finally {
@@ -122,26 +112,21 @@ function effectRow({ variant, rates, without }: Effect): Row {
 
 /** What each takes in user space once it knows the processes, one after the other. */
 async function uses(variants: readonly Variant[]): Promise<Row[]> {
-  const own = await useOver(ownUse);
   const rows: Row[] = [];
   for (const variant of variants) {
     const running = await variant.start();
     try {
       await setTimeout(WARM_MS);
       const { cpuShare, mebibytes } = await useOver(running.use);
-      const share = cpuShare - (variant.isPeer ? 0 : own.cpuShare);
       rows.push(
-        alone(`user space, ${variant.name}`, '% of all CPUs', (100 * share) / cpus().length),
+        alone(`user space, ${variant.name}`, '% of all CPUs', (100 * cpuShare) / cpus().length),
         alone(`memory, ${variant.name}`, 'MiB', mebibytes),
       );
     } finally {
       await running.stop();
     }
   }
-  return [
-    ...rows,
-    alone('user space, the benchmark itself, taken off ours', '% of all CPUs', (100 * own.cpuShare) / cpus().length),
-  ];
+  return rows;
 }
 
 /** In CPU-seconds a second of wall time, and the memory at the end. */
@@ -154,111 +139,21 @@ async function useOver(use: Running['use']): Promise<{ cpuShare: number; mebibyt
   return { cpuShare, mebibytes: after.mebibytes };
 }
 
-interface Parts {
-  activity: boolean;
-  systemCalls: boolean;
-}
-
-/** All as the agent runs it, in this process: its use is that of the benchmark too, which is taken off. */
-function ours(name: string, cgroups: readonly string[], folder: string, parts: Parts): Variant {
+/** All as the agent runs it, in a process of its own. */
+function ours(name: string, watched: Watched): Variant {
   return {
     name,
     isPeer: false,
     async start() {
-      const profilers = new Profilers(cgroups, folder, parts);
-      await profilers.begin();
-      return {
-        use: async () => {
-          const { cpuSeconds, mebibytes } = await ownUse();
-          return { cpuSeconds: cpuSeconds + profilers.inlinesSeconds, mebibytes };
-        },
-        stop: () => profilers.close(),
-      };
+      const alone = await ProfilersAlone.start(watched);
+      return { use: () => alone.use(), stop: () => alone.close() };
     },
   };
 }
 
-const ownUse: Running['use'] = async () => {
-  const { user, system } = process.cpuUsage();
-  return { cpuSeconds: (user + system) / 1e6, mebibytes: await residentMebibytes(process.pid) };
-};
-
-class Profilers {
-  readonly stacks = native.createStackProfiler();
-  readonly cpu = native.createProfiler();
-  readonly activity = native.createActivityProfiler();
-  readonly #recorder: ProfileRecorder;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    cgroups: readonly string[],
-    private readonly folder: string,
-    parts: Parts,
-  ) {
-    this.stacks.start(HERTZ, true);
-    this.cpu.start();
-    if (parts.activity) this.activity.start(parts.systemCalls);
-    this.#recorder = new ProfileRecorder({
-      profiler: this.stacks,
-      activity: parts.activity ? this.activity : null,
-      hertz: HERTZ,
-      folder,
-      clock: Date.now,
-      log: pino({ level: 'silent' }),
-    });
-    for (const [i, cgroup] of cgroups.entries()) {
-      this.#recorder.watch(cgroup, { app: APP, component: `c${i % COMPONENTS}` });
-      this.cpu.watch(cgroup);
-      if (parts.activity) this.activity.watch(cgroup);
-    }
-  }
-
-  /**
-   * The first round reads the tables of the programs. All faults are looked at until the second, since how many come is
-   * known only then: both are paid once in the life of an agent.
-   */
-  async begin(): Promise<void> {
-    for (let round = 0; round < 2; round += 1) {
-      await setTimeout(LIMITS.profileDrainMs);
-      await this.#round();
-    }
-    this.#timer = setInterval(() => void this.#round(), LIMITS.profileDrainMs);
-  }
-
-  #round(): Promise<void> {
-    this.cpu.read();
-    return this.#recorder.round();
-  }
-
-  get lost(): number {
-    return this.#recorder.figures().samplesLost;
-  }
-
-  /** Of the processes that read debug information. */
-  get inlinesSeconds(): number {
-    return this.#recorder.figures().inlinesSeconds ?? 0;
-  }
-
-  /** Taken on a CPU in a span, of all components. */
-  async samples(fromMs: number, toMs: number): Promise<number> {
-    const names = Array.from({ length: COMPONENTS }, (_, i) => `c${i}`);
-    const profiles = await Promise.all(
-      names.map((component) => this.#recorder.read({ app: APP, component, kind: 'cpu', fromMs, toMs })),
-    );
-    return profiles.flatMap(({ stacks }) => stacks).reduce((sum, { count }) => sum + count, 0);
-  }
-
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#recorder.close();
-    for (const each of [this.cpu, this.activity]) each.close();
-    await rm(this.folder, { recursive: true, force: true });
-  }
-}
-
 /** Counting them makes them dearer by two readings of a clock, so this is no part of the effects. */
-async function runTimes(cgroups: readonly string[], folder: string): Promise<Row[]> {
-  const profilers = new Profilers(cgroups, folder, { activity: true, systemCalls: true });
+async function runTimes(watched: Watched): Promise<Row[]> {
+  const profilers = new Profilers(watched);
   const parts = [
     ['stacks', profilers.stacks],
     ['CPU time', profilers.cpu],
@@ -276,7 +171,7 @@ async function runTimes(cgroups: readonly string[], folder: string): Promise<Row
       const spent = each.cost().seconds - (before[i]?.seconds ?? 0);
       return [
         alone(
-          `BPF of ${name}, ${cgroups.length} busy instances`,
+          `BPF of ${name}, ${watched.cgroups.length} busy instances`,
           '% of all CPUs',
           (100 * spent) / seconds / cpus().length,
         ),
