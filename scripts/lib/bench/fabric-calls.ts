@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type ChannelFds, native } from '../../../native/index.js';
 import { freePort } from '../demo/cluster.js';
 import { quantile } from '../demo/recorder.js';
 import { processesByInstance, SoakHost } from '../soak/host.js';
@@ -15,6 +16,7 @@ const ROUNDS = 5;
 const TRIPS = 5_000;
 const START_MS_MAX = 30_000;
 const MEASURE_MS_MAX = 120_000;
+const RING = 'a bare ring, spinning';
 /** Sockets that are made here and handed to both containers. */
 const SOCKETS = ['unix', 'tcp', 'http'] as const;
 
@@ -27,8 +29,9 @@ const CALLS = {
 const PEERS: Record<(typeof SOCKETS)[number], string> = {
   unix: 'Unix socket',
   tcp: 'loopback TCP',
-  http: 'HTTP/1.1 keep-alive over loopback TCP',
+  http: 'HTTP/1.1 keep-alive over loopback TCP (undici)',
 };
+const RING_BYTES = 64 * 1024;
 
 /** Microseconds of the round trips of one round. */
 interface Trips {
@@ -38,8 +41,8 @@ interface Trips {
 }
 
 /**
- * 64 bytes to and fro between two Node processes in two containers, each on a processor of its own: by `call`, over rings
- * and over Unix sockets, beside a bare Unix socket, loopback TCP and HTTP between the same two.
+ * 64 bytes to and fro between two Node processes in two containers, each on a processor of its own: over a bare
+ * ring, by `call` over rings and over Unix sockets, beside a bare Unix socket, loopback TCP and HTTP between the same two.
  */
 export async function benchFabricCalls(dist: string): Promise<Row[]> {
   const all = new Map<string, Trips[]>();
@@ -49,17 +52,19 @@ export async function benchFabricCalls(dist: string): Promise<Row[]> {
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const [name, port] of ports) add(all, name, await measure(port, 'call'));
       const [[, port] = ['', 0]] = ports;
+      add(all, RING, await measure(port, 'ring'));
       for (const kind of SOCKETS) add(all, PEERS[kind], await measure(port, kind));
     }
   } finally {
     await host.close();
   }
   const of = (name: string, key: keyof Trips) => (all.get(name) ?? []).map((trips) => trips[key]);
-  return Object.keys(CALLS).flatMap((ours) =>
-    [...Object.values(PEERS), ...(ours.includes('rings') ? ['call over Unix sockets'] : [])].flatMap((peer) =>
-      (['p50', 'p99', 'max'] as const).map((key) =>
-        compare(`two containers, 64 B round trip, ${ours}, ${key}`, 'µs', 0.5, of(ours, key), peer, of(peer, key)),
-      ),
+  return [RING, ...Object.keys(CALLS)].flatMap((ours) =>
+    [...Object.values(PEERS), ...(ours.startsWith('call over rings') ? ['call over Unix sockets'] : [])].flatMap(
+      (peer) =>
+        (['p50', 'p99', 'max'] as const).map((key) =>
+          compare(`two containers, 64 B round trip, ${ours}, ${key}`, 'µs', 0.5, of(ours, key), peer, of(peer, key)),
+        ),
     ),
   );
 }
@@ -94,6 +99,11 @@ async function startPairs(host: SoakHost, dist: string): Promise<Map<string, num
     await host.ask('PUT', `/v1/apps/${app}`, 'application/json', JSON.stringify({ app, components }));
     await retry('the caller listens', START_MS_MAX, () => fetch(`http://127.0.0.1:${port}/call?trips=1`).then(orFail));
     for (const kind of SOCKETS) await handIn(host, app, kind);
+    const ends = native.createChannel(RING_BYTES);
+    for (const [i, component] of (['caller', 'callee'] as const).entries()) {
+      const { memory, strike, listen } = ends[i] as ChannelFds;
+      await giveAway(packetsOf(host, app, component), 'ring', [memory, strike, listen]);
+    }
     ports.set(name, port);
   }
   for (const [id, pids] of await processesByInstance(host.run)) {
@@ -133,9 +143,13 @@ async function handIn(host: SoakHost, app: string, kind: (typeof SOCKETS)[number
     ['callee', theirs],
     ['caller', mine],
   ] as const) {
-    const path = join(host.run, 'instances', `${app}-${component}-0`, 'socket', 'bench.packets');
-    await giveAway(path, kind, socket);
+    await giveAway(packetsOf(host, app, component), kind, [socket]);
   }
   server.close();
   await rm(folder, { recursive: true });
+}
+
+/** Where an instance takes what is handed to it. */
+function packetsOf(host: SoakHost, app: string, component: string): string {
+  return join(host.run, 'instances', `${app}-${component}-0`, 'socket', 'bench.packets');
 }

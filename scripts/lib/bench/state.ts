@@ -83,7 +83,7 @@ async function measureAll(
   if (client === undefined) throw new Error(`${clientId} is gone`);
   const socket = connect(redis.port, '127.0.0.1');
   await once(socket, 'connect');
-  await giveAway(cluster.socketOf(client, 'bench.packets'), 'redis', socket);
+  await giveAway(cluster.socketOf(client, 'bench.packets'), 'redis', [socket]);
   const [first] = given;
   // Its keys are the same, whoever owns them.
   const places: Place[] = [...given, { name: PEER, way: 'redis', owners: first?.owners ?? [] }];

@@ -22,7 +22,7 @@ app.handle('get', (_body, { key = '' }) => values.get(key));
 app.handle('set', (value, { key = '' }) => values.set(key, value as Uint8Array));
 
 let redis: RedisConnection | undefined;
-takeSockets((_kind, fd) => {
+takeSockets((_kind, [fd = -1]) => {
   redis = new RedisConnection(new Socket({ fd }));
 });
 

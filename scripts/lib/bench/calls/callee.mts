@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { connect } from 'shoal/sdk';
-import { takeSockets } from './sockets.mjs';
+import { openRing, takeSockets } from './sockets.mjs';
 
 const app = await connect();
 app.handle('echo', (body) => body);
@@ -14,7 +14,12 @@ const http = createServer((request, response) => {
 });
 http.keepAliveTimeout = 0;
 
-takeSockets((kind, fd) => {
+takeSockets((kind, fds) => {
+  if (kind === 'ring') {
+    openRing(fds, 1, (link, record) => link.send(record));
+    return;
+  }
+  const [fd = -1] = fds;
   const socket = new Socket({ fd });
   socket.setNoDelay(true);
   if (kind === 'http') http.emit('connection', socket);

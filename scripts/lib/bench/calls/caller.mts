@@ -1,15 +1,24 @@
 /** The caller of scripts/lib/bench/fabric-calls.ts: `GET /KIND?trips=N` measures round trips of 64 bytes to the callee. */
-import { Agent, createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { connect } from 'shoal/sdk';
-import { takeSockets } from './sockets.mjs';
+import { openRing, takeSockets } from './sockets.mjs';
+
+/** Of the checkout, seen from within the container. */
+const UNDICI = '/node_modules/shoal/node_modules/undici/index.js';
+const { Client } = (await import(UNDICI)) as typeof import('undici');
 
 const BODY = Buffer.alloc(64, 1);
 const WARM_UP = 3_000;
 
 const app = await connect();
 const echoes = new Map<string, () => Promise<unknown>>([['call', () => app.call('callee', 'echo', BODY)]]);
-takeSockets((kind, fd) => {
+takeSockets((kind, fds) => {
+  if (kind === 'ring') {
+    echoes.set(kind, echoOverRing(fds));
+    return;
+  }
+  const [fd = -1] = fds;
   const socket = new Socket({ fd });
   socket.setNoDelay(true);
   echoes.set(kind, kind === 'http' ? echoOverHttp(socket) : echoOver(socket));
@@ -31,17 +40,22 @@ function echoOver(socket: Socket): () => Promise<void> {
     });
 }
 
-function echoOverHttp(socket: Socket): () => Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  agent.createConnection = () => socket;
+function echoOverRing(fds: readonly number[]): () => Promise<void> {
+  let taken = () => {};
+  const link = openRing(fds, 0, () => taken());
   return () =>
-    new Promise((resolve, reject) => {
-      const outgoing = request({ agent, method: 'POST', path: '/' }, (response) => {
-        response.on('data', () => {});
-        response.on('end', resolve);
-      });
-      outgoing.on('error', reject).end(BODY);
+    new Promise((resolve) => {
+      taken = resolve;
+      link.send(BODY);
     });
+}
+
+function echoOverHttp(socket: Socket): () => Promise<void> {
+  const client = new Client('http://inside', { connect: (_options, done) => done(null, socket) });
+  return async () => {
+    const { body } = await client.request({ method: 'POST', path: '/', body: BODY });
+    await body.arrayBuffer();
+  };
 }
 
 /** Microseconds of each round trip. */

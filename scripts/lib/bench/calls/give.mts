@@ -1,10 +1,13 @@
-/** Hands descriptor 3 to who listens at a path: `give.mjs PATH KIND` */
+/** Hands COUNT descriptors from 3 on to who listens at a path: `give.mjs PATH KIND COUNT` */
 import { native } from '../../../../native/index.js';
 
-const [path = '', kind = ''] = process.argv.slice(2);
+const [path = '', kind = '', count = '1'] = process.argv.slice(2);
 const packets = native.openPackets(
   native.dialPackets(path),
   () => {},
   () => packets.close(),
 );
-packets.send(Buffer.from(kind), [3]);
+packets.send(
+  Buffer.from(kind),
+  Array.from({ length: Number(count) }, (_, i) => 3 + i),
+);
