@@ -407,8 +407,8 @@ export class Agent {
     if (isDue) this.#measuredMs = nowMs;
     if (isDue) this.#connections = this.#between?.connections() ?? [];
     this.#watches.retry();
-    const cpu = this.#profilers.cpu?.read();
-    const activity = this.#profilers.activity?.read();
+    const cpu = this.#figuresOf(this.#profilers.cpu);
+    const activity = this.#figuresOf(this.#profilers.activity);
     for (const { cgroup, stateAccess } of due) {
       if (stateAccess !== undefined) this.#profilers.recorder?.noteAccess(cgroup.path, stateAccess);
     }
@@ -419,6 +419,16 @@ export class Agent {
         }),
       ),
     );
+  }
+
+  /** None where the kernel refuses for once: a report has more to tell than these. */
+  #figuresOf<T>(profiler: { read(): Map<string, T> } | null): Map<string, T> | undefined {
+    try {
+      return profiler?.read();
+    } catch (error) {
+      this.#tools.log.warn({ err: error }, 'cannot read figures of instances');
+      return undefined;
+    }
   }
 
   /** Read now and then: a header is read from each segment. */

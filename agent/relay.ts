@@ -87,6 +87,7 @@ export class Relay {
       retryMs: options.retryMs ?? RETRY_MS,
     };
     this.#refresh = setInterval(() => {
+      if (this.#pairs.size === 0) return;
       // Once for all: the card's tables are read on this event loop.
       const rdma = this.#host.ability();
       for (const pair of this.#pairs.values()) pair.refresh(rdma);

@@ -56,7 +56,7 @@ type Part = Pick<Profile, 'functions' | 'stacks' | 'notes'>;
 
 /**
  * Adds profiles up: the same functions one after the other are the same stack, whatever addresses they had. It goes over
- * thousands of frames a second on each host, so it makes no string and no object that it does not keep.
+ * thousands of frames a second on each host, so it makes few strings and objects that it does not keep.
  */
 export class ProfileSum {
   /** Places in the list of functions, by file and, within it, by name. */
@@ -65,10 +65,6 @@ export class ProfileSum {
   /** By the hash of their frames. */
   readonly #stacks = new Map<number, ProfileStack[]>();
   readonly #notes = new Set<string>();
-
-  get stacks(): number {
-    return this.#allStacks().length;
-  }
 
   add({ functions, stacks, notes = [] }: Part): void {
     for (const each of notes) if (this.#notes.size < LIMITS.profileNotesMax) this.#notes.add(each);

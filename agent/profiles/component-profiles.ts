@@ -4,8 +4,11 @@ import { mergeProfiles, type Profile, type ProfileKind, ProfileSum } from '../..
 import { decodeProfile, encodeProfile } from './profile-codec.js';
 import { RingFolder } from './ring-folder.js';
 
-/** What was gathered in one go, as it came: it is summed up once, with what comes after it. */
+/** What was gathered in one go. */
 export type Gathered = Pick<Profile, 'fromMs' | 'toMs' | 'lost' | 'functions' | 'stacks' | 'notes'>;
+
+/** Gathered parts of more stacks are summed up at once, which bounds what they take; others once, with what comes after. */
+const SUMMED_FROM_STACKS = 500;
 
 /** A sum that becomes a block when its time has come. */
 interface Begun {
@@ -38,13 +41,16 @@ export class ComponentProfiles {
   }
 
   add(gathered: Gathered): void {
-    this.#recent.push(gathered);
-    this.#pending.push(gathered);
+    const { stacks, fromMs, toMs } = gathered;
+    const part = stacks.length < SUMMED_FROM_STACKS ? gathered : this.#merged([gathered], fromMs, toMs);
+    this.#recent.push(part);
+    this.#pending.push(part);
   }
 
   /** Writes what is due, or with `all` what there is. Rejects when the disk does not take it; that block is gone then. */
   flush(nowMs: number, all = false): Promise<void> {
-    this.#recent = this.#recent.filter(({ fromMs }) => fromMs >= nowMs - LIMITS.profileRecentMs);
+    const oldestMs = nowMs - LIMITS.profileRecentMs;
+    this.#recent = this.#recent.filter(({ fromMs }) => fromMs >= oldestMs && fromMs <= nowMs);
     const flushed = this.#writing.then(() => this.#flush(nowMs, all));
     this.#writing = flushed.catch(() => undefined);
     return flushed;
@@ -53,7 +59,7 @@ export class ComponentProfiles {
   async #flush(nowMs: number, all: boolean): Promise<void> {
     const pending = this.#pending;
     const first = pending[0];
-    if (first !== undefined && (all || nowMs - first.fromMs >= LIMITS.profileBlockMs)) {
+    if (first !== undefined && (all || isPast(first.fromMs, nowMs, LIMITS.profileBlockMs))) {
       this.#pending = [];
       const { fromMs } = first;
       const { toMs } = pending.at(-1) ?? first;
@@ -62,7 +68,7 @@ export class ComponentProfiles {
       await this.#blocks.append({ fromMs, toMs, bytes: encodeProfile(profile) });
     }
     const long = this.#longBlock;
-    if (long !== null && (all || nowMs - long.fromMs >= LIMITS.profileLongBlockMs)) {
+    if (long !== null && (all || isPast(long.fromMs, nowMs, LIMITS.profileLongBlockMs))) {
       this.#longBlock = null;
       const { fromMs, toMs, lost, sum } = long;
       const profile = sum.profile({ kind: this.kind, fromMs, toMs, hertz: this.hertz, lost });
@@ -98,4 +104,9 @@ function joined(begun: Begun | null, profile: Profile): Begun {
   const { fromMs, sum, lost } = begun ?? { fromMs: profile.fromMs, sum: new ProfileSum(), lost: 0 };
   sum.add(profile);
   return { fromMs, toMs: profile.toMs, sum, lost: lost + profile.lost };
+}
+
+/** Whether that long has passed since; also where the clock was set back meanwhile, for how far nobody knows. */
+function isPast(fromMs: number, nowMs: number, ms: number): boolean {
+  return nowMs - fromMs >= ms || nowMs < fromMs;
 }

@@ -138,7 +138,12 @@ export class ProfileRecorder {
       this.#owners.delete(cgroup);
       this.#accesses.forget(cgroup);
     }
-    for (const each of this.#components.values()) await each.flush(nowMs, all);
+    for (const each of this.#components.values()) {
+      // One that the disk refuses is gone; the others have their turn.
+      await each.flush(nowMs, all).catch((error: unknown) => {
+        this.#tools.log.error({ err: error, folder: each.folder }, 'cannot keep a block of profiles');
+      });
+    }
     if (nowMs - this.#boundMs < BOUND_MS) return;
     this.#boundMs = nowMs;
     await this.#keepToBound();

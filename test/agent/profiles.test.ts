@@ -97,6 +97,40 @@ t.test('a span is told by the second, by blocks and by long blocks, each sample 
   t.same(counts(await again.read(start, start + seconds * 1_000)), { work: seconds }, 'and by the next process');
 });
 
+t.test('a clock that is set back keeps nothing from being written', async (t) => {
+  const folder = join(await folderOf(t), 'c');
+  const profiles = new ComponentProfiles(folder, 'cpu', 99);
+  const head = {
+    lost: 0,
+    functions: [{ name: 'work', file: 'x' }],
+    stacks: [{ frames: [0], count: 1, seconds: 0.01 }],
+  };
+  const hour = 3_600_000;
+  profiles.add({ ...head, fromMs: 2 * hour, toMs: 2 * hour + 1_000 });
+  await profiles.flush(2 * hour + 1_000);
+  profiles.add({ ...head, fromMs: hour, toMs: hour + 1_000 });
+  await profiles.flush(hour + 1_000);
+  t.equal((await new RingFolder(join(folder, 'blocks'), 1e6).read(0, 3 * hour)).length, 1);
+});
+
+t.test('a disk that refuses one component leaves the others their turn', async (t) => {
+  const folder = await folderOf(t);
+  // No folder can be made where a file is.
+  await writeFile(join(folder, 'a'), '');
+  const profiler = new FakeProfiler();
+  let nowMs = 1_000_000;
+  const log = pino({ level: 'silent' });
+  const recorder = new ProfileRecorder({ profiler, activity: null, hertz: 99, folder, clock: () => nowMs, log });
+  for (const app of ['a', 'b']) recorder.watch(`/${app}`, { app, component: 'c' });
+  for (let second = 0; second < 12; second += 1) {
+    nowMs += 1_000;
+    for (const app of ['a', 'b']) profiler.sample(`/${app}`, 1);
+    await recorder.round();
+  }
+  t.ok((await readdir(join(folder, 'b/c/cpu/blocks'))).length > 0);
+  await recorder.close();
+});
+
 /** A profiler that hands out what a test puts in. */
 class FakeProfiler implements StackProfilerHandle {
   readonly watched = new Set<string>();

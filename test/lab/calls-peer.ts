@@ -11,10 +11,18 @@ import { retry } from '../../scripts/lib/until.js';
 import type { Outcomes } from '../agent/calls-between-hosts.js';
 import { STEP_MS_MAX } from './guest.js';
 
+/** Of a stream from the other host, and of one to it. */
+export interface Streams {
+  items: number;
+  inOrder: boolean;
+  sum: number;
+}
+
 export interface CallsByRdma {
   /** As h1 says it, at each step. */
   connections: Record<string, HostConnection>;
-  streams: { items: number; inOrder: boolean; sum: number };
+  /** Before all faults, and after them. */
+  streams: Streams[];
   outcomes: Outcomes;
 }
 
@@ -59,19 +67,27 @@ const on = (host: string, script: string) => run('on', [host, 'sh', '-c', script
 
 const connections: CallsByRdma['connections'] = {};
 
-/** From now on calls go that way, and are answered. */
-async function callsGo(by: HostConnection['carrier'], when: string): Promise<void> {
-  connections[when] = await eventually(`by ${by} ${when}`, async () => {
+async function goesBy(by: HostConnection['carrier'], when: string): Promise<HostConnection> {
+  return eventually(`by ${by} ${when}`, async () => {
     const hosts = await ask<HostView[]>(`${API}/v1/hosts`);
     const [connection] = hosts.find(({ name }) => name === 'h1')?.connections ?? [];
     if (connection?.carrier !== by) throw new Error(JSON.stringify(connection));
     return connection;
   });
+}
+
+async function areAnswered(when: string): Promise<void> {
   const before = await caller('/');
   await eventually(`answered ${when}`, async () => {
     const now = await caller('/');
     if (now.answered < before.answered + MORE) throw new Error(JSON.stringify(now));
   });
+}
+
+/** From now on calls go that way, and are answered. */
+async function callsGo(by: HostConnection['carrier'], when: string): Promise<void> {
+  connections[when] = await goesBy(by, when);
+  await areAnswered(when);
 }
 
 await eventually('hosts connected', async () => {
@@ -82,7 +98,7 @@ const headers = { 'content-type': 'application/json' };
 await ask(`${API}/v1/apps/t`, { method: 'PUT', body: JSON.stringify(MANIFEST), headers });
 await eventually('calling', () => caller('/start'));
 await callsGo('verbs', 'at first');
-const streams = await caller<CallsByRdma['streams']>('/streams');
+const streams = [await caller<Streams>('/streams')];
 for (const host of ['h2', 'h1']) {
   await on(host, `tc qdisc add dev eth0 clsact && ${LOSE_ROCE}`);
   await callsGo('tcp', `while ${host} loses packets of RDMA`);
@@ -90,6 +106,9 @@ for (const host of ['h2', 'h1']) {
   await callsGo('verbs', `after ${host} lost packets of RDMA`);
 }
 await on('h2', "pkill -KILL -f '^[^ ]*node [^ ]*/agent/main.js '");
+// Until then what h1 says of the connection may be of before.
+await areAnswered('after the agent of h2 was killed');
 await callsGo('verbs', 'after the agent of h2 was killed');
+streams.push(await caller<Streams>('/streams'));
 const outcomes = await caller('/stop');
 console.log(JSON.stringify({ connections, streams, outcomes } satisfies CallsByRdma));

@@ -15,12 +15,12 @@ int Polled::watch(int fd) {
   handles_ = 2;
   napi_add_async_cleanup_hook(
       env_, [](napi_async_cleanup_hook_handle, void* data) { static_cast<Polled*>(data)->close(); }, this, &hook_);
-  problem = start();
+  problem = resume();
   if (problem != 0) close();
   return problem;
 }
 
-int Polled::start() {
+int Polled::resume() {
   return uv_poll_start(&poll_, UV_READABLE,
                        [](uv_poll_t* poll, int, int) { static_cast<Polled*>(poll->data)->onReadable(); });
 }
@@ -29,7 +29,7 @@ void Polled::pause(uint64_t ms) {
   stop();
   // Starting a handle that was started before and is open cannot fail, nor can a timer.
   uv_timer_start(
-      &timer_, [](uv_timer_t* timer) { static_cast<Polled*>(timer->data)->start(); }, ms, 0);
+      &timer_, [](uv_timer_t* timer) { static_cast<Polled*>(timer->data)->resume(); }, ms, 0);
 }
 
 void Polled::close() {

@@ -33,17 +33,23 @@ class Polled {
   /** What belongs to JavaScript has to be let go of; nothing is called afterwards. */
   virtual void onClosing() = 0;
   bool closed() const { return *self_ == nullptr; }
-  void stop() { uv_poll_stop(&poll_); }
+  void stop() {
+    uv_poll_stop(&poll_);
+    uv_timer_stop(&timer_);
+  }
   /** Looks at the descriptor no more for so long: what cannot be served now would keep the loop awake for nothing. */
   void pause(uint64_t ms);
   /** The event loop does not go on for this alone. */
-  void unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&poll_)); }
+  void unref() {
+    uv_unref(reinterpret_cast<uv_handle_t*>(&poll_));
+    uv_unref(reinterpret_cast<uv_handle_t*>(&timer_));
+  }
   Napi::Env env() const { return env_; }
 
  private:
   Napi::Env env_;
   Self self_;
-  int start();
+  int resume();
   static void onClosed(uv_handle_t* handle);
 
   uv_poll_t poll_ = {};

@@ -95,7 +95,7 @@ constexpr bool isRingSize(uint32_t bytes) {
   return std::has_single_bit(bytes) && bytes >= kRingBytesMin && bytes <= kRingBytesMax;
 }
 
-/** Of the file behind a channel, before it is rounded up to whole huge pages. */
+/** Of the file behind a channel. */
 constexpr uint64_t segmentBytes(uint32_t ringBytes) { return kHeaderBytes + 2 * static_cast<uint64_t>(ringBytes); }
 
 }  // namespace shoal::fabric

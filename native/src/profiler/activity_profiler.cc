@@ -190,8 +190,9 @@ Napi::Value ActivityProfiler::drain(const Napi::CallbackInfo& info) {
   if (!isStarted(env)) return env.Undefined();
   std::vector<ActivityCounter::Detail> details;
   std::map<uint64_t, shoal_activity> sums;
-  Problem problem = counter_->drain(details);
-  if (!problem) problem = counter_->read(sums);
+  // What is drained is gone from the kernel: that comes last.
+  Problem problem = counter_->read(sums);
+  if (!problem) problem = counter_->drain(details);
   if (problem) {
     host::throwSystemError(env, problem.number, problem.call);
     return env.Undefined();

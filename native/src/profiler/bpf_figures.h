@@ -27,7 +27,7 @@ template <typename Value>
 bool readCgroups(const bpf_map* map, size_t cpus,
                  const std::function<void(uint64_t, const std::vector<Value>&)>& take) {
   static_assert(sizeof(Value) % sizeof(uint64_t) == 0, "the kernel lays values of CPUs out in steps of 8 bytes");
-  uint32_t atOnce = 256;
+  uint32_t atOnce = 32;
   std::vector<uint64_t> keys;
   std::vector<Value> values;
   std::vector<Value> each(cpus);

@@ -13,7 +13,7 @@ import { ProfilerLoad } from './profiler-load.js';
 import { Profilers, ProfilersAlone, type Use, type Watched } from './profilers-alone.js';
 import { alone, compare, comparePairs, type Row } from './rows.js';
 
-/** For all variants together: with what else there is the benchmark takes eight minutes. */
+/** For all variants together: with what else there is the benchmark takes twelve minutes. */
 const EFFECTS_MS = process.env.SHOAL_BENCH_QUICK === '1' ? 40_000 : 120_000;
 /** In each window the stacks are taken out once. */
 const WINDOW_MS = LIMITS.profileDrainMs;

@@ -22,7 +22,8 @@ app.handle('get', (_body, { key = '' }) => values.get(key));
 app.handle('set', (value, { key = '' }) => values.set(key, value as Uint8Array));
 
 let redis: RedisConnection | undefined;
-takeSockets((_kind, [fd = -1]) => {
+takeSockets((_kind, [fd]) => {
+  if (fd === undefined) return;
   redis = new RedisConnection(new Socket({ fd }));
 });
 
