@@ -23,8 +23,8 @@ namespace shoal::profiler {
 namespace {
 
 constexpr uint32_t kDetailsAtOnce = 256;
-/** On each CPU: at a microsecond or two each a tenth of a hundredth of it. */
-constexpr uint64_t kFaultsPerSecond = 500;
+/** On each CPU: at two to four microseconds each less than a tenth of a hundredth of it. */
+constexpr uint64_t kFaultsPerSecond = 200;
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 /** A handful of faults in a shorter span than this says nothing of their rate. */
 constexpr uint64_t kRateSpanNanoseconds = kNanosecondsPerSecond / 4;
