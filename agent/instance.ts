@@ -25,13 +25,13 @@ import {
   portSockets,
   readExit,
   readPid,
-  startingSize,
 } from './launch.js';
 import type { SingletonLease } from './lease.js';
 import { ask, type Probed } from './probe.js';
 import { activityFields } from './profiles/activity.js';
 import { bodyOf, type InstanceRecord, idsOfSlot, writeRecord } from './record.js';
-import { type Resizable, resizeInPlace } from './resize.js';
+import type { Resized } from './resize.js';
+import { Sizing } from './sizing.js';
 import { captureSocket } from './sockets.js';
 import { START_HELD_MS_MAX, type StartGate } from './start-gate.js';
 
@@ -91,6 +91,7 @@ export class Instance {
   readonly #control: Control;
   readonly #channels: ChannelSocket;
   readonly #cgroup: Cgroup;
+  readonly #sizing: Sizing;
   #phase: InstancePhase = 'starting';
   #draining = false;
   #isUnpausable = false;
@@ -136,7 +137,21 @@ export class Instance {
     this.#record = record;
     this.ids = idsOfSlot(tools.paths.run, record.slot);
     this.#createdMs = tools.clock();
-    this.#cgroup = new Cgroup(tools.paths.cgroup(bodyOf(record)));
+    const cgroup = new Cgroup(tools.paths.cgroup(bodyOf(record)));
+    this.#cgroup = cgroup;
+    this.#sizing = new Sizing(
+      {
+        limit: async (size) => {
+          // Only of one that has some are they another number with another size.
+          if (this.made.exclusive === true) await tools.cores.set(cgroup, ownCoresOf(this.made, size));
+          await cgroup.limit(size);
+        },
+        usage: () => cgroup.usage(),
+        reclaim: (bytes) => cgroup.reclaim(bytes),
+        hold: (bytes) => cgroup.hold(bytes),
+      },
+      () => this.#phase === 'starting' && !this.#waiting,
+    );
     this.#control = new Control(record.id, {
       hello: () => tools.changed(),
       ready: () => this.#sayReady(),
@@ -264,7 +279,7 @@ export class Instance {
     this.#record = { ...this.#record, id, size, warm: false };
     this.#control.activate(id);
     this.#awaitReady();
-    await Promise.all([this.#limit(startingSize(size)), this.#save(), this.#linkId()]);
+    await Promise.all([this.#limit(), this.#save(), this.#linkId()]);
   }
 
   /** By its id it is looked for where people read logs. */
@@ -305,31 +320,20 @@ export class Instance {
 
   /** Sets the new size on the running cgroup: takes effect at once, nothing restarts, and a failure ends nothing. */
   async resize(wanted: Size): Promise<void> {
-    const present = this.#record.size;
-    const { size, refused } = this.running
-      ? await resizeInPlace(this.#resizable, present, wanted)
-      : { size: wanted, refused: null };
+    const keep = (resized: Resized) => this.#resized(resized);
+    if (this.running) await this.#sizing.resize(() => this.#record.size, wanted, keep);
+    else await keep({ size: wanted, refused: null });
+  }
+
+  async #resized({ size, refused }: Resized): Promise<void> {
     // Tried again whenever the host is looked at; told only once.
     if (refused !== null && refused !== this.#resizeRefused) this.#tools.event(this, 'resize-refused', refused);
     this.#resizeRefused = refused;
-    if (size.cpu === present.cpu && size.memory === present.memory) return;
+    const { cpu, memory } = this.#record.size;
+    if (size.cpu === cpu && size.memory === memory) return;
     this.#record = { ...this.#record, size };
     await this.#save();
     this.#tools.changed();
-  }
-
-  /** Its size, and the cores that it has for itself. */
-  get #resizable(): Resizable {
-    const limit = async (size: Size) => {
-      if (this.made.exclusive === true) await this.#tools.cores.set(this.#cgroup, ownCoresOf(this.made, size));
-      return this.#cgroup.limit(size);
-    };
-    return {
-      limit,
-      usage: () => this.#cgroup.usage(),
-      reclaim: (bytes) => this.#cgroup.reclaim(bytes),
-      hold: (bytes) => this.#cgroup.hold(bytes),
-    };
   }
 
   /** No more calls and state shards come; it goes on until terminate(). */
@@ -463,7 +467,7 @@ export class Instance {
     this.#waiting = true;
     this.#hasWaited = true;
     this.#leaveGate();
-    void this.#limit(this.#record.size);
+    void this.#limit();
     this.#tools.changed();
   }
 
@@ -473,9 +477,9 @@ export class Instance {
   }
 
   /** A limit that the kernel refuses is told, and the old one stays in force. */
-  async #limit(size: Size): Promise<void> {
+  async #limit(): Promise<void> {
     try {
-      await this.#cgroup.limit(size);
+      await this.#sizing.set(() => this.#record.size);
     } catch (error) {
       this.#tools.log.error({ err: error, instance: this.id }, 'cannot set the size of an instance');
     }
@@ -755,10 +759,10 @@ export class Instance {
       this.#isNotWarm();
       return;
     }
-    void this.#limit(this.#record.size);
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };
     this.#setPhase(this.#servingPhase);
+    void this.#limit();
     this.#tools.event(this, 'ready', `after ${startMs} ms`);
     this.#keepAlive();
     this.#keepReady();

@@ -22,6 +22,7 @@ import { withPerfMap } from './perf-map.js';
 import { bodyOf, type InstanceRecord, idsOfSlot } from './record.js';
 import type { RootfsMaker } from './rootfs.js';
 import type { SecretFiles } from './secret-files.js';
+import { startingSize } from './sizing.js';
 
 export interface LaunchTools {
   paths: Paths;
@@ -122,11 +123,6 @@ async function removeStale(here: InstancePaths, record: InstanceRecord): Promise
 /** How many cores an instance of that size has for itself; null: it shares those of others. */
 export function ownCoresOf({ exclusive }: Component, { cpu }: Size): number | null {
   return exclusive === true ? cpu : null;
-}
-
-/** Until it is ready a process gets a core: with a fifth of one it would take five times as long to load itself. */
-export function startingSize(size: Size): Size {
-  return { ...size, cpu: Math.max(size.cpu, 1) };
 }
 
 /** The folder that is bound at /run/shoal, owned by the instance's root user. */

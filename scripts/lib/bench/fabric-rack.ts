@@ -88,11 +88,13 @@ async function measure(rack: Rack, program: string): Promise<Row[]> {
   await trips('verbs, spinning', latency('verbs', SPIN_US), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
   await trips('verbs, the carrier alone, polling', bare('lat'), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
   await trips('TCP, sleeping', latency('tcp', 0), 'bare socket', latency('socket', 0));
-  // perftest's writes can only poll.
-  const writeBw = async () => ((await perftest(['ib_write_bw', ...bw])())[3] ?? 0) * MB_PER_GBIT;
-  await rate('verbs', bandwidth('verbs'), 'ib_write_bw, polling', writeBw);
+  const peerBw = (argv: string[]) => async () => ((await perftest([...argv, ...bw])())[3] ?? 0) * MB_PER_GBIT;
+  // perftest's writes can only poll, at the sender alone: nobody at the other end hears of them. Of what it sends both hear, as of ours.
+  await rate('verbs', bandwidth('verbs'), 'ib_write_bw, polling', peerBw(['ib_write_bw']));
+  await rate('verbs', bandwidth('verbs'), 'ib_send_bw -e', peerBw(['ib_send_bw', '-e']));
   const bareBw = async () => (await bare('bw')()).p50;
-  await rate('verbs, the carrier alone', bareBw, 'ib_write_bw, polling', writeBw);
+  await rate('verbs, the carrier alone', bareBw, 'ib_write_bw, polling', peerBw(['ib_write_bw']));
+  await rate('verbs, the carrier alone', bareBw, 'ib_send_bw, polling', peerBw(['ib_send_bw']));
   await rate('TCP', bandwidth('tcp'), 'iperf3', async () => await iperf(rack));
   await rate('TCP', bandwidth('tcp'), 'bare socket', bandwidth('socket'));
   await server.kill();
