@@ -39,6 +39,12 @@ export function shardViews(known: Known, app: string, component: string): ShardV
   });
 }
 
+/** How many state shards have fewer copies with all acknowledged writes than the manifest wants, the owner's among them. */
+export function shardsShort(shards: readonly ShardView[], replicas: number): number {
+  const isShort = ({ copies }: ShardView) => (copies === null ? replicas > 0 : copies.inSync.length < 1 + replicas);
+  return shards.filter(isShort).length;
+}
+
 /** By shard: the instance that says it serves it. */
 function serversOf({ hosts }: Observed, app: string, component: string): Map<number, string> {
   const servers = new Map<number, string>();

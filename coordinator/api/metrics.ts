@@ -1,8 +1,9 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { SegmentView } from '../../protocol/http.js';
+import { partitionOf } from '../../protocol/manifest.js';
 import { componentKey } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
-import { stateHeldBytes, stateWork } from '../state-view.js';
+import { shardsShort, stateHeldBytes, stateWork } from '../state-view.js';
 import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
 
 const ACTIVITY = [
@@ -62,6 +63,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   );
   const stateEntries = gauge('state_entries', 'Entries of its state', byComponent);
   const stateMoves = gauge('state_shards_moving', 'State shards that are on their way or being copied', byComponent);
+  const stateShort = gauge('state_shards_short', 'State shards with fewer copies than the manifest wants', byComponent);
   const stateReads = counter('state_reads_total', 'Entries looked up', byComponent);
   const stateWrites = counter('state_writes_total', 'Entries written or deleted', byComponent);
   const stateCopyReads = counter(
@@ -85,8 +87,8 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const cacheWaiting = gauge('cache_requests_waiting', 'Requests under way to a cache', byComponent);
   const cacheConnections = gauge('cache_connections', 'Connections of agents to servers of a cache', byComponent);
   const cacheClients = gauge('cache_clients', 'Processes of instances that share those', byComponent);
-  for (const app of Object.keys(known.state.apps)) {
-    for (const component of Object.keys(known.state.apps[app]?.manifest.components ?? {})) {
+  for (const [app, { manifest }] of Object.entries(known.state.apps)) {
+    for (const [component, described] of Object.entries(manifest.components)) {
       const view = componentView(known, app, component);
       if (view === null) continue;
       const labels = { app, component };
@@ -114,6 +116,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
         );
         stateHeld.set(labels, stateHeldBytes(known.observed, componentKey(app, component)));
         stateMoves.set(labels, view.shards.filter(({ move }) => move !== null).length);
+        stateShort.set(labels, shardsShort(view.shards, partitionOf(described)?.replicas ?? 0));
         const work = stateWork(known.observed, componentKey(app, component));
         stateReads.inc(labels, work?.reads ?? 0);
         stateWrites.inc(labels, work?.writes ?? 0);

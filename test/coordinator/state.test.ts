@@ -105,6 +105,22 @@ t.test('what was done with a cache only rises, and what is so now is as it was s
   t.equal(sumOfCaches([]), null);
 });
 
+t.test('/metrics has how many shards have fewer copies than are wanted', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  await rig.addHost('h1');
+  const component = { rootfs: 'host', command: ['true'], count: 1, size: { cpu: 1 } };
+  const state = (replicas: number) => ({ mode: 'partitioned', shards: 8, replicas });
+  const components = { one: { ...component, state: state(0) }, two: { ...component, state: state(1) } };
+  const headers = { 'content-type': 'application/json' };
+  const payload = JSON.stringify({ app: 'a', components });
+  t.equal((await rig.api.inject({ method: 'PUT', url: '/v1/apps/a', headers, payload })).statusCode, 200);
+  await rig.coordinator.tick();
+  const { body } = await rig.api.inject('/metrics');
+  t.match(body, 'shoal_state_shards_short{app="a",component="one"} 0');
+  t.match(body, 'shoal_state_shards_short{app="a",component="two"} 8', 'there is no second host');
+});
+
 t.test('a component says what its instances do with its cache; /metrics has it', async (t) => {
   const rig = await CoordinatorRig.make();
   t.teardown(() => rig.close());
