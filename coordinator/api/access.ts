@@ -69,8 +69,19 @@ export const ANYBODY: Caller = { name: 'local', role: 'admin' };
 /** Whoever asks where something else than a token of the API shows who it is. */
 export const STRANGER: Caller = { name: 'a host', role: 'read' };
 
-/** What hosts ask that join with a token for it, or renew their certificate. */
+/** A forge that knows the app's secret for it. */
+export const WEBHOOK: Caller = { name: 'a webhook', role: 'read' };
+
+/** Of characters alone that every reader of paths takes as they are. */
+const HOOK_PATH = /^\/v1\/hooks\/[a-z0-9-]+\/[a-z0-9-]+$/;
+
+export function isForWebhooks(method: string | undefined, path: string): boolean {
+  return method === 'POST' && HOOK_PATH.test(path);
+}
+
+/** What hosts ask that join with a token for it, or renew their certificate; and what webhooks do. */
 export function isForStrangers(method: string | undefined, path: string): boolean {
+  if (isForWebhooks(method, path)) return true;
   if (path === '/v1/ca') return method === 'GET';
   return (path === '/v1/join' || path === '/v1/renew') && method === 'POST';
 }
@@ -106,13 +117,14 @@ function identify(access: Access, request: AccessRequest): Caller {
   if (access.loopback) assertHostHeader(request.headers.host);
   const path = pathOf(request);
   if (path === '/healthz') return ANYBODY;
+  if (isForWebhooks(request.method, path)) return WEBHOOK;
   if (isForStrangers(request.method, path)) return STRANGER;
   return callerOf(access, request.headers.authorization);
 }
 
 function assertRole(caller: Caller, method: string, path: string): void {
   // What strangers may ask goes by the path.
-  if (caller === STRANGER) return;
+  if (caller === STRANGER || caller === WEBHOOK) return;
   const needed = roleFor(method, path);
   if (mayDo(caller, needed)) return;
   throw new ShoalError('SHOAL_E_ROLE', `${caller.name} may ${caller.role}; this needs a token of role ${needed}`);

@@ -1,0 +1,61 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { ShoalError } from '../../protocol/errors.js';
+import { own } from '../cluster.js';
+import type { Coordinator } from '../loop.js';
+import { askForBuild } from '../releases.js';
+import type { SecretBox } from '../secret-box.js';
+import { secretKey } from '../secrets.js';
+import { answers, NAME, objectOf } from './schemas.js';
+
+/** The app's secret that its repositories' webhooks know. */
+export const HOOK_SECRET = 'build-hook';
+
+/**
+ * What forges call when something was pushed. They cannot send a token of the API: GitHub, Gitea and Forgejo sign the body with a
+ * secret (X-Hub-Signature-256: HMAC-SHA256, as GitHub's "Validating webhook deliveries" has it), GitLab sends the secret itself.
+ */
+export async function hookRoutes(server: FastifyInstance, coordinator: Coordinator, box: SecretBox): Promise<void> {
+  // The signature is of the bytes, whatever they are.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  server.post<{ Params: { app: string; component: string }; Body: unknown }>(
+    '/hooks/:app/:component',
+    {
+      schema: {
+        summary: `Webhook of a repository, signed with the app's secret ${HOOK_SECRET}: look for a new revision now`,
+        params: {
+          type: 'object',
+          properties: { app: NAME, component: NAME },
+          required: ['app', 'component'],
+        },
+        response: answers(objectOf({ app: { type: 'string' }, component: { type: 'string' } })),
+        security: [],
+      },
+    },
+    async ({ params: { app, component }, headers, body }) => {
+      const { sealed } = own(coordinator.state.secrets, secretKey(app, HOOK_SECRET)) ?? {};
+      const secret = sealed === undefined ? null : box.unseal(secretKey(app, HOOK_SECRET), sealed);
+      // Before anything is said of the app: whoever asks shows that it knows the secret.
+      if (secret === null || !isSigned(secret, headers, Buffer.isBuffer(body) ? body : Buffer.alloc(0))) {
+        const remedy = `shoal secret set ${app} ${HOOK_SECRET}, and the same at the repository's webhook`;
+        throw new ShoalError('SHOAL_E_UNAUTHORIZED', `the webhook's signature is missing or not right: ${remedy}`);
+      }
+      await coordinator.change((state) => askForBuild(state, app, component));
+      return { app, component };
+    },
+  );
+}
+
+/** Takes as long for every wrong signature or secret of the same length. */
+export function isSigned(secret: Buffer, headers: IncomingHttpHeaders, body: Buffer): boolean {
+  const signed = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
+  return isSame(headers['x-hub-signature-256'], Buffer.from(signed)) || isSame(headers['x-gitlab-token'], secret);
+}
+
+function isSame(given: string | string[] | undefined, expected: Buffer): boolean {
+  if (typeof given !== 'string') return false;
+  const bytes = Buffer.from(given);
+  return bytes.length === expected.length && timingSafeEqual(bytes, expected);
+}
