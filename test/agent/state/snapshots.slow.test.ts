@@ -23,21 +23,21 @@ t.test('after the end of all hosts at once state is as in the last snapshots, or
   const addAll = async (value: number) => {
     for (let i = 0; i < KEYS; i += 1) t.equal((await cluster.call('add', `k${i}`, value)).code, undefined, `k${i}`);
   };
-  /** By shard, the newest first: files on any host. */
-  const files = async (shard: number) => {
-    const all = cluster.hosts.map(async (host) => {
-      const folder = join(cluster.snapshotsOf(host), String(shard));
-      return (await readdir(folder)).filter((name) => name.endsWith('.state')).map((name) => join(folder, name));
-    });
-    return (await Promise.all(all)).flat();
+  const filesOn = async (host: string, shard: number) => {
+    const folder = join(cluster.snapshotsOf(host), String(shard));
+    return (await readdir(folder)).filter((name) => name.endsWith('.state')).map((name) => join(folder, name));
   };
+  const files = async (shard: number) => (await Promise.all(cluster.hosts.map((host) => filesOn(host, shard)))).flat();
   const lastOf = (path: string) => Number(/-(\d+)\.state$/.exec(path)?.[1]);
+  /** On every host: the one before the newest may be of any moment since then, and of none before. */
   const saved = (writes: number) =>
     cluster.until(`snapshots have ${writes} writes`, async () => {
-      const newest = await Promise.all(
-        Array.from({ length: SHARDS }, async (_, shard) => Math.max(...(await files(shard)).map(lastOf))),
-      );
-      return newest.reduce((sum, each) => sum + each, 0) === writes;
+      for (const host of cluster.hosts) {
+        let sum = 0;
+        for (let shard = 0; shard < SHARDS; shard += 1) sum += Math.max(...(await filesOn(host, shard)).map(lastOf));
+        if (sum !== writes) return false;
+      }
+      return true;
     });
   await cluster.replicated();
   await addAll(1);
