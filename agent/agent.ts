@@ -407,8 +407,9 @@ export class Agent {
     if (isDue) this.#measuredMs = nowMs;
     if (isDue) this.#connections = this.#between?.connections() ?? [];
     this.#watches.retry();
-    const cpu = this.#figuresOf(this.#profilers.cpu);
-    const activity = this.#figuresOf(this.#profilers.activity);
+    const figures = this.#readFigures();
+    if (figures === null) return;
+    const { cpu, activity } = figures;
     for (const { cgroup, stateAccess } of due) {
       if (stateAccess !== undefined) this.#profilers.recorder?.noteAccess(cgroup.path, stateAccess);
     }
@@ -421,13 +422,17 @@ export class Agent {
     );
   }
 
-  /** None where the kernel refuses for once: a report has more to tell than these. */
-  #figuresOf<T>(profiler: { read(): Map<string, T> } | null): Map<string, T> | undefined {
+  /**
+   * Null where the kernel refuses for once: a report has more to tell than these, and samples stay as they are, since those of
+   * the cgroup's own accounting begin elsewhere.
+   */
+  #readFigures() {
+    const { cpu, activity } = this.#profilers;
     try {
-      return profiler?.read();
+      return { cpu: cpu?.read(), activity: activity?.read() };
     } catch (error) {
       this.#tools.log.warn({ err: error }, 'cannot read figures of instances');
-      return undefined;
+      return null;
     }
   }
 

@@ -512,9 +512,18 @@ export class Instance {
     this.#startedMs = this.#tools.clock();
     this.#saidReady = false;
     try {
+      const { size } = this.#record;
       const shimPid = await launch(this.#tools, this.#record);
       this.#launching = false;
       this.#watchShim(shimPid);
+      // It may have got another size meanwhile, of which only the record knows.
+      const wanted = this.#record.size;
+      if (wanted !== size)
+        await this.#sizing.resize(
+          () => size,
+          wanted,
+          (resized) => this.#resized(resized),
+        );
       if (this.stopping) this.#endProcess(shimPid);
       else this.#awaitReady();
     } catch (error) {

@@ -146,7 +146,7 @@ function verdict(
 }
 
 /** Has the agents look at the source now, and try again what has failed or was taken back. */
-export function askForBuild(state: ClusterState, app: string, component: string): ClusterState {
+export function lookAtSource(state: ClusterState, app: string, component: string): ClusterState {
   const record = own(state.apps, app);
   const found = componentOf(state, app, component);
   if (record === undefined || found === undefined) {
@@ -156,10 +156,16 @@ export function askForBuild(state: ClusterState, app: string, component: string)
     throw new ShoalError('SHOAL_E_CONFLICT', `${app}/${component} is not built from code: its manifest has no build`);
   }
   const looks = { ...record.looks, [component]: (own(record.looks ?? {}, component) ?? 0) + 1 };
-  const release = own(record.releases ?? {}, component);
-  const asked = { ...record, looks };
-  if (release !== undefined) return bump(withRelease(state, asked, component, { ...release, refused: [] }));
-  return bump({ ...state, apps: { ...state.apps, [app]: asked } });
+  return bump({ ...state, apps: { ...state.apps, [app]: { ...record, looks } } });
+}
+
+/** The same by a person: what was rolled back may be taken again. */
+export function askForBuild(state: ClusterState, app: string, component: string): ClusterState {
+  const looked = lookAtSource(state, app, component);
+  const record = own(looked.apps, app);
+  const release = own(record?.releases ?? {}, component);
+  if (record === undefined || release === undefined) return looked;
+  return withRelease(looked, record, component, { ...release, refused: [] });
 }
 
 /** Its running instances are to be those of this generation. */

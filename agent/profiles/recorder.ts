@@ -144,7 +144,7 @@ export class ProfileRecorder {
         this.#tools.log.error({ err: error, folder: each.folder }, 'cannot keep a block of profiles');
       });
     }
-    if (nowMs - this.#boundMs < BOUND_MS) return;
+    if (nowMs >= this.#boundMs && nowMs - this.#boundMs < BOUND_MS) return;
     this.#boundMs = nowMs;
     await this.#keepToBound();
   }

@@ -41,6 +41,10 @@ export class RingFolder {
     const file = await open(this.#path(segment.number), 'a', 0o600);
     try {
       await file.writeFile(record);
+    } catch (error) {
+      // What is cut off hides what comes after it in the same file.
+      this.#segment = null;
+      throw error;
     } finally {
       await file.close();
     }

@@ -72,8 +72,8 @@ export const STRANGER: Caller = { name: 'a host', role: 'read' };
 /** A forge that knows the app's secret for it. */
 export const WEBHOOK: Caller = { name: 'a webhook', role: 'read' };
 
-/** Of characters alone that every reader of paths takes as they are. */
-const HOOK_PATH = /^\/v1\/hooks\/[a-z0-9-]+\/[a-z0-9-]+$/;
+/** Of names alone, whose characters every reader of paths takes as they are. */
+const HOOK_PATH = /^\/v1\/hooks(\/[a-z]([a-z0-9-]{0,62}[a-z0-9])?){2}$/;
 
 export function isForWebhooks(method: string | undefined, path: string): boolean {
   return method === 'POST' && HOOK_PATH.test(path);

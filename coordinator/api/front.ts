@@ -19,11 +19,12 @@ import type { ClusterView } from '../../protocol/http.js';
 import { AddressLimit } from '../address-limit.js';
 import { capConnections } from '../connections.js';
 import { RefusalLog } from '../refusal-log.js';
-import { type Access, assertAccess, isForStrangers, STRANGER } from './access.js';
+import { type Access, assertAccess, isForStrangers, isForWebhooks, STRANGER, WEBHOOK } from './access.js';
 import { becomeStream, join, UPGRADES, wantedProtocol } from './exec.js';
 import { problemOf } from './problem.js';
 import { REQUEST_MS_MAX } from './server.js';
 import { wantsStream } from './stream.js';
+import type { Caller } from './tokens.js';
 
 /** What the front has to know of the coordinator behind it. */
 export interface Behind {
@@ -76,7 +77,7 @@ const CONNECT_MS_MAX = 2_000;
 export function createFront(options: FrontOptions): Server | TlsServer {
   const { behind, log, timeouts = TIMEOUTS } = options;
   const { strangers = new AddressLimit(STRANGER_RATES), refusals = new RefusalLog(log) } = options;
-  const limits = { strangers, refusals };
+  const limits = { strangers, webhooks: new AddressLimit(STRANGER_RATES), refusals };
   const streams = new Set<ServerResponse>();
   behind.onLeaderChange(() => {
     for (const response of streams) response.destroy();
@@ -152,6 +153,8 @@ function takeUpgrade(
 
 interface Limits {
   strangers: AddressLimit;
+  /** A busy forge keeps no host from renewing its certificate. */
+  webhooks: AddressLimit;
   refusals: RefusalLog;
 }
 
@@ -163,7 +166,9 @@ async function answer(
 ): Promise<void> {
   const { behind } = options;
   const path = request.url?.split('?')[0];
-  if (isForStrangers(request.method, path ?? '')) assertRate(limits, request, response);
+  if (isForWebhooks(request.method, path ?? '')) assertRate(limits.webhooks, WEBHOOK, limits, request, response);
+  else if (isForStrangers(request.method, path ?? ''))
+    assertRate(limits.strangers, STRANGER, limits, request, response);
   if (path === '/v1/cluster' && request.method === 'GET') {
     assertAccess(options, request, limits.refusals);
     return sendJson(response, 200, behind.view(), 'application/json');
@@ -186,14 +191,20 @@ async function answer(
 }
 
 /** Throws SHOAL_E_RATE, with how long to wait in the answer's head. */
-function assertRate({ strangers, refusals }: Limits, request: IncomingMessage, response: ServerResponse): void {
+function assertRate(
+  limit: AddressLimit,
+  { name: who }: Caller,
+  { refusals }: Limits,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
   const from = request.socket.remoteAddress ?? '';
-  const waitMs = strangers.take(from);
+  const waitMs = limit.take(from);
   if (waitMs === 0) return;
   const seconds = Math.ceil(waitMs / 1_000);
   response.setHeader('retry-after', String(seconds));
   const { method, url } = request;
-  refusals.warn(from, { audit: true, who: STRANGER.name, method, url, status: 429 }, 'asked too often');
+  refusals.warn(from, { audit: true, who, method, url, status: 429 }, 'asked too often');
   throw new ShoalError('SHOAL_E_RATE', `asked too often from ${from}, or from everywhere: try again in ${seconds} s`);
 }
 

@@ -1,10 +1,11 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import { ShoalError } from '../../protocol/errors.js';
 import { own } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
-import { askForBuild } from '../releases.js';
+import { lookAtSource } from '../releases.js';
 import type { SecretBox } from '../secret-box.js';
 import { secretKey } from '../secrets.js';
 import { answers, NAME, objectOf } from './schemas.js';
@@ -16,7 +17,23 @@ export const HOOK_SECRET = 'build-hook';
  * What forges call when something was pushed. They cannot send a token of the API: GitHub, Gitea and Forgejo sign the body with a
  * secret (X-Hub-Signature-256: HMAC-SHA256, as GitHub's "Validating webhook deliveries" has it), GitLab sends the secret itself.
  */
-export async function hookRoutes(server: FastifyInstance, coordinator: Coordinator, box: SecretBox): Promise<void> {
+export async function hookRoutes(
+  server: FastifyInstance,
+  coordinator: Coordinator,
+  box: SecretBox,
+  log: Logger,
+): Promise<void> {
+  /** Null also where it cannot be opened: who asks has shown nothing, and is told nothing of why. */
+  const secretOf = (app: string): Buffer | null => {
+    const key = secretKey(app, HOOK_SECRET);
+    const record = own(coordinator.state.secrets, key);
+    try {
+      return record === undefined ? null : box.unseal(key, record.sealed);
+    } catch (error) {
+      log.error({ err: error, app }, 'the secret of a webhook cannot be opened');
+      return null;
+    }
+  };
   // The signature is of the bytes, whatever they are.
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
@@ -35,14 +52,13 @@ export async function hookRoutes(server: FastifyInstance, coordinator: Coordinat
       },
     },
     async ({ params: { app, component }, headers, body }) => {
-      const { sealed } = own(coordinator.state.secrets, secretKey(app, HOOK_SECRET)) ?? {};
-      const secret = sealed === undefined ? null : box.unseal(secretKey(app, HOOK_SECRET), sealed);
+      const secret = secretOf(app);
       // Before anything is said of the app: whoever asks shows that it knows the secret.
       if (secret === null || !isSigned(secret, headers, Buffer.isBuffer(body) ? body : Buffer.alloc(0))) {
-        const remedy = `shoal secret set ${app} ${HOOK_SECRET}, and the same at the repository's webhook`;
+        const remedy = `shoal secret set ${app}/${HOOK_SECRET}, and the same at the repository's webhook`;
         throw new ShoalError('SHOAL_E_UNAUTHORIZED', `the webhook's signature is missing or not right: ${remedy}`);
       }
-      await coordinator.change((state) => askForBuild(state, app, component));
+      await coordinator.change((state) => lookAtSource(state, app, component));
       return { app, component };
     },
   );
@@ -56,6 +72,7 @@ export function isSigned(secret: Buffer, headers: IncomingHttpHeaders, body: Buf
 
 function isSame(given: string | string[] | undefined, expected: Buffer): boolean {
   if (typeof given !== 'string') return false;
-  const bytes = Buffer.from(given);
+  // As Node has it from the wire.
+  const bytes = Buffer.from(given, 'latin1');
   return bytes.length === expected.length && timingSafeEqual(bytes, expected);
 }

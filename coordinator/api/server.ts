@@ -11,7 +11,7 @@ import type { ExecSource } from '../exec-tickets.js';
 import type { Coordinator } from '../loop.js';
 import { RefusalLog } from '../refusal-log.js';
 import type { SecretBox } from '../secret-box.js';
-import { type Access, ANYBODY, assertAccess, WEBHOOK } from './access.js';
+import { type Access, ANYBODY, assertAccess, STRANGER, WEBHOOK } from './access.js';
 import { appRoutes, componentRoutes, type Know } from './apps.js';
 import { buildRoutes } from './builds.js';
 import { decisionRoutes } from './decisions.js';
@@ -49,7 +49,8 @@ export interface ApiOptions extends Access, JoinOptions {
 }
 
 export const REQUEST_MS_MAX = 30_000;
-const UNAUTHORIZED = 401;
+/** The first status that says that nothing was done. */
+const FAILED = 400;
 const METHODS_SEEN = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST', 'PATCH']);
 
 /** The HTTP API of a coordinator, not listening: its `routing` answers requests. */
@@ -85,12 +86,15 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
     const caller = callers.get(raw);
     if (caller === undefined || roleFor(method, '') === 'read') return;
     const { statusCode: status } = reply;
-    if (caller === WEBHOOK && status === UNAUTHORIZED) {
-      return refusals.warn(
+    // Who shows no token can ask as fast as it likes, and has changed nothing then.
+    if ((caller === WEBHOOK || caller === STRANGER) && status >= FAILED) {
+      const [path] = url.split('?');
+      refusals.warn(
         raw.socket.remoteAddress ?? '',
-        { audit: true, method, url, status },
-        'a webhook was refused',
+        { audit: true, method, url: path, status },
+        `${caller.name} was refused`,
       );
+      return;
     }
     options.log.info(
       { audit: true, who: caller.name, role: caller.role, method, url, status },
@@ -141,7 +145,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
       await v1.register((each) => execRoutes(each, know, options.exec, audit));
       await v1.register((each) => stateRoutes(each, know, options.exec, audit));
       await v1.register((each) => buildRoutes(each, coordinator, know, logs));
-      await v1.register((each) => hookRoutes(each, coordinator, options.secrets));
+      await v1.register((each) => hookRoutes(each, coordinator, options.secrets, options.log));
       await v1.register((each) => hostRoutes(each, coordinator, know));
       await v1.register((each) => profileRoutes(each, options.profiles, coordinator));
       await v1.register((each) => joinRoutes(each, options));

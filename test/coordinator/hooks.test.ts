@@ -69,6 +69,12 @@ t.test('a webhook that shows it knows the app’s secret has the source looked a
   for (const headers of wrong) t.equal(await hook(headers as Record<string, string>), 401);
   t.equal(await hook(signed(PUSH), PUSH, '/v1/hooks/none/web'), 401);
   t.equal(lines.filter((line) => line.includes('a webhook was refused')).length, wrong.length + 1);
+  const large = await hook({ 'content-type': 'text/plain' }, 'x'.repeat(2 ** 20 + 1));
+  t.equal(large, 413);
+  t.notOk(
+    lines.some((line) => line.includes('a change was asked for')),
+    'nothing of it is a change',
+  );
   for (const url of ['/v1/hooks/shop', '/v1/hooks/shop/web/x', '/v1/hooks/shop/%77eb', '/v1/hooks//shop/web'])
     t.equal(await hook(signed(PUSH), PUSH, url), 401, `${url} needs a token`);
   t.equal((await api.inject({ method: 'GET', url: '/v1/hooks/shop/web' })).statusCode, 401);

@@ -28,6 +28,7 @@ t.test('after the end of all hosts at once state is as in the last snapshots, or
     return (await readdir(folder)).filter((name) => name.endsWith('.state')).map((name) => join(folder, name));
   };
   const files = async (shard: number) => (await Promise.all(cluster.hosts.map((host) => filesOn(host, shard)))).flat();
+  const epochOf = (path: string) => Number(/(\d+)-\d+\.state$/.exec(path)?.[1]);
   const lastOf = (path: string) => Number(/-(\d+)\.state$/.exec(path)?.[1]);
   /** On every host: the one before the newest may be of any moment since then, and of none before. */
   const saved = (writes: number) =>
@@ -46,8 +47,11 @@ t.test('after the end of all hosts at once state is as in the last snapshots, or
   await saved(2 * KEYS);
 
   const broken = shardOfKey('k0', SHARDS);
-  for (const path of await files(broken)) {
-    const newest = Math.max(...(await files(broken)).map(lastOf));
+  const newest = Math.max(...(await files(broken)).map(lastOf));
+  for (const host of cluster.hosts) {
+    const [path = ''] = (await filesOn(host, broken)).toSorted(
+      (a, b) => epochOf(b) - epochOf(a) || lastOf(b) - lastOf(a),
+    );
     if (lastOf(path) !== newest) continue;
     const bytes = await readFile(path);
     const at = Math.floor(bytes.length / 2);
