@@ -30,9 +30,12 @@ const API = 'http://127.0.0.1:7946';
 const HTTP_PORT = 8080;
 const COMPONENTS = fileURLToPath(new URL('../agent/components', import.meta.url));
 const LOOK_MS = 500;
-/** All that goes out as RoCE v2, which is UDP to this port. The cards and their ports seem to be well meanwhile. */
+/**
+ * All that comes in as RoCE v2, which is UDP to this port. The cards and their ports seem to be well meanwhile. Not what goes
+ * out: soft-RoCE would try that again at once and without end, until the emulated machine does nothing else.
+ */
 const LOSE_ROCE =
-  'tc filter add dev eth0 egress protocol ip u32 match ip protocol 17 0xff match ip dport 4791 0xffff action drop';
+  'tc filter add dev eth0 ingress protocol ip u32 match ip protocol 17 0xff match ip dport 4791 0xffff action drop';
 /** More than can have been under way. */
 const MORE = 50;
 const run = promisify(execFile);
