@@ -142,7 +142,7 @@ export class Instance {
     this.#sizing = new Sizing(
       {
         limit: async (size) => {
-          // Only of one that has some are they another number with another size.
+          // How many cores are its own goes by its size.
           if (this.made.exclusive === true) await tools.cores.set(cgroup, ownCoresOf(this.made, size));
           await cgroup.limit(size);
         },
@@ -323,6 +323,16 @@ export class Instance {
     const keep = (resized: Resized) => this.#resized(resized);
     if (this.running) await this.#sizing.resize(() => this.#record.size, wanted, keep);
     else await keep({ size: wanted, refused: null });
+  }
+
+  /** From the size that it was launched with to the one that the record has by now. */
+  #catchUp(launched: Size): void {
+    const keep = (resized: Resized) => this.#resized(resized);
+    this.#sizing
+      .resize(() => launched, this.#record.size, keep)
+      .catch((error: unknown) => {
+        this.#tools.log.error({ err: error, instance: this.id }, 'cannot set the size of an instance');
+      });
   }
 
   async #resized({ size, refused }: Resized): Promise<void> {
@@ -516,16 +526,10 @@ export class Instance {
       const shimPid = await launch(this.#tools, this.#record);
       this.#launching = false;
       this.#watchShim(shimPid);
-      // It may have got another size meanwhile, of which only the record knows.
-      const wanted = this.#record.size;
-      if (wanted !== size)
-        await this.#sizing.resize(
-          () => size,
-          wanted,
-          (resized) => this.#resized(resized),
-        );
       if (this.stopping) this.#endProcess(shimPid);
       else this.#awaitReady();
+      // It may have got another size meanwhile, of which only the record knows.
+      if (this.#record.size !== size) this.#catchUp(size);
     } catch (error) {
       await this.#removeCgroup().catch((cause: unknown) => {
         // The next start takes the folder as it is; the removal of the instance tries again.

@@ -28,9 +28,14 @@ export function readToken(path: string): string {
 /** Throws SHOAL_E_UNAUTHORIZED unless the header carries the token; takes as long for every wrong one. */
 export function assertToken(token: string, header: string | undefined): void {
   const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? '';
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  if (timingSafeEqual(digest(given), digest(token))) return;
+  if (isSameSecret(given, token)) return;
   throw unauthorized();
+}
+
+/** Takes as long for every wrong one. */
+export function isSameSecret(given: string | Buffer, expected: string | Buffer): boolean {
+  const digest = (secret: string | Buffer) => createHash('sha256').update(secret).digest();
+  return timingSafeEqual(digest(given), digest(expected));
 }
 
 function unauthorized(): ShoalError {

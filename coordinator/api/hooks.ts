@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -8,6 +8,7 @@ import type { Coordinator } from '../loop.js';
 import { lookAtSource } from '../releases.js';
 import type { SecretBox } from '../secret-box.js';
 import { secretKey } from '../secrets.js';
+import { isSameSecret } from './access.js';
 import { answers, NAME, objectOf } from './schemas.js';
 
 /** The app's secret that its repositories' webhooks know. */
@@ -64,15 +65,10 @@ export async function hookRoutes(
   );
 }
 
-/** Takes as long for every wrong signature or secret of the same length. */
-export function isSigned(secret: Buffer, headers: IncomingHttpHeaders, body: Buffer): boolean {
+function isSigned(secret: Buffer, headers: IncomingHttpHeaders, body: Buffer): boolean {
+  const { 'x-hub-signature-256': signature, 'x-gitlab-token': given } = headers;
   const signed = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
-  return isSame(headers['x-hub-signature-256'], Buffer.from(signed)) || isSame(headers['x-gitlab-token'], secret);
-}
-
-function isSame(given: string | string[] | undefined, expected: Buffer): boolean {
-  if (typeof given !== 'string') return false;
+  if (typeof signature === 'string' && isSameSecret(signature, signed)) return true;
   // As Node has it from the wire.
-  const bytes = Buffer.from(given, 'latin1');
-  return bytes.length === expected.length && timingSafeEqual(bytes, expected);
+  return typeof given === 'string' && isSameSecret(Buffer.from(given, 'latin1'), secret);
 }

@@ -4,54 +4,26 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { HostConnection } from '../../protocol/link.js';
 import { NetHosts } from '../../scripts/lib/cluster/net-hosts.js';
+import { CALLER_PORT, ledgerApp, type Outcomes, type Streams } from './ledger-app.js';
 
 /** Set within the network namespace of the switch. */
 export const IN_NETWORK = 'SHOAL_TEST_NETWORK';
-const COMPONENTS = fileURLToPath(new URL('./components', import.meta.url));
-const HTTP_PORT = 8080;
 /** For what takes seconds here: a machine for tests may be ten times slower. */
 const PATIENCE_MS = 90_000;
 /** More than can have been under way. */
 const MORE = 100;
 const KILLED = ['h1', 'h0'];
 
-export interface Outcomes {
-  asked: number;
-  answered: number;
-  twice: number;
-  failed: Record<string, number>;
-  peers: { component: string; instances: { id: string; carrier?: string }[] }[];
-}
-
 export interface CallsBetweenHosts {
   /** As each of the two hosts says, before anything was killed. */
   connections: HostConnection[];
   /** Of a stream from the other host, and of one to it. */
-  streams: { items: number; inOrder: boolean; sum: number };
+  streams: Streams;
   /** What became of all calls. */
   outcomes: Outcomes;
 }
-
-const component = (name: string, host: string, more: object) => ({
-  rootfs: 'host',
-  directory: COMPONENTS,
-  command: ['node', `${name}.mjs`],
-  count: 1,
-  size: { cpu: 0.5, memory: '128Mi' },
-  place: { require: { host } },
-  ...more,
-});
-
-const MANIFEST = {
-  app: 't',
-  components: {
-    caller: component('caller', 'h0', { calls: ['ledger'], ports: [{ name: 'http', host: HTTP_PORT }] }),
-    ledger: component('ledger', 'h1', {}),
-  },
-};
 
 async function callWhileAgentsAreKilled(prefix: string): Promise<CallsBetweenHosts> {
   const all = await NetHosts.start(
@@ -69,7 +41,7 @@ async function callWhileAgentsAreKilled(prefix: string): Promise<CallsBetweenHos
 }
 
 async function callOn(all: NetHosts): Promise<CallsBetweenHosts> {
-  const caller = (path: string) => all.get<Outcomes>('h0', HTTP_PORT, path);
+  const caller = (path: string) => all.get<Outcomes>('h0', CALLER_PORT, path);
   /** From now on: what was answered before says nothing of whether calls are answered still. */
   const untilAnswered = async (when: string): Promise<void> => {
     const before = await all.until(`the caller listens ${when}`, PATIENCE_MS, () => caller('/'));
@@ -85,7 +57,7 @@ async function callOn(all: NetHosts): Promise<CallsBetweenHosts> {
     for (const host of all.hosts.keys())
       if (!(await all.view(host))?.connected) throw new Error(`${host} is not connected`);
   });
-  await all.ask('PUT', '/v1/apps/t', MANIFEST);
+  await all.ask('PUT', '/v1/apps/t', ledgerApp('h0', 'h1'));
   await all.until('the caller is there', PATIENCE_MS, () => caller('/start'));
   await untilAnswered('at first');
   const connections = [];
@@ -97,7 +69,7 @@ async function callOn(all: NetHosts): Promise<CallsBetweenHosts> {
     });
     connections.push(seen);
   }
-  const streams = await all.get<CallsBetweenHosts['streams']>('h0', HTTP_PORT, '/streams');
+  const streams = await all.get<CallsBetweenHosts['streams']>('h0', CALLER_PORT, '/streams');
   for (const killed of KILLED) {
     await all.killAgent(killed);
     all.startAgent(killed);

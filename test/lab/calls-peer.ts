@@ -3,20 +3,12 @@
  * agent is killed: calls-peer FOLDER, on h1, where the coordinator is. Prints what came of it; h2 is reached by `on`.
  */
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { HostView } from '../../protocol/http.js';
 import type { HostConnection } from '../../protocol/link.js';
 import { retry } from '../../scripts/lib/until.js';
-import type { Outcomes } from '../agent/calls-between-hosts.js';
+import { CALLER_PORT, ledgerApp, type Outcomes, type Streams } from '../agent/ledger-app.js';
 import { STEP_MS_MAX } from './guest.js';
-
-/** Of a stream from the other host, and of one to it. */
-export interface Streams {
-  items: number;
-  inOrder: boolean;
-  sum: number;
-}
 
 export interface CallsByRdma {
   /** As h1 says it, at each step. */
@@ -27,8 +19,6 @@ export interface CallsByRdma {
 }
 
 const API = 'http://127.0.0.1:7946';
-const HTTP_PORT = 8080;
-const COMPONENTS = fileURLToPath(new URL('../agent/components', import.meta.url));
 const LOOK_MS = 500;
 /**
  * All that comes in as RoCE v2, which is UDP to this port. The cards and their ports seem to be well meanwhile. Not what goes
@@ -40,23 +30,6 @@ const LOSE_ROCE =
 const MORE = 50;
 const run = promisify(execFile);
 
-const component = (name: string, host: string, more: object) => ({
-  rootfs: 'host',
-  directory: COMPONENTS,
-  command: ['node', `${name}.mjs`],
-  count: 1,
-  size: { cpu: 0.5, memory: '128Mi' },
-  place: { require: { host } },
-  ...more,
-});
-const MANIFEST = {
-  app: 't',
-  components: {
-    caller: component('caller', 'h1', { calls: ['ledger'], ports: [{ name: 'http', host: HTTP_PORT }] }),
-    ledger: component('ledger', 'h2', {}),
-  },
-};
-
 async function ask<T>(url: string, request: RequestInit = {}): Promise<T> {
   const response = await fetch(url, { ...request, signal: AbortSignal.timeout(STEP_MS_MAX) });
   const text = await response.text();
@@ -64,7 +37,7 @@ async function ask<T>(url: string, request: RequestInit = {}): Promise<T> {
   return JSON.parse(text) as T;
 }
 
-const caller = <T = Outcomes>(path: string) => ask<T>(`http://127.0.0.1:${HTTP_PORT}${path}`);
+const caller = <T = Outcomes>(path: string) => ask<T>(`http://127.0.0.1:${CALLER_PORT}${path}`);
 const eventually = <T>(what: string, check: () => Promise<T>) => retry(what, STEP_MS_MAX, check, LOOK_MS);
 const on = (host: string, script: string) => run('on', [host, 'sh', '-c', script]);
 
@@ -98,7 +71,7 @@ await eventually('hosts connected', async () => {
   if (hosts.filter(({ connected }) => connected).length !== 2) throw new Error(JSON.stringify(hosts));
 });
 const headers = { 'content-type': 'application/json' };
-await ask(`${API}/v1/apps/t`, { method: 'PUT', body: JSON.stringify(MANIFEST), headers });
+await ask(`${API}/v1/apps/t`, { method: 'PUT', body: JSON.stringify(ledgerApp('h1', 'h2')), headers });
 await eventually('calling', () => caller('/start'));
 await callsGo('verbs', 'at first');
 const streams = [await caller<Streams>('/streams')];
