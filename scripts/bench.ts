@@ -5,6 +5,7 @@ import { isIsolated, mountedAt, runIsolated } from '../agent/isolate.js';
 import { native } from '../native/index.js';
 import { benchAgent } from './lib/bench/agent.js';
 import { benchBrainForecast } from './lib/bench/brain-forecast.js';
+import { benchBrainMade } from './lib/bench/brain-made.js';
 import { benchBrainOnline } from './lib/bench/brain-online.js';
 import { benchBrainScale } from './lib/bench/brain-scale.js';
 import { benchBrainScaling } from './lib/bench/brain-scaling.js';
@@ -59,6 +60,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'brain-forecast': (options) => benchBrainForecast(DIST, options),
   'brain-online': () => benchBrainOnline(),
   'brain-scaling': (options) => benchBrainScaling(options),
+  'brain-made': (options) => benchBrainMade(options),
   state: () => benchState(DIST),
   'state-cache': () => benchStateCache(),
   'state-full': () => benchStateFull(),
@@ -74,14 +76,14 @@ const USAGE = `usage: scripts/bench NAME… [--json] [--traces DIR] [--series N|
 Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(BENCHES).join(', ')}, brain, cluster, all
 --traces DIR    folder of real traces, for the benchmarks that need them (default: $SHOAL_TRACES)
 --series N|all  brain-forecast: how many series the slow peers forecast (default: 12)
---seeds N       brain-scaling: so many draws of the requests, each on another day (default: 2)
---scale N       brain-scaling: only at so many instances (default: 2, 20 and 200)
+--seeds N       brain-scaling, brain-made: so many draws of the requests, each on another day (default: 2)
+--scale N       brain-scaling, brain-made: only at so many instances (default: 2, 20 and 200)
 --count N       failover: how often the leader is killed (default: 100); cluster-cut, cluster-kill: how often it is
                 cut off or killed (default: 35); factory-idle: instances (default: 1000); factory, factory-rack: starts
                 of each kind (default: 40 and 5)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000)
---quick         brain-scaling, factory, profiler, state, state-full, state-handover, state-replicated: less
+--quick         brain-scaling, brain-made, factory, profiler, state, state-full, state-handover, state-replicated: less
                 of it`;
 
 async function main(): Promise<number> {

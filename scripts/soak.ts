@@ -10,14 +10,14 @@ import { readWords, refuse, wholeNumber } from './lib/words.js';
 
 const USAGE = `usage: scripts/soak [--kills N] [--seed N]
        scripts/soak --hosts N [--hours N | --minutes N] [--seed N]
-       scripts/soak state [--handovers N] [--replicas R] [--hosts N] [--seed N]
+       scripts/soak state [--handovers N] [--replicas R] [--shards N] [--hosts N] [--seed N]
 Kills agent, coordinator, instances, their shims and crun by SIGKILL in the middle of reshaping, and checks after each
 kill that within 10 s the host is exactly what was asked for. Exit code 0: it always was.
 With --hosts: three members of etcd, three coordinators and N agents in network namespaces, which are killed, stopped, cut
 off one-way and both, slowed down, made to lose packets and to run out of disk, whose clocks are set, several at once; all the time and at each
 calm it is checked that nothing is double, lost or left over. The same seed gives the same faults.
 state: the count of a component with state changes under calls while owners, agents, the coordinator and, with replicas, whole
-hosts are killed; what was answered is searched for what no single copy could have answered. R is 1 unless told.`;
+hosts are killed; what was answered is searched for what no single copy could have answered. R is 1 unless told, and the component has 16 state shards.`;
 /** Set within the network namespace of the soak's own switch. */
 const IN_NETWORK = 'SHOAL_SOAK_NETWORK';
 
@@ -31,10 +31,11 @@ const { values, positionals } = readWords(USAGE, {
     minutes: { type: 'string', default: '2' },
     handovers: { type: 'string', default: '1000' },
     replicas: { type: 'string', default: '1' },
+    shards: { type: 'string', default: '16' },
     help: { type: 'boolean', default: false },
   },
 });
-const whole = (name: 'kills' | 'seed' | 'handovers' | 'replicas', least: number) =>
+const whole = (name: 'kills' | 'seed' | 'handovers' | 'replicas' | 'shards', least: number) =>
   wholeNumber(USAGE, `--${name}`, values[name], least, Number.MAX_SAFE_INTEGER);
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -91,10 +92,11 @@ async function soakHosts(hosts: number): Promise<number> {
 async function soakStates(): Promise<void> {
   const [handovers, replicas, seed] = [whole('handovers', 1), whole('replicas', 0), whole('seed', 0)];
   const hosts = wholeNumber(USAGE, '--hosts', values.hosts ?? String(replicas + 2), replicas + 1, 100);
-  say(`soak: ${handovers} hand-overs of state shards, R = ${replicas}, ${hosts} hosts, seed ${seed}`);
+  const shards = whole('shards', 1);
+  say(`soak: ${handovers} hand-overs of ${shards} state shards, R = ${replicas}, ${hosts} hosts, seed ${seed}`);
   const dist = resolve(fileURLToPath(import.meta.url), '../..');
   const random = randomFrom(seed);
-  const options = { dist, hosts, replicas, shards: 16, countMax: 2 * hosts, handovers, random, said: say };
+  const options = { dist, hosts, replicas, shards, countMax: 2 * hosts, handovers, random, said: say };
   const { rounds, answered, failed, longestMs, ...done } = await soakState(options);
   const longest = `the longest answer took ${longestMs.toFixed(0)} ms`;
   say(`soak: ${done.handovers} hand-overs in ${rounds} rounds, ${answered} calls answered, ${failed} not, ${longest}`);

@@ -5,13 +5,15 @@
  *     relay-bench run ADDRESS PEER PORT CARRIER MODE SIZE COUNT SPIN_US      on the other
  *
  * CARRIER: tcp, sealed (TCP, encrypted), verbs, socket (no relay: send and recv), or bare-verbs (the relay's carrier
- * alone, polled by this thread without rings and relays, as perftest polls). MODE: lat (half a round trip,
+ * alone, driven by this thread without rings and relays, as perftest does). MODE: lat (half a round trip,
  * microseconds) or bw (MB/s, one direction). The last line of `run` is JSON. Both instances and both relays spin for
- * SPIN_US before they sleep.
+ * SPIN_US before they sleep; with bare-verbs 0 is that who receives sleeps until something comes, all else that it
+ * polls.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -165,7 +167,7 @@ class Host {
 /** The carrier that a relay has, and the stream under it. */
 class BareVerbs {
  public:
-  explicit BareVerbs(const std::string& address) {
+  BareVerbs(const std::string& address, bool sleeps) : sleeps_(sleeps) {
     std::string problem;
     std::optional<MirroredBuffer> out = MirroredBuffer::create(kStreamBytesDefault, problem);
     std::optional<MirroredBuffer> in = MirroredBuffer::create(kStreamBytesDefault, problem);
@@ -197,7 +199,10 @@ class BareVerbs {
   }
   /** Waits for a frame of that length and copies it out, as a relay does into the ring. */
   void receive(std::byte* bytes, uint32_t length) {
-    while (stream_->landed() - stream_->processed() < frameBytes(length)) turn();
+    while (!hasFrame(length)) {
+      turn();
+      if (sleeps_ && !hasFrame(length)) sleep();
+    }
     std::memcpy(bytes, stream_->in().at(stream_->processed()) + sizeof(FrameHeader), length);
     stream_->process(frameBytes(length));
   }
@@ -211,7 +216,15 @@ class BareVerbs {
     if (received == Turn::hostile) die("the peer broke the protocol");
     if (received == Turn::failed || carrier_->send(*stream_, now) == Turn::failed) die(carrier_->problem());
   }
+  bool hasFrame(uint32_t length) const { return stream_->landed() - stream_->processed() >= frameBytes(length); }
+  void sleep() {
+    if (!carrier_->announceSleep()) return;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(carrier_->deadline() - Clock::now());
+    pollfd news = {carrier_->waitFd(), POLLIN, 0};
+    poll(&news, 1, std::max<int>(0, static_cast<int>(left.count())));
+  }
 
+  const bool sleeps_;
   std::optional<Stream> stream_;
   std::unique_ptr<verbs::VerbsCarrier> carrier_;
 };
@@ -336,7 +349,7 @@ void serveOne(const std::string& address, int socket) {
   Setup theirs;
   receiveAll(socket, &theirs, sizeof theirs);
   if (theirs.way == Way::bareVerbs) {
-    BareVerbs bare(address);
+    BareVerbs bare(address, theirs.spinUs == 0);
     bare.connect(theirs, false);
     sendAll(socket, &bare.ours, sizeof bare.ours);
     bare.greet();
@@ -364,7 +377,7 @@ std::vector<double> runOne(const std::string& address, const std::string& peer, 
     return runSocket(socket, setup);
   }
   if (setup.way == Way::bareVerbs) {
-    BareVerbs bare(address);
+    BareVerbs bare(address, setup.spinUs == 0);
     setup.verbs = bare.ours.verbs;
     sendAll(socket, &setup, sizeof setup);
     Setup theirs;

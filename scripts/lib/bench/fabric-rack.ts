@@ -52,12 +52,12 @@ async function measure(rack: Rack, program: string): Promise<Row[]> {
   const latency = (carrier: string, spinUs: number) => () => ours(carrier, 'lat', spinUs);
   const bandwidth = (carrier: string) => async () => (await ours(carrier, 'bw', 0)).p50;
   // On emulated machines that are starved soft-RoCE ends queues now and then. A relay makes others; these two try again.
-  const bare = (mode: string) => () =>
+  const bare = (mode: string, spinUs: number) => () =>
     retry('measured by the carrier alone', STEP_MS_MAX, async () => {
       const alone = rack.start('h2', [program, 'serve', '10.0.0.2', String(BARE_PORT)], { timeMs: STEP_MS_MAX });
       await listens(rack, BARE_PORT);
       try {
-        return await ours('bare-verbs', mode, 0, BARE_PORT);
+        return await ours('bare-verbs', mode, spinUs, BARE_PORT);
       } finally {
         await alone.kill();
         await alone.result;
@@ -86,15 +86,26 @@ async function measure(rack: Rack, program: string): Promise<Row[]> {
   };
   await trips('verbs, sleeping', latency('verbs', 0), 'ib_send_lat -e', typical(['ib_send_lat', ...lat, '-e']));
   await trips('verbs, spinning', latency('verbs', SPIN_US), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
-  await trips('verbs, the carrier alone, polling', bare('lat'), 'ib_write_lat', typical(['ib_write_lat', ...lat]));
+  await trips(
+    'verbs, the carrier alone, polling',
+    bare('lat', SPIN_US),
+    'ib_write_lat',
+    typical(['ib_write_lat', ...lat]),
+  );
   await trips('TCP, sleeping', latency('tcp', 0), 'bare socket', latency('socket', 0));
   const peerBw = (argv: string[]) => async () => ((await perftest([...argv, ...bw])())[3] ?? 0) * MB_PER_GBIT;
   // perftest's writes can only poll, at the sender alone: nobody at the other end hears of them. Of what it sends both hear, as of ours.
   await rate('verbs', bandwidth('verbs'), 'ib_write_bw, polling', peerBw(['ib_write_bw']));
   await rate('verbs', bandwidth('verbs'), 'ib_send_bw -e', peerBw(['ib_send_bw', '-e']));
-  const bareBw = async () => (await bare('bw')()).p50;
-  await rate('verbs, the carrier alone', bareBw, 'ib_write_bw, polling', peerBw(['ib_write_bw']));
-  await rate('verbs, the carrier alone', bareBw, 'ib_send_bw, polling', peerBw(['ib_send_bw']));
+  const bareBw = (spinUs: number) => async () => (await bare('bw', spinUs)()).p50;
+  // Nor does the far end of perftest's writes use any processor; that of what it sends polls.
+  await rate('verbs, the carrier alone, receiver sleeps', bareBw(0), 'ib_write_bw, polling', peerBw(['ib_write_bw']));
+  await rate(
+    'verbs, the carrier alone, receiver polls',
+    bareBw(SPIN_US),
+    'ib_send_bw, polling',
+    peerBw(['ib_send_bw']),
+  );
   await rate('TCP', bandwidth('tcp'), 'iperf3', async () => await iperf(rack));
   await rate('TCP', bandwidth('tcp'), 'bare socket', bandwidth('socket'));
   await server.kill();
