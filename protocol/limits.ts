@@ -30,7 +30,10 @@ export const LIMITS = {
   /** What a host sends of state shards to hosts that get a copy, each second and in a burst; writes go beside that. */
   stateFillBytesPerSecond: 128 * 1024 * 1024,
   stateFillBurstBytes: 1024 * 1024,
-  /** State shards that are on their way between hosts: at once, and from or to one host. */
+  /** Copies of state shards that are under way, from or to one host, for whatever reason; one that takes longer holds up no other. */
+  stateFillsPerHostMax: 4,
+  stateFillMsMax: 60_000,
+  /** Of these such as have enough copies, and are to be elsewhere: at once in the cluster, and of one host, fewer than of all. */
   stateMovesMax: 32,
   stateMovesPerHostMax: 2,
   /** Snapshots of state on the disk of a host: all together unless told; how often at least and at most. */

@@ -1,7 +1,7 @@
 import { LIMITS } from '../../protocol/limits.js';
 import { hasShards, partitionOf, shardCountOf } from '../../protocol/manifest.js';
 import { PLACE_DEFAULT } from '../../protocol/manifest-build.js';
-import type { CopyRecord } from '../../protocol/state-copies.js';
+import type { CopyRecord, Joining } from '../../protocol/state-copies.js';
 import { copyName, keyOfName } from '../../protocol/state-copies-parse.js';
 import { admits } from '../brain/placement.js';
 import { replicaHosts } from '../brain/replica-hosts.js';
@@ -19,12 +19,23 @@ import {
 import { HOST_LOST_MS, standingOf } from '../host-standing.js';
 import { type HostState, isUsable, type Observed, seenOf, silentMs, usableHosts } from '../observed.js';
 import type { Measured } from '../traffic.js';
-import { movesNow, type PendingMove } from './moves-now.js';
-import { nextRecord, RECORD_TIMING, type RecordTiming, type SeenHosts, type WantedShard } from './shard-record.js';
+import { type MovesNow, movesNow, type PendingMove } from './moves-now.js';
+import {
+  isRestoring,
+  nextRecord,
+  RECORD_TIMING,
+  type RecordTiming,
+  type SeenHosts,
+  type WantedShard,
+} from './shard-record.js';
 
 /** A host that has not been heard of for so long is not there, as far as its copies are concerned. */
 const THERE_MS = 3_000;
-const LIMITS_OF_MOVES = { movesMax: LIMITS.stateMovesMax, movesPerHostMax: LIMITS.stateMovesPerHostMax };
+const LIMITS_OF_MOVES = {
+  perHostMax: LIMITS.stateFillsPerHostMax,
+  elsewherePerHostMax: LIMITS.stateMovesPerHostMax,
+  elsewhereMax: LIMITS.stateMovesMax,
+};
 /** Decisions that need no answer in between are taken at once. */
 const STEPS_MAX = 4;
 
@@ -37,6 +48,8 @@ export interface LostShards {
 
 /** Since when records are in force, by this coordinator's clock. */
 const sinceMsOf = new WeakMap<CopyRecord, number>();
+/** The same of hosts that are being filled. */
+const fillSinceMsOf = new WeakMap<Joining, number>();
 
 /**
  * The next records of all state shards, towards the owners that the shard maps name and as many replicas as manifests ask for.
@@ -50,16 +63,17 @@ export function placeCopies(
   timing: RecordTiming = RECORD_TIMING,
 ): { state: ClusterState; lost: LostShards[] } {
   const lost: LostShards[] = [];
-  const changed: [string, CopyRecord][] = [];
-  const keys = new Set<string>();
-  for (const entry of componentsOf(state)) {
-    if (!hasShards(entry.component)) continue;
-    keys.add(entry.key);
-    const placed = new Placing(entry, state, observed, nowMs, measured, timing);
-    const news = placed.run();
-    changed.push(...news);
-    if (placed.lost.length > 0) lost.push({ app: entry.app, component: entry.name, shards: placed.lost });
+  const entries = componentsOf(state).filter(({ component }) => hasShards(component));
+  const placings = entries.map((entry) => new Placing(entry, state, observed, nowMs, measured, timing));
+  const now = movesNow(
+    placings.flatMap((each) => each.pending()),
+    LIMITS_OF_MOVES,
+  );
+  const changed = placings.flatMap((each) => each.next(now));
+  for (const { entry, lost: shards } of placings) {
+    if (shards.length > 0) lost.push({ app: entry.app, component: entry.name, shards });
   }
+  const keys = new Set(entries.map(({ key }) => key));
   const gone = Object.keys(state.copies).filter((name) => !keys.has(keyOfName(name)));
   if (changed.length === 0 && gone.length === 0) return { state, lost };
   const left = gone.length === 0 ? state : { ...state, ...withoutCopies(state, gone) };
@@ -69,14 +83,20 @@ export function placeCopies(
 
 /** One component. */
 class Placing {
+  readonly entry: ComponentEntry;
   readonly lost: number[] = [];
-  readonly #entry: ComponentEntry;
   readonly #state: ClusterState;
   readonly #observed: Observed;
   readonly #nowMs: number;
   readonly #measured: Measured;
   readonly #timing: RecordTiming;
   readonly #instances: readonly InstanceRecord[];
+  /** Index: state shard; as stored. Empty where hosts are of an earlier version, which hold no copies. */
+  readonly #stored: readonly (CopyRecord | null)[];
+  readonly #seats: readonly (WantedShard['owner'] | null)[];
+  readonly #replicas: readonly (readonly string[])[];
+  /** With all that is done without a decision about other shards. */
+  readonly #records: (CopyRecord | null)[];
 
   constructor(
     entry: ComponentEntry,
@@ -86,53 +106,38 @@ class Placing {
     measured: Measured,
     timing: RecordTiming,
   ) {
-    this.#entry = entry;
+    this.entry = entry;
     this.#state = state;
     this.#observed = observed;
     this.#nowMs = nowMs;
     this.#measured = measured;
     this.#timing = timing;
     this.#instances = state.instances.byComponent.get(entry.key) ?? [];
-  }
-
-  run(): [string, CopyRecord][] {
-    const { key, component } = this.#entry;
-    const owners = own(this.#state.shards, key)?.owners ?? [];
     const places = new Map(this.#instances.map(({ id, host }) => [id, host]));
-    const count = shardCountOf(component);
-    const records = Array.from({ length: count }, (_, shard) => own(this.#state.copies, copyName(key, shard)) ?? null);
-    // Hosts of an earlier version hold no copies.
-    if (records.every((each) => each === null) && ![...places.values()].some((host) => this.#holds(host))) return [];
-    const seats = records.map((record, shard) => {
+    const records = Array.from({ length: shardCountOf(entry.component) }, (_, shard) => {
+      return own(state.copies, copyName(entry.key, shard)) ?? null;
+    });
+    const isHeld = records.some((each) => each !== null) || [...places.values()].some((host) => this.#holds(host));
+    this.#stored = isHeld ? records : [];
+    const owners = own(state.shards, entry.key)?.owners ?? [];
+    this.#seats = this.#stored.map((record, shard) => {
       const instance = owners[shard] ?? null;
       const host = instance === null ? undefined : places.get(instance);
       return host === undefined ? (record?.owner ?? null) : { host, instance };
     });
-    const replicas = this.#replicas(
-      records,
-      seats.map((seat) => seat?.host ?? null),
-    );
-    const moving = this.#moving(
-      records,
-      seats.map((seat) => seat?.host ?? null),
-      replicas,
-    );
-    const { snapshotMs, replicas: beside = 0 } = partitionOf(component) ?? {};
-    const common = {
-      copiesMin: 1 + beside,
-      restores: snapshotMs !== undefined,
-      epochsBefore: epochsBefore(this.#state, key),
-    };
-    const changed: [string, CopyRecord][] = [];
-    for (const [shard, before] of records.entries()) {
-      const name = copyName(key, shard);
-      const owner = seats[shard] ?? before?.owner ?? this.#anySeat(before);
-      if (owner === null) continue;
-      const wanted = { ...common, owner, replicas: replicas[shard] ?? [], mayMove: moving.has(name) };
-      const after = this.#next(shard, before, wanted, this.#seen(name, before));
-      if (after !== null && after !== before) changed.push([name, after]);
-    }
-    return changed;
+    this.#replicas = this.#replicaHosts();
+    this.#records = this.#stored.map((record, shard) => this.#advanced(record, shard, isBegunIn(record)));
+  }
+
+  /** The next records of those that shall have another one, some of which go where they may go `now`. */
+  next(now: MovesNow): [string, CopyRecord][] {
+    return this.#stored.flatMap((stored, shard): [string, CopyRecord][] => {
+      const name = copyName(this.entry.key, shard);
+      const record = this.#records[shard] ?? null;
+      const hosts = now.get(name);
+      const next = hosts === undefined ? record : this.#advanced(record, shard, (host) => hosts.has(host));
+      return next === null || next === stored ? [] : [[name, next]];
+    });
   }
 
   /** While nobody is to own it: where it is. */
@@ -141,14 +146,27 @@ class Placing {
     return host === undefined ? null : { host, instance: null };
   }
 
-  #next(shard: number, before: CopyRecord | null, wanted: WantedShard, seen: SeenHosts): CopyRecord | null {
+  #advanced(before: CopyRecord | null, shard: number, mayGoTo: WantedShard['mayGoTo']): CopyRecord | null {
+    const { key, component } = this.entry;
+    const owner = this.#seats[shard] ?? before?.owner ?? this.#anySeat(before);
+    if (owner === null) return before;
+    const { snapshotMs, replicas: beside = 0 } = partitionOf(component) ?? {};
+    const wanted = {
+      owner,
+      replicas: this.#replicas[shard] ?? [],
+      copiesMin: 1 + beside,
+      restores: snapshotMs !== undefined,
+      epochsBefore: epochsBefore(this.#state, key),
+    };
+    const seen = this.#seen(copyName(key, shard), before);
     let record = before;
     let isLost = false;
     for (let steps = 0; steps < STEPS_MAX; steps += 1) {
-      if (record !== null && !sinceMsOf.has(record)) sinceMsOf.set(record, this.#nowMs);
-      const sinceMs = record === null ? 0 : this.#nowMs - (sinceMsOf.get(record) ?? this.#nowMs);
-      const next = nextRecord(record, wanted, seen, this.#timing, sinceMs);
-      if (next === record) break;
+      const last = record;
+      const sinceMs = last === null ? 0 : this.#sinceMs(last);
+      const may = (host: string) => mayGoTo(host) || isUnservedWith(last, host);
+      const next = nextRecord(last, { ...wanted, mayGoTo: may }, seen, this.#timing, sinceMs);
+      if (next === last) break;
       isLost ||= next?.phase === 'lost';
       record = next;
     }
@@ -156,10 +174,17 @@ class Placing {
     return record;
   }
 
-  #replicas(records: readonly (CopyRecord | null)[], owners: readonly (string | null)[]): string[][] {
-    const { replicas = 0 } = partitionOf(this.#entry.component) ?? {};
+  #sinceMs(record: CopyRecord): number {
+    const sinceMs = sinceMsOf.get(record) ?? this.#nowMs;
+    sinceMsOf.set(record, sinceMs);
+    return this.#nowMs - sinceMs;
+  }
+
+  #replicaHosts(): string[][] {
+    const records = this.#stored;
+    const { replicas = 0 } = partitionOf(this.entry.component) ?? {};
     if (replicas === 0) return records.map(() => []);
-    const { place: rules = PLACE_DEFAULT } = this.#entry.component;
+    const { place: rules = PLACE_DEFAULT } = this.entry.component;
     const hosts = usableHosts(this.#observed)
       .filter(({ info: { name, fabric, labels = {}, taints = [] } }) => {
         const isOpen = this.#holds(name) && fabric !== undefined && !isDrained(this.#state, name);
@@ -169,6 +194,7 @@ class Placing {
         name,
         ...(labels.zone === undefined ? {} : { zone: labels.zone }),
       }));
+    const owners = this.#seats.map((seat) => seat?.host ?? null);
     const copies = records.map((record) => [
       ...(record?.inSync ?? []),
       ...(record?.joining.map(({ host }) => host) ?? []),
@@ -177,28 +203,50 @@ class Placing {
     return replicaHosts({ owners, copies, filling, hosts, replicas }, LIMITS.stateMovesMax);
   }
 
-  /** Shards that may be on their way now, to another owner or to other replicas. */
-  #moving(
-    records: readonly (CopyRecord | null)[],
-    targets: readonly (string | null)[],
-    replicas: readonly (readonly string[])[],
-  ): Set<string> {
-    const { key } = this.#entry;
-    const heat = this.#measured.heatOf(key)?.heat;
-    const pending: PendingMove[] = [];
-    for (const [shard, record] of records.entries()) {
-      const target = targets[shard] ?? null;
-      if (record === null || target === null || record.owner === null) continue;
-      const { owner, inSync, joining, phase } = record;
-      const beside = replicas[shard] ?? [];
-      // Where copies are too few they are filled in any case, and that alone lets no owner move.
-      const lacking = inSync.length <= beside.length ? [] : beside.filter((host) => !inSync.includes(host));
-      const to = owner.host === target ? lacking : [target, ...lacking];
-      const underWay = phase === 'passing' || joining.some(({ host }) => to.includes(host));
-      if (to.length === 0 && !underWay) continue;
-      pending.push({ shard: copyName(key, shard), from: owner.host, to, heat: heat?.[shard] ?? 0, underWay });
-    }
-    return movesNow(pending, LIMITS_OF_MOVES);
+  /** Where shards are to go, another owner or more copies, and where they have begun to. */
+  pending(): PendingMove[] {
+    const heat = this.#measured.heatOf(this.entry.key)?.heat;
+    return this.#records.flatMap((record, shard) => {
+      const target = this.#seats[shard]?.host ?? null;
+      if (record === null || record.owner === null || target === null) return [];
+      return this.#pendingOf(record, record.owner, shard, target, heat?.[shard] ?? 0);
+    });
+  }
+
+  #pendingOf(
+    record: CopyRecord,
+    { host: from, instance }: WantedShard['owner'],
+    shard: number,
+    target: string,
+    heat: number,
+  ): PendingMove[] {
+    const { inSync, joining, phase, passTo } = record;
+    const beside = this.#replicas[shard] ?? [];
+    const lacking = beside.filter((host) => !inSync.includes(host));
+    const isThereAlready = from === target || isUnservedWith(record, target);
+    // Replicas first: to fill the next owner alone makes no shard safe that it leaves.
+    const to = isThereAlready ? lacking : [...lacking, target];
+    if (to.length === 0) return [];
+    const missing = 1 + beside.length - inSync.length;
+    const name = copyName(this.entry.key, shard);
+    const isWaiting = phase === 'passing' || isRestoring(record, this.#seen(name, record));
+    return to.flatMap((host, i): PendingMove[] => {
+      const filling = joining.find((each) => each.host === host);
+      const isBegun = filling !== undefined || passTo?.host === host;
+      const isAway = !this.#isThere(from) || !this.#isThere(host);
+      if (!isBegun && (isWaiting || isAway)) return [];
+      const isHeldUp = isAway || (filling !== undefined && this.#isSlow(filling));
+      const begun = isHeldUp ? 'held-up' : 'yes';
+      const isUnserved = instance === null && host === target;
+      const why = isUnserved ? 'unserved' : i < missing ? 'missing' : 'elsewhere';
+      return [{ shard: name, from, to: host, why, copies: inSync.length + i, heat, begun: isBegun ? begun : 'no' }];
+    });
+  }
+
+  #isSlow(filling: Joining): boolean {
+    const sinceMs = fillSinceMsOf.get(filling) ?? this.#nowMs;
+    fillSinceMsOf.set(filling, sinceMs);
+    return this.#nowMs - sinceMs > LIMITS.stateFillMsMax;
   }
 
   #holds(host: string): boolean {
@@ -239,4 +287,14 @@ class Placing {
     if (host !== undefined) return standingOf(host, this.#observed, this.#nowMs).state === 'lost';
     return silentMs(this.#observed, name, this.#nowMs) > HOST_LOST_MS;
   }
+}
+
+/** What has begun goes on. */
+function isBegunIn(record: CopyRecord | null): WantedShard['mayGoTo'] {
+  return (host) => record?.passTo?.host === host || record?.joining.some((each) => each.host === host) === true;
+}
+
+/** Nobody serves the shard, and the host has it: it goes there without waiting for a turn. */
+function isUnservedWith(record: CopyRecord | null, host: string): boolean {
+  return record !== null && record.owner?.instance === null && record.inSync.includes(host);
 }

@@ -7,8 +7,8 @@ export interface WantedShard {
   replicas: readonly string[];
   /** R + 1: an unwanted copy stays while without it there would be fewer, wherever it is. Absent: 0. */
   copiesMin?: number;
-  /** The owner may change for a better place, and copies may be filled for that; what has failed is mended in any case. */
-  mayMove: boolean;
+  /** Whether the host may be filled now, and may become the owner's; nobody is filled before. */
+  mayGoTo(host: string): boolean;
   /** What is left of a shard that was lost is looked for in snapshots. Absent: false. */
   restores?: boolean;
   /** Epochs of earlier lives of the component, under the same name, go up to this. Absent: 0. */
@@ -83,8 +83,7 @@ function stepped(
     return lives && sinceMs < timing.passMsMax ? record : fenced(record);
   }
   if (owner === null || !seen.isThere(owner) || hasLost(record, owner, seen)) return fenced(record);
-  // What it begins with is in no other record.
-  if (record.restore !== undefined && reportIn(record.epoch, owner, seen) === null) return record;
+  if (isRestoring(record, seen)) return record;
   return mended(record, owner, wanted, seen) ?? moved(record, owner, wanted, seen) ?? record;
 }
 
@@ -111,6 +110,11 @@ function restored({ epoch, bornAfter = 0 }: CopyRecord, wanted: WantedShard, see
   const owner = seatOn(host, wanted, seen);
   const begun = { epoch: epoch + 1, phase: 'serving' as const, owner, inSync: [host], joining: [] };
   return { ...begun, create: { [host]: boot }, restore: snapshot };
+}
+
+/** Its owner has not said yet that it has begun with the snapshot, which is in no other record: this one stays. */
+export function isRestoring({ restore, owner, epoch }: CopyRecord, seen: Pick<SeenHosts, 'reportOf'>): boolean {
+  return restore !== undefined && owner !== null && reportIn(epoch, owner.host, seen) === null;
 }
 
 /** An owner's epoch is over when a pass had one, too. */
@@ -177,19 +181,15 @@ function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: See
   const { inSync, joining } = record;
   const target = wanted.owner.host;
   const hosts = [target, ...wanted.replicas];
-  const tooFew = inSync.length < hosts.length;
-  // Without an instance the owner's host serves nobody.
-  const mayMove = wanted.mayMove || record.owner?.instance === null;
   const epoch = record.epoch + 1;
   const serving = { epoch, phase: 'serving' as const, owner: record.owner };
-  const lacking = hosts.filter((host) => !inSync.includes(host) && seen.isThere(host));
-  const joins = lacking.filter((host) => mayMove || (tooFew && host !== target));
+  const joins = hosts.filter((host) => !inSync.includes(host) && seen.isThere(host) && wanted.mayGoTo(host));
   const kept = joining.filter(({ host }) => joins.includes(host));
   const added = joins.filter((host) => !joining.some((each) => each.host === host));
   if (added.length > 0 || kept.length < joining.length) {
     return { ...serving, inSync, joining: [...kept, ...added.map((host) => ({ host, since: epoch }))] };
   }
-  if (target !== owner && inSync.includes(target) && mayMove) {
+  if (target !== owner && inSync.includes(target) && wanted.mayGoTo(target)) {
     return { epoch, phase: 'passing', owner: record.owner, passTo: wanted.owner, inSync, joining };
   }
   // A copy that nobody asked for is better than one too few: it stays until all that are wanted are in sync.
@@ -200,7 +200,7 @@ function moved(record: CopyRecord, owner: string, wanted: WantedShard, seen: See
   return { ...serving, inSync: inSync.filter((host) => !needless.includes(host)), joining };
 }
 
-function reportIn(epoch: number, host: string, seen: SeenHosts): CopyReport | null {
+function reportIn(epoch: number, host: string, seen: Pick<SeenHosts, 'reportOf'>): CopyReport | null {
   const report = seen.reportOf(host);
   return report !== null && report.epoch === epoch ? report : null;
 }

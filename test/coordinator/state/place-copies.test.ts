@@ -5,6 +5,7 @@ import {
   type ClusterState,
   deleteApp,
   EMPTY_CLUSTER,
+  type ShardRecord,
   setCordon,
 } from '../../../coordinator/cluster.js';
 import { copiesOn } from '../../../coordinator/copies-on.js';
@@ -18,7 +19,8 @@ import {
   takeReport,
 } from '../../../coordinator/observed.js';
 import { placeCopies } from '../../../coordinator/state/place-copies.js';
-import { NOTHING_MEASURED } from '../../../coordinator/traffic.js';
+import { type Measured, NOTHING_MEASURED } from '../../../coordinator/traffic.js';
+import { LIMITS } from '../../../protocol/limits.js';
 import type { Manifest } from '../../../protocol/manifest.js';
 import { parseManifest } from '../../../protocol/manifest-parse.js';
 import type { CopyRecord, CopyReport } from '../../../protocol/state-copies.js';
@@ -37,33 +39,41 @@ class Rack {
   readonly observed: Observed = startObserving(0);
   nowMs = 100_000;
   readonly #shards: number;
+  readonly #components: readonly string[];
 
   constructor(
     replicas: number,
     hosts: readonly { name: string; labels?: Record<string, string>; boot?: string }[],
     shards = 2,
+    components = ['cart'],
   ) {
     this.#shards = shards;
-    const manifest = `app: shop
-components:
-  cart:
+    this.#components = components;
+    const component = (name: string) => `  ${name}:
     rootfs: host
     command: [x]
     count: { min: 1, max: 2 }
     state: { mode: partitioned, shards: ${shards}, replicas: ${replicas} }
     place: { require: { disk: ssd } }
 `;
+    const manifest = `app: shop\ncomponents:\n${components.map(component).join('')}`;
     for (const { name, labels = { disk: 'ssd' }, boot = `boot-${name}` } of hosts) this.connect(name, labels, boot);
     this.state = this.owned(applyManifest(EMPTY_CLUSTER, manifestOf(manifest)), hosts[0]?.name, hosts[1]?.name);
   }
 
   owned(state: ClusterState, ...hosts: (string | undefined)[]): ClusterState {
-    const instances = hosts.map((host = '', i): InstanceRecord => {
-      const of = { id: `shop-cart-${i}`, app: 'shop', component: 'cart', host };
-      return { ...of, size: { cpu: 1, memory: 1 }, generation: 1 } as InstanceRecord;
-    });
-    const owners = Array.from({ length: this.#shards }, (_, shard) => instances[shard % hosts.length]?.id ?? null);
-    return { ...state, instances: tableOf(instances), shards: { [KEY]: { epoch: 1, owners, changedAtMs: 0 } } };
+    const instances: InstanceRecord[] = [];
+    const shards: Record<string, ShardRecord> = {};
+    for (const component of this.#components) {
+      const own = hosts.map((host = '', i): InstanceRecord => {
+        const of = { id: `shop-${component}-${i}`, app: 'shop', component, host };
+        return { ...of, size: { cpu: 1, memory: 1 }, generation: 1 } as InstanceRecord;
+      });
+      instances.push(...own);
+      const owners = Array.from({ length: this.#shards }, (_, shard) => own[shard % hosts.length]?.id ?? null);
+      shards[`shop/${component}`] = { epoch: 1, owners, changedAtMs: 0 };
+    }
+    return { ...state, instances: tableOf(instances), shards };
   }
 
   /** `reports`: it says at once what it has. */
@@ -73,13 +83,13 @@ components:
     if (reports) takeReport(this.observed, name, 1, [], this.nowMs);
   }
 
-  says(host: string, shard: number, report: Partial<CopyReport>): void {
+  says(host: string, shard: number, report: Partial<CopyReport>, key = KEY): void {
     const whole = { epoch: 1, role: 'replica' as const, last: 0, synced: [], failing: [], ...report };
-    this.observed.hosts.get(host)?.copies.set(`${KEY}/${shard}`, whole);
+    this.observed.hosts.get(host)?.copies.set(`${key}/${shard}`, whole);
   }
 
-  place(): { lost: number[] } {
-    const { state, lost } = placeCopies(this.state, this.observed, this.nowMs, NOTHING_MEASURED);
+  place(measured: Measured = NOTHING_MEASURED): { lost: number[] } {
+    const { state, lost } = placeCopies(this.state, this.observed, this.nowMs, measured);
     this.state = state;
     return { lost: lost.flatMap(({ shards }) => shards) };
   }
@@ -289,3 +299,136 @@ t.test('a copy on a drained host stays while nobody else can hold it', async (t)
   t.equal(settle(rack, SHARDS).fewest, 2);
   t.same(copiesAt(rack), { a: 12, c: 12 });
 });
+
+/** Host → fills from it or to it. */
+function fillsAt(rack: Rack): Map<string, string[]> {
+  const fills = new Map<string, string[]>();
+  for (const [name, { owner, joining }] of Object.entries(rack.state.copies)) {
+    for (const { host } of joining) {
+      for (const each of [owner?.host ?? '', host]) fills.set(each, [...(fills.get(each) ?? []), name]);
+    }
+  }
+  return fills;
+}
+
+/** All that are being filled are whole, unless they are stuck, and the owners of all have spoken. */
+function fill(rack: Rack, isStuck: (host: string) => boolean = () => false): void {
+  for (const [name, { epoch, owner, joining }] of Object.entries(rack.state.copies)) {
+    const [app, component, shard] = name.split('/');
+    const synced = joining.filter(({ host }) => !isStuck(host));
+    rack.says(owner?.host ?? '', Number(shard), { epoch, role: 'owner', synced }, `${app}/${component}`);
+  }
+}
+
+/** A host with replicas of two components is away. */
+function rackWithLoss(replicas: number, hosts: readonly string[], lost: string): Rack {
+  const rack = new Rack(
+    replicas,
+    hosts.map((name) => ({ name })),
+    SHARDS,
+    ['cart', 'list'],
+  );
+  rack.place();
+  hostDisconnected(rack.observed, lost, rack.nowMs);
+  rack.nowMs += 5_000;
+  for (const [name, { epoch, owner }] of Object.entries(rack.state.copies)) {
+    const [app, component, shard] = name.split('/');
+    rack.says(owner?.host ?? '', Number(shard), { epoch, role: 'owner', failing: [lost] }, `${app}/${component}`);
+  }
+  return rack;
+}
+
+t.test(
+  'after a loss copies of all components are made anew a few at a time of each host, and at last all are',
+  async (t) => {
+    const rack = rackWithLoss(1, ['a', 'c', 'b', 'd'], 'b');
+    const most: Record<string, number> = {};
+    let rounds = 0;
+    for (let before: ClusterState | null = null; before !== rack.state && rounds < 100; rounds += 1) {
+      before = rack.state;
+      rack.place();
+      for (const [host, fills] of fillsAt(rack)) most[host] = Math.max(most[host] ?? 0, fills.length);
+      fill(rack);
+    }
+    t.ok(rounds < 100, 'it comes to rest');
+    t.equal(Object.keys(rack.state.copies).length, 2 * SHARDS);
+    for (const { inSync } of Object.values(rack.state.copies)) {
+      t.equal(inSync.length, 2);
+      t.notOk(inSync.includes('b'));
+    }
+    t.equal(Math.max(...Object.values(most)), LIMITS.stateFillsPerHostMax);
+  },
+);
+
+t.test('the shards with the fewest copies come first, then the hottest, of whichever component', async (t) => {
+  const rack = rackWithLoss(2, ['a', 'b', 'c', 'd'], 'c');
+  // Of some shards the other copy is gone as well.
+  const bare = ['shop/cart/7', 'shop/list/9'];
+  const copies = Object.fromEntries(
+    Object.entries(rack.state.copies).map(([name, record]) => {
+      const inSync = bare.includes(name) ? [record.owner?.host ?? ''] : record.inSync;
+      return [name, { ...record, inSync }];
+    }),
+  );
+  rack.state = { ...rack.state, copies };
+  const heat = Array.from({ length: SHARDS }, (_, shard) => (shard === 3 ? 2 : 1));
+  const view = { heat, calls: heat, resting: new Set<number>() };
+  rack.place({ ...NOTHING_MEASURED, heatOf: (key) => (key === 'shop/list' ? view : null) });
+  const begun = [...new Set([...fillsAt(rack).values()].flat())].sort();
+  for (const name of bare) t.ok(begun.includes(name), name);
+  t.ok(begun.includes('shop/list/3'), 'the hottest');
+  t.ok(begun.length < 8);
+});
+
+t.test('a host that takes no copies holds up those of others for a minute at most', async (t) => {
+  const rack = rackWithLoss(1, ['a', 'c', 'b', 'd'], 'b');
+  const isStuck = (host: string) => host === 'd';
+  const filled = () => Object.values(rack.state.copies).filter(({ inSync }) => inSync.length === 2).length;
+  const settleStuck = () => {
+    for (let rounds = 0, before: ClusterState | null = null; before !== rack.state && rounds < 100; rounds += 1) {
+      before = rack.state;
+      rack.place();
+      fill(rack, isStuck);
+    }
+  };
+  settleStuck();
+  const stalled = filled();
+  t.ok((fillsAt(rack).get('d')?.length ?? 0) > 0);
+  let toD = 0;
+  for (let minutes = 0; minutes < 20; minutes += 1) {
+    toD = fillsAt(rack).get('d')?.length ?? 0;
+    rack.nowMs += LIMITS.stateFillMsMax + 1;
+    for (const host of ['a', 'c', 'd']) takeReport(rack.observed, host, 1, [], rack.nowMs);
+    settleStuck();
+    t.ok((fillsAt(rack).get('d')?.length ?? 0) - toD < LIMITS.stateFillsPerHostMax, 'few more at a time');
+  }
+  t.ok(filled() > stalled);
+  const waiting = Object.values(rack.state.copies).filter(
+    ({ inSync, joining }) => inSync.length < 2 && joining.length === 0,
+  );
+  t.same(waiting, [], 'all others are whole');
+});
+
+t.test(
+  'a shard that nobody serves comes before those that lack copies, and waits for none where it is already',
+  async (t) => {
+    const rack = new Rack(1, [{ name: 'a' }, { name: 'b' }, { name: 'c' }, { name: 'd' }], SHARDS);
+    rack.place();
+    const [unserved, ready] = [
+      [0, 2, 4],
+      [1, 3, 5, 6, 7, 8],
+    ];
+    const owner = { host: 'c', instance: null };
+    const copies = Object.fromEntries(
+      Object.entries(rack.state.copies).map(([name, record], i) => {
+        if (unserved.includes(i)) return [name, { ...record, owner, inSync: ['c', 'd'] }];
+        if (ready.includes(i)) return [name, { ...record, owner, inSync: ['a', 'b', 'c'] }];
+        return [name, { ...record, inSync: [record.owner?.host ?? ''] }];
+      }),
+    );
+    rack.state = { ...rack.state, copies };
+    rack.place();
+    for (const shard of unserved) t.match(rack.record(shard)?.joining, [{ host: 'a' }], `${shard} is filled there`);
+    for (const shard of ready) t.match(rack.record(shard), { phase: 'passing' });
+  },
+);

@@ -27,7 +27,11 @@ class Rack implements SeenHosts {
 }
 
 const seat = (host: string) => ({ host, instance: `i-${host}` });
-const want = (owner: string, ...replicas: string[]): WantedShard => ({ owner: seat(owner), replicas, mayMove: true });
+const want = (owner: string, ...replicas: string[]): WantedShard => ({
+  owner: seat(owner),
+  replicas,
+  mayGoTo: () => true,
+});
 const serving = (owner: string, ...others: string[]): CopyRecord => {
   return { epoch: 5, phase: 'serving', owner: seat(owner), inSync: [owner, ...others].sort(), joining: [] };
 };
@@ -64,9 +68,9 @@ t.test('what was said of an earlier fill of the same host does not count', async
   t.equal(next(joining, want('b'), rack), joining);
 });
 
-t.test('while moves are not allowed nothing moves, and what has failed is mended', async (t) => {
+t.test('nothing goes where it may not go yet, and a copy that has failed leaves', async (t) => {
   const rack = new Rack();
-  const still = (wanted: WantedShard) => ({ ...wanted, mayMove: false });
+  const still = (wanted: WantedShard) => ({ ...wanted, mayGoTo: () => false });
   const record = serving('a', 'b');
   t.equal(next(record, still(want('c', 'b')), rack), record);
   rack.away.add('b');
@@ -77,7 +81,9 @@ t.test('while moves are not allowed nothing moves, and what has failed is mended
   rack.silent.clear();
   const less = next(record, still(want('a', 'c')), rack) as CopyRecord;
   t.same(less, { ...serving('a'), epoch: 6 });
-  t.same(next(less, still(want('a', 'c')), rack), { ...less, epoch: 7, joining: [{ host: 'c', since: 7 }] });
+  t.equal(next(less, still(want('a', 'c')), rack), less);
+  const only = { ...want('d', 'c'), mayGoTo: (host: string) => host === 'c' };
+  t.same(next(less, only, rack), { ...less, epoch: 7, joining: [{ host: 'c', since: 7 }] }, 'who may is filled');
 });
 
 t.test('the owner is lost: the longest copy that answers owns the shard, the others are in sync', async (t) => {

@@ -116,6 +116,7 @@ class SimShard {
     for (let i = 0; i < CALLERS; i += 1) this.#begin(`c${i}`, 1, new ShardRoute());
     this.#world.play(CHAOS_MS);
     this.#chaos = false;
+    this.#coordinator.wanted = { ...this.#coordinator.wanted, mayGoTo: () => true };
     this.#network.calm();
     for (const host of this.#hosts.values()) if (!host.lives) host.start();
     if (!this.#coordinator.lives) this.#coordinator.start();
@@ -244,7 +245,10 @@ class SimShard {
     const hosts = [...this.#hosts.keys()].map((host) => ({ host, at: this.#world.random() }));
     const [owner = '', ...others] = hosts.sort((a, b) => a.at - b.at).map(({ host }) => host);
     const replicas = others.slice(0, this.#replicas);
-    return { owner: { host: owner, instance: `instance-${owner}` }, replicas, mayMove: true, restores: this.#burns };
+    // Often one of them has to wait for its turn.
+    const waiting = this.#world.chance(0.3) ? this.#someHost() : null;
+    const seat = { host: owner, instance: `instance-${owner}` };
+    return { owner: seat, replicas, mayGoTo: (host) => host !== waiting, restores: this.#burns };
   }
 
   #want(): void {
