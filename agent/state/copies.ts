@@ -217,15 +217,13 @@ export class Copies {
     const { restore } = record;
     const isStill = () => this.#records[name] === record && this.#held.get(name)?.begins(record) === true;
     if (restore === undefined || this.#closed || !isStill()) return;
-    const { snapshots, restored, damaged, tell } = this.#tools;
+    const { snapshots, damaged, tell } = this.#tools;
     const [key, shard] = [keyOfName(name), shardOfName(name)];
-    const told = (why: string) =>
-      damaged(key, `state shard ${shard}: a snapshot is damaged, the one before is tried: ${why}`);
-    const content = await snapshots.read(name, restore, told, record.bornAfter);
+    const told = (why: string) => damaged(key, `state shard ${shard}: a snapshot is damaged, it is not used: ${why}`);
+    const content = await snapshots.read(name, restore, told);
     if (this.#closed || !isStill()) return;
     this.#do(name, (copy) => copy.configure(record, content));
-    if (content === null) restored(key, `state shard ${shard}: no snapshot of it can be read, it begins empty`);
-    else this.#restored.set(key, [...(this.#restored.get(key) ?? []), shard]);
+    if (content !== null) this.#restored.set(key, [...(this.#restored.get(key) ?? []), shard]);
     tell();
   }
 

@@ -171,10 +171,14 @@ export class HeldCopy {
     return isAsked && note.role === 'none' && record.epoch > note.epoch && !this.#isSpent(record);
   }
 
-  /** `content`: what it begins with where the record has it begin, in place of nothing. */
+  /**
+   * `content`: of the snapshot that the record has it begin with. Without it nothing begins here: that is reported, with the
+   * snapshots that there are, so that the coordinator chooses anew among those of all hosts.
+   */
   configure(given: CopyRecord, content: SnapshotContent | null = null): void {
     if (this.#record !== null && given.epoch <= this.#record.epoch) return;
-    const record = this.#isSpent(given) ? withoutCreate(given) : given;
+    const isInVain = content === null && this.begins(given);
+    const record = isInVain || this.#isSpent(given) ? withoutCreate(given) : given;
     this.#record = record;
     const { note } = this.#memory;
     if (note.role === 'none' && !hostsOf(record).has(this.#tools.host) && !this.#store.exists) {

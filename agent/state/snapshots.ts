@@ -7,7 +7,7 @@ import { readStateFile, StateFileWriter } from '../../protocol/state-file.js';
 import { syncFolder } from '../../protocol/sync-folder.js';
 import type { ShardImage } from './shard-image.js';
 
-/** Complete ones of a shard that are kept: when the newest turns out to be damaged there is one before. */
+/** Complete ones of a shard that are kept: when the newest turns out to be damaged everywhere there is one before. */
 const KEPT = 2;
 const NAME = /^(\d{1,16})-(\d{1,16})\.state$/;
 
@@ -28,6 +28,8 @@ export interface SnapshotsOptions {
 interface Kept extends SnapshotMark {
   path: string;
   bytes: number;
+  /** It could not be read. It stays until another one is written, and the next process tries again. */
+  damaged?: true;
 }
 
 /**
@@ -67,9 +69,9 @@ export class Snapshots {
     }
   }
 
-  /** The newest one of a shard. */
+  /** The newest one of a shard, of those that nobody has found damaged. */
   newest(name: string): SnapshotMark | null {
-    const [newest] = this.#kept.get(name) ?? [];
+    const newest = this.#kept.get(name)?.find(({ damaged }) => damaged === undefined);
     return newest === undefined ? null : { epoch: newest.epoch, last: newest.last };
   }
 
@@ -89,31 +91,23 @@ export class Snapshots {
     const others = before.filter((each) => each.path !== path);
     const kept = [{ epoch, last: image.last, path, bytes }, ...others].sort(newestFirst);
     // Of an epoch that is higher than this one there was another life of the component.
-    const stay = kept.filter((each) => each.epoch <= epoch).slice(0, KEPT);
+    const stay = kept.filter((each) => each.epoch <= epoch && each.damaged === undefined).slice(0, KEPT);
     for (const each of kept) if (!stay.includes(each)) await rm(each.path, { force: true });
     this.#kept.set(name, stay);
     this.#bytes += sum(stay) - sum(before);
   }
 
-  /**
-   * The content of a snapshot, or of the one before it when it cannot be read; null when there is none. Those of the epoch
-   * `bornAfter` and before are of an earlier life.
-   */
-  async read(
-    name: string,
-    from: SnapshotMark,
-    damaged: (why: string) => void,
-    bornAfter = 0,
-  ): Promise<SnapshotContent | null> {
-    for (const { path, ...mark } of this.#kept.get(name) ?? []) {
-      if (newestFirst(mark, from) < 0 || mark.epoch <= bornAfter) continue;
-      try {
-        return await contentOf(path);
-      } catch (error) {
-        damaged(`${path}: ${(error as Error).message}`);
-      }
+  /** The content of a snapshot; null when it is not there, or cannot be read, which is told and remembered. */
+  async read(name: string, mark: SnapshotMark, damaged: (why: string) => void): Promise<SnapshotContent | null> {
+    const kept = this.#kept.get(name)?.find(({ epoch, last }) => epoch === mark.epoch && last === mark.last);
+    if (kept === undefined) return null;
+    try {
+      return await contentOf(kept.path);
+    } catch (error) {
+      kept.damaged = true;
+      damaged(`${kept.path}: ${(error as Error).message}`);
+      return null;
     }
-    return null;
   }
 
   /** Removes those of all other components. */

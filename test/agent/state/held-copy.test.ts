@@ -115,6 +115,28 @@ t.test('a copy of an earlier life of the component is none', async (t) => {
   joining.close();
 });
 
+t.test(
+  'who cannot read the snapshot that it is to begin with begins with nothing, and says that it has no copy',
+  async (t) => {
+    const path = join(t.testdir(), '7');
+    const told: string[] = [];
+    let copy = heldAt(path, told);
+    const record = { ...recordOf(9, ['h1']), create: { h1: 'boot' }, restore: { epoch: 7, last: 71 } };
+    t.equal(copy.begins(record), true);
+    copy.configure(record, null);
+    t.same(told, ['changed'], 'at once');
+    t.match(copy.report(), { role: 'none', epoch: 9 });
+    t.equal(copy.begins(record), false);
+    copy.close();
+    copy = heldAt(path, told);
+    t.equal(copy.begins(record), false, 'nor does the next agent');
+    copy.configure(record);
+    t.match(copy.report(), { role: 'none', epoch: 9 });
+    t.equal(existsSync(path), false);
+    copy.close();
+  },
+);
+
 t.test('that another copy has fallen silent is told when it is so, not with the next report', async (t) => {
   const told: string[] = [];
   let nowMs = 0;

@@ -58,6 +58,12 @@ t.test('after the end of all hosts at once state is as in the last snapshots, or
     bytes[at] = (bytes[at] as number) ^ 1;
     await writeFile(path, bytes);
   }
+  // Of others it is damaged on one host alone, whichever will be asked for it.
+  for (const [i, host] of cluster.hosts.entries()) {
+    const shard = (broken + 1 + i) % SHARDS;
+    const [path = ''] = (await filesOn(host, shard)).toSorted((a, b) => lastOf(b) - lastOf(a));
+    await writeFile(path, (await readFile(path)).subarray(1));
+  }
   const instances = await cluster.instances();
   await cluster.kill('coordinator');
   for (const host of cluster.hosts) await cluster.lose(host, instances);

@@ -61,24 +61,39 @@ t.test('the two newest stay, and the next process finds them', async (t) => {
   t.same(await readdir(join(files, '..')), []);
 });
 
-t.test('one that is damaged is told, and the one before it takes its place', async (t) => {
+t.test('one that is damaged is told, and from then on the one before it is the newest', async (t) => {
+  const { begin, files } = await make(t);
+  const path = join(files, '1-2.state');
+  const { snapshots: first } = await begin();
+  await first.write(NAME, 1, image(1, 'one'), SHARDS);
+  await first.write(NAME, 1, image(2, 'two'), SHARDS);
+  const whole = await readFile(path);
+  for (const wrong of [whole.subarray(0, whole.length - 1), Buffer.concat([whole.subarray(1), whole.subarray(0, 1)])]) {
+    await writeFile(path, whole);
+    const { snapshots } = await begin();
+    t.equal(await foundIn(snapshots), '2 two');
+    await writeFile(path, wrong);
+    const told: string[] = [];
+    t.equal(await foundIn(snapshots, told), null, 'also when it was whole at first');
+    t.match(told, [/1-2\.state: at byte \d+/]);
+    t.same(snapshots.newest(NAME), { epoch: 1, last: 1 });
+    t.equal(await foundIn(snapshots), '1 one');
+    const { snapshots: next } = await begin();
+    t.same(next.newest(NAME), { epoch: 1, last: 2 }, 'the next process reads none before it is asked for');
+    t.equal(await foundIn(next), null);
+    t.equal(await next.read(NAME, { epoch: 1, last: 3 }, t.fail), null, 'one that is not there');
+  }
+});
+
+t.test('one that is damaged goes with the next that is written, and the whole one stays', async (t) => {
   const { begin, files } = await make(t);
   const { snapshots } = await begin();
   await snapshots.write(NAME, 1, image(1, 'one'), SHARDS);
   await snapshots.write(NAME, 1, image(2, 'two'), SHARDS);
-  const path = join(files, '1-2.state');
-  const whole = await readFile(path);
-  for (const wrong of [whole.subarray(0, whole.length - 1), Buffer.concat([whole.subarray(1), whole.subarray(0, 1)])]) {
-    await writeFile(path, wrong);
-    const told: string[] = [];
-    t.equal(await foundIn(snapshots, told), '1 one', 'also when it was whole at first');
-    t.match(told, [/1-2\.state: at byte \d+/]);
-    const { snapshots: next } = await begin();
-    t.same(next.newest(NAME), { epoch: 1, last: 2 }, 'the next process reads none before it is asked for');
-    const toldNext: string[] = [];
-    t.equal(await foundIn(next, toldNext), '1 one');
-    t.match(toldNext, [/1-2\.state: at byte \d+/]);
-  }
+  await writeFile(join(files, '1-2.state'), 'x');
+  t.equal(await foundIn(snapshots), null);
+  await snapshots.write(NAME, 2, image(2, 'again'), SHARDS);
+  t.same((await readdir(files)).sort(), ['1-1.state', '2-2.state']);
 });
 
 t.test('they take no more of the disk than they may', async (t) => {

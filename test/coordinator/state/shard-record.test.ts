@@ -164,6 +164,36 @@ t.test(
   },
 );
 
+t.test(
+  'whose snapshot is damaged has no copy: the next one of all hosts is taken, and none is left in the end',
+  async (t) => {
+    const rack = new Rack();
+    const wanted = { ...want('a', 'b'), restores: true };
+    const lost: CopyRecord = { epoch: 9, phase: 'lost', owner: null, inSync: [], joining: [] };
+    rack.says('b', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 70 } });
+    rack.says('c', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 71 } });
+    let record = next(lost, wanted, rack) as CopyRecord;
+    t.match(record, { epoch: 10, owner: { host: 'c' }, restore: { last: 71 } });
+    const inVain = (host: string, snapshot?: { epoch: number; last: number }) => {
+      const has = snapshot === undefined ? {} : { snapshot };
+      rack.says(host, { epoch: record.epoch, role: 'none', ...has });
+      record = next(record, wanted, rack) as CopyRecord;
+      t.match(record, { phase: 'fencing', inSync: [host] });
+      rack.says(host, { epoch: record.epoch, role: 'none', ...has });
+      record = next(record, wanted, rack) as CopyRecord;
+      t.match(record, { phase: 'lost' });
+      record = next(record, wanted, rack) as CopyRecord;
+    };
+    inVain('c', { epoch: 7, last: 60 });
+    t.match(record, { phase: 'serving', owner: { host: 'b' }, restore: { epoch: 7, last: 70 } });
+    inVain('b');
+    t.match(record, { phase: 'serving', owner: { host: 'c' }, restore: { epoch: 7, last: 60 } });
+    inVain('c');
+    t.match(record, { phase: 'serving', owner: seat('a'), create: { a: 'boot-a' } });
+    t.equal(record.restore, undefined);
+  },
+);
+
 t.test('a later life of a component knows to the end which epochs are not its own', async (t) => {
   const rack = new Rack();
   const wanted = { ...want('a'), restores: true, epochsBefore: 8 };

@@ -167,6 +167,12 @@ export class SimHost {
     const record: CopyRecord = isSpent ? without : given;
     const isAsked = record.restore !== undefined && record.create?.[this.name] === this.boot;
     const begins = this.lives && isAsked && note.role === 'none' && record.epoch > note.epoch;
+    if (begins && this.disk.length > 1 && this.#world.chance(0.3)) {
+      // It turns out to be damaged.
+      this.disk.pop();
+      this.#copy?.configure(without, this.#nowMs());
+      return;
+    }
     this.#copy?.configure(record, this.#nowMs());
     if (!begins) return;
     const found = this.disk.find(({ mark }) => mark.epoch === given.restore?.epoch && mark.last === given.restore.last);
