@@ -50,6 +50,8 @@ export interface ClusterState {
   shards: Readonly<Record<string, ShardRecord>>;
   /** By `<app>/<component>/<shard>`: where the copies of a state shard are. */
   copies: Readonly<Record<string, CopyRecord>>;
+  /** By component key: what was lost of its state since it was applied. */
+  stateLost: Readonly<Record<string, StateLost>>;
   /** By component key, the earliest first. */
   knownEvents: Readonly<Record<string, readonly KnownEventRecord[]>>;
   /** By host name: those that get no new instances. */
@@ -60,6 +62,14 @@ export interface ClusterState {
   joined: Readonly<Record<string, JoinedRecord>>;
   /** By serial: certificates that are void before they expire. */
   revoked: Readonly<Record<string, RevokedRecord>>;
+}
+
+/** State shards of which no copy was left, and that began empty. */
+export interface StateLost {
+  /** All together, one that was lost twice counts twice. */
+  total: number;
+  /** By number of the shard: when it last began empty. */
+  atMs: Readonly<Record<string, number>>;
 }
 
 export interface Pause {
@@ -117,6 +127,7 @@ export const EMPTY_CLUSTER: ClusterState = {
   secrets: {},
   shards: {},
   copies: {},
+  stateLost: {},
   knownEvents: {},
   cordons: {},
   joinTokens: {},
@@ -271,6 +282,18 @@ export function deleteApp(state: ClusterState, app: string): ClusterState {
   return bump({ ...state, apps, ...settings, ...withoutCopies(state, copies) });
 }
 
+/** What was lost of the state of components, with these shards of one of them. */
+export function withLost(
+  { stateLost }: ClusterState,
+  key: string,
+  shards: readonly number[],
+  nowMs: number,
+): ClusterState['stateLost'] {
+  const { total, atMs } = own(stateLost, key) ?? { total: 0, atMs: {} };
+  const now = Object.fromEntries(shards.map((shard) => [shard, nowMs]));
+  return { ...stateLost, [key]: { total: total + shards.length, atMs: { ...atMs, ...now } } };
+}
+
 /**
  * Records of copies without these, whose epochs stay taken: who still holds such a copy, since its agent was away, knows by
  * them that a later record of the same name is of another life.
@@ -309,6 +332,7 @@ function withoutComponents(state: ClusterState, app: string, names: readonly str
     modes: { ...state.modes } as Record<string, PlanMode>,
     pauses: { ...state.pauses } as Record<string, Pause>,
     knownEvents: { ...state.knownEvents } as Record<string, readonly KnownEventRecord[]>,
+    stateLost: { ...state.stateLost } as Record<string, StateLost>,
   };
   for (const name of names) for (const each of Object.values(settings)) delete each[componentKey(app, name)];
   return settings;

@@ -23,6 +23,7 @@ export function shardViews(known: Known, app: string, component: string): ShardV
   const heat = measured.heatOf(key);
   const hostOf = new Map(instancesOf(state, app, component).map(({ id, host }) => [id, host]));
   const servers = serversOf(observed, app, component);
+  const lostAtMs = own(state.stateLost, key)?.atMs;
   return owners.map((owner, shard) => {
     const record = own(state.copies, copyName(key, shard));
     const servedBy = servers.get(shard) ?? null;
@@ -35,6 +36,7 @@ export function shardViews(known: Known, app: string, component: string): ShardV
       copies: copiesView(record),
       holds: host === null ? null : holdsView(observed, host, key, shard),
       move: moveView(owner, servedBy, record),
+      lostAtMs: lostAtMs?.[shard] ?? null,
     };
   });
 }

@@ -98,6 +98,8 @@ export interface ShardView {
   holds: SegmentView | null;
   /** Where it is on its way to or from; null while it rests. */
   move: ShardMoveView | null;
+  /** When it last began empty, since no copy of it was left; null: never. Absent from older coordinators. */
+  lostAtMs?: number | null;
 }
 export interface SegmentView {
   host: string;

@@ -1,4 +1,5 @@
 import type { ShardView } from '../../protocol/http.js';
+import { ranges } from './describe.js';
 import type { Paint } from './paint.js';
 import { type Column, renderTable } from './table.js';
 import { clean } from './text.js';
@@ -28,7 +29,17 @@ export interface StateShown {
 
 export function renderState(name: string, { shards, lagMs, ways }: StateShown, paint: Paint): string[] {
   const lag = lagMs === null ? [] : [`what its instances read lacks no write acknowledged ${lagMs} ms ago or earlier`];
-  return [summaryOf(name, shards), ...lag, ...ways.map(clean), '', ...renderTable(shards, COLUMNS, { paint })];
+  const said = [summaryOf(name, shards), ...lostText(shards), ...lag, ...ways.map(clean)];
+  return [...said, '', ...renderTable(shards, COLUMNS, { paint })];
+}
+
+/** Those of which no copy was left. */
+function lostText(shards: readonly ShardView[]): string[] {
+  const lost = shards.filter(({ lostAtMs = null }) => lostAtMs !== null).toSorted((a, b) => a.shard - b.shard);
+  if (lost.length === 0) return [];
+  const last = new Date(Math.max(...lost.map(({ lostAtMs }) => lostAtMs ?? 0))).toISOString();
+  const numbers = ranges(lost.map(({ shard }) => shard));
+  return [`${lost.length} state shards began empty, since no copy of them was left, the last at ${last}: ${numbers}`];
 }
 
 const COLUMNS: readonly Column<ShardView>[] = [

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { SegmentView } from '../../protocol/http.js';
 import { partitionOf } from '../../protocol/manifest.js';
-import { componentKey } from '../cluster.js';
+import { componentKey, own } from '../cluster.js';
 import type { Coordinator } from '../loop.js';
 import { shardsShort, stateHeldBytes, stateWork } from '../state-view.js';
 import { componentView, hostViews, instanceViews, type Knowledge } from '../views.js';
@@ -64,6 +64,11 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
   const stateEntries = gauge('state_entries', 'Entries of its state', byComponent);
   const stateMoves = gauge('state_shards_moving', 'State shards that are on their way or being copied', byComponent);
   const stateShort = gauge('state_shards_short', 'State shards with fewer copies than the manifest wants', byComponent);
+  const stateLost = counter(
+    'state_lost_total',
+    'State shards of which no copy was left, and that began empty, since the component was applied',
+    byComponent,
+  );
   const stateReads = counter('state_reads_total', 'Entries looked up', byComponent);
   const stateWrites = counter('state_writes_total', 'Entries written or deleted', byComponent);
   const stateCopyReads = counter(
@@ -117,6 +122,7 @@ export async function metricsText(known: Knowledge, { decisions, figures }: Coor
         stateHeld.set(labels, stateHeldBytes(known.observed, componentKey(app, component)));
         stateMoves.set(labels, view.shards.filter(({ move }) => move !== null).length);
         stateShort.set(labels, shardsShort(view.shards, partitionOf(described)?.replicas ?? 0));
+        stateLost.inc(labels, own(known.state.stateLost, componentKey(app, component))?.total ?? 0);
         const work = stateWork(known.observed, componentKey(app, component));
         stateReads.inc(labels, work?.reads ?? 0);
         stateWrites.inc(labels, work?.writes ?? 0);

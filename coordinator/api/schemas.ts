@@ -129,6 +129,10 @@ export const COMPONENT = object({
           type: ['object', 'null'],
           description: 'where it is on its way to; null while it rests',
         },
+        lostAtMs: {
+          type: ['number', 'null'],
+          description: 'when it last began empty, since no copy of it was left; null: never',
+        },
       }),
     ),
     type: ['array', 'null'],

@@ -9,11 +9,13 @@ import {
   bump,
   type ClusterState,
   type ComponentEntry,
+  componentKey,
   componentsOf,
   epochsBefore,
   type InstanceRecord,
   isDrained,
   own,
+  withLost,
   withoutCopies,
 } from '../cluster.js';
 import { HOST_LOST_MS, standingOf } from '../host-standing.js';
@@ -39,7 +41,7 @@ const LIMITS_OF_MOVES = {
 /** Decisions that need no answer in between are taken at once. */
 const STEPS_MAX = 4;
 
-/** A state shard of which no copy is left. */
+/** State shards of which no copy was left, and that begin empty. */
 export interface LostShards {
   app: string;
   component: string;
@@ -78,7 +80,11 @@ export function placeCopies(
   if (changed.length === 0 && gone.length === 0) return { state, lost };
   const left = gone.length === 0 ? state : { ...state, ...withoutCopies(state, gone) };
   const copies = { ...left.copies, ...Object.fromEntries(changed) };
-  return { state: bump({ ...left, copies }), lost };
+  let next = { ...left, copies };
+  for (const { app, component, shards } of lost) {
+    next = { ...next, stateLost: withLost(next, componentKey(app, component), shards, nowMs) };
+  }
+  return { state: bump(next), lost };
 }
 
 /** One component. */
@@ -167,10 +173,10 @@ class Placing {
       const may = (host: string) => mayGoTo(host) || isUnservedWith(last, host);
       const next = nextRecord(last, { ...wanted, mayGoTo: may }, seen, this.#timing, sinceMs);
       if (next === last) break;
-      isLost ||= next?.phase === 'lost';
+      isLost ||= last?.phase === 'lost' && next?.phase === 'serving' && next.restore === undefined;
       record = next;
     }
-    if (isLost && record?.restore === undefined) this.lost.push(shard);
+    if (isLost) this.lost.push(shard);
     return record;
   }
 

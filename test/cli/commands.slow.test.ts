@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { AppView } from '../../protocol/http.js';
+import type { AppView, ShardView } from '../../protocol/http.js';
 import { parseManifest } from '../../protocol/manifest-parse.js';
 import { componentView, decisionView, eventView, FakeCoordinator, hostView, instanceView } from './fake-coordinator.js';
 import { type Outcome, runCli } from './run-cli.js';
@@ -384,6 +384,13 @@ t.test('state shows shards with owners, copies, sizes, heat and moves, and refus
   t.match(table.out, /^search\/index: 3 state shards of 1 owners, 14 entries, 6Ki \(128Ki held\), 1 on their way\n/);
   t.match(table.out, / 0 +search-index-0 +rack1 +rack2 +7 +2Ki +64Ki +0.25 +12 +0\n/);
   t.match(table.out, / 2 +search-index-0 +- +- +- +- +- .*to search-index-0\n/);
+  const lost = [shards[0], { ...shards[1], lostAtMs: 1_000 }, { ...shards[2], lostAtMs: 60_000 }] as ShardView[];
+  fake.json('GET /v1/apps/search/components/lost', componentView({ component: 'lost', shards: lost }));
+  t.match(
+    (await shoal('state', 'search/lost')).out,
+    /\n2 state shards began empty, since no copy of them was left, the last at 1970-01-01T00:01:00.000Z: 1-2\n/,
+  );
+  t.notMatch(table.out, /began empty/);
   const order = async (sort: string) =>
     JSON.parse((await shoal('state', 'search/index', '--sort', sort, '--json')).out).map(
       (each: { shard: number }) => each.shard,

@@ -14,7 +14,7 @@ import type { Store } from '../../coordinator/store/store.js';
 import { LATENCY_BUCKETS } from '../../protocol/control.js';
 import { ShoalError } from '../../protocol/errors.js';
 import { newsOf } from '../../protocol/instance-news.js';
-import type { InstanceStatus } from '../../protocol/link.js';
+import type { HostInfo, InstanceStatus } from '../../protocol/link.js';
 
 export const MANIFEST = `app: shop
 components:
@@ -130,8 +130,8 @@ export class CoordinatorRig {
   }
 
   /** A host that is there and has applied everything so far. */
-  async addHost(name: string): Promise<void> {
-    const info = { name, cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [] };
+  async addHost(name: string, more: Partial<HostInfo> = {}): Promise<void> {
+    const info = { name, cores: 64, memoryBytes: 2 ** 38, kernel: '6.1', degraded: [], ...more };
     await this.coordinator.connect(info, 0);
     this.coordinator.report(name, { ...newsOf([]), revision: 0, events: [] });
   }

@@ -121,6 +121,47 @@ t.test('/metrics has how many shards have fewer copies than are wanted', async (
   t.match(body, 'shoal_state_shards_short{app="a",component="two"} 8', 'there is no second host');
 });
 
+t.test('shards that were lost are known to the next coordinator, until the component goes', async (t) => {
+  const rig = await CoordinatorRig.make();
+  t.teardown(() => rig.close());
+  const headers = { 'content-type': 'application/json' };
+  const component = { rootfs: 'host', command: ['true'], count: 1, size: { cpu: 1 } };
+  const components = { one: { ...component, state: { mode: 'partitioned', shards: 2 } } };
+  const payload = JSON.stringify({ app: 'a', components });
+  const apply = () => rig.api.inject({ method: 'PUT', url: '/v1/apps/a', headers, payload });
+  const lostAtMs = async (): Promise<(number | null)[]> => {
+    const { shards } = (await rig.api.inject('/v1/apps/a/components/one')).json();
+    return shards.map((each: { lostAtMs: number | null }) => each.lostAtMs);
+  };
+  const total = async () =>
+    /shoal_state_lost_total{app="a",component="one"} (\d+)/.exec((await rig.api.inject('/metrics')).body)?.[1];
+  const burn = async (host: string, next: string) => {
+    rig.coordinator.disconnect(host, 'it burns');
+    rig.nowMs += 60_000;
+    await rig.coordinator.tick();
+    await rig.addHost(next, { boot: `boot-${next}` });
+    await rig.coordinator.tick();
+    await rig.coordinator.tick();
+  };
+  await rig.addHost('h1', { boot: 'boot-h1' });
+  t.equal((await apply()).statusCode, 200);
+  await rig.coordinator.tick();
+  t.same([await lostAtMs(), await total()], [[null, null], '0'], 'a shard that is new is not lost');
+  await burn('h1', 'h2');
+  const atMs = rig.nowMs;
+  t.same([await lostAtMs(), await total()], [[atMs, atMs], '2']);
+  await rig.restart('killed');
+  t.same([await lostAtMs(), await total()], [[atMs, atMs], '2'], 'whatever became of the event');
+  await rig.addHost('h2', { boot: 'boot-h2' });
+  await rig.coordinator.tick();
+  await burn('h2', 'h3');
+  t.same([await lostAtMs(), await total()], [[rig.nowMs, rig.nowMs], '4']);
+  t.equal((await rig.api.inject({ method: 'DELETE', url: '/v1/apps/a' })).statusCode, 200);
+  t.equal((await apply()).statusCode, 200);
+  await rig.restart('killed');
+  t.same([await lostAtMs(), await total()], [[null, null], '0'], 'another component');
+});
+
 t.test('a component says what its instances do with its cache; /metrics has it', async (t) => {
   const rig = await CoordinatorRig.make();
   t.teardown(() => rig.close());

@@ -148,8 +148,23 @@ t.test(
     rack.state = rack.owned(rack.state, 'b', 'b');
     t.same(rack.place().lost, [0]);
     t.match(rack.record(0), { phase: 'serving', owner: { host: 'b' }, create: { b: 'boot-b' } });
+    t.same(rack.state.stateLost, { [KEY]: { total: 1, atMs: { 0: rack.nowMs } } }, 'with the record');
+    t.same(rack.place().lost, [], 'once');
   },
 );
+
+t.test('a shard that nobody can begin yet is not said to begin empty: a snapshot of it may come', async (t) => {
+  const rack = new Rack(0, [{ name: 'a' }]);
+  rack.place();
+  hostDisconnected(rack.observed, 'a', rack.nowMs);
+  rack.nowMs += 40_000;
+  t.same(rack.place().lost, []);
+  t.match(rack.record(0), { phase: 'lost' });
+  t.same(rack.state.stateLost, {});
+  rack.connect('b');
+  rack.state = rack.owned(rack.state, 'b');
+  t.same(rack.place().lost, [0]);
+});
 
 t.test('where there is a replica, its host takes over when the owner is away for a few seconds', async (t) => {
   const rack = new Rack(1, [{ name: 'a' }, { name: 'b' }]);
