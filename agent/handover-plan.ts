@@ -7,7 +7,7 @@ export interface Holder {
   connected: boolean;
   /** It can be sent the segment of a shard. */
   reachable: boolean;
-  /** It may hold state that it has not told of: it ran before this agent did and has not dialled yet. */
+  /** It may hold state that it has not told of: it ran before this agent did and has not dialled yet, as while it is paused. */
   unknown: boolean;
   shards: readonly number[];
   frozen: readonly number[];
@@ -23,11 +23,18 @@ export type HandoverStep =
 /**
  * The next step for each state shard to come from who has it to whom the map wants. What is in it is in its segment; who
  * holds it unfrozen may write there, and no other may own it before that one has frozen it or ended. Whatever crash left
- * the shards as they are, repeating the steps brings each to its owner without losing a key.
+ * the shards as they are, repeating the steps brings each to its owner without losing a key. `isNew`: the segment of the shard was
+ * made since this agent began, so that only who has dialled can have it.
  */
-export function planHandover(map: ShardMap, holders: readonly Holder[]): HandoverStep[] {
+export function planHandover(
+  map: ShardMap,
+  holders: readonly Holder[],
+  isNew: (shard: number) => boolean,
+): HandoverStep[] {
   const holdersOf = byShard(holders);
-  return map.owners.flatMap((wanted, shard) => planShard(shard, wanted, holders, holdersOf.get(shard) ?? []));
+  return map.owners.flatMap((wanted, shard) => {
+    return planShard(shard, wanted, holders, isNew(shard), holdersOf.get(shard) ?? []);
+  });
 }
 
 /** The same for one shard. `holding`: those of all `holders` that have it. */
@@ -35,10 +42,11 @@ export function planShard(
   shard: number,
   wanted: string | null,
   holders: readonly Holder[],
+  isNew: boolean,
   holding: readonly Holder[] = holders.filter(({ shards }) => shards.includes(shard)),
 ): HandoverStep[] {
   const steps: HandoverStep[] = [];
-  const mayHideState = holders.some((each) => each.unknown);
+  const mayHideState = !isNew && holders.some((each) => each.unknown);
   const live = holding.filter((each) => !each.frozen.includes(shard));
   const truth =
     live.find((each) => each.id === wanted) ?? live[0] ?? holding.find((each) => each.id === wanted) ?? holding[0];

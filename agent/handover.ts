@@ -26,7 +26,7 @@ export interface HandoverEvents {
   /** The routes have to follow what the instances hold now. */
   changed(): void;
   note(instance: Instance, kind: string, message: string): void;
-  /** A number that changes when the shard's segment is another file than before. */
+  /** A number that rises when the shard's segment is another file than before; 0: the one that this agent has found. */
   fileOf(shard: number): number;
   /** Up to where other copies hold the shard, and until when nobody else serves it; null: not known. */
   heldOf(shard: number): { index: number; untilMs: number } | null;
@@ -58,7 +58,10 @@ export class Handover {
    */
   run(map: ShardMap, here: ShardMap, instances: readonly Instance[], waiting: ReadonlyMap<number, number>): void {
     const byId = new Map(instances.map((each) => [each.id, each]));
-    this.#begin(planHandover(here, instances.map(holderOf)), byId);
+    this.#begin(
+      planHandover(here, instances.map(holderOf), (shard) => this.#isNew(shard)),
+      byId,
+    );
     for (const [shard, file] of waiting) this.wait(shard, file, map, instances);
   }
 
@@ -70,8 +73,13 @@ export class Handover {
 
   /** The step for one shard, which `owner` is to serve; null: nobody here. */
   look(shard: number, owner: string | null, instances: readonly Instance[]): void {
-    const steps = planShard(shard, owner, instances.map(holderOf));
+    const steps = planShard(shard, owner, instances.map(holderOf), this.#isNew(shard));
     this.#begin(steps, new Map(instances.map((each) => [each.id, each])));
+  }
+
+  /** Files are counted from when the agent began. */
+  #isNew(shard: number): boolean {
+    return this.#events.fileOf(shard) > 0;
   }
 
   #begin(steps: readonly HandoverStep[], byId: ReadonlyMap<string, Instance>): void {

@@ -140,7 +140,7 @@ export class Copies {
     return this.#at(key, shard)?.heldNow ?? null;
   }
 
-  /** A number that changes when the shard's segment is another file than before. */
+  /** A number that rises when the shard's segment is another file than before; 0: the one that this agent has found. */
   fileOf(key: string, shard: number): number {
     return this.#at(key, shard)?.file ?? 0;
   }
