@@ -237,6 +237,7 @@ export class Agent {
     this.#caches = new CacheThread({ log: tools.log, news: (news) => this.#cacheNews(news) });
     this.#builds = new Builds({
       prepare: (source, onStep, told) => tools.rootfs.prepare(source, onStep, told),
+      cancel: (id) => tools.rootfs.cancelBuild(id),
       idOf: (source) => tools.rootfs.buildId(source),
       clock: tools.clock,
       log: tools.log,

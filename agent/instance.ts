@@ -384,7 +384,7 @@ export class Instance {
     return this.#unreadyFor === null ? 'ready' : 'unready';
   }
 
-  /** Ends it: SIGTERM, and after a while SIGKILL to all that is left; then its folder goes. */
+  /** Ends it: SIGTERM, or the signal that its image names, and after a while SIGKILL to all that is left; then its folder goes. */
   async terminate(): Promise<void> {
     if (this.stopping) return;
     this.#setPhase('stopping');
@@ -399,7 +399,7 @@ export class Instance {
   #endProcess(shimPid: number): void {
     this.#tools.native.signalPid(shimPid, SIGTERM);
     this.#later(LIMITS.stopMsMax, () => {
-      this.#tools.event(this, 'killed', `did not end within ${LIMITS.stopMsMax} ms of SIGTERM`);
+      this.#tools.event(this, 'killed', `did not end within ${LIMITS.stopMsMax} ms of being asked to`);
       this.#kill();
     });
   }

@@ -91,7 +91,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
   });
   await writeFile(here.config, JSON.stringify(config), { mode: 0o600 });
   tools.cgroupMade(cgroup.path, record);
-  const pid = await spawnShim(tools, body, record.made.singleton === true);
+  const pid = await spawnShim(tools, body, record.made.singleton === true, rootfs.stopSignal);
   await new Cgroup(paths.shimsCgroup).take(pid);
   return pid;
 }
@@ -176,11 +176,17 @@ export async function readPid(path: string): Promise<number | undefined> {
   }
 }
 
-function spawnShim({ paths, shim, crun }: LaunchTools, id: string, underLease: boolean): Promise<number> {
+function spawnShim(
+  { paths, shim, crun }: LaunchTools,
+  id: string,
+  underLease: boolean,
+  stopSignal?: number,
+): Promise<number> {
   const words = ['--dir', paths.instance(id).directory, '--cgroup', paths.cgroup(id), '--id', id, '--crun', crun];
   words.push('--crun-root', paths.crunRoot, '--log-bytes', String(LIMITS.logFileBytesMax));
   words.push('--log-files', String(LIMITS.logFilesMax));
   if (underLease) words.push('--lease', paths.lease);
+  if (stopSignal !== undefined) words.push('--stop-signal', String(stopSignal));
   return native.spawnDetached(shim, words).catch((cause: Error) => {
     throw new ShoalError('SHOAL_E_START', `cannot start ${shim}: ${cause.message}`, { cause });
   });

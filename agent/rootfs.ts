@@ -21,6 +21,12 @@ import type { Sources } from './sources.js';
 /** Told, for people, where the layers of an image came from. */
 export type Told = (text: string) => void;
 
+interface Building {
+  onStep(step: string): void;
+  /** Ends it. */
+  signal: AbortSignal;
+}
+
 /** What an instance of a component sees as its file system. */
 export interface Rootfs {
   path: string;
@@ -29,6 +35,7 @@ export interface Rootfs {
   /** Of an image: what holds where the manifest says nothing. */
   command?: string[];
   env?: Record<string, string>;
+  stopSignal?: number;
 }
 
 /** Folders that the bundle mounts something on; they must be there, since an instance's root is read-only. */
@@ -55,6 +62,8 @@ export class RootfsMaker {
   readonly #seeds: StoreOptions['seeds'];
   readonly #counts: StoreOptions['counts'];
   readonly #mounted = new Map<string, Promise<string>>();
+  /** By id of the build, those that may be cancelled. */
+  readonly #builds = new Map<string, AbortController>();
   #host: Promise<string> | undefined;
 
   constructor(
@@ -93,16 +102,25 @@ export class RootfsMaker {
 
   /**
    * Has the image of the source at its revision: from the store, from a host that has built it, or by building it. Answers its
-   * digest. Throws SHOAL_E_START with the step that failed.
+   * digest. Throws SHOAL_E_START with the step that failed, SHOAL_E_CANCELLED when it was cancelled.
    */
   async prepare(source: BuildSource, onStep: (step: string) => void, told: Told): Promise<Digest> {
-    const holder = `build ${this.buildId(source)}`;
+    const id = this.buildId(source);
+    const holder = `build ${id}`;
+    const build = this.#builds.get(id) ?? new AbortController();
+    this.#builds.set(id, build);
     try {
-      const { digest } = await this.#built(source, holder, told, onStep);
+      const { digest } = await this.#built(source, holder, told, { onStep, signal: build.signal });
       return digest;
     } finally {
+      if (this.#builds.get(id) === build) this.#builds.delete(id);
       this.#images.release(holder);
     }
+  }
+
+  /** Ends what prepare() does for the build of this id, if anything. */
+  cancelBuild(id: string): void {
+    this.#builds.get(id)?.abort(new ShoalError('SHOAL_E_CANCELLED', 'it is no longer wanted'));
   }
 
   buildId(source: BuildSource): string {
@@ -113,15 +131,17 @@ export class RootfsMaker {
     source: BuildSource,
     holder: string,
     told: Told,
-    onStep: (step: string) => void = () => undefined,
+    { onStep, signal }: Building = { onStep: () => undefined, signal: new AbortController().signal },
   ): Promise<Image> {
     const reference = this.#buildReference(source);
-    const build = this.#builder.bring(source, onStep);
+    const build = this.#builder.bring(source, onStep, signal);
     const seeds = this.#seeds;
     const bring: Bring = async (ways) => {
       if (seeds === undefined) return build(ways);
       const ask = () => seeds.hostsWith(reference);
-      return (await builtElsewhere({ ask, take: ways.take, onStep, sleep: setTimeout })) ?? build(ways);
+      // Rejected by nothing but the signal, whose reason says more.
+      const sleep = (ms: number) => setTimeout(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+      return (await builtElsewhere({ ask, take: ways.take, onStep, sleep })) ?? build(ways);
     };
     const { revision = '' } = source;
     const name = `revision ${revision.slice(0, 12)}`;
@@ -168,8 +188,8 @@ export class RootfsMaker {
     return { path: await this.#given(await this.#folder(source.rootfs)), binds: app, workingFolder };
   }
 
-  async #rootOf({ rootfs, command, env, workingFolder, onHost }: Image): Promise<Rootfs> {
-    return { path: rootfs, binds: onHost ? await this.#hostBinds() : [], workingFolder, command, env };
+  async #rootOf({ rootfs, onHost, digest: _, ...rest }: Image): Promise<Rootfs> {
+    return { path: rootfs, binds: onHost ? await this.#hostBinds() : [], ...rest };
   }
 
   async #hostBase(): Promise<HostBase> {

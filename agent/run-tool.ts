@@ -13,9 +13,11 @@ export interface ToolOptions {
   label?: string;
   /** Kill the tool when this process ends: what it does half-way must not go on beside the next agent. */
   dieWithUs?: boolean;
+  /** Kills the tool when it aborts. */
+  signal?: AbortSignal;
 }
 
-/** Runs a system tool without a shell. Answers its stdout; throws `code` with what it said when it fails. */
+/** Runs a system tool without a shell. Answers its stdout; throws `code` with what it said when it fails, and the signal's reason when that ended it. */
 export function runTool(
   tool: string,
   words: string[],
@@ -24,10 +26,11 @@ export function runTool(
   { dieWithUs = false, label = tool, ...options }: ToolOptions = {},
 ): Promise<string> {
   const [file, ...before] = dieWithUs ? ['setpriv', '--pdeathsig', 'KILL', tool] : [tool];
-  const limits = { timeout: timeoutMs, maxBuffer: OUTPUT_BYTES_MAX, ...options };
+  const limits = { timeout: timeoutMs, maxBuffer: OUTPUT_BYTES_MAX, killSignal: 'SIGKILL' as const, ...options };
   return new Promise((resolve, reject) => {
     execFile(file, [...before, ...words], limits, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout);
+      if (options.signal?.aborted) return reject(options.signal.reason as Error);
       const said = stderr.trim().slice(-MESSAGE_LENGTH_MAX) || error.message;
       const ended = error.code as string | number | null;
       const missing = ended === 'ENOENT' || (dieWithUs && ended === NOT_FOUND);

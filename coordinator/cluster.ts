@@ -95,6 +95,8 @@ export interface AppRecord {
   releases?: Readonly<Record<string, Release>>;
   /** Component → how often somebody asked for a build. */
   looks?: Readonly<Record<string, number>>;
+  /** Component → the revision whose build was cancelled last, until somebody asks for a build. */
+  cancelled?: Readonly<Record<string, string>>;
   /** Of the secrets that components have as files, by name; 0: not set. Absent: none has any. */
   secretVersions?: Readonly<Record<string, number>>;
 }
@@ -144,8 +146,9 @@ const describedKnown = new WeakMap<AppRecord, Readonly<Record<string, Component>
 
 /** The components of the manifest, those that are built from code with the revision that is to run. */
 export function described(record: AppRecord): Readonly<Record<string, Component>> {
-  const { manifest, releases, looks, secretVersions } = record;
-  if (releases === undefined && looks === undefined && secretVersions === undefined) return manifest.components;
+  const { manifest, releases, looks, cancelled, secretVersions } = record;
+  const isAsGiven = [releases, looks, cancelled, secretVersions].every((each) => each === undefined);
+  if (isAsGiven) return manifest.components;
   let components = describedKnown.get(record);
   if (components === undefined) {
     const entries = Object.entries(manifest.components).map(([name, given]): [string, Component] => {
@@ -153,10 +156,12 @@ export function described(record: AppRecord): Readonly<Record<string, Component>
       if (component.source.kind !== 'build') return [name, component];
       const release = own(releases ?? {}, name);
       const asked = own(looks ?? {}, name);
+      const ended = own(cancelled ?? {}, name);
       const source = {
         ...component.source,
         ...(release === undefined ? {} : { revision: release.revision }),
         ...(asked === undefined ? {} : { looks: asked }),
+        ...(ended === undefined ? {} : { cancelled: ended }),
       };
       return [name, { ...component, source }];
     });
@@ -255,8 +260,8 @@ function keptReleases(
   before: AppRecord | undefined,
   manifest: Manifest,
   generations: Readonly<Record<string, number>>,
-): Pick<AppRecord, 'releases' | 'looks'> {
-  const { releases = {}, looks = {} } = before ?? {};
+): Pick<AppRecord, 'releases' | 'looks' | 'cancelled'> {
+  const { releases = {}, looks = {}, cancelled = {} } = before ?? {};
   const isSame = (name: string) =>
     isDeepStrictEqual(before?.manifest.components[name]?.source, own(manifest.components, name)?.source);
   const kept = Object.entries(releases).filter(([name]) => isSame(name));
@@ -265,9 +270,11 @@ function keptReleases(
     return [name, same ? { ...release, previous } : release];
   });
   const asked = Object.entries(looks).filter(([name]) => isSame(name));
+  const ended = Object.entries(cancelled).filter(([name]) => isSame(name));
   return {
     ...(current.length === 0 ? {} : { releases: Object.fromEntries(current) }),
     ...(asked.length === 0 ? {} : { looks: Object.fromEntries(asked) }),
+    ...(ended.length === 0 ? {} : { cancelled: Object.fromEntries(ended) }),
   };
 }
 

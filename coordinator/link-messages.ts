@@ -202,7 +202,7 @@ const build = object(
     app: name,
     component: name,
     revision: { type: 'string', pattern: '^[0-9a-f]{0,64}$' },
-    state: { enum: ['building', 'built', 'failed'] },
+    state: { enum: ['building', 'built', 'failed', 'cancelled'] },
     step: { type: 'string', maxLength: LIMITS.buildTextLengthMax },
     why: { type: 'string', maxLength: LIMITS.buildTextLengthMax },
     startedMs: amount,

@@ -65,6 +65,8 @@ function takeOne(state: ClusterState, build: BuildStatus, nowMs: number, steps: 
   const { app, component, revision, startedMs: builtMs } = build;
   const record = own(state.apps, app);
   if (record === undefined || componentOf(state, app, component)?.source.kind !== 'build') return state;
+  // Its host had built it before it heard.
+  if (own(record.cancelled ?? {}, component) === revision) return state;
   const release = own(record.releases ?? {}, component);
   const name = revision.slice(0, 12);
   if (release === undefined) {
@@ -147,6 +149,33 @@ function verdict(
 
 /** Has the agents look at the source now, and try again what has failed or was taken back. */
 export function lookAtSource(state: ClusterState, app: string, component: string): ClusterState {
+  const record = recordOfBuilt(state, app, component);
+  const looks = { ...record.looks, [component]: (own(record.looks ?? {}, component) ?? 0) + 1 };
+  return bump({ ...state, apps: { ...state.apps, [app]: { ...record, looks } } });
+}
+
+/** The same by a person: what was rolled back may be taken again, and what was cancelled is built. */
+export function askForBuild(state: ClusterState, app: string, component: string): ClusterState {
+  const looked = lookAtSource(state, app, component);
+  const { cancelled: { [component]: _, ...cancelled } = {}, ...record } = recordOfBuilt(looked, app, component);
+  const asked = Object.keys(cancelled).length === 0 ? record : { ...record, cancelled };
+  const release = own(record.releases ?? {}, component);
+  if (release !== undefined) return withRelease(looked, asked, component, { ...release, refused: [] });
+  return { ...looked, apps: { ...looked.apps, [app]: asked } };
+}
+
+/** Has the build of a component that is under way end on all hosts, and not begin again before somebody asks for it. */
+export function cancelBuild(state: ClusterState, observed: Observed, app: string, component: string): ClusterState {
+  const record = recordOfBuilt(state, app, component);
+  const isUnderWay = (each: BuildView) =>
+    each.app === app && each.component === component && each.state === 'building' && each.revision !== '';
+  const build = buildsOf(observed).find(isUnderWay);
+  if (build === undefined) throw new ShoalError('SHOAL_E_CONFLICT', `no build of ${app}/${component} is under way`);
+  const cancelled = { ...record.cancelled, [component]: build.revision };
+  return bump({ ...state, apps: { ...state.apps, [app]: { ...record, cancelled } } });
+}
+
+function recordOfBuilt(state: ClusterState, app: string, component: string): AppRecord {
   const record = own(state.apps, app);
   const found = componentOf(state, app, component);
   if (record === undefined || found === undefined) {
@@ -155,17 +184,7 @@ export function lookAtSource(state: ClusterState, app: string, component: string
   if (found.source.kind !== 'build') {
     throw new ShoalError('SHOAL_E_CONFLICT', `${app}/${component} is not built from code: its manifest has no build`);
   }
-  const looks = { ...record.looks, [component]: (own(record.looks ?? {}, component) ?? 0) + 1 };
-  return bump({ ...state, apps: { ...state.apps, [app]: { ...record, looks } } });
-}
-
-/** The same by a person: what was rolled back may be taken again. */
-export function askForBuild(state: ClusterState, app: string, component: string): ClusterState {
-  const looked = lookAtSource(state, app, component);
-  const record = own(looked.apps, app);
-  const release = own(record?.releases ?? {}, component);
-  if (record === undefined || release === undefined) return looked;
-  return withRelease(looked, record, component, { ...release, refused: [] });
+  return record;
 }
 
 /** Its running instances are to be those of this generation. */

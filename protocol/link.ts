@@ -266,10 +266,10 @@ export interface BuildStatus {
   component: string;
   /** A commit, or the digest of a folder's content; empty when it could not be found out. */
   revision: string;
-  state: 'building' | 'built' | 'failed';
+  state: 'building' | 'built' | 'failed' | 'cancelled';
   /** What is done, or was done last, such as `3/5 RUN npm ci`. */
   step: string;
-  /** Why it has failed; empty otherwise. */
+  /** Why it has failed or was cancelled; empty otherwise. */
   why: string;
   startedMs: number;
   /** Absent while it builds. */

@@ -199,6 +199,8 @@ export interface BuildSource {
   revision?: string;
   /** Counts how often somebody asked to look for a new revision; set by the coordinator. */
   looks?: number;
+  /** The revision whose build was cancelled last, until a build is asked for; set by the coordinator. */
+  cancelled?: string;
 }
 
 export type Objective =

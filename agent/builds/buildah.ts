@@ -35,7 +35,10 @@ const STEP = /^(?:\[\d+\/\d+\] )?STEP (\d+\/\d+): (.*)$/;
 /** In a PID namespace of its own: when this process, or the agent above it, ends, so does all that the steps have started. */
 const WRAP = 'echo 0 > "$1" && shift && exec unshare --mount --pid --fork --kill-child --mount-proc "$@"';
 
-/** Builds the image. Rejects with SHOAL_E_START naming the step that failed and what it said; the log has all of it. */
+/**
+ * Builds the image. Rejects with SHOAL_E_START naming the step that failed and what it said; the log has all of it. Ends when the
+ * signal aborts, and rejects with its reason.
+ */
 export async function runBuildah(order: BuildOrder, signal: AbortSignal): Promise<void> {
   const store = ['--root', `${order.cache}/root`, '--runroot', `${order.cache}/run`];
   const name = 'localhost/build:latest';
@@ -100,6 +103,7 @@ class BuildLog {
 }
 
 async function runLogged(order: BuildOrder, words: string[], log: BuildLog, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
   const wrapped = ['--pdeathsig', 'KILL', 'sh', '-c', WRAP, 'sh', order.cgroupProcs, ...words];
   const env = { PATH: process.env.PATH, HOME: order.scratch, TMPDIR: order.cache, LANG: 'C.UTF-8' };
   const child: ChildProcess = spawn('setpriv', wrapped, { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: '/' });
@@ -115,8 +119,8 @@ async function runLogged(order: BuildOrder, words: string[], log: BuildLog, sign
   const { code, error } = await ended;
   clearTimeout(timeout);
   signal.removeEventListener('abort', stop);
+  signal.throwIfAborted();
   if (code === 0) return;
-  if (signal.aborted) throw new ShoalError('SHOAL_E_CANCELLED', 'the build was ended with the agent');
   const late = `no end within ${LIMITS.buildMsMax / 60_000} min`;
   const why = error?.message ?? (code === null ? late : log.said);
   if (code === 127 || /No such file.*buildah|buildah.*not found/.test(why)) {

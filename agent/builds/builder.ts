@@ -41,6 +41,14 @@ export interface BuilderOptions {
   log: Logger;
 }
 
+/** One build that was asked for. */
+interface Asked {
+  source: BuildSource;
+  log: string;
+  onStep(step: string): void;
+  signal: AbortSignal;
+}
+
 const DU_MS_MAX = 60_000;
 const TEXT_BYTES_MAX = 1024 * 1024;
 
@@ -49,6 +57,8 @@ export class Builder {
   readonly #options: BuilderOptions;
   readonly #ended = new AbortController();
   #last: Promise<unknown> = Promise.resolve();
+  /** Builds under way, and those that wait for them. */
+  #count = 0;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
@@ -74,7 +84,7 @@ export class Builder {
   }
 
   close(): void {
-    this.#ended.abort();
+    this.#ended.abort(new ShoalError('SHOAL_E_CANCELLED', 'the agent ends'));
   }
 
   /** Names what is built: the same for the same source, revision, base and platform on every host. */
@@ -83,29 +93,52 @@ export class Builder {
     return createHash('sha256').update(named).digest('hex').slice(0, 16);
   }
 
-  /** Builds the source, at a revision that is given, and hands the image on to the store. */
-  bring(source: BuildSource, onStep: (step: string) => void): Bring {
+  /**
+   * Builds the source, at a revision that is given, and hands the image on to the store. When the signal aborts, it rejects
+   * with its reason once nothing of the build is left.
+   */
+  bring(source: BuildSource, onStep: (step: string) => void, given: AbortSignal): Bring {
     return ({ fetch }) => {
-      const building = this.#last.then(() => this.#build(source, onStep, fetch));
-      this.#last = building.catch(() => undefined);
+      const log = this.#options.logOf(this.idOf(source));
+      const signal = AbortSignal.any([given, this.#ended.signal]);
+      const before = this.#last;
+      const building = this.#inTurn(before, { source, log, onStep, signal }, fetch);
+      this.#last = Promise.allSettled([before, building]);
       return building;
     };
   }
 
-  async #build(source: BuildSource, onStep: (step: string) => void, fetch: Ways['fetch']): ReturnType<Bring> {
-    const { cgroup: cgroupPath, size, cores, logOf } = this.#options;
+  async #inTurn(before: Promise<unknown>, asked: Asked, fetch: Ways['fetch']): ReturnType<Bring> {
+    const { log, onStep, signal } = asked;
+    if (this.#count > 0) onStep(`wait for ${this.#count} other builds of this host`);
+    this.#count += 1;
+    try {
+      await makeLog(log);
+      await unlessAborted(before, signal);
+      return await this.#build(asked, fetch);
+    } catch (error) {
+      const { code, message } = toShoalError(error);
+      const how = code === 'SHOAL_E_CANCELLED' ? 'cancelled' : 'failed';
+      // Also in the log, whose reader looks for the end of it there.
+      await writeFile(log, `${new Date().toISOString()} stderr ${how}: ${message}\n`, { flag: 'a' });
+      throw error;
+    } finally {
+      this.#count -= 1;
+    }
+  }
+
+  async #build({ source, log, onStep, signal }: Asked, fetch: Ways['fetch']): ReturnType<Bring> {
+    const { cgroup: cgroupPath, size, cores } = this.#options;
     const { revision } = source;
     if (revision === undefined) throw new ShoalError('SHOAL_E_INTERNAL', 'a build without a revision');
     const work = join(this.#work, randomUUID());
-    const log = logOf(this.idOf(source));
     const cgroup = new Cgroup(cgroupPath);
     try {
       for (const each of ['source', 'tmp', 'layout']) await mkdir(join(work, each), { recursive: true, mode: 0o755 });
       await chmod(join(work, 'tmp'), 0o1777);
       await mkdir(this.#cache, { recursive: true, mode: 0o700 });
-      await makeLog(log);
       onStep('fetch');
-      const context = await checkOut(source, revision, join(work, 'source'));
+      const context = await checkOut(source, revision, join(work, 'source'), signal);
       onStep('detect');
       const base: Base =
         this.#options.base === null ? { kind: 'host' } : { kind: 'image', reference: this.#options.base };
@@ -131,21 +164,16 @@ export class Builder {
           cgroupProcs: join(cgroupPath, 'cgroup.procs'),
           onStep,
         },
-        this.#ended.signal,
+        signal,
       );
       onStep('store');
       return await fetch(`oci:${join(work, 'layout')}:image`);
-    } catch (error) {
-      // Also in the log, whose reader looks for the end of it there.
-      await writeFile(log, `${new Date().toISOString()} stderr failed: ${toShoalError(error).message}\n`, {
-        flag: 'a',
-      });
-      throw error;
     } finally {
       await cgroup.remove();
       await cores.leave(cgroupPath);
       await rm(work, { recursive: true, force: true });
-      await this.#boundSteps();
+      // Killed in the middle of a step, buildah may have left it damaged.
+      await (signal.aborted ? this.#forgetSteps() : this.#boundSteps());
       await rm(this.#busy, { force: true });
     }
   }
@@ -158,6 +186,21 @@ export class Builder {
   async #forgetSteps(): Promise<void> {
     this.#options.log.info({ folder: this.#cache }, 'what is remembered of the steps of builds is removed');
     await rm(this.#cache, { recursive: true, force: true });
+  }
+}
+
+/** Waits for the promise; rejects with the signal's reason as soon as it aborts. */
+async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

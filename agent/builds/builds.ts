@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { toShoalError } from '../../protocol/errors.js';
+import { ShoalError, toShoalError } from '../../protocol/errors.js';
 import { LIMITS } from '../../protocol/limits.js';
 import type { BuildStatus, Desired } from '../../protocol/link.js';
 import type { BuildSource } from '../../protocol/manifest.js';
@@ -8,6 +8,8 @@ import { resolveRevision } from './checkout.js';
 export interface BuildsTools {
   /** Has what is not in the store yet built, or taken from a host that has built it. Answers the digest of the image. */
   prepare(source: BuildSource, onStep: (step: string) => void, told: (text: string) => void): Promise<string>;
+  /** Ends the build with this id, which is prepared: that rejects with SHOAL_E_CANCELLED, unless it is too late. */
+  cancel(id: string): void;
   idOf(source: BuildSource): string;
   clock: () => number;
   log: Logger;
@@ -41,6 +43,8 @@ const RETRY_MS = [60_000, 300_000, 1_500_000];
 export class Builds {
   readonly #tools: BuildsTools;
   readonly #watched = new Map<string, Watched>();
+  /** Ids of the builds under way. */
+  readonly #underWay = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(tools: BuildsTools) {
@@ -73,15 +77,28 @@ export class Builds {
       }
     }
     for (const key of [...this.#watched.keys()]) if (!wanted.has(key)) this.#watched.delete(key);
+    this.#cancelUnwanted();
     this.#look();
   }
 
-  /** When somebody has asked to look, what failed before is tried again. */
+  /** Components of the same source share a build: it ends when none of them wants it. */
+  #cancelUnwanted(): void {
+    const wanted = new Set<string>();
+    for (const watched of this.#watched.values()) {
+      const last = watched.builds.at(-1);
+      if (last?.state === 'building' && this.#isWanted(watched, last.revision)) wanted.add(last.id);
+    }
+    for (const id of this.#underWay) if (!wanted.has(id)) this.#tools.cancel(id);
+  }
+
+  /** When somebody has asked to look, what failed before is tried again, and what was cancelled if that no longer holds. */
   #again(known: Watched, source: BuildSource): void {
     const asked = known.source.looks !== source.looks;
     known.source = source;
     if (!asked) return;
-    known.builds = known.builds.filter(({ state }) => state !== 'failed');
+    const isOver = ({ state, revision }: BuildStatus) =>
+      state === 'failed' || (state === 'cancelled' && revision !== source.cancelled);
+    known.builds = known.builds.filter((each) => !isOver(each));
     known.retries = 0;
     known.lookedMs = NEVER;
   }
@@ -119,15 +136,41 @@ export class Builds {
     const exactly = { ...source, revision };
     this.#begin(watched, exactly, revision);
     try {
-      const { app, component } = watched;
+      const image = await this.#prepare(watched, exactly);
+      this.#end(watched, { state: 'built', image });
+    } catch (error) {
+      const { code, message } = toShoalError(error);
+      // One that another component shared and had cancelled just now is tried again as any other that failed.
+      const isCancelled = code === 'SHOAL_E_CANCELLED' && !this.#isWanted(watched, revision);
+      this.#end(watched, { state: isCancelled ? 'cancelled' : 'failed', why: textOf(message) });
+    }
+  }
+
+  #isWanted(watched: Watched, revision: string): boolean {
+    const { app, component, source } = watched;
+    return this.#watched.get(`${app}/${component}`) === watched && source.cancelled !== revision;
+  }
+
+  async #prepare(watched: Watched, source: BuildSource): Promise<string> {
+    // Also of one that an earlier agent has ended, and of one that was too far to be ended.
+    const checkWanted = () => {
+      if (watched.source.cancelled === source.revision)
+        throw new ShoalError('SHOAL_E_CANCELLED', 'it is no longer wanted');
+    };
+    checkWanted();
+    const { app, component } = watched;
+    const id = this.#tools.idOf(source);
+    this.#underWay.add(id);
+    try {
       const image = await this.#tools.prepare(
-        exactly,
+        source,
         (step) => this.#change(watched, { step: textOf(step) }),
         (text) => this.#tools.event(app, component, 'image', text),
       );
-      this.#end(watched, { state: 'built', image });
-    } catch (error) {
-      this.#end(watched, { state: 'failed', why: textOf(toShoalError(error).message) });
+      checkWanted();
+      return image;
+    } finally {
+      this.#underWay.delete(id);
     }
   }
 
@@ -145,10 +188,10 @@ export class Builds {
     const { app, component } = watched;
     const ended = watched.builds.at(-1) as BuildStatus;
     const seconds = ((ended.endedMs as number) - ended.startedMs) / 1000;
-    const name = ended.revision.slice(0, 12);
+    const name = ended.revision.slice(0, 12) || 'unknown';
     if (ended.state === 'built')
       this.#tools.event(app, component, 'built', `revision ${name} in ${seconds.toFixed(1)} s`);
-    else this.#tools.event(app, component, 'build-failed', `revision ${name || 'unknown'}: ${ended.why}`);
+    else this.#tools.event(app, component, `build-${ended.state}`, `revision ${name}: ${ended.why}`);
   }
 
   #change(watched: Watched, change: Partial<BuildStatus>): void {

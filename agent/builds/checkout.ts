@@ -34,13 +34,18 @@ export async function resolveRevision(source: BuildSource): Promise<string> {
 
 /**
  * Brings the source of just this revision into `target`, an empty folder; answers the folder in it that is built. Times of
- * files are the epoch's, so that the same content makes the same image.
+ * files are the epoch's, so that the same content makes the same image. Rejects with the signal's reason when it aborts.
  */
-export async function checkOut(source: BuildSource, revision: string, target: string): Promise<string> {
+export async function checkOut(
+  source: BuildSource,
+  revision: string,
+  target: string,
+  signal: AbortSignal,
+): Promise<string> {
   if (isRemote(source.build)) {
     await git(['init', '--quiet', target]);
-    await git(['-C', target, 'fetch', '--quiet', '--depth', '1', '--', source.build, revision]);
-    await git(['-C', target, '-c', 'advice.detachedHead=false', 'checkout', '--quiet', 'FETCH_HEAD']);
+    await git(['-C', target, 'fetch', '--quiet', '--depth', '1', '--', source.build, revision], signal);
+    await git(['-C', target, '-c', 'advice.detachedHead=false', 'checkout', '--quiet', 'FETCH_HEAD'], signal);
     await rm(join(target, '.git'), { recursive: true });
     const folder = await inside(target, source.path);
     await resetTimes(folder);
@@ -110,7 +115,8 @@ async function resetTimes(folder: string): Promise<void> {
   }
 }
 
-async function git(words: string[]): Promise<string> {
-  const options = { dieWithUs: true, label: 'step fetch: git', env: { ...process.env, ...GIT_ENV } };
+async function git(words: string[], signal?: AbortSignal): Promise<string> {
+  const killed = signal === undefined ? {} : { signal };
+  const options = { dieWithUs: true, label: 'step fetch: git', env: { ...process.env, ...GIT_ENV }, ...killed };
   return runTool('git', words, GIT_MS_MAX, 'SHOAL_E_START', options);
 }

@@ -14,6 +14,8 @@ export interface ImageRecord {
   reference: string;
   manifest: Digest;
   usedMs: number;
+  /** What is unpacked of it, which is known from here when the manifest is damaged. Absent from records of earlier agents. */
+  layers?: Digest[];
 }
 
 /**

@@ -5,8 +5,12 @@ import { runTool } from '../run-tool.js';
 import type { StoreDisk } from './disk.js';
 import { type Digest, isDigest, layersOfInspection, manifestOfIndex, parseManifest } from './oci.js';
 import type { Seeds } from './seeds.js';
+import { whileGrowing } from './while-growing.js';
 
-const FETCH_MS_MAX = 600_000;
+/** A fetch from which nothing has come for so long is ended: skopeo may first copy all of an image to a place of its own. */
+const SILENT_MS_MAX = 300_000;
+/** Of an execFile without a limit. */
+const NO_LIMIT_MS = 0;
 const INSPECT_MS_MAX = 30_000;
 /** Of manifests and configurations, which are read as a whole. */
 const DOCUMENT_BYTES_MAX = 16 * 1024 * 1024;
@@ -20,7 +24,9 @@ export async function fetchImage(disk: StoreDisk, reference: string): Promise<Di
   const layout = await disk.makePartial();
   try {
     const words = ['copy', '--quiet', '--dest-shared-blob-dir', disk.blobs, sourceOf(reference), `oci:${layout}:image`];
-    await runTool('skopeo', words, FETCH_MS_MAX, 'SHOAL_E_START', { dieWithUs: true });
+    await whileGrowing(layout, SILENT_MS_MAX, (signal) =>
+      runTool('skopeo', words, NO_LIMIT_MS, 'SHOAL_E_START', { dieWithUs: true, signal }),
+    );
     return manifestOfIndex(await readFile(join(layout, 'index.json'), 'utf8'));
   } catch (error) {
     if (!(error instanceof ShoalError)) throw error;

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { ShoalError } from '../../protocol/errors.js';
 import { HOST_BASE_LABEL } from '../builds/recipe.js';
 
@@ -7,6 +8,8 @@ export type Digest = string;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 /** overlayfs takes at most 500 lower layers; images have some ten. */
 const LAYERS_MAX = 127;
+/** Numbers of signals that have no names of their own (signal(7)), as programs have them from the C library. */
+const REAL_TIME = { min: 34, max: 64 };
 
 /** What is needed of an image's manifest and configuration (OCI image specification 1.1, manifest.md and config.md). */
 export interface ImageManifest {
@@ -20,6 +23,8 @@ export interface ImageConfig {
   command: string[];
   env: Record<string, string>;
   workingFolder: string;
+  /** The number of the signal that asks its process to end; absent: SIGTERM. */
+  stopSignal?: number;
   /** Digest of each layer's archive without compression, the lowest first. */
   layers: Digest[];
   /** By its label: the host's own system folders belong below it. */
@@ -77,7 +82,7 @@ function compressionOf(mediaType: unknown): Compression {
 
 export function parseConfig(text: string): ImageConfig {
   const { config, rootfs } = asMap(parse(text, 'configuration'));
-  const { Entrypoint, Cmd, Env, WorkingDir, Labels } = asMap(config);
+  const { Entrypoint, Cmd, Env, WorkingDir, StopSignal, Labels } = asMap(config);
   const layers = asMap(rootfs).diff_ids ?? [];
   if (!Array.isArray(layers) || !layers.every(isDigest)) throw wrong('the configuration has no digests of layers');
   const env = words(Env, 'Env').map((each): [string, string] => {
@@ -87,7 +92,21 @@ export function parseConfig(text: string): ImageConfig {
   const folder = typeof WorkingDir === 'string' && WorkingDir.startsWith('/') ? WorkingDir : '/';
   const command = [...words(Entrypoint, 'Entrypoint'), ...words(Cmd, 'Cmd')];
   const onHost = asMap(Labels)[HOST_BASE_LABEL] === 'host';
-  return { command, env: Object.fromEntries(env), workingFolder: folder, layers, onHost };
+  const stopSignal = StopSignal === undefined || StopSignal === '' ? {} : { stopSignal: signalNumber(StopSignal) };
+  return { command, env: Object.fromEntries(env), workingFolder: folder, ...stopSignal, layers, onHost };
+}
+
+/** Of `SIGQUIT`, `QUIT`, `3` or `SIGRTMIN+3`. */
+function signalNumber(value: unknown): number {
+  const [, name = '', offset = ''] = /^(?:SIG)?([A-Z]+\d?|\d+)([+-]\d+)?$/.exec(String(value)) ?? [];
+  const realTime = name === 'RTMIN' ? REAL_TIME.min : name === 'RTMAX' ? REAL_TIME.max : undefined;
+  const base = realTime ?? (/^\d+$/.test(name) ? Number(name) : constants.signals[`SIG${name}` as NodeJS.Signals]);
+  const number = (base ?? 0) + Number(offset);
+  const isRight = Number.isInteger(number) && number >= 1 && number <= REAL_TIME.max;
+  if (!isRight || (offset !== '' && realTime === undefined)) {
+    throw wrong(`StopSignal of the configuration is no signal: ${JSON.stringify(value)}`);
+  }
+  return number;
 }
 
 function words(value: unknown, name: string): string[] {

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { NativeHost } from '../../native/index.js';
 import { ShoalError } from '../../protocol/errors.js';
@@ -18,6 +19,8 @@ import { ARCHIVE_DAMAGED, UNPACK_PROGRAM, type UnpackOrder } from './unpack.js';
 /** A failed image is not tried again sooner. */
 const RETRY_MS = 5_000;
 const FETCHES_MAX = 3;
+/** An image waits no longer for the one before it of the same registry, which may be slow; layers that both have may come twice then. */
+const TURN_MS_MAX = 30_000;
 const NOBODY = { hosts: [] };
 const UNPACK_MS_MAX = 600_000;
 
@@ -47,6 +50,8 @@ export interface Image {
   command: string[];
   env: Record<string, string>;
   workingFolder: string;
+  /** The number of the signal that asks its process to end; absent: SIGTERM. */
+  stopSignal?: number;
   /** Its root has the host's system folders mounted on it. */
   onHost: boolean;
 }
@@ -89,7 +94,7 @@ export class ImageStore {
   readonly #images = new Map<string, Promise<Image>>();
   readonly #loading = new Set<string>();
   readonly #coming = new Map<Digest, Promise<boolean>>();
-  /** Registry → the last fetch from it that is under way or waits. */
+  /** Registry → the last fetch from it that is under way or waits; resolves when it is over, whatever came of it. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #layers = new Map<Digest, Promise<boolean>>();
   readonly #mounts = new Map<Digest, Promise<string>>();
@@ -141,16 +146,17 @@ export class ImageStore {
       await this.#collecting;
       const parts = await this.#find(reference, getting);
       const rootfs = await this.#mount(parts);
-      const { command, env, workingFolder, onHost } = parts.config;
+      const { layers: _, ...config } = parts.config;
       this.#failed.delete(reference);
-      return { digest: parts.digest, rootfs, command, env, workingFolder, onHost };
+      return { digest: parts.digest, rootfs, ...config };
     } catch (error) {
       this.#images.delete(reference);
       if (!(error instanceof ShoalError)) throw error;
       // Builds say by themselves what they are about.
       const what = isBuildReference(reference) ? '' : `image ${reference}: `;
       const told = new ShoalError(error.code, `${what}${error.message}`, { cause: error });
-      this.#failed.set(reference, { error: told, atMs: this.#options.clock() });
+      // What was cancelled may be asked for again at once.
+      if (told.code !== 'SHOAL_E_CANCELLED') this.#failed.set(reference, { error: told, atMs: this.#options.clock() });
       throw told;
     } finally {
       this.#loading.delete(reference);
@@ -175,7 +181,8 @@ export class ImageStore {
       const parts = await this.#assemble(manifest);
       if (parts === null) continue;
       // Last of all: what has a record is whole.
-      await this.#disk.writeImage({ format: 1, reference, manifest, usedMs: this.#options.clock() });
+      const { layers } = parts.config;
+      await this.#disk.writeImage({ format: 1, reference, manifest, usedMs: this.#options.clock(), layers });
       const text = fetched.text(
         parts.manifest.layers.map(({ blob }) => blob),
         this.#options.clock() - begunMs,
@@ -218,7 +225,8 @@ export class ImageStore {
   /** Of one registry one image after the other, so that what they share comes once; skopeo fetches several layers at once. */
   #fetchFromSource(reference: string, fetched: Fetched): Promise<Digest> {
     const registry = registryOf(reference);
-    const turn = (this.#turns.get(registry) ?? Promise.resolve()).then(() => this.#fetchNow(reference, fetched));
+    const before = this.#turns.get(registry);
+    const turn = atMost(before, TURN_MS_MAX).then(() => this.#fetchNow(reference, fetched));
     const over = turn
       .catch(() => undefined)
       .then(() => {
@@ -369,11 +377,15 @@ export class ImageStore {
 
   async #stockImages(): Promise<StockImage[]> {
     const found: StockImage[] = [];
-    for (const { reference, manifest: digest, usedMs } of await this.#disk.images()) {
+    for (const { reference, manifest: digest, usedMs, layers } of await this.#disk.images()) {
       const parts = await this.#read(digest);
-      if (parts === null && this.#isHeld(reference))
-        throw new Error(`the manifest of ${reference}, which is used, is gone`);
-      if (parts === null) continue;
+      if (parts === null) {
+        if (layers === undefined && this.#isHeld(reference))
+          throw new Error(`the manifest of ${reference}, which is used, is gone`);
+        // Its instances go on with what is unpacked; the next agent fetches the rest anew when it needs it.
+        found.push({ reference, usedMs, held: true, layers: layers ?? [], documents: [], archives: [] });
+        continue;
+      }
       const { manifest, config } = parts;
       found.push({
         reference,
@@ -385,6 +397,18 @@ export class ImageStore {
       });
     }
     return found;
+  }
+}
+
+/** Waits until the promise has settled, and no longer than that. */
+async function atMost(promise: Promise<unknown> | undefined, ms: number): Promise<void> {
+  const over = new AbortController();
+  const late = setTimeout(ms, undefined, { signal: over.signal });
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    over.abort();
+    await late.catch(() => undefined);
   }
 }
 

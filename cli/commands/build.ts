@@ -12,17 +12,25 @@ export function addBuild(program: Command, open: OpenSession): void {
     .command('build')
     .summary('look for new code now')
     .description(
-      'Have the hosts look now for a new revision of what a component is built from, and build it. A revision that failed, or was taken back, is tried again.',
+      'Have the hosts look now for a new revision of what a component is built from, and build it. A revision that failed, was taken back or cancelled is tried again.',
     )
     .argument('<component>', 'APP/COMPONENT')
-    .addHelpText('after', examples([['shoal build shop/web && shoal logs shop/web --build -f', 'build, and look on']]))
-    .action(async (of: string, _options: unknown, command: Command) => {
+    .option('--cancel', 'end the build that is under way instead; what runs goes on')
+    .addHelpText(
+      'after',
+      examples([
+        ['shoal build shop/web && shoal logs shop/web --build -f', 'build, and look on'],
+        ['shoal build shop/web --cancel', 'end it'],
+      ]),
+    )
+    .action(async (of: string, { cancel }: { cancel?: true }, command: Command) => {
       const { app, component } = parseComponentName(of);
       const { client, signal, json, io } = await open(command);
-      const path = `${apiPath('apps', app, 'components', component)}/build`;
+      const path = `${apiPath('apps', app, 'components', component)}/build${cancel ? '/cancel' : ''}`;
       const view = await client.json<ComponentView>('POST', path, { signal });
       if (json) return printJson(io, view);
-      printLines(io, [clean(`${app}/${component}: its hosts look for a new revision`)]);
+      const done = cancel ? 'its build is cancelled' : 'its hosts look for a new revision';
+      printLines(io, [clean(`${app}/${component}: ${done}`)]);
     });
 }
 
@@ -50,7 +58,7 @@ const COLUMNS: Column<BuildView>[] = [
   { title: 'STATE', value: ({ state }) => state },
   { title: 'STARTED', value: ({ startedMs }) => formatClock(startedMs) },
   { title: 'TOOK', value: tookOf, align: 'right' },
-  { title: 'STEP', value: ({ state, step, why }) => (state === 'failed' ? why : state === 'building' ? step : '') },
+  { title: 'STEP', value: ({ state, step, why }) => (state === 'building' ? step : why) },
 ];
 
 function tookOf({ startedMs, endedMs }: BuildView): string {

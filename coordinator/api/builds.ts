@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../protocol/errors.js';
 import type { Coordinator } from '../loop.js';
-import { askForBuild, buildsOf } from '../releases.js';
+import { askForBuild, buildsOf, cancelBuild } from '../releases.js';
 import { componentView } from '../views.js';
 import type { Know } from './apps.js';
 import { type LogAccess, sendLog } from './logs.js';
@@ -61,6 +61,20 @@ export async function buildRoutes(
     },
     async ({ params: { app, component } }) => {
       await coordinator.change((state) => askForBuild(state, app, component));
+      return componentView(know(), app, component);
+    },
+  );
+  server.post<{ Params: { app: string; component: string } }>(
+    '/apps/:app/components/:component/build/cancel',
+    {
+      schema: {
+        summary: 'End the build that is under way, everywhere; what runs goes on',
+        params: COMPONENT_PARAMS,
+        response: answers(COMPONENT),
+      },
+    },
+    async ({ params: { app, component } }) => {
+      await coordinator.change((state) => cancelBuild(state, know().observed, app, component));
       return componentView(know(), app, component);
     },
   );

@@ -49,7 +49,7 @@ export const BUILD = object({
   component: text,
   host: text,
   revision: { ...text, description: 'a commit, or the digest of a folder; empty where it could not be found out' },
-  state: { type: 'string', enum: ['building', 'built', 'failed'] },
+  state: { type: 'string', enum: ['building', 'built', 'failed', 'cancelled'] },
   step: text,
   why: { ...text, description: 'the step that has failed and what it said' },
   startedMs: number,

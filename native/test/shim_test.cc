@@ -69,6 +69,13 @@ void testLease() {
   CHECK(!parseArguments(words, problem));
   words.back() = "/run/shoal/lease";
   CHECK(parseArguments(words, problem)->lease == "/run/shoal/lease");
+  CHECK(parseArguments(words, problem)->stopSignal == SIGTERM);
+  words.insert(words.end(), {"--stop-signal", "3"});
+  CHECK(parseArguments(words, problem)->stopSignal == SIGQUIT);
+  for (const char* wrong : {"0", "65", "-1", "QUIT"}) {
+    words.back() = wrong;
+    CHECK(!parseArguments(words, problem));
+  }
 }
 
 void testJson() {

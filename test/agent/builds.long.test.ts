@@ -3,11 +3,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import t from 'tap';
 import { Paths } from '../../agent/paths.js';
-import type { Component } from '../../protocol/manifest.js';
+import type { BuildSource, Component } from '../../protocol/manifest.js';
 import { AgentRig, component, instance, runs } from './rig.js';
 
 /** A component of the source; its command is the image's. */
-function builds(build: string, change: { ref?: string; path?: string; revision?: string } = {}): Component {
+function builds(build: string, change: Partial<BuildSource> = {}): Component {
   return component('x', { source: { kind: 'build', build, ...change }, command: [] });
 }
 
@@ -154,6 +154,52 @@ t.test(
     for (const pid of pids) t.notOk(await runs(pid), `process ${pid} has ended`);
     t.same(await readdir(join(rig.run, 'images/partial')), []);
     t.same(await readdir(join(rig.run, 'images/builds/work')), []);
+    t.same(await rig.close(), []);
+  },
+);
+
+t.test(
+  'builds are cancelled, in a step and while one waits: nothing is left of them, and what runs goes on',
+  async (t) => {
+    const page = await project(t, { 'index.html': 'the page' });
+    const slow = await project(t, { ...NODE, 'make.js': 'setTimeout(() => undefined, 600000)' });
+    const waits = await project(t, NODE);
+    const rig = await AgentRig.make();
+    const last = (name: string) => rig.builds.findLast((each) => each.component === name);
+    const logOf = (name: string) => readFile(join(rig.run, 'builds', last(name)?.id ?? '', 'log'), 'utf8');
+    const cancel = (...names: string[]) => {
+      const all = Object.entries({ page, slow, waits }).map(([name, folder]): [string, Component] => {
+        const change = names.includes(name) ? { cancelled: last(name)?.revision ?? '' } : {};
+        return [name, builds(folder, change)];
+      });
+      rig.desire(() => ({ apps: { t: Object.fromEntries(all) }, instances: [instance('page', 0)] }));
+    };
+    cancel();
+    await rig.until('a step runs', () => /RUN npm run build/.test(last('slow')?.step ?? ''), 60_000);
+    await rig.until('another build waits for it', () => /^wait for \d/.test(last('waits')?.step ?? ''));
+    await rig.until('the page runs', () => rig.status('t-page-0')?.phase === 'ready', 60_000);
+    const cgroup = `/sys/fs/cgroup/shoal/${new Paths(rig.run).runHash}/build`;
+    const pids = (await inAgent(rig, ['cat', `${cgroup}/cgroup.procs`])).split('\n').filter(Boolean).map(Number);
+    t.ok(pids.length > 1);
+
+    cancel('waits');
+    await rig.until('the one that waits is cancelled', () => last('waits')?.state === 'cancelled', 5_000);
+    t.equal(last('slow')?.state, 'building', 'it alone');
+    cancel('waits', 'slow');
+    await rig.until('the other one too', () => last('slow')?.state === 'cancelled');
+    for (const name of ['waits', 'slow']) t.match(await logOf(name), /stderr cancelled: it is no longer wanted\n$/);
+    for (const pid of pids) t.notOk(await runs(pid), `process ${pid} has ended`);
+    await t.rejects(inAgent(rig, ['ls', cgroup]), 'its cgroup is gone');
+    t.notMatch(await inAgent(rig, ['cat', '/proc/self/mounts']), join(rig.run, 'images/builds'), 'no mount is left');
+    t.same(await readdir(join(rig.run, 'images/partial')), []);
+    t.same(await readdir(join(rig.run, 'images/builds')), ['work']);
+    t.same(await readdir(join(rig.run, 'images/builds/work')), []);
+    t.match(rig.status('t-page-0'), { phase: 'ready', restarts: 0 });
+
+    cancel('slow');
+    rig.desire(({ apps }) => ({ apps: { t: { ...apps.t, waits: builds(waits, { looks: 1 }) } } }));
+    await rig.until('it is built once somebody asks', () => last('waits')?.state === 'built', 60_000);
+    t.equal(last('slow')?.state, 'cancelled');
     t.same(await rig.close(), []);
   },
 );

@@ -163,6 +163,32 @@ t.test(
   },
 );
 
+t.test('a build is cancelled until somebody asks for one, and what runs goes on', async (t) => {
+  const rollout = await Rollout.make(t);
+  const { rig } = rollout;
+  const post = async (path: string, name = 'web') => {
+    const { statusCode } = await rig.api.inject({ method: 'POST', url: `/v1/apps/shop/components/${name}/${path}` });
+    return statusCode;
+  };
+  rollout.build(ONE);
+  await rollout.seconds(3);
+  t.equal(await post('build/cancel'), 409, 'none is under way');
+  t.equal(await post('build/cancel', 'nope'), 404);
+  rollout.build(TWO, { state: 'building' });
+  await rollout.seconds(1);
+  t.equal(await post('build/cancel'), 200);
+  t.match(rollout.source, { revision: ONE, cancelled: TWO }, 'the hosts are told');
+  t.match((await loadCluster(rig.store)).apps.shop?.cancelled, { web: TWO }, 'and the next leader');
+  rollout.builds = rollout.builds.filter(({ state }) => state !== 'building');
+  rollout.build(TWO);
+  await rollout.seconds(5);
+  t.strictSame(rollout.revisions(), [ONE, ONE], 'also when a host had just built it');
+  t.equal(await post('build'), 200);
+  t.notOk('cancelled' in (rollout.source as object));
+  await rollout.seconds(5);
+  t.strictSame(rollout.revisions(), [TWO, TWO]);
+});
+
 const unproven = ({ rig }: Rollout) => rig.coordinator.state.apps.shop?.releases?.web?.previous !== undefined;
 const rolledBack = ({ rig }: Rollout) => rig.coordinator.events.since(0).filter(({ kind }) => kind === 'rolled-back');
 

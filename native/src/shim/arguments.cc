@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: shoal-shim --dir DIR --cgroup CGROUPDIR --id ID --crun PATH --crun-root DIR --log-bytes N --log-files N "
-    "[--lease FILE]";
+    "[--lease FILE] [--stop-signal N]";
 
 /** The same names that the agent gives: safe as a file name and as crun's id. */
 bool isId(const std::string& text) {
@@ -41,6 +41,7 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
   Arguments arguments;
   std::string logBytes;
   std::string logFiles;
+  std::string stopSignal;
   struct Option {
     const char* name;
     std::string* value;
@@ -56,6 +57,7 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
       {"--log-bytes", &logBytes, false},
       {"--log-files", &logFiles, false},
       {"--lease", &arguments.lease, true, true},
+      {"--stop-signal", &stopSignal, false, true},
   };
   for (size_t i = 0; i < words.size(); i += 2) {
     const Option* found = nullptr;
@@ -98,6 +100,13 @@ std::optional<Arguments> parseArguments(const std::vector<std::string>& words, s
   if (!parseCount(logFiles, 1, kLogFilesMax, arguments.logFiles)) {
     problem = "--log-files must be a whole number from 1 to 100: " + logFiles;
     return std::nullopt;
+  }
+  if (uint64_t number = 0; !stopSignal.empty()) {
+    if (!parseCount(stopSignal, 1, static_cast<uint64_t>(SIGRTMAX), number)) {
+      problem = "--stop-signal must be the number of a signal: " + stopSignal;
+      return std::nullopt;
+    }
+    arguments.stopSignal = static_cast<int>(number);
   }
   return arguments;
 }

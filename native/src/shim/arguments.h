@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,10 +20,12 @@ struct Arguments {
   uint64_t logFiles = 0;
   /** The instance ends when the lease that is written there is over; empty: it needs none. */
   std::string lease;
+  /** The number of the signal that asks the container to end. */
+  int stopSignal = SIGTERM;
 };
 
-/** The arguments (without the program's name), or nothing with the reason in `problem`. Every option but --lease is
- * needed. */
+/** The arguments (without the program's name), or nothing with the reason in `problem`. Every option but --lease and
+ * --stop-signal is needed. */
 std::optional<Arguments> parseArguments(const std::vector<std::string>& words, std::string& problem);
 
 /** How the program is called, for people. */

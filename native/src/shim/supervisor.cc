@@ -314,7 +314,7 @@ void Supervisor::takeExits() {
 
 void Supervisor::forwardTerm() {
   // Not reaped yet, hence the pid is still this process: only this thread reaps.
-  if (containerPid_ && !exits_.contains(*containerPid_)) ::kill(*containerPid_, SIGTERM);
+  if (containerPid_ && !exits_.contains(*containerPid_)) ::kill(*containerPid_, arguments_.stopSignal);
 }
 
 void Supervisor::read(Stream& stream) {

@@ -8,6 +8,9 @@ import type { Test } from 'tap';
 export class Registry {
   /** Of the blobs and manifests that it was asked for and gave. */
   readonly given: string[] = [];
+  /** Who asks first for the blob of this digest is answered once another asks for it. */
+  slow: string | undefined;
+  #asked: (() => void) | undefined;
   readonly #layout: string;
   #server: Server | undefined;
 
@@ -48,10 +51,16 @@ export class Registry {
     return index.manifests[0]?.digest ?? '';
   }
 
+  #another(): Promise<void> {
+    this.#asked?.();
+    return this.#asked === undefined ? new Promise((resolve) => (this.#asked = resolve)) : Promise.resolve();
+  }
+
   async #answer(url: string): Promise<{ status: number; content: Buffer; type: string; digest: string }> {
     if (url === '/v2/') return { status: 200, content: Buffer.from('{}'), type: 'application/json', digest: '' };
     const [, kind, name = ''] = /^\/v2\/image\/(manifests|blobs)\/(.+)$/.exec(url) ?? [];
     const digest = name.startsWith('sha256:') ? name : await this.digest();
+    if (digest === this.slow) await this.#another();
     try {
       const content = await readFile(join(this.#layout, 'blobs/sha256', digest.slice('sha256:'.length)));
       this.given.push(digest);

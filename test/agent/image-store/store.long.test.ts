@@ -5,7 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { ImageCounts } from '../../../agent/image-store/counts.js';
+import { ImageStore } from '../../../agent/image-store/store.js';
+import { native } from '../../../native/index.js';
 import { makeLayout } from './layout.js';
 import { Registry, trustRegistry } from './registry.js';
 
@@ -82,8 +86,7 @@ t.test('of two tags of a registry at once each layer is fetched once; a docker-a
   const [one, two] = await run(folder, ROOM, `${address}/image:v1`, `${address}/image:v2`);
   t.match(one, { command: ['/app'], rootfs: { app: /./, 'data/new': /./ } });
   t.same(two, one);
-  const manifest = await readFile(join(folder, 'layout/blobs/sha256', (await registry.digest()).slice(7)), 'utf8');
-  const layers = (JSON.parse(manifest) as { layers: { digest: string }[] }).layers.map(({ digest }) => digest);
+  const layers = await layersOf(folder, registry);
   t.same(registry.given.filter((digest) => layers.includes(digest)).sort(), layers.sort());
 
   const file = join(folder, 'image.tar');
@@ -92,6 +95,27 @@ t.test('of two tags of a registry at once each layer is fetched once; a docker-a
   const { command, rootfs } = one ?? {};
   t.match((await run(folder, ROOM, `docker-archive:${file}`))[0], { command, rootfs });
 });
+
+t.test('an image does not wait for ever for another one of its registry that is slow to come', async (t) => {
+  const folder = await makeFolder(t);
+  await makeLayout(join(folder, 'layout'), [base, top]);
+  const registry = new Registry(join(folder, 'layout'));
+  const address = await registry.open();
+  t.teardown(() => registry.close());
+  await trustRegistry(t, folder, address);
+  const [layer = ''] = await layersOf(folder, registry);
+  registry.slow = layer;
+  const [one, two] = await run(folder, ROOM, `${address}/image:v1`, `${address}/image:v2`);
+  t.match(one?.rootfs, { app: /./, 'data/new': /./ });
+  t.same(two, one);
+  t.equal(registry.given.filter((digest) => digest === layer).length, 2, 'what both have has come twice');
+});
+
+/** Digests of the layers of its image, whose layout is in the folder. */
+async function layersOf(folder: string, registry: Registry): Promise<string[]> {
+  const manifest = await readFile(join(folder, 'layout/blobs/sha256', (await registry.digest()).slice(7)), 'utf8');
+  return (JSON.parse(manifest) as { layers: { digest: string }[] }).layers.map(({ digest }) => digest);
+}
 
 t.test('a damaged archive is fetched anew, and a layer that is not what it should be is never used', async (t) => {
   const folder = await makeFolder(t);
@@ -128,6 +152,45 @@ t.test('what is not used is removed when the store is too big', async (t) => {
   await run(folder, 0);
   t.same(await counts(), [0, 0, 0, 0]);
 });
+
+t.test(
+  'an image in use whose manifest is damaged keeps its layers, and keeps nothing else from being removed',
+  async (t) => {
+    const folder = await makeFolder(t);
+    const used = await makeLayout(join(folder, 'used'), [base, top]);
+    const other = await makeLayout(join(folder, 'other'), [[{ path: 'other', content: 'x' }]]);
+    const content = await run(folder, ROOM, used, other);
+    t.equal((await readdir(join(folder, 'store/layers'))).length, 3);
+    const manifest = content[0]?.digest as string;
+    await writeFile(join(folder, 'store/blobs/sha256', manifest.slice('sha256:'.length)), 'damaged');
+
+    const nothing = () => Promise.reject(new Error('nothing is mounted'));
+    const store = new ImageStore({
+      ...{
+        folder: join(folder, 'store'),
+        mounts: '',
+        mountPoints: nothing,
+        hostSkeleton: nothing,
+        bytesMax: 0,
+        native,
+      },
+      ...{ clock: () => 0, log: pino({ level: 'silent' }), counts: new ImageCounts() },
+    });
+    await store.open();
+    // As an agent does with the instances that it finds.
+    store.hold(used, 'instance');
+    await store.collect();
+    const names = ['layers', 'images', 'blobs/sha256'];
+    const counts = async () =>
+      Promise.all(names.map(async (name) => (await readdir(join(folder, 'store', name))).length));
+    t.same(await counts(), [2, 1, 0]);
+    store.release('instance');
+    await store.collect();
+    t.same(await counts(), [0, 0, 0]);
+    await run(folder, ROOM, used);
+    t.equal((await readdir(join(folder, 'store/layers'))).length, 2, 'it can be had anew');
+  },
+);
 
 t.test('killed anywhere in fetching, unpacking and removing, the store is whole the next time', async (t) => {
   const folder = await makeFolder(t);
