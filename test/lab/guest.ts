@@ -52,3 +52,21 @@ export async function succeed(rack: Rack, argv: string[], timeMs = STEP_MS_MAX):
   if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}\n${stdout}${stderr}`);
   return stdout;
 }
+
+/** Starts Shoal in h1 for so long; resolves when it says that it is up. Its folder for what runs is /run/shoal. */
+export async function startShoal(rack: Rack, timeMs = 2 * STEP_MS_MAX) {
+  let isUp = (): void => undefined;
+  const said = new Promise<void>((resolve) => {
+    isUp = resolve;
+  });
+  const up = rack.start('h1', shoal('up', '--down', '--data', '/run/data'), {
+    timeMs,
+    onOutput: (_stream, text) => text.includes('shoal is up at') && isUp(),
+  });
+  const ended = up.result.then(({ stderr }) => {
+    throw new Error(`shoal up ended: ${stderr}`);
+  });
+  await Promise.race([said, ended]);
+  ended.catch(() => undefined);
+  return up;
+}

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { CHECKOUT, type Rack } from '../../scripts/lib/lab/rack.js';
 import { within } from '../../scripts/lib/until.js';
 import { compile, type NamedStack, wholeChains, withoutTypes } from '../native/workload.js';
-import { busyApp, onOneMachine, STEP_MS_MAX, shoal, succeed } from './guest.js';
+import { busyApp, onOneMachine, STEP_MS_MAX, shoal, startShoal, succeed } from './guest.js';
 
 const CHAINS_COMPILER = ['c++', '-O2', '-fomit-frame-pointer', '-fno-inline', '-rdynamic'];
 /** Far more are; of some dozens of samples no more can be told. */
@@ -78,22 +78,4 @@ async function takesWholeStacks(t: Test, rack: Rack): Promise<void> {
   for (const { name, whole, example } of chains) t.ok(whole > 0, `${name} with all its callers, as ${example}`);
   const sum = (of: 'whole' | 'all') => chains.reduce((total, each) => total + each[of], 0);
   t.ok(sum('whole') / sum('all') > WHOLE_SHARE, `${sum('whole')} of ${sum('all')} stacks are whole`);
-}
-
-/** Resolves when `shoal up` says that it is up. */
-async function startShoal(rack: Rack) {
-  let isUp = (): void => undefined;
-  const said = new Promise<void>((resolve) => {
-    isUp = resolve;
-  });
-  const up = rack.start('h1', shoal('up', '--down', '--data', '/run/data'), {
-    timeMs: 2 * STEP_MS_MAX,
-    onOutput: (_stream, text) => text.includes('shoal is up at') && isUp(),
-  });
-  const ended = up.result.then(({ stderr }) => {
-    throw new Error(`shoal up ended: ${stderr}`);
-  });
-  await Promise.race([said, ended]);
-  ended.catch(() => undefined);
-  return up;
 }

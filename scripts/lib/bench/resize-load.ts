@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import { Cgroup } from '../../../agent/cgroup.js';
 import { Paths } from '../../../agent/paths.js';
 import { resizeInPlace } from '../../../agent/resize.js';
@@ -37,9 +38,9 @@ export async function benchResizeUnderLoad(dist: string): Promise<Row[]> {
     await host.ask('PUT', '/v1/apps/bench', 'application/json', JSON.stringify({ app: 'bench', components: { one } }));
     await retry('it is ready', START_MS_MAX, async () => {
       const { count } = await host.ask<ComponentView>('GET', '/v1/apps/bench/components/one');
-      if (count.ready !== 1 || !(await get(port)).ok) throw new Error('it is not');
+      if (count.ready !== 1 || (await get(port)).problem !== null) throw new Error('it is not');
     });
-    const calm = await underLoad(port, () => new Promise((resolve) => setTimeout(resolve, 5_000)));
+    const calm = await underLoad(port, () => setTimeout(5_000));
     const cgroup = new Cgroup(new Paths(host.run).cgroup('bench-one-0'));
     const taken: number[] = [];
     const resized = await underLoad(port, () => resizeOften(cgroup, RESIZES, taken));
@@ -70,41 +71,57 @@ export async function resizeOften(cgroup: Cgroup, resizes: number, taken: number
   return present;
 }
 
-/** Asks the port of this host as fast as it answers, by several clients, for as long as `during` takes. */
+export interface Loaded {
+  /** Milliseconds of each request. */
+  latencies: number[];
+  /** Requests that were not answered 200, and why, once each. */
+  lost: number;
+  why: string[];
+}
+
+/** Asks the port of this host for as long as `during` takes, by so many clients, each of which rests between two requests. */
 export async function underLoad(
   port: number,
   during: () => Promise<unknown>,
-): Promise<{ latencies: number[]; lost: number }> {
+  { clients = CLIENTS, restMs = 0 } = {},
+): Promise<Loaded> {
   const latencies: number[] = [];
+  const why = new Set<string>();
   let lost = 0;
   let over = false;
-  const clients = Array.from({ length: CLIENTS }, async () => {
+  const asking = Array.from({ length: clients }, async () => {
     while (!over) {
-      const { ok, ms } = await get(port);
+      const { problem, ms } = await get(port);
       latencies.push(ms);
-      if (!ok) lost += 1;
+      if (problem !== null) {
+        lost += 1;
+        why.add(problem);
+      }
+      if (restMs > 0) await setTimeout(restMs);
     }
   });
   try {
     await during();
   } finally {
     over = true;
-    await Promise.all(clients);
+    await Promise.all(asking);
   }
-  return { latencies, lost };
+  return { latencies, lost, why: [...why] };
 }
 
-function get(port: number): Promise<{ ok: boolean; ms: number }> {
+function get(port: number): Promise<{ problem: string | null; ms: number }> {
   const start = performance.now();
   return new Promise((resolve) => {
-    const end = (ok: boolean) => resolve({ ok, ms: performance.now() - start });
+    const end = (problem: string | null) => resolve({ problem, ms: performance.now() - start });
+    const fail = (error: Error) => end(error.message);
     const asked = request({ host: '127.0.0.1', port, path: '/', agent: false, timeout: REQUEST_MS_MAX }, (response) => {
-      response.on('end', () => end(response.statusCode === 200));
-      response.on('error', () => end(false));
+      const { statusCode } = response;
+      response.on('end', () => end(statusCode === 200 ? null : `answered ${statusCode}`));
+      response.on('error', fail);
       response.resume();
     });
     asked.on('timeout', () => asked.destroy(new Error('no answer')));
-    asked.on('error', () => end(false));
+    asked.on('error', fail);
     asked.end();
   });
 }
