@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type Disk, makeDisk } from './disk.js';
 import { LabError } from './errors.js';
 import { type Boot, startQemu } from './qemu.js';
 import { macOf } from './switch.js';
@@ -23,8 +24,8 @@ export interface MachineOptions {
   network: string;
   /** The Unix socket to make for its serial line. */
   line: string;
-  /** An image with ext4 that holds what it writes; null: memory does. */
-  disk: string | null;
+  /** An image with ext4, to be made, that holds what it writes; null: memory does. */
+  disk: Disk | null;
 }
 
 interface Events {
@@ -53,12 +54,28 @@ export class Machine extends EventEmitter<Events> {
     return this.options.name;
   }
 
-  /** Boots; resolves when the machine takes commands. */
-  async boot(): Promise<void> {
+  /**
+   * Boots; resolves when the machine takes commands. One that does not within so many milliseconds is ended and booted once
+   * more, from nothing: emulated, one in hundreds hangs before its kernel has said a word.
+   */
+  async boot(firstMs: number): Promise<void> {
     const { line } = this.options;
     this.#server = createServer((socket) => this.#take(socket));
     await new Promise<void>((resolve, reject) => this.#server?.once('error', reject).listen(line, resolve));
-    await this.#start();
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#qemu?.kill('SIGKILL');
+    }, firstMs);
+    try {
+      await this.#startNew();
+    } catch (error) {
+      if (!isLate || this.#stopped) throw error;
+      this.#forget();
+      await this.#startNew();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Ends it in good order, under systemd, and boots it with what is on its disk; resolves when it takes commands. */
@@ -66,8 +83,19 @@ export class Machine extends EventEmitter<Events> {
     const ended = once(this, 'ended');
     this.say('reboot');
     await ended;
+    this.#forget();
+    await this.#start();
+  }
+
+  /** The QEMU process that has ended. */
+  #forget(): void {
     this.#line?.destroy();
     this.#ended = false;
+  }
+
+  async #startNew(): Promise<void> {
+    const { disk } = this.options;
+    if (disk !== null) await makeDisk(disk);
     await this.#start();
   }
 
@@ -132,7 +160,7 @@ export class Machine extends EventEmitter<Events> {
     const { cpus, memoryMib, name, number, network, share, line, disk } = this.options;
     return [
       // Not written through to this host's disk: it is gone with the rack.
-      disk === null ? [] : ['-drive', `if=none,id=disk,file=${disk},format=raw,cache=unsafe`],
+      disk === null ? [] : ['-drive', `if=none,id=disk,file=${disk.path},format=raw,cache=unsafe`],
       disk === null ? [] : ['-device', 'virtio-blk-pci,drive=disk'],
       ['-name', name, '-smp', String(cpus), '-m', String(memoryMib)],
       ['-fsdev', 'local,id=root,path=/,readonly=on,security_model=none,multidevs=remap'],

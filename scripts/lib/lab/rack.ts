@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,13 +9,14 @@ import { Machine } from './machine.js';
 import { type Boot, findAcceleration } from './qemu.js';
 import { quote } from './shell.js';
 import { Switch } from './switch.js';
-import { tool } from './tool.js';
 
 /** The checkout that this code is part of: from dist/scripts/lib/lab. */
 export const CHECKOUT = resolve(fileURLToPath(import.meta.url), '../../../../..');
 const GUEST = join(CHECKOUT, 'scripts/lib/lab/guest');
 export const HOSTS_MAX = 4;
 const BOOT_MS_MAX = 180_000;
+/** Of the time to boot, what a machine may take before it is booted anew. */
+const FIRST_SHARE = 0.5;
 /** Exit code when a command could not be run at all. */
 export const LAB_FAILED = 125;
 
@@ -32,6 +33,7 @@ export interface RackOptions {
   systemd?: boolean;
   /** A folder for output, consoles and core dumps; one under /tmp unless said, which stop() removes. */
   folder?: string;
+  /** Within which all machines are up; one that is not in half of it is booted once more. 180,000 unless said. */
   bootMs?: number;
   /** Ends the machines. */
   signal?: AbortSignal;
@@ -49,7 +51,7 @@ export async function bootRack(options: RackOptions = {}): Promise<Rack> {
   const timer = setTimeout(() => void rack.halt(), bootMs);
   options.signal?.addEventListener('abort', () => void rack.halt());
   try {
-    await rack.boot();
+    await rack.boot(bootMs * FIRST_SHARE);
     return rack;
   } catch (error) {
     await rack.stop();
@@ -81,20 +83,18 @@ export class Rack {
         ...{ name, number: index + 1, boot: bootOf, share: this.folder },
         ...{ network: join(work, `${name}.network`), line: join(work, `${name}.line`) },
         ...{ cpus: options.cpus ?? 2, memoryMib: options.memoryMib ?? 1024 },
-        disk: options.diskMib === undefined ? null : join(work, `${name}.disk`),
+        disk: options.diskMib === undefined ? null : { path: join(work, `${name}.disk`), mebibytes: options.diskMib },
       });
       machine.on('line', ([what, request = '']) => what === 'ask' && void this.#answer(machine, request));
       this.#machines.set(name, machine);
     }
   }
 
-  async boot(): Promise<void> {
+  /** A machine that does not come up within so many milliseconds is booted anew, once. */
+  async boot(firstMs: number): Promise<void> {
     await this.#fillShare();
-    for (const { options } of this.#machines.values()) {
-      await this.#switch.open(options.number, options.network);
-      if (options.disk !== null) await makeDisk(options.disk, this.options.diskMib ?? 0);
-    }
-    await Promise.all([...this.#machines.values()].map((machine) => machine.boot()));
+    for (const { options } of this.#machines.values()) await this.#switch.open(options.number, options.network);
+    await Promise.all([...this.#machines.values()].map((machine) => machine.boot(firstMs)));
   }
 
   /** Starts a command and does not wait for it. */
@@ -162,12 +162,4 @@ export class Rack {
     await writeFile(`${file}.stderr`, stderr);
     asker.say('answer', request, String(code));
   }
-}
-
-/** A sparse image with an empty ext4, which a machine writes to instead of its memory. */
-async function makeDisk(path: string, mebibytes: number): Promise<void> {
-  await writeFile(path, '');
-  await truncate(path, mebibytes * 2 ** 20);
-  // What can be written later is: the machine lives for minutes.
-  await tool('mkfs.ext4', ['-q', '-F', '-E', 'lazy_itable_init=1,lazy_journal_init=1', path]);
 }

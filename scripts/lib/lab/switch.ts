@@ -37,7 +37,8 @@ export class Switch {
       rest = this.#forward(number, rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
     });
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#ports.delete(number));
+    // A machine that was booted anew may be there already.
+    socket.on('close', () => this.#ports.get(number) === socket && this.#ports.delete(number));
   }
 
   /** Sends on every whole frame; answers what is left over. */
