@@ -473,7 +473,7 @@ export function isPlacedOn(
 /** How many instances the component shall have: the override, else the plan. */
 export function wantedCount(state: ClusterState, app: string, component: string): number {
   const key = componentKey(app, component);
-  return state.overrides[key] ?? state.targets[key]?.count ?? 0;
+  return own(state.overrides, key) ?? state.targets[key]?.count ?? 0;
 }
 
 /**

@@ -1,13 +1,19 @@
 import { LIMITS } from '../protocol/limits.js';
 import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
-import { type Announced, announcedCpu, announcedIn, learnable } from './announced.js';
+import { announcedCpu, announcedIn, learnable } from './announced.js';
 import { CPU_OVERCOMMIT } from './brain/allotted.js';
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
-import { type ComponentModel, learnedCosts } from './brain/component-model.js';
+import type { ComponentModel } from './brain/component-model.js';
 import { copyDemand, type Demand, NO_DEMAND } from './brain/demand.js';
 import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
-import { type DemandForecaster, type ForecastPoint, forecastDemand, observeDemand } from './brain/forecast/index.js';
+import {
+  type DemandForecaster,
+  type ForecastPoint,
+  forecastDemand,
+  type KnownEvent,
+  observeDemand,
+} from './brain/forecast/index.js';
 import { leadOver, noteAccuracy } from './brain/forecast-accuracy.js';
 import { highestHeld, hold } from './brain/held.js';
 import { percentileMs, tailMs } from './brain/latency.js';
@@ -69,6 +75,7 @@ export function plan(
     capacity: capacityOf(observed),
     silent,
     rooms,
+    points: [],
   };
   const targets: { key: string; component: Component; target: Target }[] = [];
   let count = 0;
@@ -123,6 +130,8 @@ interface Tick extends Pace {
   capacity: { shared: Capacity; own: Capacity; hosts: number } | null;
   silent: ReadonlySet<ComponentSums>;
   rooms: HostRooms;
+  /** Of the component that is planned, used again by the next one. */
+  points: ForecastPoint[];
 }
 
 interface Decision {
@@ -185,7 +194,7 @@ function decide(
   if (target === undefined) return { node, memory, plan: null, input: null, acts: false };
   const calledInVain = memory.calledInVainMs !== null && nowMs - memory.calledInVainMs < IN_VAIN_MS;
   // At zero there is nothing that could send samples, so zero demand is then a fact and not a gap.
-  const wanted = state.overrides[key] ?? target.count;
+  const wanted = own(state.overrides, key) ?? target.count;
   const resting = instances === undefined && wanted === 0;
   if (ready === null && !resting) {
     noteAccuracy(memory.accuracy, null, []);
@@ -215,15 +224,15 @@ function decide(
   const sensed = sense(model, seen);
   const start = startAhead(model.starts, capacity?.hosts ?? 0);
   const leadSeconds = leadSecondsOf(start, stepSeconds);
-  const announced = announcedIn(state.knownEvents[key], nowMs, nowMs + leadSeconds * 1000);
+  const announced = announcedIn(own(state.knownEvents, key), nowMs, nowMs + leadSeconds * 1000);
   const learnt = learnable(sensed.demandCpu, announced, nowMs);
   observeDemand(forecaster, learnt.value, learnt.factor);
-  const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs });
+  const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs }, tick.points);
   leadOver(memory.accuracy, near.length);
   noteAccuracy(memory.accuracy, sensed.demandCpu, near);
-  const forecast = aheadOf(forecaster, near, announced, nowMs);
+  const forecast = new Ahead(near, forecaster, announced.factors, nowMs);
   learnForecast(model, forecast, { component, stepSeconds, demandCpu: sensed.demandCpu, leadSeconds });
-  const { costCpu } = learnedCosts(model);
+  const { costCpu } = sensed.costs;
   const readyFor = announcedCpu(announced, near, nowMs, stepSeconds, costCpu ?? costNow(demand));
   const acts = planModeOf(state, app, key, component) === 'act';
   const isObserved = !acts;
@@ -241,7 +250,7 @@ function decide(
     start,
     forecast,
     // What is announced is believed as what callers are about to ask for.
-    calledForCpu: Math.max(calledFor(callers, calling, model), readyFor - sensed.demandCpu),
+    calledForCpu: Math.max(calledFor(callers, calling, model, costCpu), readyFor - sensed.demandCpu),
     lost: taken.lost,
   };
   if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
@@ -305,26 +314,42 @@ function reachFor(
   return reach.every((each) => each >= cpu) ? null : reach;
 }
 
-function calledFor(callers: readonly string[], calling: ReadonlyMap<string, Calling>, model: ComponentModel): number {
-  const { costCpu } = learnedCosts(model);
+function calledFor(
+  callers: readonly string[],
+  calling: ReadonlyMap<string, Calling>,
+  { calls }: ComponentModel,
+  costCpu: number | null,
+): number {
   if (costCpu === null) return 0;
   let perSecond = 0;
-  for (const caller of callers) perSecond += ratioOf(model.calls, caller) * (calling.get(caller)?.growthPerSecond ?? 0);
+  for (const caller of callers) perSecond += ratioOf(calls, caller) * (calling.get(caller)?.growthPerSecond ?? 0);
   return perSecond * costCpu;
 }
 
-function aheadOf(
-  forecaster: DemandForecaster,
-  near: readonly ForecastPoint[],
-  { factors }: Announced,
-  nowMs: number,
-): DemandAhead {
-  const highest = (points: readonly ForecastPoint[]) => points.reduce((most, { mean }) => Math.max(most, mean), 0);
-  return {
-    nextCpu: near[0]?.mean ?? 0,
-    leadCpu: highest(near),
-    highestWithin: (seconds) => highest(forecastDemand(forecaster, seconds, { events: factors, nowMs })),
-  };
+class Ahead implements DemandAhead {
+  readonly nextCpu: number;
+  readonly leadCpu: number;
+
+  constructor(
+    near: readonly ForecastPoint[],
+    private readonly forecaster: DemandForecaster,
+    private readonly events: readonly KnownEvent[],
+    private readonly nowMs: number,
+  ) {
+    this.nextCpu = near[0]?.mean ?? 0;
+    this.leadCpu = highestOf(near);
+  }
+
+  highestWithin(seconds: number): number {
+    const { forecaster, events, nowMs } = this;
+    return highestOf(forecastDemand(forecaster, seconds, { events, nowMs }));
+  }
+}
+
+function highestOf(points: readonly ForecastPoint[]): number {
+  let highest = 0;
+  for (const { mean } of points) highest = Math.max(highest, mean);
+  return highest;
 }
 
 /** CPU-seconds of one request as it is now; null if unknown. */

@@ -1,4 +1,4 @@
-import type { ClusterState, ComponentEntry, Target } from './cluster.js';
+import { type ClusterState, type ComponentEntry, own, type Target } from './cluster.js';
 import type { ComponentSums } from './component-sums.js';
 import type { InstanceRecord } from './instance-table.js';
 import { type Observed, seenOf } from './observed.js';
@@ -45,7 +45,7 @@ export class SettledComponents {
       mark.sums.news === mark.news &&
       instances === mark.instances &&
       targets[key] === mark.target &&
-      overrides[key] === mark.override &&
+      own(overrides, key) === mark.override &&
       components.get(key) === mark.sums
     );
   }
@@ -68,7 +68,7 @@ export class SettledComponents {
     if (sums === undefined || target === undefined || !this.allRun(entry, instances, observed)) {
       this.#marks.delete(entry);
     } else {
-      this.#marks.set(entry, { target, override: overrides[key], instances, sums, news: sums.news });
+      this.#marks.set(entry, { target, override: own(overrides, key), instances, sums, news: sums.news });
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Component } from '../../protocol/manifest.js';
+import { lastKnown, shareOver } from './last-known.js';
 
 /**
  * How many requests a component gets for each request of one of its callers. Learned together for all callers by least
@@ -22,8 +23,9 @@ export function newRatios(): CallRatios {
   return { callers: [], ratios: [], rates: [], own: 0, gram: [], moment: [] };
 }
 
-const SMOOTH_SECONDS = 5;
 const HALF_LIFE_SECONDS = 600;
+const smoothShare = shareOver(5);
+const keptAfter = lastKnown((seconds) => 0.5 ** (seconds / HALF_LIFE_SECONDS));
 
 /** `callers`: requests per second by name. What is given is changed; it begins anew when the callers are others. */
 export function learnRatios(
@@ -37,8 +39,8 @@ export function learnRatios(
   const before = isOf(known, callers);
   if (!before) beginAnew(known, callers);
   const { ratios, rates, moment, gram } = known;
-  const share = before ? 1 - Math.exp(-seconds / SMOOTH_SECONDS) : 1;
-  const keep = 0.5 ** (seconds / HALF_LIFE_SECONDS);
+  const share = before ? smoothShare(seconds) : 1;
+  const keep = keptAfter(seconds);
   known.own += share * (arrivedPerSecond - known.own);
   for (let i = 0; i < count; i += 1) {
     const rate = rates[i] as number;

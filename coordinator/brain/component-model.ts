@@ -1,5 +1,5 @@
 import { type CallRatios, newRatios } from './call-graph.js';
-import { type CostModel, costsOf, newCost } from './cost-model.js';
+import { type CostModel, newCost } from './cost-model.js';
 import { type LatencyModel, newLatency } from './latency-model.js';
 import { type LeadForecast, newLead } from './lead-forecast.js';
 import { type NextDemand, newNext } from './next-demand.js';
@@ -39,9 +39,4 @@ export function newModel(): ComponentModel {
     calls: newRatios(),
     starts: NEW_STARTS,
   };
-}
-
-/** CPU-seconds of a request (null before it is known) and cores of an idle instance. */
-export function learnedCosts(model: ComponentModel): { costCpu: number | null; idleCpu: number } {
-  return costsOf(model.cost);
 }

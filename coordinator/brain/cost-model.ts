@@ -1,3 +1,4 @@
+import { shareOver } from './last-known.js';
 import { type Fit, learnFit, newFit, type Prior, solveFit } from './robust-fit.js';
 
 /**
@@ -23,7 +24,7 @@ export interface Costs {
   idleCpu: number;
 }
 
-const SMOOTH_SECONDS = 5;
+const smoothShare = shareOver(5);
 /** Before so long a time of learning the cost does not count as known. */
 const KNOWN_SECONDS = 5;
 /** Where instances and requests rise and fall together, the requests get the blame. */
@@ -37,7 +38,7 @@ export function learnCost(
 ): CostModel {
   if (!(seen.instances > 0) || !(seconds > 0)) return model;
   const first = model.fit.weight === 0 && model.instances === 0;
-  const share = first ? 1 : 1 - Math.exp(-seconds / SMOOTH_SECONDS);
+  const share = first ? 1 : smoothShare(seconds);
   model.instances += share * (seen.instances - model.instances);
   model.finished += share * (seen.finishedPerSecond - model.finished);
   model.used += share * (seen.usedCpu - model.used);

@@ -1,4 +1,5 @@
 import type { Objective } from '../../protocol/manifest.js';
+import { shareOver } from './last-known.js';
 import { timeInSystem, UTILISATION_MAX } from './queueing.js';
 import { type Fit, learnFit, newFit, type Prior, solveFit } from './robust-fit.js';
 
@@ -38,7 +39,7 @@ export interface Allotment {
 /** Above it the queue grows while it is looked at, and latency says nothing of a steady state. */
 const STEADY_UTILISATION = 0.95;
 /** Latency is judged over about so many seconds. */
-const WINDOW_SECONDS = 10;
+const windowShare = shareOver(10);
 const PULL = 0.02;
 /** From so many calls on a tail is known. */
 const CALLS_KNOWN = 60;
@@ -69,7 +70,7 @@ export function learnLatency(
     model.weight = 0;
     return model;
   }
-  const share = 1 - Math.exp(-seconds / WINDOW_SECONDS);
+  const share = windowShare(seconds);
   model.weight += share * (1 - model.weight);
   model.load += share * (stretch(allotment) - model.load);
   // Until the mean of the load spans the time over which the latency was judged, the two do not belong together.

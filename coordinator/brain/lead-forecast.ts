@@ -43,8 +43,13 @@ export function learnLead(
   while (said.length > lead) said.shift();
   // The oldest is used again: new ones each second would live for just so long that the garbage collector keeps them.
   const free = said.length === lead ? said.shift() : undefined;
-  if (free === undefined) said.push({ forecast, demand });
-  else said.push(Object.assign(free, { forecast, demand }));
+  if (free === undefined) {
+    said.push({ forecast, demand });
+  } else {
+    free.forecast = forecast;
+    free.demand = demand;
+    said.push(free);
+  }
   return model;
 }
 

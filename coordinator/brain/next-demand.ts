@@ -1,4 +1,5 @@
 import type { Predictor } from './explanation.js';
+import { shareOver } from './last-known.js';
 
 /**
  * Demand in the next tick, foretold by the one of several simple predictors that has lately erred least, and the margin
@@ -13,15 +14,17 @@ export interface NextDemand {
   level: number;
   trend: number;
   /** What each predictor said of the tick to come. */
-  said: { [predictor in Predictor]: number };
+  said: PerPredictor;
   /** Usual absolute error of each. */
-  errors: { [predictor in Predictor]: number };
+  errors: PerPredictor;
   chosen: Predictor;
   margin: MarginTracker;
   /** Growth of the last tick when it went beyond all that was foretold; else 0. */
   burst: number;
   seen: number;
 }
+
+type PerPredictor = { [predictor in Predictor]: number };
 
 /** How far what is foretold is off, and the quantile of that. */
 export interface MarginTracker {
@@ -51,8 +54,8 @@ export function newNext(): NextDemand {
 }
 
 const PREDICTORS: Predictor[] = ['level', 'last', 'trend', 'forecast'];
-const LEVEL_SECONDS = 8;
-const TREND_SECONDS = 3;
+const levelShare = shareOver(8);
+const trendShare = shareOver(3);
 /** Errors are judged over about so many ticks. */
 const ERROR_TICKS = 60;
 /** Another predictor takes over when it errs by so much less. */
@@ -105,13 +108,13 @@ export function learnNext(model: NextDemand, demand: number, seconds: number, le
     errors.last += (Math.abs(demand - said.last) - errors.last) / ERROR_TICKS;
     errors.trend += (Math.abs(demand - said.trend) - errors.trend) / ERROR_TICKS;
     errors.forecast += (Math.abs(demand - said.forecast) - errors.forecast) / ERROR_TICKS;
-    const foretold = said[model.chosen];
+    const foretold = foretoldBy(model);
     trackMargin(margin, foretold, demand, level, model.burst);
     const beyond = demand > foretold * (1 + marginShare(margin, foretold)) + LITTLE_CPU;
     model.burst = beyond && growth > 0 ? growth : 0;
-    for (const each of PREDICTORS) if (errors[each] < BETTER * errors[model.chosen]) model.chosen = each;
-    model.level += (1 - Math.exp(-seconds / LEVEL_SECONDS)) * (demand - model.level);
-    model.trend += (1 - Math.exp(-seconds / TREND_SECONDS)) * (growth - model.trend);
+    for (const each of PREDICTORS) if (by(each, errors) < BETTER * by(model.chosen, errors)) model.chosen = each;
+    model.level += levelShare(seconds) * (demand - model.level);
+    model.trend += trendShare(seconds) * (growth - model.trend);
   }
   model.last = demand;
   said.level = model.level;
@@ -120,6 +123,18 @@ export function learnNext(model: NextDemand, demand: number, seconds: number, le
   said.forecast = demand;
   model.seen = Math.min(1e9, model.seen + 1);
   return model;
+}
+
+/** What the chosen predictor said of the tick to come. */
+export function foretoldBy({ said, chosen }: NextDemand): number {
+  return by(chosen, said);
+}
+
+/** Name by name: a property whose name is only known at run time is looked up. */
+function by(predictor: Predictor, of: PerPredictor): number {
+  if (predictor === 'level') return of.level;
+  if (predictor === 'last') return of.last;
+  return predictor === 'trend' ? of.trend : of.forecast;
 }
 
 /** What a forecast from outside says of the next tick. */

@@ -1,3 +1,5 @@
+import { lastKnown } from './last-known.js';
+
 /**
  * Two coefficients learned online: y ≈ a·x + b·z with a, b ≥ 0, from weighted sums that forget.
  *
@@ -38,6 +40,7 @@ export function newFit(): Fit {
 /** Half of what was learned is forgotten in so long; faster once the truth has moved. */
 const HALF_LIFE_SECONDS = 1_200;
 const HALF_LIFE_MOVED_SECONDS = 6;
+const keptAfter = lastKnown((halfLives) => 0.5 ** halfLives);
 /** The usual error is that of about so many values. */
 const SCALE_VALUES = 30;
 /** Errors beyond so many usual ones weigh less; beyond so many they count as this. */
@@ -62,7 +65,7 @@ export function learnFit(fit: Fit, x: number, z: number, y: number, seconds: num
   const scale = scale0 + (told * (Math.abs(bounded) * Math.sqrt(told) - scale0)) / SCALE_VALUES;
   const bias = fit.bias + (told * (bounded - fit.bias)) / SCALE_VALUES;
   const moved = Math.abs(bias) > MOVED * scale && Math.abs(bias) > MATTERS * Math.abs(y);
-  const keep = 0.5 ** ((told * seconds) / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
+  const keep = keptAfter((told * seconds) / (moved ? HALF_LIFE_MOVED_SECONDS : HALF_LIFE_SECONDS));
   const far = Math.abs(error) * Math.sqrt(told);
   const w = told * seconds * (far > FAR * scale && far > 0 ? (FAR * scale) / far : 1);
   fit.xx = keep * fit.xx + w * x * x;

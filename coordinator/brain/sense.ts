@@ -1,7 +1,8 @@
 import type { Component, Objective } from '../../protocol/manifest.js';
 import type { ComponentModel } from './component-model.js';
-import { costsOf, learnCost } from './cost-model.js';
+import { type Costs, costsOf, learnCost } from './cost-model.js';
 import type { DemandBasis } from './explanation.js';
+import { shareOver } from './last-known.js';
 import { latencyPrior, learnLatency } from './latency-model.js';
 import { learnNext } from './next-demand.js';
 import type { TimeUse } from './time-use.js';
@@ -31,6 +32,8 @@ export interface Seen {
 /** What arrives, kept apart from what is served. */
 export interface Sensed {
   model: ComponentModel;
+  /** As learned so far. */
+  costs: Costs;
   /** Cores that what arrives takes, whether served or not; without the backlog. */
   demandCpu: number;
   basis: DemandBasis;
@@ -47,7 +50,7 @@ const BUSY = 0.85;
 /** When fewer than this share of what arrives gets done, CPU may be short whatever the share of it that is used. */
 const SERVED_SHARE = 0.9;
 const BACKLOG_SECONDS = 1;
-const IN_FLIGHT_SECONDS = 60;
+const inFlightShare = shareOver(60);
 
 /** Learns from a tick, which changes the model in place, and says what the demand was. */
 export function sense(model: ComponentModel, seen: Seen): Sensed {
@@ -58,7 +61,8 @@ export function sense(model: ComponentModel, seen: Seen): Sensed {
   const outstanding = finite(seen.outstanding);
   const latencyMs = seen.latencyMs === null ? null : finite(seen.latencyMs);
   const cost = learnCost(model.cost, { instances: ready.count, finishedPerSecond: finished, usedCpu }, stepSeconds);
-  const { costCpu, idleCpu } = costsOf(cost);
+  const costs = costsOf(cost);
+  const { costCpu, idleCpu } = costs;
 
   const utilisation = ready.cpu > 0 ? usedCpu / ready.cpu : 0;
   const arriving = costCpu === null ? 0 : idleCpu * ready.count + costCpu * arrived;
@@ -83,7 +87,7 @@ export function sense(model: ComponentModel, seen: Seen): Sensed {
   if (costCpu !== null && basis === 'used' && backlogCpu > 0) demandCpu = Math.min(usedCpu, Math.max(arriving, 0));
 
   if (utilisation < BUSY && arrived > 0) {
-    const share = model.inFlightSeconds === 0 ? 1 : 1 - Math.exp(-stepSeconds / IN_FLIGHT_SECONDS);
+    const share = model.inFlightSeconds === 0 ? 1 : inFlightShare(stepSeconds);
     model.inFlightSeconds += share * (outstanding / arrived - model.inFlightSeconds);
   }
 
@@ -101,7 +105,7 @@ export function sense(model: ComponentModel, seen: Seen): Sensed {
   }
   learnNext(model.next, demandCpu, stepSeconds, coveredShare(objective));
   model.atMs = seen.nowMs;
-  return { model, demandCpu, basis, backlogCpu, latencyMs };
+  return { model, costs, demandCpu, basis, backlogCpu, latencyMs };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Size } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
-import { type ComponentModel, learnedCosts } from './component-model.js';
+import type { ComponentModel } from './component-model.js';
 import type { Explanation, Note, Option } from './explanation.js';
 import { forget, type Held, highestHeld, hold } from './held.js';
 import { latencyAt, learnedCurve } from './latency-model.js';
@@ -17,7 +17,7 @@ import {
   reachedCpu,
   sizeFor,
 } from './need.js';
-import { marginShare, noteForecast } from './next-demand.js';
+import { foretoldBy, marginShare, noteForecast } from './next-demand.js';
 import { coveredShare, finite, finiteBytes, type Seen, type Sensed } from './sense.js';
 import type { StartAhead } from './start-time.js';
 import { slowCause } from './time-use.js';
@@ -125,14 +125,14 @@ export function planComponent(input: PlanInput): Plan {
   const { component, nowMs, seen, sensed, current } = input;
   const { stepSeconds } = seen;
   const leadSeconds = leadSecondsOf(input.start, stepSeconds);
-  const { costCpu, idleCpu } = learnedCosts(sensed.model);
+  const { costCpu, idleCpu } = sensed.costs;
   const { model } = sensed;
   const { next } = model;
   const demandCpu = sensed.demandCpu;
   const trust = input.forecast === undefined ? 0 : trustOf(model.lead);
 
   // The next tick, and the time at which an instance made now would serve.
-  const expected = next.said[next.chosen];
+  const expected = foretoldBy(next);
   const marginAhead = marginShare(next.margin, expected);
   const calledFor = finite(input.calledForCpu ?? 0);
   const burst = next.burst;

@@ -1,3 +1,4 @@
+import { shareOver } from './last-known.js';
 import { bucketBounds } from './latency.js';
 
 /**
@@ -37,7 +38,7 @@ export interface TimeModel {
 export type SlowCause = 'cpu' | 'callees';
 
 /** As long as latency is looked back on. */
-const WINDOW_SECONDS = 10;
+const windowShare = shareOver(10);
 const WEIGHT_MIN = 0.3;
 /** Fewer in a second say little. */
 const FINISHED_MIN = 1;
@@ -60,7 +61,7 @@ export function learnTime(
     if (model.weight > 0) Object.assign(model, newTime());
     return;
   }
-  const share = 1 - Math.exp(-seconds / WINDOW_SECONDS);
+  const share = windowShare(seconds);
   model.weight += share * (1 - model.weight);
   model.cpu += share * (cpu - model.cpu);
   model.cpuWait += share * (cpuWait - model.cpuWait);

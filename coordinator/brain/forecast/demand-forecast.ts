@@ -216,23 +216,32 @@ function writeAll(forecaster: DemandForecaster, tick: number, turns: number): vo
   }
 }
 
-/** The steps that begin within the next `seconds`, nearest first. Zeros before the first value. */
+/**
+ * The steps that begin within the next `seconds`, nearest first. Zeros before the first value. `points`: those of an
+ * earlier forecast that nobody needs any more, to be written over.
+ */
 export function forecastDemand(
   forecaster: DemandForecaster,
   seconds: number,
   options: DemandForecastOptions = {},
+  points: ForecastPoint[] = [],
 ): ForecastPoint[] {
   const { share } = options;
-  const points: ForecastPoint[] = [];
+  let count = 0;
   const places = share === undefined || share === SHARE ? PLACES : [quantilePlace(1 - share), quantilePlace(share)];
   walk(forecaster, stepsIn(forecaster, seconds), places, (mean, errors, ahead) => {
     const by = factorAhead(forecaster, options, ahead);
-    points.push({
-      mean: bounded(by * mean),
-      lower: bounded(by * lowerOf(mean, errors[0] as number)),
-      upper: bounded(by * upperOf(mean, errors[1] as number)),
-    });
+    let point = points[count];
+    if (point === undefined) {
+      point = { mean: 0, lower: 0, upper: 0 };
+      points.push(point);
+    }
+    count += 1;
+    point.mean = bounded(by * mean);
+    point.lower = bounded(by * lowerOf(mean, errors[0] as number));
+    point.upper = bounded(by * upperOf(mean, errors[1] as number));
   });
+  points.length = count;
   return points;
 }
 
