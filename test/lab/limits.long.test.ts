@@ -28,6 +28,15 @@ async function tryLimits(t: Test, rack: Rack): Promise<void> {
     /^signalled: out of memory: the kernel killed 1 of its processes at memory.max/,
     'who takes memory without end is ended, and why is said',
   );
+  // memory.events counts as well whom the kernel kills since the whole machine has no more memory.
+  const kills = (await succeed(rack, ['dmesg'])).match(/oom-kill:constraint=.*/g) ?? [];
+  const isOwn = (line: string) => /constraint=CONSTRAINT_MEMCG,.*,oom_memcg=\/shoal\/\w+\/lab-hog-\d+,/.test(line);
+  t.ok(kills.length > 0);
+  t.same(
+    kills.filter((line) => !isOwn(line)),
+    [],
+    'by its own limit alone',
+  );
   goesOn(hog, 'meanwhile');
 
   t.equal(forker.processes, PIDS_MAX, 'who forks without end gets so many processes');
