@@ -149,19 +149,23 @@ void testOutcome() {
   CHECK(crunMessage(log) == "first");
   CHECK(crunMessage("") == "");
   CHECK(describeCrunStatus(9) == "crun was killed by signal 9");
-  CHECK(memoryKills("low 0\nhigh 9\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n") == 3);
-  CHECK(memoryKills("low 0\nhigh 9\noom 2\noom_kill 0\n") == 0);
-  CHECK(memoryKills("oom_kill ") == 0);
-  CHECK(memoryKills("") == 0);
+  const MemoryEvents events = memoryEvents("low 0\nhigh 9\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n");
+  CHECK(events.atLimit == 2 && events.kills == 3);
+  CHECK(memoryEvents("low 0\nhigh 9\noom 2\noom_kill 0\n").kills == 0);
+  CHECK(memoryEvents("oom_kill ").kills == 0);
+  CHECK(memoryEvents("").kills == 0);
   const std::string outOfMemory = "out of memory: the kernel killed 2 of its processes at memory.max";
-  CHECK(memoryDetail(outcomeOfStatus(9), 2) == outOfMemory);
-  CHECK(memoryDetail(outcomeOfStatus(137 << 8), 2) == outOfMemory);
-  CHECK(memoryDetail(outcomeOfStatus(9), 0) == "");
+  CHECK(memoryDetail(outcomeOfStatus(9), {1, 2}) == outOfMemory);
+  CHECK(memoryDetail(outcomeOfStatus(137 << 8), {1, 2}) == outOfMemory);
+  CHECK(memoryDetail(outcomeOfStatus(9), {}) == "");
+  CHECK(memoryDetail(outcomeOfStatus(9), {0, 1}) ==
+        "out of memory: the kernel killed 1 of its processes since the host, or a cgroup above, had no memory left");
   // What was killed may have been a command of somebody, long ago.
-  CHECK(memoryDetail(outcomeOfStatus(0), 2) == "");
-  CHECK(memoryDetail(outcomeOfStatus(15), 2) == "");
-  CHECK(memoryDetail(outcomeOfStatus(1 << 8), 2) == "while it ran the kernel killed 2 of its processes at memory.max");
-  CHECK(memoryDetail(startFailed("no"), 2) == "");
+  CHECK(memoryDetail(outcomeOfStatus(0), {1, 2}) == "");
+  CHECK(memoryDetail(outcomeOfStatus(15), {1, 2}) == "");
+  CHECK(memoryDetail(outcomeOfStatus(1 << 8), {1, 2}) ==
+        "while it ran the kernel killed 2 of its processes at memory.max");
+  CHECK(memoryDetail(startFailed("no"), {1, 2}) == "");
 }
 
 void testFiles() {

@@ -79,8 +79,8 @@ bool Cgroup::isEmpty() const {
   return !events || events->find("populated 1") == std::string::npos;
 }
 
-unsigned Cgroup::memoryKills() const {
-  return shoal::shim::memoryKills(readTail(path_ + "/memory.events", 4096).value_or(""));
+MemoryEvents Cgroup::memoryEvents() const {
+  return shoal::shim::memoryEvents(readTail(path_ + "/memory.events", 4096).value_or(""));
 }
 
 int Cgroup::remove() const { return removeFolders(path_); }

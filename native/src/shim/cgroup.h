@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/unique_fd.h"
+#include "shim/outcome.h"
 
 namespace shoal::shim {
 
@@ -21,8 +22,8 @@ class Cgroup {
   int kill() const;
   /** Whether no process is left in the subtree; true as well when the cgroup is gone. */
   bool isEmpty() const;
-  /** How often the kernel has killed in it for want of memory. */
-  unsigned memoryKills() const;
+  /** All zero where the host has no memory controller. */
+  MemoryEvents memoryEvents() const;
   /** Removes the folder and those that the instance made below it. */
   int remove() const;
 

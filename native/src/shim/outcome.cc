@@ -24,6 +24,19 @@ const char* reasonName(Outcome::Reason reason) {
   return "start-failed";
 }
 
+/** Of the line that begins with the key; 0 without one. */
+unsigned numberAfter(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    const size_t newline = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, newline);
+    unsigned number = 0;
+    if (line.starts_with(key)) std::from_chars(line.data() + key.size(), line.data() + line.size(), number);
+    if (number > 0) return number;
+    text.remove_prefix(std::min(newline + 1, text.size()));
+  }
+  return 0;
+}
+
 std::string numberOrNull(const std::optional<int>& number) { return number ? std::to_string(*number) : "null"; }
 
 }  // namespace
@@ -40,22 +53,12 @@ Outcome outcomeOfStatus(int waitStatus) {
   return outcome;
 }
 
-unsigned memoryKills(std::string_view events) {
-  constexpr std::string_view kKey = "oom_kill ";
-  for (size_t at = 0; at < events.size();) {
-    const size_t newline = std::min(events.find('\n', at), events.size());
-    const std::string_view line = events.substr(at, newline - at);
-    unsigned count = 0;
-    if (line.starts_with(kKey)) std::from_chars(line.data() + kKey.size(), line.data() + line.size(), count);
-    if (count > 0) return count;
-    at = newline + 1;
-  }
-  return 0;
-}
+MemoryEvents memoryEvents(std::string_view text) { return {numberAfter(text, "oom "), numberAfter(text, "oom_kill ")}; }
 
-std::string memoryDetail(const Outcome& outcome, unsigned kills) {
-  if (kills == 0 || outcome.reason == Outcome::Reason::startFailed) return "";
-  const std::string killed = "killed " + std::to_string(kills) + " of its processes at memory.max";
+std::string memoryDetail(const Outcome& outcome, const MemoryEvents& events) {
+  if (events.kills == 0 || outcome.reason == Outcome::Reason::startFailed) return "";
+  const char* where = events.atLimit > 0 ? "at memory.max" : "since the host, or a cgroup above, had no memory left";
+  const std::string killed = "killed " + std::to_string(events.kills) + " of its processes " + where;
   // A shell says with 128 and the signal's number how its last command has ended.
   if (outcome.signal == SIGKILL || outcome.code == 128 + SIGKILL) return "out of memory: the kernel " + killed;
   if (outcome.signal == SIGTERM || outcome.code == 0) return "";

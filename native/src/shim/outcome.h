@@ -18,14 +18,22 @@ struct Outcome {
 /** The outcome of a container whose first process ended with this wait status. */
 Outcome outcomeOfStatus(int waitStatus);
 
-/** How often the kernel has killed for want of memory, by the text of the cgroup's memory.events. */
-unsigned memoryKills(std::string_view events);
+/** What a cgroup has met for want of memory, by its memory.events (Documentation/admin-guide/cgroup-v2.rst). */
+struct MemoryEvents {
+  /** How often there was nothing left below its own memory.max. */
+  unsigned atLimit = 0;
+  /** How often the kernel has killed one of its processes: for that reason, or since the host had no memory left. */
+  unsigned kills = 0;
+};
+
+/** By the text of the file. */
+MemoryEvents memoryEvents(std::string_view text);
 
 /**
- * What an end has to do with so many kills for want of memory since the container began; empty: nothing. Processes of
- * others in its cgroup may have been killed, such as those of `shoal exec`.
+ * What an end has to do with these events since the container began; empty: nothing. Processes of others in its cgroup
+ * may have been killed, such as those of `shoal exec`.
  */
-std::string memoryDetail(const Outcome& outcome, unsigned kills);
+std::string memoryDetail(const Outcome& outcome, const MemoryEvents& events);
 
 /** The outcome of a container that crun could not start. */
 Outcome startFailed(std::string detail);

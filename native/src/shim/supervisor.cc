@@ -86,8 +86,10 @@ int Supervisor::run() {
   }
   Outcome outcome = superviseContainer();
   // Asked before the cgroup goes.
-  const unsigned kills = cgroup_.memoryKills();
-  if (outcome.detail.empty()) outcome.detail = memoryDetail(outcome, kills - std::min(kills, killsBefore_));
+  const MemoryEvents events = cgroup_.memoryEvents();
+  const MemoryEvents since = {events.atLimit - std::min(events.atLimit, eventsBefore_.atLimit),
+                              events.kills - std::min(events.kills, eventsBefore_.kills)};
+  if (outcome.detail.empty()) outcome.detail = memoryDetail(outcome, since);
   if (leaseOver_) outcome.detail = "its lease is over: this host could not reach the coordinator that leads";
   cleanUp();
   // Last of all: who sees exit.json may rely on everything else being gone.
@@ -131,8 +133,8 @@ Outcome Supervisor::superviseContainer() {
   if (const int failed = cgroup_.open(); failed != 0) {
     return startFailed(describe("cannot make the cgroup " + arguments_.cgroup, failed));
   }
-  // One that is still there from the process before has counted its kills.
-  killsBefore_ = cgroup_.memoryKills();
+  // One that is still there from the process before has counted that one's.
+  eventsBefore_ = cgroup_.memoryEvents();
   std::string problem;
   const std::optional<pid_t> crun = startCrun(problem);
   if (!crun) return startFailed(problem);

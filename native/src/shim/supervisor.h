@@ -66,7 +66,7 @@ class Supervisor {
   std::map<pid_t, int> exits_;
   std::optional<pid_t> containerPid_;
   /** For want of memory, in this cgroup before the container began. */
-  unsigned killsBefore_ = 0;
+  MemoryEvents eventsBefore_;
   bool termWanted_ = false;
   bool leaseOver_ = false;
 };
