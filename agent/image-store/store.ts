@@ -120,9 +120,8 @@ export class ImageStore {
     const reference = this.#held.get(holder);
     this.#held.delete(holder);
     if (reference === undefined || this.#isHeld(reference)) return;
-    this.#touch(reference)
-      .then(() => this.collect())
-      .catch((error: unknown) => this.#options.log.error({ err: error }, 'cannot remove images that are not used'));
+    void this.#inTurn(() => this.#touch(reference));
+    void this.collect();
   }
 
   /**
@@ -338,8 +337,13 @@ export class ImageStore {
 
   /** Removes what exceeds the bound. Not while images are on their way: of those the store knows only parts. */
   collect(): Promise<void> {
+    return this.#inTurn(() => this.#collectNow());
+  }
+
+  /** One after the other, so that what is noted of an image does not come after its removal. Never rejects. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
     this.#collecting = this.#collecting
-      .then(() => this.#collectNow())
+      .then(work)
       .catch((error: unknown) => this.#options.log.error({ err: error }, 'cannot remove images that are not used'));
     return this.#collecting;
   }
