@@ -140,7 +140,7 @@ export class StoreDisk {
 }
 
 /** Null: gone meanwhile, as a damaged blob is removed. */
-async function sizeOfFile(path: string): Promise<number | null> {
+export async function sizeOfFile(path: string): Promise<number | null> {
   return stat(path).then(
     ({ size }) => size,
     (error: unknown) => {

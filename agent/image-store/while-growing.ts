@@ -1,7 +1,7 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShoalError } from '../../protocol/errors.js';
-import { isErrno } from '../cgroup.js';
+import { sizeOfFile } from './disk.js';
 
 const LOOKS = 20;
 
@@ -35,17 +35,6 @@ export async function whileGrowing<T>(
 /** Names and sizes of all that is in it. */
 async function contentOf(folder: string): Promise<string> {
   const names = (await readdir(folder, { recursive: true })).sort();
-  const sizes = await Promise.all(names.map((name) => sizeOf(join(folder, name))));
+  const sizes = await Promise.all(names.map((name) => sizeOfFile(join(folder, name))));
   return JSON.stringify([names, sizes]);
-}
-
-/** Null: it is gone meanwhile. */
-async function sizeOf(path: string): Promise<number | null> {
-  return stat(path).then(
-    ({ size }) => size,
-    (error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return null;
-      throw error;
-    },
-  );
 }

@@ -12,7 +12,6 @@
 
 #include "shim/files.h"
 #include "shim/limits.h"
-#include "shim/outcome.h"
 
 namespace shoal::shim {
 namespace {
