@@ -35,7 +35,7 @@ export const LIMITS = {
   stateFillMsMax: 60_000,
   /** Of these such as have enough copies, and are to be elsewhere: at once in the cluster, and of one host, fewer than of all. */
   stateMovesMax: 32,
-  stateMovesPerHostMax: 2,
+  stateMovesPerHostMax: 1,
   /** Snapshots of state on the disk of a host: all together unless told; how often at least and at most. */
   stateSnapshotsBytesMax: 20 * 1024 ** 3,
   stateSnapshotMsMin: 1_000,

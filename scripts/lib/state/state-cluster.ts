@@ -12,7 +12,7 @@ const UP_MS_MAX = 60_000;
 const END_MS_MAX = 20_000;
 const LOOK_MS = 50;
 /** While a load is measured, which looks at everything hold up. */
-const LOOK_LOADED_MS = 250;
+const LOOK_LOADED_MS = 1_000;
 /** Whoever ends the run by one of these leaves nothing behind either. */
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
