@@ -1,22 +1,27 @@
 import type { Random } from '../../../protocol/balancer.js';
 import { areAsFromOneCopy, type KeyAnswer, type KeyCall } from './key-calls.js';
 import type { RecordedCall } from './linearizable.js';
-import type { Reply, StateCluster } from './state-cluster.js';
+import type { Reply, StateApp } from './state-app.js';
 
 type Recorded = RecordedCall<KeyCall, KeyAnswer>;
 
-const CLIENTS = 6;
+/** `thinkMs`: between two calls of a client. */
+export interface Pace {
+  clients: number;
+  thinkMs: number;
+}
+
+const PACE: Pace = { clients: 6, thinkMs: 4 };
 const CALL_MS_MAX = 4_000;
-/** Between two calls of a client. */
-const THINK_MS = 4;
 
 /**
  * Clients that read and write all the time, and a record of what they asked and were answered. A call that failed may have been
  * done, or be done yet, since nobody knows better.
  */
 export class History {
-  readonly #cluster: StateCluster;
+  readonly #cluster: StateApp;
   readonly #random: Random;
+  readonly #pace: Pace;
   readonly #calls = new Map<string, Recorded[]>();
   #keys: readonly string[] = [];
   #running = false;
@@ -27,9 +32,10 @@ export class History {
   /** Of all calls that were answered. */
   longestMs = 0;
 
-  constructor(cluster: StateCluster, random: Random) {
+  constructor(cluster: StateApp, random: Random, pace = PACE) {
     this.#cluster = cluster;
     this.#random = random;
+    this.#pace = pace;
   }
 
   /** From now on calls are on these keys. */
@@ -39,7 +45,7 @@ export class History {
 
   start(): void {
     this.#running = true;
-    this.#clients = Array.from({ length: CLIENTS }, () => this.#client());
+    this.#clients = Array.from({ length: this.#pace.clients }, () => this.#client());
   }
 
   async stop(): Promise<void> {
@@ -73,7 +79,7 @@ export class History {
     while (this.#running) {
       const key = this.#keys[Math.floor(this.#random() * this.#keys.length)];
       if (key !== undefined) await this.#call(key, this.#next());
-      await new Promise((resolve) => setTimeout(resolve, THINK_MS));
+      await new Promise((resolve) => setTimeout(resolve, this.#pace.thinkMs));
     }
   }
 

@@ -1,31 +1,34 @@
 import { createServer } from 'node:http';
 import { connect } from 'shoal/sdk';
+import { nowMs } from './clock-trips.mjs';
 import { shardOf } from './shard-of.mjs';
 
 /**
  * A steady load on the component `store`, for benches. `GET /fill?keys=N&bytes=N` writes all values once; `/start?rate=N&keys=N&
  * bytes=N` begins to read and write at that rate, whatever comes back; `/stop` ends it and answers what was measured. All
- * times are ms of CLOCK_MONOTONIC.
+ * times are ms of CLOCK_MONOTONIC: of calls this host's, of changes that of the instance, which asks what time it is here.
  */
 const SHARDS = Number(process.env.SHARDS);
 const WRITE_SHARE = 0.2;
-const TICK_MS = 4;
+const TICK_MS_MIN = 4;
 const FILLS_AT_ONCE = 32;
 const CALL_MS_MAX = 30_000;
 
 const app = await connect();
-const calls: [startMs: number, ms: number, shard: number, failed: number][] = [];
+const calls: [startMs: number, ms: number, shard: number, failed: number, written: number][] = [];
 /** Why calls failed, and how many. */
 const failures: Record<string, number> = {};
 const changes: [shard: number, kind: string, atMs: number, instance: string][] = [];
+const trips: unknown[] = [];
 let timer: NodeJS.Timeout | undefined;
-
-function nowMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
 
 app.handle('changed', (change) => {
   changes.push(change as (typeof changes)[number]);
+});
+app.handle('clock', (trip) => {
+  const heardMs = nowMs();
+  if (trip !== null) trips.push(trip);
+  return heardMs;
 });
 
 async function put(index: number, bytes: number): Promise<void> {
@@ -48,9 +51,10 @@ async function callOne(keys: number, bytes: number): Promise<void> {
   const index = Math.floor(Math.random() * keys);
   const key = `k${index}`;
   const startMs = nowMs();
+  const written = Math.random() < WRITE_SHARE ? 1 : 0;
   let failed = 0;
   try {
-    if (Math.random() < WRITE_SHARE) await put(index, bytes);
+    if (written === 1) await put(index, bytes);
     else await app.call('store', 'read', null, { key, deadlineMs: CALL_MS_MAX });
   } catch (error) {
     failed = 1;
@@ -58,16 +62,19 @@ async function callOne(keys: number, bytes: number): Promise<void> {
     const why = `${code} ${message.replaceAll(/\d+/g, 'N')}`;
     failures[why] = (failures[why] ?? 0) + 1;
   }
-  calls.push([startMs, nowMs() - startMs, shardOf(key, SHARDS), failed]);
+  calls.push([startMs, nowMs() - startMs, shardOf(key, SHARDS), failed, written]);
 }
 
 function start(rate: number, keys: number, bytes: number): void {
   let sent = 0;
   const beganMs = nowMs();
-  timer = setInterval(() => {
-    const due = ((nowMs() - beganMs) * rate) / 1_000;
-    for (; sent < due; sent += 1) void callOne(keys, bytes);
-  }, TICK_MS);
+  timer = setInterval(
+    () => {
+      const due = ((nowMs() - beganMs) * rate) / 1_000;
+      for (; sent < due; sent += 1) void callOne(keys, bytes);
+    },
+    Math.max(TICK_MS_MIN, 1_000 / rate),
+  );
 }
 
 async function answer({ pathname, searchParams }: URL): Promise<unknown> {
@@ -76,7 +83,7 @@ async function answer({ pathname, searchParams }: URL): Promise<unknown> {
   else if (pathname === '/start') start(rate as number, keys as number, bytes as number);
   else if (pathname === '/stop') {
     clearInterval(timer);
-    return { calls: calls.splice(0), changes: changes.splice(0), failures };
+    return { calls: calls.splice(0), changes: changes.splice(0), trips: trips.splice(0), failures };
   }
   return {};
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connect } from 'shoal/sdk';
+import { askTheTime, nowMs } from './clock-trips.mjs';
 
 /** Numbers by key: what the tests, soaks and benches of moving state ask of a component with state. */
 const app = await connect();
@@ -40,9 +41,11 @@ app.handle('size', async (_body, { shards }) => {
 
 // To whom measures hand-overs: when a shard's last call here has ended, and when its first may begin.
 const told = process.env.TELLS;
+if (told !== undefined && process.env.CLOCK_EVERY_MS !== undefined)
+  askTheTime(app, told, Number(process.env.CLOCK_EVERY_MS));
 for (const kind of told === undefined ? [] : (['arrive', 'leave'] as const)) {
   const hook = (shard: number) => {
-    const change = [shard, kind, Number(process.hrtime.bigint()) / 1e6, app.identity.instance];
+    const change = [shard, kind, nowMs(), app.identity.instance];
     app.call(told as string, 'changed', change).catch((error: Error) => console.error('nobody heard:', error.message));
   };
   if (kind === 'arrive') app.onShardArrive(hook);

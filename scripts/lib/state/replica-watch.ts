@@ -1,4 +1,4 @@
-import type { Reply, StateCluster } from './state-cluster.js';
+import type { Reply, StateApp } from './state-app.js';
 
 const WRITERS = 3;
 const READERS = 4;
@@ -27,7 +27,7 @@ interface Known {
  * acknowledged before that.
  */
 export class ReplicaWatch {
-  readonly #cluster: StateCluster;
+  readonly #cluster: StateApp;
   readonly #keys: readonly string[];
   readonly #boundMs: number | null;
   /** By key. */
@@ -44,7 +44,7 @@ export class ReplicaWatch {
   #clients: Promise<void>[] = [];
 
   /** `boundMs`: in place of the lag that instances say. */
-  constructor(cluster: StateCluster, keys: readonly string[], boundMs: number | null = null) {
+  constructor(cluster: StateApp, keys: readonly string[], boundMs: number | null = null) {
     this.#cluster = cluster;
     this.#boundMs = boundMs;
     this.#keys = keys;

@@ -1,57 +1,32 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { Agent as HttpAgent, request } from 'node:http';
 import { join } from 'node:path';
 import { Paths } from '../../../agent/paths.js';
-import type { ComponentView, InstanceView } from '../../../protocol/http.js';
-import type { AgentEvent } from '../../../protocol/link.js';
+import type { InstanceView } from '../../../protocol/http.js';
 import { freePort, freePortPair } from '../demo/cluster.js';
 import { clearAway } from './clear-away.js';
+import { StateApp } from './state-app.js';
+import type { StateAppOptions } from './state-manifest.js';
 
-const UP_MS_MAX = 60_000;
 const END_MS_MAX = 20_000;
-const LOOK_MS = 50;
 /** While a load is measured, which looks at everything hold up. */
 const LOOK_LOADED_MS = 1_000;
+const CALLER = 'caller';
 /** Whoever ends the run by one of these leaves nothing behind either. */
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
-export interface StateClusterOptions {
-  /** Folder of compiled code. */
-  dist: string;
+export interface StateClusterOptions extends StateAppOptions {
   /** Hosts that may have state; one more has the caller. */
   hosts: number;
-  /** Partitioned unless told. Replicated state is in one shard. */
-  mode?: 'partitioned' | 'replicated';
-  shards: number;
-  /** Hosts beside the owner's that hold each write. */
-  replicas?: number;
   /** Instances of the component with state, at first. */
   count: number;
-  countMax: number;
-  shardMemory?: string;
-  /** How often snapshots go to the disk. Absent: never. */
-  snapshot?: string;
-  /** Copies may be read as they were at most so long ago. Absent: owners alone read. */
-  staleness?: string;
-  /** The caller makes a load by itself (load.mts), and is told of shards that change hands; else it asks what it is asked. */
-  load?: boolean;
-  /** In place of numbers.mts: a program of dist/scripts/lib, which may call its own component. */
-  program?: string;
-}
-
-export interface Reply {
-  answer?: unknown;
-  code?: string;
-  message?: string;
 }
 
 /** A coordinator with an embedded store and agents on one machine, each with a name of its own as if it were a host. */
-export class StateCluster {
+export class StateCluster extends StateApp {
   readonly #options: StateClusterOptions;
   readonly #folder: string;
   readonly #api: string;
-  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 64 });
   readonly #children = new Map<string, ChildProcess>();
   /** Where agents take others, when the load is measured. */
   readonly linkPorts = new Map<string, number>();
@@ -60,6 +35,7 @@ export class StateCluster {
   readonly #leave = () => void this.close().finally(() => process.exit(1));
 
   private constructor(options: StateClusterOptions, folder: string, api: string) {
+    super(options, { api, folder, caller: CALLER, ...(options.load === true ? { lookMs: LOOK_LOADED_MS } : {}) });
     this.#options = options;
     this.#folder = folder;
     this.#api = api;
@@ -86,7 +62,7 @@ export class StateCluster {
 
   /** State folders of all agents. */
   get folders(): string[] {
-    return ['caller', ...this.hosts].map((host) => join(this.#folder, host));
+    return [CALLER, ...this.hosts].map((host) => join(this.#folder, host));
   }
 
   get hosts(): string[] {
@@ -96,73 +72,12 @@ export class StateCluster {
   async #begin(): Promise<void> {
     this.startCoordinator();
     await this.until('the coordinator answers', async () => (await this.get('/v1/hosts')) !== null);
-    for (const host of ['caller', ...this.hosts]) {
+    for (const host of [CALLER, ...this.hosts]) {
       if (this.#options.load === true) this.linkPorts.set(host, await freePortPair());
       this.startAgent(host);
     }
-    await this.until('all hosts are there', async () => {
-      const hosts = await this.get<{ connected: boolean }[]>('/v1/hosts');
-      return hosts.filter(({ connected }) => connected).length === this.#options.hosts + 1;
-    });
-    await this.#ask('PUT', '/v1/apps/t', 'application/json', JSON.stringify(this.#manifest()));
-    await this.setCount(this.#options.count);
-    await this.settled();
-    await this.until('a call is answered', async () => (await this.call('get', 'first')).code === undefined);
-  }
-
-  #manifest(): unknown {
-    const {
-      dist,
-      mode,
-      shards,
-      replicas = 0,
-      countMax,
-      shardMemory = '16Mi',
-      load = false,
-      program,
-      snapshot,
-      staleness,
-    } = this.#options;
-    const snapshots = snapshot === undefined ? {} : { snapshot: { every: snapshot } };
-    const reads = staleness === undefined ? {} : { reads: { staleness } };
-    const partitioned = { mode: 'partitioned', shards, shardMemory, replicas, ...snapshots, ...reads };
-    const state = mode === 'replicated' ? { mode, replicas, ...snapshots } : partitioned;
-    const directory = join(dist, 'scripts/lib/state');
-    // For the load: so many that none is held up by its allotment, so few that all find room on a machine with two cores.
-    const size = { cpu: { min: load ? 0.3 : 0.1, max: 1 }, memory: { min: '256Mi', max: '256Mi' } };
-    return {
-      app: 't',
-      components: {
-        store: {
-          rootfs: 'host',
-          directory,
-          command: ['node', '/app/numbers.mjs'],
-          ...(load ? { env: { TELLS: 'caller' }, calls: ['caller'] } : {}),
-          ...(program === undefined
-            ? {}
-            : {
-                directory: join(dist, 'scripts/lib'),
-                command: ['node', join('/app', program)],
-                env: { SHARDS: String(shards) },
-                calls: ['store'],
-              }),
-          state,
-          count: { min: 1, max: countMax },
-          size,
-          place: { require: { state: 'yes' } },
-        },
-        caller: {
-          rootfs: 'host',
-          directory,
-          command: ['node', load ? '/app/load.mjs' : '/app/ask.mjs'],
-          env: { SHARDS: String(shards) },
-          calls: ['store'],
-          count: { min: 1, max: 1 },
-          size,
-          place: { require: { state: 'no' } },
-        },
-      },
-    };
+    await this.connected(this.#options.hosts + 1);
+    await this.apply(this.#options.count);
   }
 
   startCoordinator(): void {
@@ -172,7 +87,7 @@ export class StateCluster {
 
   startAgent(host: string): void {
     const words = ['--socket', this.#socket, '--run', join(this.#folder, host), '--name', host];
-    const label = ['--label', `state=${host === 'caller' ? 'no' : 'yes'}`];
+    const label = ['--label', host === CALLER ? 'caller=yes' : 'state=yes'];
     const port = this.linkPorts.get(host);
     const fabric = port === undefined ? [] : ['--fabric', `127.0.0.1:${port}`];
     this.#start(host, 'agent/main.js', [...words, ...label, ...fabric, '--profile-hertz', '0', '--stop-instances']);
@@ -222,138 +137,14 @@ export class StateCluster {
     return join(new Paths(join(this.#folder, host)).snapshots, 't', 'store');
   }
 
-  async setCount(count: number): Promise<void> {
-    await this.#ask('PUT', '/v1/apps/t/components/store/scale', 'application/json', JSON.stringify({ count }));
-  }
-
-  async instances(): Promise<InstanceView[]> {
-    const all = await this.get<InstanceView[]>('/v1/instances');
-    return all.filter(({ component }) => component === 'store');
-  }
-
-  /** All instances that are wanted are there, and every shard is owned by the one that shall own it. */
-  async settled(ms = UP_MS_MAX): Promise<void> {
-    let seen: unknown;
-    const isSettled = async () => {
-      const { count, shards } = await this.get<ComponentView>('/v1/apps/t/components/store');
-      const instances = await this.instances();
-      seen = {
-        count,
-        instances: instances.map(({ id, host, phase, shards: held }) => ({ id, host, phase, held: String(held) })),
-        owners: shards?.map(({ owner }) => owner),
-      };
-      const held = new Map(instances.map((each) => [each.id, each.shards]));
-      const isRight = shards?.every(({ shard, owner }) => held.get(owner ?? '')?.includes(shard) === true) === true;
-      // Whoever has come gets a share, which need not be an even one.
-      const isAlone = this.#options.mode === 'replicated';
-      const isShared = instances.every((each) => each.phase === 'ready' && (isAlone || each.shards.length > 0));
-      const total = instances.reduce((sum, each) => sum + each.shards.length, 0);
-      return isRight && isShared && total === this.#options.shards && instances.length === count.desired;
-    };
-    await this.until('the state shards are with their owners', isSettled, ms).catch(async (error: Error) => {
-      throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${await this.#told()}`);
-    });
-  }
-
-  /** Every write is held by as many hosts as asked for, and nothing is under way. */
-  async replicated(ms = UP_MS_MAX): Promise<void> {
-    const { replicas = 0 } = this.#options;
-    let seen: unknown;
-    const isReplicated = async () => {
-      const { shards } = await this.get<ComponentView>('/v1/apps/t/components/store');
-      const lacking = (shards ?? []).filter(({ copies }) => {
-        const isCalm = copies?.phase === 'serving' && copies.joining.length === 0;
-        return !isCalm || copies.inSync.length !== replicas + 1;
-      });
-      seen = lacking.slice(0, 3);
-      return lacking.length === 0;
-    };
-    await this.until('all copies are in sync', isReplicated, ms).catch(async (error: Error) => {
-      throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${await this.#told()}`);
-    });
-  }
-
-  /** The last events, for people. */
-  async #told(): Promise<string> {
-    const events = await this.events().catch((error: Error) => [
-      { instance: '', kind: 'no events', message: error.message },
-    ]);
-    return events
-      .slice(-40)
-      .map(({ instance, kind, message }) => `${instance} ${kind}: ${message}`)
-      .join('\n');
-  }
-
-  async events(): Promise<AgentEvent[]> {
-    return this.get<AgentEvent[]>('/v1/events');
-  }
-
-  /** Calls a handler of the component with state. Rejects when nobody takes the question. */
-  call(handler: string, key: string, value = 0, ms = 5_000): Promise<Reply> {
-    return this.askCaller<Reply>(`/${handler}?key=${encodeURIComponent(key)}&value=${value}&ms=${ms}`, ms + 5_000);
-  }
-
-  /** Asks the component that calls the one with state. */
-  askCaller<T>(path: string, ms: number): Promise<T> {
-    return this.askInstance({ host: 'caller', id: 't-caller-0' }, path, ms);
-  }
-
-  /** A socket of the instance's own folder. */
-  socketOf({ host, id }: Pick<InstanceView, 'host' | 'id'>, name: string): string {
-    return join(new Paths(join(this.#folder, host)).instance(id).socket, name);
-  }
-
-  /** Asks an instance that listens on its port `http`. */
-  askInstance<T>(instance: Pick<InstanceView, 'host' | 'id'>, path: string, ms: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      // By the socket that a port would lead to: all hosts of this machine would listen on the same one.
-      const socketPath = this.socketOf(instance, 'http.sock');
-      const asked = request({ socketPath, path, agent: this.#http, timeout: ms }, (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(JSON.parse(text) as T);
-          else reject(new Error(`${path}: ${text}`));
-        });
-      });
-      asked.on('timeout', () => asked.destroy(new Error(`no answer to ${path} within ${ms} ms`)));
-      asked.on('error', reject);
-      asked.end();
-    });
-  }
-
-  async get<T>(path: string): Promise<T> {
-    return this.#ask<T>('GET', path);
-  }
-
-  getText(path: string): Promise<string> {
-    return this.#askText('GET', path);
-  }
-
-  /** Waits for a condition; what fails meanwhile counts as not yet. Throws naming what was waited for. */
-  async until(what: string, condition: () => Promise<boolean>, ms = UP_MS_MAX): Promise<void> {
-    const deadline = performance.now() + ms;
-    let last = '';
-    for (;;) {
-      const met = await condition().catch((error: Error) => {
-        // What fetch() says by itself is only that it failed.
-        last = error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
-        return false;
-      });
-      if (met) return;
-      if (performance.now() > deadline)
-        throw new Error(`waited ${ms} ms in vain until ${what}. ${last}\n${this.#ended()}${this.output}`);
-      await new Promise((resolve) => setTimeout(resolve, this.#options.load === true ? LOOK_LOADED_MS : LOOK_MS));
-    }
-  }
-
   /** Which processes do not run, and how they ended. */
   #ended(): string {
     const ended = [...this.#children].filter(([, child]) => !isRunning(child));
     return ended.map(([name, { exitCode, signalCode }]) => `${name} has ended: ${signalCode ?? exitCode}\n`).join('');
+  }
+
+  protected override said(): string {
+    return `${this.#ended()}${this.output}`;
   }
 
   /** Ends agents with their instances, then the coordinator, and removes all files, whatever state all this is in. */
@@ -364,7 +155,7 @@ export class StateCluster {
 
   async #close(): Promise<void> {
     for (const signal of SIGNALS) process.off(signal, this.#leave);
-    this.#http.destroy();
+    this.hangUp();
     // What stands still does not end.
     for (const name of this.#children.keys()) await this.resume(name);
     const agents = [...this.#children].filter(([name]) => name !== 'coordinator');
@@ -390,20 +181,6 @@ export class StateCluster {
       this.output = `${this.output}${name}: ${text}`.slice(-20_000);
     });
     this.#children.set(name, child);
-  }
-
-  async #ask<T>(method: string, path: string, type?: string, body?: string): Promise<T> {
-    return JSON.parse(await this.#askText(method, path, type, body)) as T;
-  }
-
-  async #askText(method: string, path: string, type?: string, body?: string): Promise<string> {
-    const headers = type === undefined ? {} : { headers: { 'content-type': type } };
-    const signal = AbortSignal.timeout(5_000);
-    const sent = body === undefined ? {} : { body };
-    const response = await fetch(`http://${this.#api}${path}`, { method, signal, ...headers, ...sent });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return text;
   }
 }
 
