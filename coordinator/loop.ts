@@ -319,11 +319,12 @@ export class Coordinator {
     const batch = [...differences(before, result.state), ...this.decisions.operations()];
     if (batch.length > 0 || confirmed) await this.#options.store.commit(batch, this.term);
     this.#state = result.state;
+    // Agents first: what is told to people, and to those who follow events, can wait.
+    if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     for (const id of fresh) this.#freshIds.delete(id);
     this.#noteChanges(before, result.state, result.steps, decidedMs);
     this.figures.note(result.steps);
     this.decisions.committed();
-    if (before.revision !== result.state.revision) for (const listener of [...this.#listeners]) listener(result.state);
     return result.state;
   }
 

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { IF_EXISTS, open, type RootDatabase } from 'lmdb';
 import { ShoalError } from '../../protocol/errors.js';
 import {
   type Candidate,
@@ -14,6 +14,8 @@ import {
 /** Keys of the callers are kept under this prefix, so that none can collide with the store's own keys. */
 const DATA = 'd:';
 const TERM_KEY = 'm:term';
+/** There while the leader of that term leads. */
+const leaderKey = (term: number) => `m:leads:${term}`;
 /** There once the store was moved: where to. */
 const MOVED_KEY = 'm:moved';
 /** How often a leader looks whether another process has campaigned since. */
@@ -78,14 +80,16 @@ export class LmdbStore implements Store {
       throw new ShoalError('SHOAL_E_NOT_LEADER', 'this store has not won a campaign');
     // Encoded before the transaction: a value that cannot be encoded must not leave half a batch behind.
     const operations = batch.map(encodeOperation);
-    const applied = await this.#transaction(() => {
-      if (this.#storedTerm() !== term) return false;
+    // With a condition that the writing thread looks at: a transaction of ours has it ask this thread in the middle, and each of the
+    // two wait for the other. The term itself is looked at for coordinators of before, which leave the condition as it is.
+    const put = () => {
       for (const { key, text } of operations) {
-        if (text === null) this.#database.removeSync(DATA + key);
-        else this.#database.putSync(DATA + key, text);
+        if (text === null) void this.#database.remove(DATA + key);
+        else void this.#database.put(DATA + key, text);
       }
-      return true;
-    });
+    };
+    const isOurs = this.#storedTerm() === term;
+    const applied = isOurs && (await committed(() => this.#database.ifVersion(leaderKey(term), IF_EXISTS, put)));
     if (applied) return;
     this.#lose();
     throw new ShoalError('SHOAL_E_NOT_LEADER', 'another coordinator leads this store since');
@@ -95,9 +99,11 @@ export class LmdbStore implements Store {
     this.#assertOpen();
     const term = await this.#transaction(() => {
       this.#assertNotMoved();
-      const next = this.#storedTerm() + 1;
-      this.#database.putSync(TERM_KEY, String(next));
-      return next;
+      const before = this.#storedTerm();
+      this.#database.removeSync(leaderKey(before));
+      this.#database.putSync(TERM_KEY, String(before + 1));
+      this.#database.putSync(leaderKey(before + 1), '');
+      return before + 1;
     });
     this.#term = term;
     this.#leader = candidate ?? null;
@@ -162,13 +168,8 @@ export class LmdbStore implements Store {
     return term;
   }
 
-  async #transaction<T>(action: () => T): Promise<T> {
-    try {
-      return await this.#database.transaction(action);
-    } catch (cause) {
-      if (cause instanceof ShoalError) throw cause;
-      throw new ShoalError('SHOAL_E_STORE', `the store could not commit: ${messageOf(cause)}`, { cause });
-    }
+  #transaction<T>(action: () => T): Promise<T> {
+    return committed(() => this.#database.transaction(action));
   }
 
   #checkTerm(): void {
@@ -186,6 +187,16 @@ export class LmdbStore implements Store {
 
   #assertOpen(): void {
     if (this.#closed) throw new ShoalError('SHOAL_E_STORE', 'the store is closed');
+  }
+}
+
+/** What the transaction answers. Throws SHOAL_E_STORE when it fails. */
+async function committed<T>(transaction: () => Promise<T>): Promise<T> {
+  try {
+    return await transaction();
+  } catch (cause) {
+    if (cause instanceof ShoalError) throw cause;
+    throw new ShoalError('SHOAL_E_STORE', `the store could not commit: ${messageOf(cause)}`, { cause });
   }
 }
 
