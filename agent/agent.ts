@@ -45,7 +45,7 @@ import { Instance, type InstanceTools, newRecord } from './instance.js';
 import { InstanceWatches } from './instance-watches.js';
 import type { SingletonLease } from './lease.js';
 import { Peers } from './peers.js';
-import { Ports, wantedPorts } from './ports.js';
+import { Ports, type WantedPort, wantedPorts } from './ports.js';
 import type { Profilers } from './profilers.js';
 import { type Action, reconcile } from './reconcile.js';
 import { bodyOf, freeSlot, readRecord } from './record.js';
@@ -65,6 +65,7 @@ type FromInstances =
   | 'gate'
   | 'plain'
   | 'changed'
+  | 'serves'
   | 'event'
   | 'imageCame'
   | 'cgroupMade'
@@ -171,6 +172,7 @@ export class Agent {
       gate: new StartGate(STARTS_PER_CORE * availableParallelism(), START_HELD_MS_MAX),
       secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),
+      serves: () => this.#serves(),
       event: (instance, kind, message) => this.#event(instance, kind, message),
       imageCame: ({ app, component, id }, text) => this.#push(app, component, id, 'image', text),
       cgroupMade: (path, owner) => this.#watches.watch(path, owner),
@@ -587,7 +589,9 @@ export class Agent {
     // Records of copies may have come meanwhile.
     this.#applied = Math.max(this.#applied, desired.revision);
     this.#builds.sync(desired);
-    const busy = [...this.#instances.values(), ...this.#activated].some(({ isNewStart }) => isNewStart);
+    const starting = [...this.#instances.values(), ...this.#activated];
+    // What takes the place of a warm process takes no CPU from the first calls of the instance that it has become.
+    const busy = starting.some(({ isNewStart, isFresh }) => isNewStart || isFresh);
     const heldUp = await this.#pool.sync(desired, !busy, () => this.#freeSlot());
     if (heldUp) this.#tryAgain();
   }
@@ -647,10 +651,11 @@ export class Agent {
   /** Links, routes, ports and state shards by what runs now. */
   async #publish(): Promise<void> {
     const instances = [...this.#instances.values()];
-    const up = instances.filter(isUp);
+    // So that routes need not wait for the links when it is ready.
+    const linked = instances.filter((each) => isUp(each) || each.listensEarly);
     const grants = Object.entries(this.#desired.apps).flatMap(([app, components]) =>
       Object.entries(components).flatMap(([caller, { calls }]) =>
-        up.flatMap((callee) =>
+        linked.flatMap((callee) =>
           callee.app === app && calls.includes(callee.component) ? [{ app, caller, callee }] : [],
         ),
       ),
@@ -659,8 +664,7 @@ export class Agent {
     if (grants.some(({ callee }) => !this.#dialable.has(callee.id))) this.#tryAgain();
     this.#tellRoutes();
     this.#wantCaches();
-    const serving = up.filter((each) => each.phase === 'ready' && !each.draining);
-    await this.#ports.sync(wantedPorts(this.#desired.apps, serving, this.#weightOf()));
+    await this.#ports.sync(this.#wantedPorts());
     this.#handOver(instances);
   }
 
@@ -687,12 +691,23 @@ export class Agent {
     this.#between?.serve(this.#desired, routables.map(servedHere));
   }
 
+  #wantedPorts(): WantedPort[] {
+    const serving = [...this.#instances.values()].filter(({ phase, draining }) => phase === 'ready' && !draining);
+    return wantedPorts(this.#desired.apps, serving, this.#weightOf());
+  }
+
+  /** Calls and connections may wait for one that serves now: they come before all that is looked at besides. */
+  #serves(): void {
+    this.#routesChanged();
+    if (this.#ports.areAwaited) this.#ports.lead(this.#wantedPorts());
+  }
+
   #weightOf(): (id: string) => number {
     const weights = new Map(this.#desired.instances.map(({ id, weight = 1 }) => [id, weight]));
     return (id) => weights.get(id) ?? 1;
   }
 
-  /** Who serves a state shard, or another host's instances: told at once, since calls wait for it. */
+  /** Who serves, here or on other hosts: told at once, since calls wait for it. */
   #routesChanged(): void {
     if (this.#routesDue || this.#closed || !this.#opened || this.#desired.revision === 0) return;
     this.#routesDue = true;

@@ -46,6 +46,8 @@ export interface InstanceTools extends LaunchTools {
   plain: Set<string>;
   /** Something that routes, plan or report depend on has changed. */
   changed(): void;
+  /** It gets calls from now on, for which some may wait. */
+  serves(): void;
   event(instance: Instance, kind: string, message: string): void;
   /** The cgroup of an instance is about to go. */
   cgroupGone(path: string): void;
@@ -74,6 +76,10 @@ const STILL_READY_MS_MIN = 1_000;
 const LEASE_LOOK_MS = 100;
 /** A process without SDK and ports counts as ready when it has run for so long. */
 const PLAIN_READY_MS = 1_000;
+/** Most processes that have waited are ready so long after they were told who they are. */
+const ACTIVATION_MS = 10;
+/** First calls come within this, where somebody waits for an instance. */
+const FRESH_MS = 250;
 /** So many ends in a row are told as a loop, once. */
 const CRASH_LOOP = 5;
 /** That a process says too much is told at most so often. */
@@ -128,9 +134,12 @@ export class Instance {
   /** Between the decision to start a process and its shim; what ends the instance then waits for the shim. */
   #launching = false;
   #listening = false;
+  #whenReady: () => void = () => undefined;
   /** Gives back the place that its start has. */
   #leaveGate: () => void = () => undefined;
   #saving: Promise<void> = Promise.resolve();
+  /** Its record and its sockets are there, without which nothing of it may run. */
+  #kept: Promise<unknown> = Promise.resolve();
 
   constructor(tools: InstanceTools, record: InstanceRecord) {
     this.#tools = tools;
@@ -186,6 +195,14 @@ export class Instance {
   get isNewStart(): boolean {
     const isStarting = this.#phase === 'starting' && !this.#waiting;
     return isStarting && this.#tools.clock() - this.#createdMs < START_HELD_MS_MAX;
+  }
+  /** It was decided on or told who it is so lately that its first calls may be on their way. */
+  get isFresh(): boolean {
+    return this.#tools.clock() - this.#createdMs < FRESH_MS;
+  }
+  /** Its process has waited, and listens though it is not ready. */
+  get listensEarly(): boolean {
+    return this.#hasWaited && this.#phase === 'starting';
   }
   get app(): string {
     return this.#record.app;
@@ -260,17 +277,25 @@ export class Instance {
     this.#launching = true;
     try {
       await makeSocketFolder(this.#tools.paths, this.#record);
-      await Promise.all([this.#save(), this.#listen()]);
     } catch (error) {
       this.#ended({ code: null, signal: null, reason: `start-failed: ${toShoalError(error).message}` });
       return;
     }
+    this.#keep();
     await this.#launch();
   }
 
+  /** Writes its record down and has its sockets listen, where they do not yet. */
+  #keep(): void {
+    this.#kept = Promise.all([this.#save(), this.listening ? undefined : this.#listen()]);
+    // Looked at by the launch, which may have to wait for its turn.
+    this.#kept.catch(() => undefined);
+  }
+
   /**
-   * Makes a waiting process this instance: it is told its id, and goes on from where it waits. Everything else follows
-   * while it does so; a crash meanwhile leaves a warm process that the next agent ends.
+   * Makes a waiting process this instance: it is told its id, and goes on from where it waits. Its record is written while it does
+   * so; a crash meanwhile leaves a warm process that the next agent ends. The rest would take the CPU from it, and follows when it
+   * is ready or takes longer than most.
    */
   async activate({ id, size }: DesiredInstance): Promise<void> {
     assert(this.#waiting, `${this.body} waits for nothing`);
@@ -279,7 +304,14 @@ export class Instance {
     this.#record = { ...this.#record, id, size, warm: false };
     this.#control.activate(id);
     this.#awaitReady();
-    await Promise.all([this.#limit(), this.#save(), this.#linkId()]);
+    const upOrSlow = new Promise<void>((resolve) => {
+      this.#whenReady = resolve;
+      setTimeout(resolve, ACTIVATION_MS);
+    });
+    await Promise.all([this.#save(), upOrSlow]);
+    if (this.stopping) return;
+    // When it gets ready its size is set anyway.
+    await Promise.all([this.#linkId(), this.#phase === 'starting' ? this.#limit() : undefined]);
   }
 
   /** By its id it is looked for where people read logs. */
@@ -523,7 +555,7 @@ export class Instance {
     this.#saidReady = false;
     try {
       const { size } = this.#record;
-      const shimPid = await launch(this.#tools, this.#record);
+      const shimPid = await launch(this.#tools, this.#record, this.#kept);
       this.#launching = false;
       this.#watchShim(shimPid);
       if (this.stopping) this.#endProcess(shimPid);
@@ -611,10 +643,8 @@ export class Instance {
       this.#setPhase('starting');
       this.#createdMs = this.#tools.clock();
       this.#launching = true;
-      void this.#save().then(
-        () => this.#launch(),
-        (error: unknown) => this.#ended({ code: null, signal: null, reason: `start-failed: ${String(error)}` }),
-      );
+      this.#keep();
+      void this.#launch();
     });
   }
 
@@ -775,6 +805,8 @@ export class Instance {
     const startMs = this.#tools.clock() - this.#createdMs;
     this.#record = { ...this.#record, ready: true, startMs };
     this.#setPhase(this.#servingPhase);
+    this.#tools.serves();
+    this.#whenReady();
     void this.#limit();
     this.#tools.event(this, 'ready', `after ${startMs} ms`);
     this.#keepAlive();
@@ -802,6 +834,8 @@ export class Instance {
 
   async #remove(): Promise<void> {
     const here = this.#tools.paths.instance(this.body);
+    // What is still being made would else come after its removal.
+    await Promise.allSettled([this.#kept]);
     this.#control.close();
     this.#channels.close();
     this.#listening = false;

@@ -48,8 +48,11 @@ export interface Exit {
   reason: string;
 }
 
-/** Makes folders, bundle and cgroup and starts the shim. Answers its pid. */
-export async function launch(tools: LaunchTools, record: InstanceRecord): Promise<number> {
+/**
+ * Makes folders, bundle and cgroup and starts the shim. Answers its pid. `kept`: what has to be there before anything runs, and
+ * comes about meanwhile; when it rejects, so does this.
+ */
+export async function launch(tools: LaunchTools, record: InstanceRecord, kept: Promise<unknown>): Promise<number> {
   const { paths } = tools;
   const body = bodyOf(record);
   const here = paths.instance(body);
@@ -65,6 +68,7 @@ export async function launch(tools: LaunchTools, record: InstanceRecord): Promis
     mkdir(peersFolder, { recursive: true, mode: 0o755 }),
     mkdir(here.bundle, { recursive: true, mode: 0o711 }),
     removeStale(here, record),
+    kept,
   ]);
   const command = record.made.command.length > 0 ? record.made.command : (rootfs.command ?? []);
   if (command.length === 0) throw new ShoalError('SHOAL_E_START', 'neither the manifest nor the image names a command');

@@ -58,7 +58,9 @@ class PortForward {
   #waiting = 0;
   #retry: NodeJS.Timeout | undefined;
   #failure = '';
-  upstreams: readonly Upstream[] = [];
+  #upstreams: readonly Upstream[] = [];
+  /** Connections that wait for an instance. */
+  readonly #wakes = new Set<() => void>();
 
   constructor(
     readonly app: string,
@@ -90,6 +92,15 @@ class PortForward {
 
   get listening(): boolean {
     return this.#server.listening;
+  }
+
+  get isAwaited(): boolean {
+    return this.#waiting > 0;
+  }
+
+  set upstreams(upstreams: readonly Upstream[]) {
+    this.#upstreams = upstreams;
+    for (const wake of [...this.#wakes]) wake();
   }
 
   close(): void {
@@ -130,8 +141,8 @@ class PortForward {
         const upstream = await this.#dialOne();
         if (upstream !== null && !client.destroyed) return upstream;
         upstream?.destroy();
-        if (this.upstreams.length === 0) this.events.wanted(this.app, this.component);
-        await new Promise((resolve) => setTimeout(resolve, WAIT_STEP_MS));
+        if (this.#upstreams.length === 0) this.events.wanted(this.app, this.component);
+        await this.#untilOthers();
       }
       return null;
     } finally {
@@ -139,9 +150,22 @@ class PortForward {
     }
   }
 
+  /** Until others may serve, and no longer than until those that did not accept may be asked again. */
+  #untilOthers(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#wakes.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, WAIT_STEP_MS);
+      this.#wakes.add(wake);
+    });
+  }
+
   /** A connection to one of the instances; null when none accepts it now. */
   async #dialOne(): Promise<Socket | null> {
-    let left = this.upstreams;
+    let left = this.#upstreams;
     for (;;) {
       const chosen = pickLessLoaded(left, ({ instance }) => this.#open.get(instance.id) ?? 0, this.random);
       if (chosen === undefined) return null;
@@ -206,6 +230,20 @@ export class Ports {
         this.#forwards.set(host, forward);
       }
       forward.upstreams = upstreams;
+    }
+  }
+
+  /** Whether connections wait for an instance. */
+  get areAwaited(): boolean {
+    return [...this.#forwards.values()].some(({ isAwaited }) => isAwaited);
+  }
+
+  /** Has ports that are there lead to those that serve now. */
+  lead(wanted: readonly WantedPort[]): void {
+    for (const { app, component, name, host, upstreams } of wanted) {
+      const forward = this.#forwards.get(host);
+      if (forward?.app === app && forward.component === component && forward.name === name)
+        forward.upstreams = upstreams;
     }
   }
 

@@ -62,19 +62,27 @@ class Served {
   readonly host: number;
   readonly #folder: string;
   readonly #upstreams: Upstream[] = [];
+  /** Resolves when a connection waits for an instance. */
+  readonly isWanted: Promise<void>;
 
   private constructor(folder: string, host: number) {
     this.#folder = folder;
     this.host = host;
-    const events = { wanted() {}, failed() {}, listening() {} };
+    let wanted = () => {};
+    this.isWanted = new Promise((resolve) => {
+      wanted = resolve;
+    });
+    const events = { wanted: () => wanted(), failed() {}, listening() {} };
     this.ports = new Ports(new Paths(folder), events, pino({ level: 'silent' }), randomFrom(7));
   }
 
-  static async make(t: Test): Promise<Served> {
+  /** `from`: the port may listen before there is an instance. */
+  static async make(t: Test, from: 'the first' | 'none yet' = 'the first'): Promise<Served> {
     const folder = await mkdtemp(join(tmpdir(), 'shoal-ports-'));
     t.teardown(() => rm(folder, { recursive: true, force: true }));
     const served = new Served(folder, await freePort());
     t.teardown(() => served.ports.close());
+    if (from === 'none yet') await served.#sync();
     return served;
   }
 
@@ -97,6 +105,10 @@ class Served {
       socket: (name: string) => join(folder, `${name}.sock`),
     };
     this.#upstreams.push({ instance, weight });
+    await this.#sync();
+  }
+
+  async #sync(): Promise<void> {
     const wanted = { app: 'a', component: 'web', name: 'http', host: this.host, upstreams: [...this.#upstreams] };
     await this.ports.sync([wanted]);
   }
@@ -167,6 +179,18 @@ t.test('a slow instance gets few new connections until it has ended those that i
   for (const socket of held.splice(0)) socket.end();
   while (held.length === 0) await open();
   t.pass('it is asked again');
+});
+
+t.test('a connection that waits is passed on as soon as an instance serves, by no clock', async (t) => {
+  const served = await Served.make(t, 'none yet');
+  const { setTimeout } = globalThis;
+  t.teardown(() => Object.assign(globalThis, { setTimeout }));
+  // No timer ends.
+  Object.assign(globalThis, { setTimeout: () => 0 });
+  const opened = served.open(t);
+  await served.isWanted;
+  await served.add(t, 1, (socket) => socket.end());
+  t.equal((await opened).number, 0);
 });
 
 t.test('an instance that takes no connection is passed over', async (t) => {
