@@ -12,6 +12,7 @@ import { AgentConnection } from './control.js';
 import { LeavingServer } from './leaving-server.js';
 import { Meter } from './meter.js';
 import type { Way } from './peer.js';
+import { rehearse } from './rehearsal.js';
 import { FOLLOW_HANDLER, isOwnHandler, WRITE_HANDLER } from './replicated/messages.js';
 import { ReplicatedEntries } from './replicated/replicated-entries.js';
 import { type CallOptions, Router } from './router.js';
@@ -157,7 +158,7 @@ export class App {
 
   /** As start(), once the agent has said which instance this process is. */
   async startWhenActivated(): Promise<void> {
-    this.#agent.rehearse();
+    await rehearse(this.identity.socketFolder, () => this.stats);
     const { instance, ...conversation } = await untilActivated(join(this.identity.socketFolder, 'agent.sock'));
     this.identity.instance = instance;
     this.#agent.start(conversation);

@@ -67,21 +67,6 @@ export class AgentConnection {
     socket.resume();
   }
 
-  /**
-   * Does what is done when this process is told which instance it is, with nobody to hear it: the first time takes ten times
-   * as long as the second, and then somebody waits.
-   */
-  rehearse(): void {
-    const { instance } = this.#identity;
-    const heard: ToInstance[] = [
-      { type: 'activate', instance },
-      { type: 'routes', revision: 0, routes: {} },
-    ];
-    for (const message of new FrameReader().push(Buffer.concat(heard.map(encodeFrame)))) parseToInstance(message);
-    encodeFrame(this.#hello);
-    encodeFrame({ type: 'stats', stats: this.#stats() } satisfies FromInstance);
-  }
-
   get #hello(): FromInstance {
     const { held: shards, frozen } = this.#store;
     return { type: 'hello', instance: this.#identity.instance, shards, frozen };
@@ -119,6 +104,9 @@ export class AgentConnection {
 
   #greet(socket: Socket): void {
     this.#socket = socket;
+    // What is said at once goes out at once, also that it is ready where nothing else is waited for: each piece would wake the agent.
+    socket.cork();
+    process.nextTick(() => socket.uncork());
     this.#send(this.#hello);
     if (this.#ready) this.#send({ type: 'ready' });
     this.#sendStats();

@@ -15,6 +15,8 @@ t.test('a process that waits becomes an instance at once, and another takes its 
   t.ok((rig.warm[0]?.memoryBytes ?? 0) > 2 ** 21, 'what they cost is told');
   t.same(rig.statuses, [], 'none of them is an instance');
   const bodies = await readdir(join(rig.run, 'instances'));
+  const sockets = await readdir(join(rig.run, 'instances', bodies[0] ?? '', 'socket'));
+  t.same(sockets.sort(), ['agent.sock', 'channels', 'fabric.sock'], 'its rehearsal has left nothing');
 
   rig.desire(() => ({ instances: [instance('store', 0), instance('store', 1)], ...pool(0) }));
   const ready = (id: string) => rig.status(id)?.phase === 'ready';
