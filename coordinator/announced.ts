@@ -22,16 +22,12 @@ export function announcedIn(events: readonly KnownEventRecord[] | undefined, fro
 }
 
 /**
- * What the forecaster may learn of a demand: all of it, its share without the events, or, while a rate is announced, of
- * which the usual demand is no known share, nothing.
+ * Whether nothing may be learned of the demand: a rate is announced, of which the usual demand is no known share. Else it is
+ * learned without what the factors bring.
  */
-export function learnable(
-  demandCpu: number,
-  { factors, rates }: Announced,
-  nowMs: number,
-): { value: number | null; factor: number } {
-  const blurred = rates.some(({ fromMs, toMs }) => fromMs <= nowMs && nowMs < toMs);
-  return { value: blurred ? null : demandCpu, factor: factorAt(factors, nowMs) };
+export function isBlurred({ rates }: Announced, nowMs: number): boolean {
+  for (const { fromMs, toMs } of rates) if (fromMs <= nowMs && nowMs < toMs) return true;
+  return false;
 }
 
 /**

@@ -1,15 +1,16 @@
 import { LIMITS } from '../protocol/limits.js';
 import { type Component, type Manifest, PRIORITY_DEFAULT } from '../protocol/manifest.js';
-import { announcedCpu, announcedIn, learnable } from './announced.js';
+import { announcedCpu, announcedIn, isBlurred } from './announced.js';
 import { CPU_OVERCOMMIT } from './brain/allotted.js';
 import { shareBudget } from './brain/budget.js';
 import { callersFirst, callersOf, learnRatios, ratioOf } from './brain/call-graph.js';
 import type { ComponentModel } from './brain/component-model.js';
 import { copyDemand, type Demand, NO_DEMAND } from './brain/demand.js';
-import { atMsOf, shapeAfter, writeRow } from './brain/explanation-row.js';
+import { AT, atMsOf, shapeAfter } from './brain/explanation-row.js';
 import {
   type DemandForecaster,
   type ForecastPoint,
+  factorAt,
   forecastDemand,
   type KnownEvent,
   observeDemand,
@@ -84,7 +85,7 @@ export function plan(
       count += 1;
       const { node, plan: planned, input } = decision;
       if (planned === null || input === null) continue;
-      remember(decision.memory, planned, input);
+      noteNeeds(decision.memory.history, planned, input);
       if (!decision.acts) continue;
       const { key, component } = node;
       const target = withPool(decision, planned, input, tick);
@@ -96,19 +97,14 @@ export function plan(
   return setTargets(state, targets);
 }
 
-function remember(memory: ComponentMemory, { explanation }: Plan, input: PlanInput): void {
-  noteNeeds(memory.history, explanation, input);
-  writeRow(explanation, memory.decision);
-}
-
 /** More wait at once when more may be needed, and fewer when that was so for a while: each costs its start. */
 function withPool({ node, memory }: Decision, planned: Plan, input: PlanInput, { nowMs, capacity }: Tick): Target {
   const { warm = 0, warmMin } = node.component;
   const { forecast } = input;
   // Most have none, and the plan itself then does.
   if (warmMin === undefined || forecast === undefined) return planned;
-  const { count, size, explanation } = planned;
-  const { utilisation } = explanation.aim;
+  const { count, size, why } = planned;
+  const utilisation = why[AT.utilisation] as number;
   const inAll = poolSize({ count, cpu: size.cpu, utilisation, highestCpu: forecast.highestWithin(POOL_SECONDS) });
   const sinceMs = nowMs - POOL_SECONDS * 1_000;
   hold(memory.pool, nowMs, clamp(Math.ceil(inAll / (capacity?.hosts ?? 1)), warmMin, warm), sinceMs);
@@ -165,7 +161,7 @@ function decideApp(app: string, manifest: Manifest, tick: Tick): Decision[] {
     const decision = decide(app, node, memory, calling, tick);
     decisions.push(decision);
     if (!node.calls) continue;
-    const costCpu = decision.plan?.explanation.learned.costCpu ?? null;
+    const costCpu = decision.input?.sensed.costs.costCpu ?? null;
     calling.set(name, {
       perSecond: memory.demand.requestsPerSecond,
       growthPerSecond: costCpu === null || decision.plan === null ? 0 : decision.plan.growthCpu / costCpu,
@@ -225,8 +221,8 @@ function decide(
   const start = startAhead(model.starts, capacity?.hosts ?? 0);
   const leadSeconds = leadSecondsOf(start, stepSeconds);
   const announced = announcedIn(own(state.knownEvents, key), nowMs, nowMs + leadSeconds * 1000);
-  const learnt = learnable(sensed.demandCpu, announced, nowMs);
-  observeDemand(forecaster, learnt.value, learnt.factor);
+  const learnt = isBlurred(announced, nowMs) ? null : sensed.demandCpu;
+  observeDemand(forecaster, learnt, factorAt(announced.factors, nowMs));
   const near = forecastDemand(forecaster, leadSeconds, { events: announced.factors, nowMs }, tick.points);
   leadOver(memory.accuracy, near.length);
   noteAccuracy(memory.accuracy, sensed.demandCpu, near);
@@ -252,15 +248,15 @@ function decide(
     // What is announced is believed as what callers are about to ask for.
     calledForCpu: Math.max(calledFor(callers, calling, model, costCpu), readyFor - sensed.demandCpu),
     lost: taken.lost,
+    budgetCpu: component.budget?.cpu,
+    capacity: component.exclusive === true ? capacity?.own : capacity?.shared,
+    startCostCpu: component.state === 'partitioned' ? HANDOVER_SECONDS * component.size.cpu.max : 0,
   };
-  if (component.budget !== undefined) input.budgetCpu = component.budget.cpu;
-  if (capacity !== null) input.capacity = component.exclusive === true ? capacity.own : capacity.shared;
-  if (component.state === 'partitioned') input.startCostCpu = HANDOVER_SECONDS * component.size.cpu.max;
-  const roomy = planComponent(input);
+  const roomy = planComponent(input, memory.decision);
   const reachCpu = isObserved ? null : reachFor(roomy, input, instances, memory.refused, tick);
   if (reachCpu === null) return { node, memory, plan: roomy, input, acts };
   const held = { ...input, reachCpu };
-  return { node, memory, plan: planComponent(held), input: held, acts };
+  return { node, memory, plan: planComponent(held, memory.decision), input: held, acts };
 }
 
 /** What the calls that one request makes take at those that are called, on average and as last seen. */
@@ -370,7 +366,8 @@ function withinBudget(decisions: readonly Decision[], budgetCpu: number, { state
     const cut = cuts.get(decision.node.name);
     if (cut === undefined || decision.input === null) return decision;
     const own = decision.input.budgetCpu ?? Number.POSITIVE_INFINITY;
-    return { ...decision, plan: planComponent({ ...decision.input, budgetCpu: Math.min(own, cut) }) };
+    const input = { ...decision.input, budgetCpu: Math.min(own, cut) };
+    return { ...decision, plan: planComponent(input, decision.memory.decision) };
   });
 }
 

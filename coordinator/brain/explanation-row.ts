@@ -1,18 +1,72 @@
 import type { AimBasis, AimFacts, DemandBasis, Explanation, Note, Predictor } from './explanation.js';
 import type { StartKind } from './start-time.js';
+import type { TimeUse } from './time-use.js';
 
 /**
- * An explanation as a row of numbers. A tick makes one for each component and most are never asked for: as rows in an
- * array that is used again they cost the garbage collector nothing.
+ * An explanation as a row of numbers. A tick writes one for each component and most are never asked for: written into an
+ * array that is used again they cost the garbage collector nothing. NaN: not known, or absent.
  */
-export const ROW_LENGTH = 58;
+export type Row = Float64Array;
+
+/** Where in a row each number is; words are told by their codes. */
+export const AT = {
+  atMs: 0,
+  /** Count, cores and bytes, as of `after`. */
+  before: 1,
+  after: 4,
+  demandCpu: 7,
+  usedCpu: 8,
+  allottedCpu: 9,
+  arrivedPerSecond: 10,
+  finishedPerSecond: 11,
+  outstanding: 12,
+  latencyMs: 13,
+  timeMeanMs: 14,
+  timeCpuMs: 15,
+  timeCpuWaitMs: 16,
+  timeCalleesMs: 17,
+  slowestCallee: 18,
+  slowestMs: 19,
+  costCpu: 20,
+  idleCpu: 21,
+  unqueuedMs: 22,
+  startSeconds: 23,
+  startKind: 24,
+  startSeen: 25,
+  demandBasis: 26,
+  backlogCpu: 27,
+  nextCpu: 28,
+  predictor: 29,
+  marginShare: 30,
+  aheadSeconds: 31,
+  aheadCpu: 32,
+  trust: 33,
+  utilisation: 34,
+  aimBasis: 35,
+  objective: 36,
+  percentile: 37,
+  targetMs: 38,
+  needCpu: 39,
+  needCount: 40,
+  heldCpu: 41,
+  calmSeconds: 42,
+  /** A bit for each. */
+  notes: 43,
+  chosen: 44,
+  optionCount: 45,
+  /** Count, cores, cost and whether it meets the objective, of each. */
+  options: 46,
+} as const;
 
 const OPTIONS_MAX = 3;
-const DEMAND_BASES: readonly DemandBasis[] = ['used', 'arrivals', 'saturated', 'unknown'];
-const PREDICTORS: readonly Predictor[] = ['level', 'last', 'trend', 'forecast'];
-const AIM_BASES: readonly AimBasis[] = ['target', 'queue', 'learned', 'unknown', 'missed', 'not-cpu'];
-const START_KINDS: readonly StartKind[] = ['assumed', 'warm', 'cold'];
-const OBJECTIVES: readonly AimFacts['objective']['kind'][] = ['utilisation', 'queue', 'latency'];
+const OPTION_LENGTH = 4;
+export const ROW_LENGTH = AT.options + OPTIONS_MAX * OPTION_LENGTH;
+
+export const DEMAND_BASES: readonly DemandBasis[] = ['used', 'arrivals', 'saturated', 'unknown'];
+export const PREDICTORS: readonly Predictor[] = ['level', 'last', 'trend', 'forecast'];
+export const AIM_BASES: readonly AimBasis[] = ['target', 'queue', 'learned', 'unknown', 'missed', 'not-cpu'];
+export const START_KINDS: readonly StartKind[] = ['assumed', 'warm', 'cold'];
+export const OBJECTIVES: readonly AimFacts['objective']['kind'][] = ['utilisation', 'queue', 'latency'];
 const NOTES: readonly Note[] = [
   'idle',
   'lost-metrics',
@@ -29,161 +83,160 @@ const NOTES: readonly Note[] = [
   'capacity',
 ];
 
-/** Where in a row some numbers are. */
-const AT_MS = 0;
-const BEFORE = 1;
-const AFTER = 4;
-const DEMAND_CPU = 7;
-const REST = 8;
-
 /** A row in which nothing is written. */
-export function newRow(): Float64Array {
+export function newRow(): Row {
   return new Float64Array(ROW_LENGTH).fill(Number.NaN);
 }
 
-/** Writes the explanation into `row` from the index `start` on. */
-export function writeRow(explanation: Explanation, row: Float64Array, start = 0): void {
-  const { seen, learned, demand, ahead, aim, need, options, before, after, notes } = explanation;
-  row[start + AT_MS] = explanation.atMs;
-  row[start + DEMAND_CPU] = demand.cpu;
-  writeShape(before, row, start + BEFORE);
-  writeShape(after, row, start + AFTER);
-  let i = start + REST;
-  row[i++] = seen.usedCpu;
-  row[i++] = seen.allottedCpu;
-  row[i++] = seen.arrivedPerSecond;
-  row[i++] = seen.finishedPerSecond;
-  row[i++] = seen.outstanding;
-  row[i++] = seen.latencyMs ?? Number.NaN;
-  row[i++] = seen.time?.meanMs ?? Number.NaN;
-  row[i++] = seen.time?.cpuMs ?? Number.NaN;
-  row[i++] = seen.time?.cpuWaitMs ?? Number.NaN;
-  row[i++] = seen.time?.calleesMs ?? Number.NaN;
-  row[i++] = seen.time?.slowest === undefined ? Number.NaN : numberOf(seen.time.slowest.callee);
-  row[i++] = seen.time?.slowest?.ms ?? Number.NaN;
-  row[i++] = learned.costCpu ?? Number.NaN;
-  row[i++] = learned.idleCpu;
-  row[i++] = learned.unqueuedMs ?? Number.NaN;
-  row[i++] = learned.start?.seconds ?? Number.NaN;
-  row[i++] = learned.start === undefined ? Number.NaN : codeOf(START_KINDS, learned.start.kind);
-  row[i++] = learned.start?.seen ?? Number.NaN;
-  row[i++] = codeOf(DEMAND_BASES, demand.basis);
-  row[i++] = demand.backlogCpu;
-  row[i++] = demand.nextCpu;
-  row[i++] = codeOf(PREDICTORS, demand.predictor);
-  row[i++] = demand.marginShare;
-  row[i++] = ahead?.seconds ?? Number.NaN;
-  row[i++] = ahead?.cpu ?? Number.NaN;
-  row[i++] = ahead?.trust ?? Number.NaN;
-  row[i++] = aim.utilisation;
-  row[i++] = codeOf(AIM_BASES, aim.basis);
-  row[i++] = codeOf(OBJECTIVES, aim.objective.kind);
-  row[i++] = aim.objective.kind === 'latency' ? aim.objective.percentile : Number.NaN;
-  row[i++] = aim.objective.kind === 'latency' ? aim.objective.targetMs : Number.NaN;
-  row[i++] = need.cpu;
-  row[i++] = need.count;
-  row[i++] = need.heldCpu;
-  row[i++] = need.calmSeconds;
-  row[i++] = notes.reduce((bits, note) => bits | (1 << codeOf(NOTES, note)), 0);
-  row[i++] = explanation.chosen;
-  if (options.length > OPTIONS_MAX) throw new Error(`${options.length} options are more than a row holds`);
-  row[i++] = options.length;
-  for (const { count, cpu, costCores, meets } of options) {
-    row[i++] = count;
-    row[i++] = cpu;
-    row[i++] = costCores;
-    row[i++] = meets ? 1 : 0;
-  }
+/** Writes the code of a word. */
+export function writeWord<T>(row: Row, at: number, words: readonly T[], word: T): void {
+  const code = words.indexOf(word);
+  if (code < 0) throw new Error(`${String(word)} has no code`);
+  row[at] = code;
+}
+
+/** Writes what the decision had before it, or made of it. */
+export function writeShape(row: Row, at: number, { count, size }: Explanation['after']): void {
+  row[at] = count;
+  row[at + 1] = size.cpu;
+  row[at + 2] = size.memory;
+}
+
+export function writeTime(row: Row, time: TimeUse | null | undefined): void {
+  row[AT.timeMeanMs] = time?.meanMs ?? Number.NaN;
+  row[AT.timeCpuMs] = time?.cpuMs ?? Number.NaN;
+  row[AT.timeCpuWaitMs] = time?.cpuWaitMs ?? Number.NaN;
+  row[AT.timeCalleesMs] = time?.calleesMs ?? Number.NaN;
+  const slowest = time?.slowest;
+  row[AT.slowestCallee] = slowest === undefined ? Number.NaN : numberOf(slowest.callee);
+  row[AT.slowestMs] = slowest?.ms ?? Number.NaN;
+}
+
+/** Writes one of what was weighed, in the order of their indices: those that were there from it on are no more. */
+export function writeOption(
+  row: Row,
+  index: number,
+  count: number,
+  cpu: number,
+  costCores: number,
+  meets: boolean,
+): void {
+  if (index >= OPTIONS_MAX) throw new Error(`${index + 1} options are more than a row holds`);
+  const at = AT.options + index * OPTION_LENGTH;
+  row[at] = count;
+  row[at + 1] = cpu;
+  row[at + 2] = costCores;
+  row[at + 3] = meets ? 1 : 0;
+  row[AT.optionCount] = index + 1;
+}
+
+/** The bit of a note among those of a row. */
+export function bitOf(note: Note): number {
+  return 1 << NOTES.indexOf(note);
+}
+
+export function hasNote(row: Row, note: Note): boolean {
+  return ((row[AT.notes] as number) & bitOf(note)) !== 0;
 }
 
 /** The explanation that was written there; null where none was. */
-export function readRow(row: Float64Array, start = 0): Explanation | null {
+export function readRow(row: Row, start = 0): Explanation | null {
   if (Number.isNaN(atMsOf(row, start))) return null;
-  let i = start + REST;
-  const next = () => row[i++] as number;
-  const nextOrNull = () => orNull(next());
+  const get = (at: number) => row[start + at] as number;
+  const getOrNull = (at: number) => (Number.isNaN(get(at)) ? null : get(at));
   const seen: Explanation['seen'] = {
-    usedCpu: next(),
-    allottedCpu: next(),
-    arrivedPerSecond: next(),
-    finishedPerSecond: next(),
-    outstanding: next(),
-    latencyMs: nextOrNull(),
+    usedCpu: get(AT.usedCpu),
+    allottedCpu: get(AT.allottedCpu),
+    arrivedPerSecond: get(AT.arrivedPerSecond),
+    finishedPerSecond: get(AT.finishedPerSecond),
+    outstanding: get(AT.outstanding),
+    latencyMs: getOrNull(AT.latencyMs),
   };
-  const time = { meanMs: next(), cpuMs: next(), cpuWaitMs: next(), calleesMs: next() };
-  const [callee, ofCalleeMs] = [NAMES[next()], next()];
-  if (!Number.isNaN(time.meanMs))
-    seen.time = callee === undefined ? time : { ...time, slowest: { callee, ms: ofCalleeMs } };
-  const learned: Explanation['learned'] = { costCpu: nextOrNull(), idleCpu: next(), unqueuedMs: nextOrNull() };
-  const [seconds, kindOfStart, starts] = [next(), next(), next()];
-  if (!Number.isNaN(seconds)) learned.start = { seconds, kind: ofCode(START_KINDS, kindOfStart), seen: starts };
+  const time: TimeUse = {
+    meanMs: get(AT.timeMeanMs),
+    cpuMs: get(AT.timeCpuMs),
+    cpuWaitMs: get(AT.timeCpuWaitMs),
+    calleesMs: get(AT.timeCalleesMs),
+  };
+  const callee = NAMES[get(AT.slowestCallee)];
+  if (callee !== undefined) time.slowest = { callee, ms: get(AT.slowestMs) };
+  if (!Number.isNaN(time.meanMs)) seen.time = time;
+  const learned: Explanation['learned'] = {
+    costCpu: getOrNull(AT.costCpu),
+    idleCpu: get(AT.idleCpu),
+    unqueuedMs: getOrNull(AT.unqueuedMs),
+  };
+  const startSeconds = get(AT.startSeconds);
+  if (!Number.isNaN(startSeconds)) {
+    learned.start = { seconds: startSeconds, kind: wordOf(START_KINDS, get(AT.startKind)), seen: get(AT.startSeen) };
+  }
   const demand = {
-    cpu: row[start + DEMAND_CPU] as number,
-    basis: ofCode(DEMAND_BASES, next()),
-    backlogCpu: next(),
-    nextCpu: next(),
-    predictor: ofCode(PREDICTORS, next()),
-    marginShare: next(),
+    cpu: get(AT.demandCpu),
+    basis: wordOf(DEMAND_BASES, get(AT.demandBasis)),
+    backlogCpu: get(AT.backlogCpu),
+    nextCpu: get(AT.nextCpu),
+    predictor: wordOf(PREDICTORS, get(AT.predictor)),
+    marginShare: get(AT.marginShare),
   };
-  const ahead = { seconds: next(), cpu: next(), trust: next() };
-  const aimed = { utilisation: next(), basis: ofCode(AIM_BASES, next()) };
-  const kind = ofCode(OBJECTIVES, next());
-  const [percentile, targetMs] = [next(), next()];
-  const need = { cpu: next(), count: next(), heldCpu: next(), calmSeconds: next() };
-  const bits = next();
-  const chosen = next();
-  const options = Array.from({ length: next() }, () => {
-    return { count: next(), cpu: next(), costCores: next(), meets: next() === 1 };
+  const ahead = { seconds: get(AT.aheadSeconds), cpu: get(AT.aheadCpu), trust: get(AT.trust) };
+  const aimed = { utilisation: get(AT.utilisation), basis: wordOf(AIM_BASES, get(AT.aimBasis)) };
+  const kind = wordOf(OBJECTIVES, get(AT.objective));
+  const bits = get(AT.notes);
+  const options = Array.from({ length: get(AT.optionCount) }, (_, i) => {
+    const at = AT.options + i * OPTION_LENGTH;
+    return { count: get(at), cpu: get(at + 1), costCores: get(at + 2), meets: get(at + 3) === 1 };
   });
   return {
-    atMs: row[start + AT_MS] as number,
+    atMs: get(AT.atMs),
     seen,
     learned,
     demand,
     ahead: Number.isNaN(ahead.seconds) ? null : ahead,
-    aim: { ...aimed, objective: kind === 'latency' ? { kind, percentile, targetMs } : { kind } },
-    need,
+    aim: {
+      ...aimed,
+      objective: kind === 'latency' ? { kind, percentile: get(AT.percentile), targetMs: get(AT.targetMs) } : { kind },
+    },
+    need: {
+      cpu: get(AT.needCpu),
+      count: get(AT.needCount),
+      heldCpu: get(AT.heldCpu),
+      calmSeconds: get(AT.calmSeconds),
+    },
     options,
-    chosen,
-    before: readShape(row, start + BEFORE),
+    chosen: get(AT.chosen),
+    before: readShape(row, start + AT.before),
     after: shapeAfter(row, start),
     notes: NOTES.filter((_, code) => (bits & (1 << code)) !== 0),
   };
 }
 
 /** When the decision was made, ms; NaN where there is none. */
-export function atMsOf(row: Float64Array, start = 0): number {
-  return row[start + AT_MS] as number;
+export function atMsOf(row: Row, start = 0): number {
+  return row[start + AT.atMs] as number;
 }
 
-export function demandCpuOf(row: Float64Array, start = 0): number {
-  return row[start + DEMAND_CPU] as number;
+export function demandCpuOf(row: Row, start = 0): number {
+  return row[start + AT.demandCpu] as number;
 }
 
 /** What the decision made of the component. */
-export function shapeAfter(row: Float64Array, start = 0): Explanation['after'] {
-  return readShape(row, start + AFTER);
+export function shapeAfter(row: Row, start = 0): Explanation['after'] {
+  return readShape(row, start + AT.after);
 }
 
 /**
  * Whether the decision made another shape of the component than it had, or, where decisions are not carried out, than the
  * one before it, if any, made of it.
  */
-export function isChange(row: Float64Array, previous: Float64Array | null): boolean {
+export function isChange(row: Row, previous: Row | null): boolean {
   const hasPrevious = previous !== null && !Number.isNaN(atMsOf(previous));
   const from = hasPrevious ? previous : row;
-  const at = hasPrevious ? AFTER : BEFORE;
-  for (let i = 0; i < 3; i += 1) if (from[at + i] !== row[AFTER + i]) return true;
+  const at = hasPrevious ? AT.after : AT.before;
+  for (let i = 0; i < 3; i += 1) if (from[at + i] !== row[AT.after + i]) return true;
   return false;
 }
 
-function writeShape({ count, size }: Explanation['after'], row: Float64Array, at: number): void {
-  row[at] = count;
-  row[at + 1] = size.cpu;
-  row[at + 2] = size.memory;
-}
-
-function readShape(row: Float64Array, at: number): Explanation['after'] {
+function readShape(row: Row, at: number): Explanation['after'] {
   return { count: row[at] as number, size: { cpu: row[at + 1] as number, memory: row[at + 2] as number } };
 }
 
@@ -201,18 +254,8 @@ function numberOf(name: string): number {
   return NAMES.push(name) - 1;
 }
 
-function codeOf<T>(codes: readonly T[], word: T): number {
-  const code = codes.indexOf(word);
-  if (code < 0) throw new Error(`${String(word)} has no code`);
-  return code;
-}
-
-function ofCode<T>(codes: readonly T[], code: number): T {
-  const word = codes[code];
+function wordOf<T>(words: readonly T[], code: number): T {
+  const word = words[code];
   if (word === undefined) throw new Error(`there is no word for the code ${code}`);
   return word;
-}
-
-function orNull(value: number): number | null {
-  return Number.isNaN(value) ? null : value;
 }

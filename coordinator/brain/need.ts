@@ -1,5 +1,5 @@
 import type { Component } from '../../protocol/manifest.js';
-import type { AimFacts } from './explanation.js';
+import type { AimBasis } from './explanation.js';
 import { type LatencyCurve, latencyAt, sizeForLatency } from './latency-model.js';
 import { SATURATED } from './sense.js';
 import type { SlowCause } from './time-use.js';
@@ -19,7 +19,7 @@ export interface Aim {
   component: Component;
   /** Null unless the objective is a latency, and one was seen. */
   curve: LatencyCurve | null;
-  basis: AimFacts['basis'];
+  basis: AimBasis;
   /** Utilisation aimed at where there is no curve. */
   utilisation: number;
   /** Latency aimed at; with a curve only. */
@@ -145,14 +145,10 @@ function roomyCountFor(aim: Aim, load: Load): number {
   return count;
 }
 
-export function aimFacts({ component, basis, utilisation }: Aim, load: Load, allotted: number): AimFacts {
-  const { objective } = component;
+/** The utilisation aimed at; where a curve was learned, what the load comes to in the cores that it asks for. */
+export function utilisationOf({ basis, utilisation }: Aim, load: Load, allotted: number): number {
   const learned = basis === 'learned' || basis === 'missed';
-  return {
-    objective: objective.kind === 'latency' ? objective : { kind: objective.kind },
-    utilisation: learned && allotted > 0 ? Math.min(1, load.cpu / allotted) : utilisation,
-    basis,
-  };
+  return learned && allotted > 0 ? Math.min(1, load.cpu / allotted) : utilisation;
 }
 
 export function clamp(value: number, min: number, max: number): number {

@@ -1,13 +1,28 @@
 import type { Size } from '../../protocol/link.js';
 import type { Component } from '../../protocol/manifest.js';
 import type { ComponentModel } from './component-model.js';
-import type { Explanation, Note, Option } from './explanation.js';
+import type { Note } from './explanation.js';
+import {
+  AIM_BASES,
+  AT,
+  bitOf,
+  DEMAND_BASES,
+  hasNote,
+  newRow,
+  OBJECTIVES,
+  PREDICTORS,
+  type Row,
+  START_KINDS,
+  writeOption,
+  writeShape,
+  writeTime,
+  writeWord,
+} from './explanation-row.js';
 import { forget, type Held, highestHeld, hold } from './held.js';
 import { latencyAt, learnedCurve } from './latency-model.js';
 import { leadMargin, learnLead, trustOf } from './lead-forecast.js';
 import {
   type Aim,
-  aimFacts,
   aimOf,
   clamp,
   countFor,
@@ -16,6 +31,7 @@ import {
   levelFor,
   reachedCpu,
   sizeFor,
+  utilisationOf,
 } from './need.js';
 import { foretoldBy, marginShare, noteForecast } from './next-demand.js';
 import { coveredShare, finite, finiteBytes, type Seen, type Sensed } from './sense.js';
@@ -25,8 +41,9 @@ import { slowCause } from './time-use.js';
 /**
  * Count and size of a component's instances, from what `sense` made of a tick. The size follows the demand of the next
  * tick, since a resize in place is nearly free; the count follows the demand at the time that a new instance takes to
- * serve, and falls only when what it holds has come to cost as much as making it anew would. Pure: what it goes by is
- * in `history` and the model, which `learnForecast` and `noteNeeds` change in place, once a tick each.
+ * serve, and falls only when what it holds has come to cost as much as making it anew would. Pure, but that why is written
+ * into the row given: what it goes by is in `history` and the model, which `learnForecast` and `noteNeeds` change in place,
+ * once a tick each.
  */
 export interface PlanInput {
   component: Component;
@@ -47,9 +64,9 @@ export interface PlanInput {
   /** Some instances sent no sample for this tick: nothing may shrink. */
   lost?: boolean;
   /** Cores that the component may hold in all, by its own or its app's budget. */
-  budgetCpu?: number;
+  budgetCpu?: number | undefined;
   /** What the hosts can give: cores to the component in all, and cores to one instance. */
-  capacity?: { cpu: number; instanceCpu: number };
+  capacity?: { cpu: number; instanceCpu: number } | undefined;
   /** Cores that each instance can have where it is, the one that goes last first; absent: as much as its size may be. */
   reachCpu?: readonly number[];
   /** A new instance is slow to come (state is handed over): cores × seconds that it costs. */
@@ -86,7 +103,8 @@ export interface Plan {
   size: Size;
   /** Cores that this plan foresees beyond the present demand, for those that are called from here. */
   growthCpu: number;
-  explanation: Explanation;
+  /** As `readRow` tells. */
+  why: Row;
 }
 
 /** The highest need of CPU of so long ago holds. Sizes grow again within a tick, so that little calm is enough. */
@@ -121,7 +139,9 @@ const CONSOLIDATE_AT = 0.9;
 /** A size this little below the present one is not worth a resize. */
 const CPU_DEAD_BAND = 0.05;
 const MEMORY_DEAD_BAND = 0.1;
-export function planComponent(input: PlanInput): Plan {
+
+/** `why`: a row that is written over. */
+export function planComponent(input: PlanInput, why: Row = newRow()): Plan {
   const { component, nowMs, seen, sensed, current } = input;
   const { stepSeconds } = seen;
   const leadSeconds = leadSecondsOf(input.start, stepSeconds);
@@ -192,60 +212,69 @@ export function planComponent(input: PlanInput): Plan {
   const memory = planMemory(input);
   const size = { cpu, memory };
 
-  const notes: Note[] = [];
-  if (idle) notes.push('idle');
-  if (input.lost === true) notes.push('lost-metrics');
-  if (burst > 0) notes.push('burst');
-  if (sensed.basis === 'saturated') notes.push('saturated');
-  if (!idle && aim.basis === 'not-cpu') notes.push(cause === 'callees' ? 'slow-callees' : 'not-cpu');
-  if (!idle && aim.basis === 'missed' && cause === 'cpu') notes.push('cpu-wait');
-  if (heldCpu > needCpu || wanted > neededCount) notes.push('calm');
-  if (wanted > limits.countMax) notes.push(limits.countNote);
-  else if (wanted < limits.countMin) notes.push('count-min');
+  let notes = 0;
+  if (idle) notes |= bitOf('idle');
+  if (input.lost === true) notes |= bitOf('lost-metrics');
+  if (burst > 0) notes |= bitOf('burst');
+  if (sensed.basis === 'saturated') notes |= bitOf('saturated');
+  if (!idle && aim.basis === 'not-cpu') notes |= bitOf(cause === 'callees' ? 'slow-callees' : 'not-cpu');
+  if (!idle && aim.basis === 'missed' && cause === 'cpu') notes |= bitOf('cpu-wait');
+  if (heldCpu > needCpu || wanted > neededCount) notes |= bitOf('calm');
+  if (wanted > limits.countMax) notes |= bitOf(limits.countNote);
+  else if (wanted < limits.countMin) notes |= bitOf('count-min');
   if (count > 0 && heldCpu > reachedCpu(aim, most, serving) + 1e-9) {
     const byHosts = fitting !== component || reachedCpu(aim, most, serving) < serving * most;
-    const note = affordable < limits.instanceCpu ? limits.cpuNote : byHosts ? 'capacity' : 'size-max';
-    if (!notes.includes(note)) notes.push(note);
+    notes |= bitOf(affordable < limits.instanceCpu ? limits.cpuNote : byHosts ? 'capacity' : 'size-max');
   }
 
-  const options = weighed(input, aim, soon, { count, cpu, neededCount }, holdCpu, startCost / calmSeconds);
-  const explanation: Explanation = {
-    atMs: nowMs,
-    seen: {
-      usedCpu: finite(seen.usedCpu),
-      allottedCpu: finite(seen.ready.cpu),
-      arrivedPerSecond: finite(seen.arrivedPerSecond),
-      finishedPerSecond: finite(seen.finishedPerSecond),
-      outstanding,
-      latencyMs: sensed.latencyMs,
-    },
-    learned: {
-      costCpu,
-      idleCpu,
-      start: input.start,
-      unqueuedMs:
-        aim.curve === null ? null : latencyAt(aim.curve, { demandCpu: 0, count: 1, cpu: component.size.cpu.max }),
-    },
-    demand: {
-      cpu: demandCpu,
-      basis: sensed.basis,
-      backlogCpu: sensed.backlogCpu,
-      nextCpu: soon.upperCpu,
-      predictor: next.chosen,
-      marginShare: marginAhead,
-    },
-    ahead: input.forecast === undefined ? null : { seconds: leadSeconds, cpu: lead.upperCpu, trust },
-    aim: aimFacts(aim, soon, needCpu),
-    need: { cpu: needCpu, count: neededCount, heldCpu, calmSeconds },
-    options,
-    chosen: 0,
-    before: current,
-    after: { count, size },
-    notes,
-  };
-  if (seen.time !== null && seen.time !== undefined) explanation.seen.time = seen.time;
-  const growthCpu = Math.max(0, lead.cpu - demandCpu);
-  return { count, size, growthCpu, explanation };
+  const { objective } = component;
+  const isLatency = objective.kind === 'latency';
+  const hasForecast = input.forecast !== undefined;
+  why[AT.atMs] = nowMs;
+  why[AT.usedCpu] = finite(seen.usedCpu);
+  why[AT.allottedCpu] = finite(seen.ready.cpu);
+  why[AT.arrivedPerSecond] = finite(seen.arrivedPerSecond);
+  why[AT.finishedPerSecond] = finite(seen.finishedPerSecond);
+  why[AT.outstanding] = outstanding;
+  why[AT.latencyMs] = sensed.latencyMs ?? Number.NaN;
+  writeTime(why, seen.time);
+  why[AT.costCpu] = costCpu ?? Number.NaN;
+  why[AT.idleCpu] = idleCpu;
+  why[AT.unqueuedMs] =
+    aim.curve === null ? Number.NaN : latencyAt(aim.curve, { demandCpu: 0, count: 1, cpu: component.size.cpu.max });
+  why[AT.startSeconds] = input.start.seconds;
+  writeWord(why, AT.startKind, START_KINDS, input.start.kind);
+  why[AT.startSeen] = input.start.seen;
+  why[AT.demandCpu] = demandCpu;
+  writeWord(why, AT.demandBasis, DEMAND_BASES, sensed.basis);
+  why[AT.backlogCpu] = sensed.backlogCpu;
+  why[AT.nextCpu] = soon.upperCpu;
+  writeWord(why, AT.predictor, PREDICTORS, next.chosen);
+  why[AT.marginShare] = marginAhead;
+  why[AT.aheadSeconds] = hasForecast ? leadSeconds : Number.NaN;
+  why[AT.aheadCpu] = hasForecast ? lead.upperCpu : Number.NaN;
+  why[AT.trust] = hasForecast ? trust : Number.NaN;
+  why[AT.utilisation] = utilisationOf(aim, soon, needCpu);
+  writeWord(why, AT.aimBasis, AIM_BASES, aim.basis);
+  writeWord(why, AT.objective, OBJECTIVES, objective.kind);
+  why[AT.percentile] = isLatency ? objective.percentile : Number.NaN;
+  why[AT.targetMs] = isLatency ? objective.targetMs : Number.NaN;
+  why[AT.needCpu] = needCpu;
+  why[AT.needCount] = neededCount;
+  why[AT.heldCpu] = heldCpu;
+  why[AT.calmSeconds] = calmSeconds;
+  why[AT.notes] = notes;
+  why[AT.chosen] = 0;
+  writeShape(why, AT.before, current);
+  const plan: Plan = { count, size, growthCpu: Math.max(0, lead.cpu - demandCpu), why };
+  writeShape(why, AT.after, plan);
+  const startCpu = startCost / calmSeconds;
+  weigh(
+    { aim, load: soon, current: current.count, chosen: plan, neededCount, holdCpu, startCpu },
+    component.count,
+    why,
+  );
+  return plan;
 }
 
 /** A plan has to do until what the next one starts will serve. */
@@ -275,11 +304,11 @@ export function learnForecast(
 }
 
 /** What the plan found to be needed holds for a while; once a tick, of the plan that is gone by. */
-export function noteNeeds(history: PlanHistory, { need, notes }: Explanation, input: PlanInput): void {
+export function noteNeeds(history: PlanHistory, { why }: Plan, input: PlanInput): void {
   const { nowMs, seen, memoryUsedMax } = input;
-  if (!notes.includes('idle')) history.workedAtMs = nowMs;
-  hold(history.counts, nowMs, need.count, nowMs - need.calmSeconds * 1000);
-  hold(history.needs, nowMs, need.cpu, nowMs - cpuCalmMs(seen.stepSeconds));
+  if (!hasNote(why, 'idle')) history.workedAtMs = nowMs;
+  hold(history.counts, nowMs, why[AT.needCount] as number, nowMs - (why[AT.calmSeconds] as number) * 1000);
+  hold(history.needs, nowMs, why[AT.needCpu] as number, nowMs - cpuCalmMs(seen.stepSeconds));
   const used = finiteBytes(memoryUsedMax);
   const since = nowMs - MEMORY_WINDOW_MS;
   if (used > 0) hold(history.memory, nowMs, used, since);
@@ -343,8 +372,12 @@ function wasteOf({ component, current }: PlanInput, aim: Aim, load: Load, needed
   const fewest = clamp(neededCount, component.count.min, component.count.max);
   const surplus = current.count - fewest;
   if (surplus <= 0) return 0;
-  const held = (count: number) => (count === 0 ? 0 : count * (sizeFor(aim, load, count) ?? aim.component.size.cpu.max));
-  return Math.max(0, held(current.count) - held(fewest)) / surplus;
+  return Math.max(0, heldBy(current.count, aim, load) - heldBy(fewest, aim, load)) / surplus;
+}
+
+/** Cores that so many instances would hold for the load. */
+function heldBy(count: number, aim: Aim, load: Load): number {
+  return count === 0 ? 0 : count * (sizeFor(aim, load, count) ?? aim.component.size.cpu.max);
 }
 
 function settle(
@@ -381,32 +414,36 @@ function settle(
   return Math.max(fewer, Math.min(neededCount, component.count.max));
 }
 
-/** The count chosen, first, beside the fewest that would do and the present one. */
-function weighed(
-  input: PlanInput,
-  aim: Aim,
-  load: Load,
-  chosen: { count: number; cpu: number; neededCount: number },
-  holdCpu: number,
-  startCpu: number,
-): Option[] {
-  const { current, component } = input;
-  const { min, max } = component.count;
-  const optionOf = (count: number): Option => {
-    const needed = count === 0 ? 0 : sizeFor(aim, load, count);
-    const cpu = count === chosen.count ? chosen.cpu : (needed ?? aim.component.size.cpu.max);
-    const costCores = count * (cpu + holdCpu) + Math.max(0, count - current.count) * startCpu;
-    return { count, cpu, costCores, meets: count >= Math.min(1, chosen.neededCount) && needed !== null };
-  };
-  const picked = clamp(chosen.count, min, max);
-  const present = clamp(current.count, min, max);
-  const fewest = clamp(chosen.neededCount, min, max);
-  // So it is nearly always; a list that grew would be made with room for many.
-  if (present === picked && fewest === picked) return [optionOf(picked)];
-  return [...new Set([picked, present, fewest])].map(optionOf);
+/** How options are weighed against each other. */
+interface Scales {
+  aim: Aim;
+  load: Load;
+  current: number;
+  chosen: Pick<Plan, 'count' | 'size'>;
+  neededCount: number;
+  holdCpu: number;
+  startCpu: number;
 }
 
-/** Cores that one instance needs and at most may get. */
+/** Writes the count chosen, first, beside the fewest that would do and the present one. */
+function weigh(scales: Scales, { min, max }: Component['count'], why: Row): void {
+  const picked = clamp(scales.chosen.count, min, max);
+  const present = clamp(scales.current, min, max);
+  const fewest = clamp(scales.neededCount, min, max);
+  let options = 0;
+  weighOne(scales, picked, options++, why);
+  if (present !== picked) weighOne(scales, present, options++, why);
+  if (fewest !== picked && fewest !== present) weighOne(scales, fewest, options++, why);
+}
+
+function weighOne(scales: Scales, count: number, index: number, why: Row): void {
+  const { aim, load, current, chosen, neededCount, holdCpu, startCpu } = scales;
+  const needed = count === 0 ? 0 : sizeFor(aim, load, count);
+  const cpu = count === chosen.count ? chosen.size.cpu : (needed ?? aim.component.size.cpu.max);
+  const costCores = count * (cpu + holdCpu) + Math.max(0, count - current) * startCpu;
+  writeOption(why, index, count, cpu, costCores, count >= Math.min(1, neededCount) && needed !== null);
+}
+
 /** Cores of its own are whole. */
 function cpuStepOf({ exclusive }: Component): number {
   return exclusive === true ? 1 : CPU_STEP;

@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { type Decision, judgedAtMs, outcomeOf } from '../../coordinator/brain/decision.js';
 import type { Explanation } from '../../coordinator/brain/explanation.js';
-import { newRow, writeRow } from '../../coordinator/brain/explanation-row.js';
+import { newRow } from '../../coordinator/brain/explanation-row.js';
 import { DecisionLog, type Told } from '../../coordinator/decisions.js';
 import type { DecisionView, EventView, Problem } from '../../protocol/http.js';
 import { LIMITS } from '../../protocol/limits.js';
-import { explanation, shape } from './brain/an-explanation.js';
+import { explanation, shape, writeRow } from './brain/an-explanation.js';
 import { CoordinatorRig } from './rig.js';
 
 const MANIFEST = `app: shop

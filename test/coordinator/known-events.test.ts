@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { announcedCpu, announcedIn, learnable } from '../../coordinator/announced.js';
+import { announcedCpu, announcedIn, isBlurred } from '../../coordinator/announced.js';
+import { factorAt } from '../../coordinator/brain/forecast/index.js';
 import { type KnownEventRecord, nextOccurrence, occurrences, REPEAT_MS } from '../../coordinator/known-events.js';
 import { loadCluster } from '../../coordinator/persist.js';
 import type { DecisionView, ForecastView, KnownEventView, Problem } from '../../protocol/http.js';
@@ -167,11 +168,14 @@ t.test('what is announced within the time that a new instance needs is to be rea
 });
 
 t.test('what events bring is not learnt', async (t) => {
-  const at = (events: KnownEventRecord[]) => learnable(6, announcedIn(events, 5_000, 10_000), 5_000);
-  t.strictSame(at([]), { value: 6, factor: 1 });
-  t.strictSame(at([event({ kind: 'factor', factor: 3 }, 4_000, 8_000)]), { value: 6, factor: 3 });
-  t.strictSame(at([event({ kind: 'factor', factor: 3 }, 6_000, 8_000)]), { value: 6, factor: 1 }, 'not yet');
-  t.strictSame(at([event({ kind: 'requests', perSecond: 9 }, 4_000, 8_000)]), { value: null, factor: 1 });
+  const at = (events: KnownEventRecord[]) => {
+    const announced = announcedIn(events, 5_000, 10_000);
+    return { blurred: isBlurred(announced, 5_000), factor: factorAt(announced.factors, 5_000) };
+  };
+  t.strictSame(at([]), { blurred: false, factor: 1 });
+  t.strictSame(at([event({ kind: 'factor', factor: 3 }, 4_000, 8_000)]), { blurred: false, factor: 3 });
+  t.strictSame(at([event({ kind: 'factor', factor: 3 }, 6_000, 8_000)]), { blurred: false, factor: 1 }, 'not yet');
+  t.strictSame(at([event({ kind: 'requests', perSecond: 9 }, 4_000, 8_000)]), { blurred: true, factor: 1 });
 });
 
 t.test('instances are there when the event begins, and go after it', async (t) => {

@@ -2,11 +2,12 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { countInstances } from '../../../coordinator/instance-table.js';
 import { quantile } from '../demo/recorder.js';
+import { exponentOf, growthPlot } from './growth-plot.js';
 import { alone, type Row } from './rows.js';
 import { PARTS, type Part, SimulatedCluster, type Watch } from './simulated-cluster.js';
 
 /** Instances; a component has about ten of them, a host about a hundred. */
-const SIZES = [1_000, 10_000, 100_000];
+const SIZES = [1_000, 3_000, 10_000, 30_000, 100_000];
 const WARM_TICKS = 10;
 const MEASURED_TICKS = 30;
 /** Demand rises and falls by a fifth in such a time: within it a size seldom holds, or, as over a day, nearly always. */
@@ -34,7 +35,7 @@ interface Result {
  * the batch for the store, without the disk; and what comes before it, the reports of all hosts, from the frames as the
  * link's sockets deliver them: decoded, checked and taken in. Each size runs in a process of its own whose heap is
  * bounded. Demand follows a wave with noise of a twentieth; where it is restless, a quarter of the instances are resized
- * each second.
+ * each second. The growth is plotted on stderr, for docs/benchmarks.md.
  */
 export async function benchBrainScale(): Promise<Row[]> {
   const rows: Row[] = [];
@@ -43,10 +44,10 @@ export async function benchBrainScale(): Promise<Row[]> {
   const most = SIZES.at(-1) as number;
   const calm = await measureApart(most, 'calm');
   for (const result of [...results, calm]) rows.push(...rowsOf(result));
-  const points = results.map(
-    ({ instances, tickMs }) => [Math.log(instances), Math.log(quantile(tickMs, 0.5))] as const,
-  );
-  rows.push(alone('growth of the tick with size (1: linear, 2: quadratic)', 'exponent', slopeOf(points)));
+  const points = results.map(({ instances, tickMs }) => ({ size: instances, ms: quantile(tickMs, 0.5) }));
+  rows.push(alone('growth of the tick with size (1: linear, 2: quadratic)', 'exponent', exponentOf(points)));
+  // Beside the figures, which may be read by a program.
+  process.stderr.write(`${growthPlot('Planning tick, p50', points)}\n`);
   return rows;
 }
 
@@ -140,14 +141,6 @@ class StopWatch implements Watch {
   sum(): { ms: number; cpuMs: number } {
     return { ms: this.#ms, cpuMs: [...this.cpuMs.values()].reduce((sum, each) => sum + each, 0) };
   }
-}
-
-/** Least squares. */
-function slopeOf(points: readonly (readonly [number, number])[]): number {
-  const mean = (of: 0 | 1) => points.reduce((sum, point) => sum + point[of], 0) / points.length;
-  const [x, y] = [mean(0), mean(1)];
-  const over = points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0);
-  return over / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
 }
 
 const [size, period] = process.argv.slice(2);

@@ -1,4 +1,18 @@
 import type { Explanation } from '../../../coordinator/brain/explanation.js';
+import {
+  AIM_BASES,
+  AT,
+  bitOf,
+  DEMAND_BASES,
+  OBJECTIVES,
+  PREDICTORS,
+  type Row,
+  START_KINDS,
+  writeOption,
+  writeShape,
+  writeTime,
+  writeWord,
+} from '../../../coordinator/brain/explanation-row.js';
 
 export function shape(count: number, cpu: number): Explanation['after'] {
   return { count, size: { cpu, memory: 2 ** 26 } };
@@ -31,4 +45,55 @@ export function explanation(change: Partial<Explanation> = {}): Explanation {
     notes: [],
     ...change,
   };
+}
+
+/** Writes any explanation, as a plan writes its own. */
+export function writeRow(explanation: Explanation, row: Row): void {
+  const { seen, learned, demand, ahead, aim, need, options, notes } = explanation;
+  row.fill(Number.NaN);
+  row[AT.atMs] = explanation.atMs;
+  row[AT.usedCpu] = seen.usedCpu;
+  row[AT.allottedCpu] = seen.allottedCpu;
+  row[AT.arrivedPerSecond] = seen.arrivedPerSecond;
+  row[AT.finishedPerSecond] = seen.finishedPerSecond;
+  row[AT.outstanding] = seen.outstanding;
+  row[AT.latencyMs] = seen.latencyMs ?? Number.NaN;
+  writeTime(row, seen.time);
+  row[AT.costCpu] = learned.costCpu ?? Number.NaN;
+  row[AT.idleCpu] = learned.idleCpu;
+  row[AT.unqueuedMs] = learned.unqueuedMs ?? Number.NaN;
+  if (learned.start !== undefined) {
+    row[AT.startSeconds] = learned.start.seconds;
+    writeWord(row, AT.startKind, START_KINDS, learned.start.kind);
+    row[AT.startSeen] = learned.start.seen;
+  }
+  row[AT.demandCpu] = demand.cpu;
+  writeWord(row, AT.demandBasis, DEMAND_BASES, demand.basis);
+  row[AT.backlogCpu] = demand.backlogCpu;
+  row[AT.nextCpu] = demand.nextCpu;
+  writeWord(row, AT.predictor, PREDICTORS, demand.predictor);
+  row[AT.marginShare] = demand.marginShare;
+  if (ahead !== null) {
+    row[AT.aheadSeconds] = ahead.seconds;
+    row[AT.aheadCpu] = ahead.cpu;
+    row[AT.trust] = ahead.trust;
+  }
+  row[AT.utilisation] = aim.utilisation;
+  writeWord(row, AT.aimBasis, AIM_BASES, aim.basis);
+  writeWord(row, AT.objective, OBJECTIVES, aim.objective.kind);
+  if (aim.objective.kind === 'latency') {
+    row[AT.percentile] = aim.objective.percentile;
+    row[AT.targetMs] = aim.objective.targetMs;
+  }
+  row[AT.needCpu] = need.cpu;
+  row[AT.needCount] = need.count;
+  row[AT.heldCpu] = need.heldCpu;
+  row[AT.calmSeconds] = need.calmSeconds;
+  row[AT.notes] = notes.reduce((bits, note) => bits | bitOf(note), 0);
+  row[AT.chosen] = explanation.chosen;
+  row[AT.optionCount] = 0;
+  for (const [i, { count, cpu, costCores, meets }] of options.entries())
+    writeOption(row, i, count, cpu, costCores, meets);
+  writeShape(row, AT.before, explanation.before);
+  writeShape(row, AT.after, explanation.after);
 }

@@ -1,4 +1,6 @@
 import { type ComponentModel, newModel } from '../../../coordinator/brain/component-model.js';
+import type { Explanation } from '../../../coordinator/brain/explanation.js';
+import { newRow, readRow } from '../../../coordinator/brain/explanation-row.js';
 import { type Seen, type Sensed, sense } from '../../../coordinator/brain/sense.js';
 import {
   leadSecondsOf,
@@ -35,6 +37,11 @@ export type Sight = Partial<
     startSeconds?: number;
   };
 
+/** A plan beside what it says of itself. */
+export interface ExplainedPlan extends Plan {
+  explanation: Explanation;
+}
+
 /** One component, planned once a second, each plan carried out at once unless told otherwise. */
 export class PlanBench {
   nowMs = 1_000_000;
@@ -42,6 +49,8 @@ export class PlanBench {
   model: ComponentModel = newModel();
   history: PlanHistory = newHistory();
   sensed: Sensed | undefined;
+  /** Written over each second, as the planner does. */
+  why = newRow();
   readonly component: Component;
 
   constructor(change: Partial<Component> = {}, current?: { count: number; cpu: number }) {
@@ -50,7 +59,7 @@ export class PlanBench {
   }
 
   /** A second passes in which this is seen. One request a second is served unless told. */
-  tick(sight: Sight = {}): Plan {
+  tick(sight: Sight = {}): ExplainedPlan {
     this.nowMs += 1_000;
     const { usedCpu = 0, outstanding = 0, latencyMs = null, arrivedPerSecond = 1, ...rest } = sight;
     const { finishedPerSecond = arrivedPerSecond, ready, startSeconds = 1, ...planning } = rest;
@@ -84,13 +93,13 @@ export class PlanBench {
       const leadSeconds = leadSecondsOf(input.start, 1);
       learnForecast(this.model, forecast, { component, stepSeconds: 1, demandCpu, leadSeconds });
     }
-    const plan = planComponent(input);
-    noteNeeds(this.history, plan.explanation, input);
+    const plan = planComponent(input, this.why);
+    noteNeeds(this.history, plan, input);
     this.current = { count: plan.count, size: plan.size };
-    return plan;
+    return { ...plan, explanation: readRow(plan.why) as Explanation };
   }
 
-  run(seconds: number, at: (second: number) => Sight): Plan[] {
+  run(seconds: number, at: (second: number) => Sight): ExplainedPlan[] {
     return Array.from({ length: seconds }, (_, second) => this.tick(at(second)));
   }
 

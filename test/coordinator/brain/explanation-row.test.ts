@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Explanation } from '../../../coordinator/brain/explanation.js';
-import { atMsOf, isChange, newRow, readRow, writeRow } from '../../../coordinator/brain/explanation-row.js';
-import { explanation, shape } from './an-explanation.js';
+import { atMsOf, isChange, newRow, readRow } from '../../../coordinator/brain/explanation-row.js';
+import { explanation, shape, writeRow } from './an-explanation.js';
 
 const amount = fc.double({ min: 0, max: 1e9, noNaN: true }).map((value) => value + 0);
 const orNull = fc.option(amount);

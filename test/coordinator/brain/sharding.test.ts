@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { newRow } from '../../../coordinator/brain/explanation-row.js';
 import { summary } from '../../../coordinator/brain/explanation-words.js';
 import { normalFrom, randomFrom } from '../../../coordinator/brain/forecast/random.js';
-import type { Plan } from '../../../coordinator/brain/sharding.js';
 import type { Component, Objective } from '../../../protocol/manifest.js';
-import { allotted, COMPONENT, MIB, PlanBench, type Sight } from './bench.js';
+import { allotted, COMPONENT, type ExplainedPlan, MIB, PlanBench, type Sight } from './bench.js';
 
-const words = (plan: Plan | undefined): string => (plan === undefined ? '' : summary(plan.explanation));
-const last = (plans: Plan[]): Plan => {
+const words = (plan: ExplainedPlan | undefined): string => (plan === undefined ? '' : summary(plan.explanation));
+const last = (plans: ExplainedPlan[]): ExplainedPlan => {
   const plan = plans.at(-1);
   if (plan === undefined) throw new Error('nothing was planned');
   return plan;
@@ -218,7 +218,7 @@ t.test('a burst that nobody foresaw gets its growth once more on top', async (t)
 });
 
 /** The plans of 25 minutes in their stride, with a deviation of 5 % in CPU and requests. */
-function underNoise(seed: number, level: number): Plan[] {
+function underNoise(seed: number, level: number): ExplainedPlan[] {
   const random = randomFrom(seed);
   const bench = new PlanBench({ objective: { kind: 'utilisation', target: 0.7 } });
   const plans = bench.run(1_800, () => ({
@@ -394,6 +394,22 @@ t.test('a restart with what is stored changes no decision', async () => {
       );
     }),
     { numRuns: 200 },
+  );
+});
+
+t.test('a row that is written over says the same as a new one', async () => {
+  fc.assert(
+    fc.property(anyComponent, moments, (one, seen) => {
+      const [over, anew] = [new PlanBench({ ...one }), new PlanBench({ ...one })];
+      // As if another decision had been there.
+      over.why.fill(1);
+      return seen.every((sight) => {
+        anew.why = newRow();
+        const [a, b] = [over.tick(sight), anew.tick(sight)];
+        return JSON.stringify({ ...a, why: 0 }) === JSON.stringify({ ...b, why: 0 });
+      });
+    }),
+    { numRuns: 300 },
   );
 });
 
