@@ -4,6 +4,7 @@ import { FABRIC_OWN_SOCKET, FABRIC_SOCKET, STATE_VARIABLE } from '../protocol/co
 import { ShoalError, toShoalError } from '../protocol/errors.js';
 import type { Carrier, Channel, Listener, PeerAddress } from './carrier.js';
 import type { ChannelBroker } from './channel-broker.js';
+import { REHEARSALS } from './rehearsal.js';
 import type { RingCarrier } from './ring-carrier.js';
 import { stateSettings } from './state/settings.js';
 import { UnixCarrier } from './unix-carrier.js';
@@ -27,9 +28,12 @@ export class BestCarrier implements Carrier {
     this.broker = broker;
   }
 
-  /** Does ahead of listen() what can be done without knowing which instance this is. */
+  /** Does ahead of listen() what can be done without knowing which instance this is, and plays calls. */
   async prepare(): Promise<void> {
     await this.#unix.prepare();
+    if (this.#rings === undefined) return;
+    const { rehearseCalls } = await import('./call-rehearsal.js');
+    await rehearseCalls(REHEARSALS);
   }
 
   async listen(accept: (channel: Channel) => void): Promise<Listener> {

@@ -8,7 +8,7 @@ import { listenOnPath } from './unix-carrier.js';
 import { untilActivated } from './warm.js';
 
 /** By then V8 has made what it makes of code that is used again; after one time alone it does so when somebody waits. */
-const TIMES = 12;
+export const REHEARSALS = 12;
 
 /**
  * Does, some times over, what is done when this process is told which instance it is, with an agent of its own on a socket in the
@@ -18,7 +18,7 @@ export async function rehearse(folder: string, stats: () => InstanceStats): Prom
   const path = join(folder, 'rehearsal.sock');
   const agent = createServer(play);
   await listenOnPath(agent, path);
-  for (let time = 0; time < TIMES; time += 1) await goThrough(path, stats);
+  for (let time = 0; time < REHEARSALS; time += 1) await goThrough(path, stats);
   agent.close();
 }
 
