@@ -4,6 +4,7 @@ import { LIMITS } from '../../../protocol/limits.js';
 import { SoakHost } from '../soak/host.js';
 import { retry } from '../until.js';
 import { makeNodeImage, type NodeImage } from './node-image.js';
+import { passedOn } from './passed-on.js';
 import { benchResizeUnderLoad } from './resize-load.js';
 import { alone, type Row } from './rows.js';
 import { lastEvent, START_MS_MAX, scaleTo, startRows, startsInTurns } from './start.js';
@@ -18,6 +19,8 @@ const TOGETHER = QUICK ? 10 : LIMITS.warmPerComponentMax;
 const TOGETHER_CPU = 0.02;
 const MIB = 2 ** 20;
 const LOOK_MS = 50;
+/** Between messages through bare processes: as long as there is nothing to do between two starts. */
+const PAUSE_MS = 500;
 /** The first instance has the image fetched and unpacked. */
 const IMAGE_MS_MAX = 60_000;
 
@@ -60,7 +63,9 @@ async function benchOrigin(
     const untilItMay = () => untilWaiting(host, warm);
     const took = await startsInTurns(host, starts, peers, { root: image.root, untilItMay });
     const rows = startRows(`decision to serving, ${name}`, took);
-    return [...rows, ...(warm === 0 ? [] : [await memoryRow(host)])];
+    if (warm === 0) return rows;
+    const bare = { name: 'a message through three bare Node.js processes', theirs: await passedOn(starts, PAUSE_MS) };
+    return [...rows, ...startRows(`decision to serving, ${name}`, { ...took, peers: [bare] }), await memoryRow(host)];
   } finally {
     await host.close();
   }

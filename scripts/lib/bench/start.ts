@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { SseParser } from '../../../cli/sse.js';
 import type { ComponentView, EventView } from '../../../protocol/http.js';
 import { decisionToServing } from '../demo/recorder.js';
 import { SoakHost } from '../soak/host.js';
@@ -8,8 +9,8 @@ import { crunPeer, type StartPeer, startOnce } from './start-peers.js';
 
 const STARTS = 40;
 export const START_MS_MAX = 60_000;
-/** Times are those of events: who asks much more often takes a core from what is measured, and `crun run` has both. */
 const LOOK_MS = 50;
+const COMPONENT = '/v1/apps/bench/components/one';
 
 /**
  * From the plan's decision to an instance that serves, against plain `crun run` of the very same bundle until its
@@ -46,6 +47,9 @@ export async function startsInTurns(
   for (let i = 0; i < starts; i += 1) {
     await untilItMay();
     const last = await lastEvent(host);
+    const untilReady = await follow(host, 'ready', last);
+    await setCount(host, 2);
+    await untilReady();
     await scaleTo(host, 2);
     const events = await host.ask<EventView[]>('GET', `/v1/events?after=${last}`);
     ours.push(...decisionToServing(events).slice(0, 1));
@@ -58,7 +62,7 @@ export async function startsInTurns(
 /** What was measured beside each peer. */
 export function startRows(metric: string, { ours, peers }: Starts): Row[] {
   return peers.flatMap(({ name, theirs }) => {
-    const peer = `${name}, until it listens`;
+    const peer = name.endsWith(' run') ? `${name}, until it listens` : name;
     return [
       compare(`${metric}, p50`, 'ms', 0.5, ours, peer, theirs),
       compare(`${metric}, p99`, 'ms', 0.99, ours, peer, theirs),
@@ -66,11 +70,30 @@ export function startRows(metric: string, { ours, peers }: Starts): Row[] {
   });
 }
 
+function setCount(host: SoakHost, count: number): Promise<unknown> {
+  return host.ask('PUT', `${COMPONENT}/scale`, 'application/json', JSON.stringify({ count }));
+}
+
+/**
+ * Follows the events after that one. Answers what resolves with the first of the kind, as it happens: who asks again and again takes
+ * a core from what is measured, and `crun run` has both.
+ */
+async function follow(host: SoakHost, kind: string, after: number): Promise<() => Promise<void>> {
+  const init = { headers: { accept: 'text/event-stream' }, signal: AbortSignal.timeout(START_MS_MAX) };
+  const { body } = await fetch(`${host.server}/v1/events?after=${after}`, init);
+  return async () => {
+    const parser = new SseParser();
+    for await (const text of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      if (parser.push(text).some(({ type }) => type === kind)) return;
+    }
+    throw new Error(`no event ${kind} before the connection ended`);
+  };
+}
+
 export async function scaleTo(host: SoakHost, count: number, msMax = START_MS_MAX): Promise<void> {
-  const path = '/v1/apps/bench/components/one';
-  await host.ask('PUT', `${path}/scale`, 'application/json', JSON.stringify({ count }));
+  await setCount(host, count);
   const areThere = async () => {
-    const view = await host.ask<ComponentView>('GET', path);
+    const view = await host.ask<ComponentView>('GET', COMPONENT);
     const there = await host.ask<unknown[]>('GET', '/v1/instances');
     if (view.count.ready !== count || there.length !== count) throw new Error(`${view.count.ready} of ${there.length}`);
   };
