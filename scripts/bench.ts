@@ -27,6 +27,7 @@ import { benchState } from './lib/bench/state.js';
 import { benchStateCache } from './lib/bench/state-cache.js';
 import { benchStateFull } from './lib/bench/state-full.js';
 import { benchStateHandover } from './lib/bench/state-handover.js';
+import { benchStateLoss } from './lib/bench/state-loss.js';
 import { benchStateRack, HOSTS_RACK } from './lib/bench/state-rack.js';
 import { benchStateReplicated } from './lib/bench/state-replicated.js';
 import { readWords } from './lib/words.js';
@@ -67,6 +68,7 @@ const BENCHES: Record<string, (options: Options) => Promise<Row[]>> = {
   'state-full': () => benchStateFull(),
   'state-replicated': () => benchStateReplicated(DIST),
   'state-handover': () => benchStateHandover(DIST),
+  'state-loss': () => benchStateLoss(DIST),
   'state-rack': ({ hosts = HOSTS_RACK }) => benchStateRack(hosts),
 };
 /** `scripts/bench brain` and `scripts/bench cluster` run all of theirs. */
@@ -85,8 +87,8 @@ Prints figures next to a peer's, measured in the same run. NAME: ${Object.keys(B
                 of each kind (default: 40 and 5)
 --hosts N       cluster-rest, cluster-cut, cluster-kill: hosts with an agent (default: 20); cluster-agents: simulated
                 agents of one leader (default: 1000); state-rack: machines, 2 to 4 (default: 2)
---quick         brain-scaling, brain-made, factory, profiler, state, state-full, state-handover, state-replicated: less
-                of it`;
+--quick         brain-scaling, brain-made, factory, profiler, state, state-full, state-handover, state-loss,
+                state-replicated: less of it`;
 
 async function main(): Promise<number> {
   const words = process.argv.slice(2);
