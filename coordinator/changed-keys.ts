@@ -9,9 +9,18 @@ interface Origin {
 
 const origins = new WeakMap<object, Origin>();
 
-/** `to` is `from` with other values at these keys, and nothing else. */
-export function noteChangedKeys(from: object, to: object, keys: readonly string[]): void {
+/** A copy with these values at their keys, which is known to differ from `from` there at most. */
+export function withChanged<T>(
+  from: Readonly<Record<string, T>>,
+  changes: Readonly<Record<string, T>>,
+): Record<string, T> {
+  const to: Record<string, T> = {};
+  // Key by key: spreading thousands of them takes twice as long.
+  for (const key in from) to[key] = from[key] as T;
+  const keys = Object.keys(changes);
+  for (const key of keys) to[key] = changes[key] as T;
   origins.set(to, { from: new WeakRef(from), keys });
+  return to;
 }
 
 /** Null where nobody said how `to` was made, or not from `from`. */

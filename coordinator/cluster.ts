@@ -7,7 +7,7 @@ import type { CopyRecord } from '../protocol/state-copies.js';
 import { keyOfName } from '../protocol/state-copies-parse.js';
 import { clamp } from './brain/need.js';
 import { warmOn } from './brain/warm-pool.js';
-import { noteChangedKeys } from './changed-keys.js';
+import { withChanged } from './changed-keys.js';
 import { copiesDiffer, copiesOn } from './copies-on.js';
 import { elsewhereDiffers, elsewhereFor } from './elsewhere.js';
 import {
@@ -433,19 +433,14 @@ export function setTargets(
   state: ClusterState,
   results: Iterable<{ key: string; component: Component; target: Target }>,
 ): ClusterState {
-  let targets: Record<string, Target> | null = null;
-  const changed: string[] = [];
+  const changes: Record<string, Target> = {};
   for (const { key, component, target } of results) {
     const before = own(state.targets, key);
     const next = clampTarget(component, target);
-    if (isSameTarget(before, next)) continue;
-    targets ??= { ...state.targets };
-    targets[key] = next;
-    changed.push(key);
+    if (!isSameTarget(before, next)) changes[key] = next;
   }
-  if (targets === null) return state;
-  noteChangedKeys(state.targets, targets, changed);
-  return bump({ ...state, targets });
+  if (Object.keys(changes).length === 0) return state;
+  return bump({ ...state, targets: withChanged(state.targets, changes) });
 }
 
 /** Keeps new instances off the host and, with `drain`, brings those that it has elsewhere. Null: opens it again. */

@@ -12,7 +12,7 @@ import {
 } from './brain/placement.js';
 import { makeRoom, type RoomClaim, type RoomHost, type RoomInstance } from './brain/room.js';
 import { talkShares } from './brain/talk.js';
-import { noteChangedKeys } from './changed-keys.js';
+import { withChanged } from './changed-keys.js';
 import {
   awaitsBuild,
   bump,
@@ -119,11 +119,7 @@ export function reconcile(
 }
 
 function risen({ counters }: ClusterState, by: Counters): Counters {
-  const keys = Object.keys(by);
-  if (keys.length === 0) return counters;
-  const all = { ...counters, ...by };
-  noteChangedKeys(counters, all, keys);
-  return all;
+  return Object.keys(by).length === 0 ? counters : withChanged(counters, by);
 }
 
 /** How much those that it may call draw a component to their hosts before anything has been measured; near: 1. */

@@ -8,7 +8,6 @@ import {
   bitOf,
   DEMAND_BASES,
   hasNote,
-  newRow,
   OBJECTIVES,
   PREDICTORS,
   type Row,
@@ -140,8 +139,8 @@ const CONSOLIDATE_AT = 0.9;
 const CPU_DEAD_BAND = 0.05;
 const MEMORY_DEAD_BAND = 0.1;
 
-/** `why`: a row that is written over. */
-export function planComponent(input: PlanInput, why: Row = newRow()): Plan {
+/** `why` is written over. */
+export function planComponent(input: PlanInput, why: Row): Plan {
   const { component, nowMs, seen, sensed, current } = input;
   const { stepSeconds } = seen;
   const leadSeconds = leadSecondsOf(input.start, stepSeconds);
