@@ -29,7 +29,7 @@ export interface StateShown {
 
 export function renderState(name: string, { shards, lagMs, ways }: StateShown, paint: Paint): string[] {
   const lag = lagMs === null ? [] : [`what its instances read lacks no write acknowledged ${lagMs} ms ago or earlier`];
-  const said = [summaryOf(name, shards), ...lostText(shards), ...lag, ...ways.map(clean)];
+  const said = [summaryOf(name, shards), ...lostText(shards), ...waitingText(shards), ...lag, ...ways.map(clean)];
   return [...said, '', ...renderTable(shards, COLUMNS, { paint })];
 }
 
@@ -40,6 +40,16 @@ function lostText(shards: readonly ShardView[]): string[] {
   const last = new Date(Math.max(...lost.map(({ lostAtMs }) => lostAtMs ?? 0))).toISOString();
   const numbers = ranges(lost.map(({ shard }) => shard));
   return [`${lost.length} state shards began empty, since no copy of them was left, the last at ${last}: ${numbers}`];
+}
+
+/** Those that nobody serves until a host has said how much of them it has. */
+function waitingText(shards: readonly ShardView[]): string[] {
+  const waiting = shards.filter(({ copies }) => copies?.phase === 'fencing');
+  if (waiting.length === 0) return [];
+  const hosts = [...new Set(waiting.flatMap(({ copies }) => copies?.inSync ?? []))].sort();
+  const numbers = ranges(waiting.map(({ shard }) => shard));
+  const text = `${waiting.length} state shards wait for hosts that had copies of them, ${hosts.join(', ')}: ${numbers}`;
+  return [text, 'who knows that one will not come back, nor its disk: shoal host drain HOST'];
 }
 
 const COLUMNS: readonly Column<ShardView>[] = [

@@ -269,6 +269,7 @@ class Placing {
       // Not from its hello on: what hosts are asked for is planned of those that have reported.
       speaks: (host) => isUsable(hosts.get(host)),
       isGone,
+      isGivenUp: (host) => isDrained(this.#state, host),
       bootOf: (host) => (isUsable(hosts.get(host)) ? (hosts.get(host)?.info.boot ?? null) : null),
       reporting: () => [...hosts].flatMap(([host, { copies }]) => (copies.has(name) ? [host] : [])),
       reportOf: (host) => hosts.get(host)?.copies.get(name) ?? null,

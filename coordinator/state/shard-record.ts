@@ -23,6 +23,8 @@ export interface SeenHosts {
   speaks(host: string): boolean;
   /** The operator, or the loss of the host, says that its memory will not come back. */
   isGone(host: string): boolean;
+  /** The operator has drained it: nobody waits for what may be on its disk. */
+  isGivenUp(host: string): boolean;
   /** Of its present boot; null while unknown. */
   bootOf(host: string): string | null;
   /** All hosts that have said something of the shard. */
@@ -38,9 +40,14 @@ export interface RecordTiming {
   fenceMsMax: number;
   /** A pass that has not ended after so long is fenced. */
   passMsMax: number;
+  /**
+   * When no copy is left, hosts that had one and are gone are waited for so long: they may come back with snapshots of it. After a power
+   * cut not all of a rack start at once.
+   */
+  returnMsMax: number;
 }
 
-export const RECORD_TIMING: RecordTiming = { fenceMsMax: 1_000, passMsMax: 8_000 };
+export const RECORD_TIMING: RecordTiming = { fenceMsMax: 1_000, passMsMax: 8_000, returnMsMax: 600_000 };
 
 /**
  * The next record of a shard, or the same one when there is nothing to do: one step, to be stored before it is sent. Called
@@ -74,7 +81,7 @@ function stepped(
     const { epoch } = record ?? { epoch: wanted.epochsBefore ?? 0 };
     return created(epoch + 1, wanted, seen) ?? record;
   }
-  if (record.phase === 'fencing') return chosen(record, wanted, seen, sinceMs >= timing.fenceMsMax);
+  if (record.phase === 'fencing') return chosen(record, wanted, seen, timing, sinceMs);
   const owner = record.owner?.host ?? null;
   if (record.phase === 'passing') {
     const taken = settledPass(record, seen);
@@ -127,12 +134,18 @@ function fenced(record: CopyRecord): CopyRecord {
 }
 
 /** The longest of the copies that have said how far they go. Whoever has not said it is to be filled anew. */
-function chosen(record: CopyRecord, wanted: WantedShard, seen: SeenHosts, waited: boolean): CopyRecord {
+function chosen(
+  record: CopyRecord,
+  wanted: WantedShard,
+  seen: SeenHosts,
+  { fenceMsMax, returnMsMax }: RecordTiming,
+  sinceMs: number,
+): CopyRecord {
   const { inSync, epoch } = record;
   const answers = inSync.map((host) => ({ host, report: reportIn(epoch, host, seen) }));
   const whole = answers.flatMap(({ host, report }) => (isWhole(report) ? [{ host, last: report.last }] : []));
   const open = answers.filter(({ host, report }) => report === null && !seen.isGone(host) && seen.isThere(host));
-  if (open.length > 0 && !waited) return record;
+  if (open.length > 0 && sinceMs < fenceMsMax) return record;
   const longest = Math.max(...whole.map(({ last }) => last));
   const best = whole.filter(({ last }) => last === longest).map(({ host }) => host);
   const host = best.find((each) => each === wanted.owner.host) ?? best.find((each) => seen.instanceOn(each)) ?? best[0];
@@ -140,7 +153,10 @@ function chosen(record: CopyRecord, wanted: WantedShard, seen: SeenHosts, waited
     const owner = seatOn(host, wanted, seen);
     return { epoch: epoch + 1, phase: 'serving', owner, inSync: whole.map((each) => each.host), joining: [] };
   }
-  const isLost = answers.every((each) => seen.isGone(each.host) || (each.report !== null && !isWhole(each.report)));
+  const isAwaited = (each: string) => wanted.restores === true && sinceMs < returnMsMax && !seen.isGivenUp(each);
+  const isLost = answers.every((each) => {
+    return each.report === null ? seen.isGone(each.host) && !isAwaited(each.host) : !isWhole(each.report);
+  });
   return isLost ? { epoch: epoch + 1, phase: 'lost', owner: null, inSync: [], joining: [] } : record;
 }
 

@@ -46,6 +46,7 @@ class Rack {
     hosts: readonly { name: string; labels?: Record<string, string>; boot?: string }[],
     shards = 2,
     components = ['cart'],
+    snapshot = '',
   ) {
     this.#shards = shards;
     this.#components = components;
@@ -53,7 +54,7 @@ class Rack {
     rootfs: host
     command: [x]
     count: { min: 1, max: 2 }
-    state: { mode: partitioned, shards: ${shards}, replicas: ${replicas} }
+    state: { mode: partitioned, shards: ${shards}, replicas: ${replicas}${snapshot} }
     place: { require: { disk: ssd } }
 `;
     const manifest = `app: shop\ncomponents:\n${components.map(component).join('')}`;
@@ -152,6 +153,21 @@ t.test(
     t.same(rack.place().lost, [], 'once');
   },
 );
+
+t.test('a host that is lost may come back with a snapshot, until it is drained', async (t) => {
+  const rack = new Rack(0, [{ name: 'a' }, { name: 'b' }], 2, ['cart'], ', snapshot: { every: 60s }');
+  rack.place();
+  hostDisconnected(rack.observed, 'a', rack.nowMs);
+  rack.state = rack.owned(rack.state, 'b', 'b');
+  rack.nowMs += 40_000;
+  t.same(rack.place().lost, []);
+  rack.nowMs += 500_000;
+  t.same(rack.place().lost, []);
+  t.match(rack.record(0), { phase: 'fencing', inSync: ['a'] });
+  rack.state = setCordon(rack.state, 'a', { drain: true, sinceMs: rack.nowMs });
+  t.same(rack.place().lost, [0]);
+  t.match(rack.record(0), { phase: 'serving', owner: { host: 'b' } });
+});
 
 t.test('a shard that nobody can begin yet is not said to begin empty: a snapshot of it may come', async (t) => {
   const rack = new Rack(0, [{ name: 'a' }]);

@@ -2,7 +2,7 @@ import t from 'tap';
 import { nextRecord, type SeenHosts, type WantedShard } from '../../../coordinator/state/shard-record.js';
 import type { CopyRecord, CopyReport } from '../../../protocol/state-copies.js';
 
-const TIMING = { fenceMsMax: 1_000, passMsMax: 2_000 };
+const TIMING = { fenceMsMax: 1_000, passMsMax: 2_000, returnMsMax: 60_000 };
 
 /** Hosts a to d that are all there; reports by host. */
 class Rack implements SeenHosts {
@@ -15,6 +15,8 @@ class Rack implements SeenHosts {
   readonly silent = new Set<string>();
   speaks = (host: string) => this.isThere(host) && !this.silent.has(host);
   isGone = (host: string) => this.gone.has(host);
+  readonly drained = new Set<string>();
+  isGivenUp = (host: string) => this.drained.has(host);
   bootOf = (host: string) => `boot-${host}`;
   reporting = () => [...this.reports.keys()];
   reportOf = (host: string) => this.reports.get(host) ?? null;
@@ -194,6 +196,25 @@ t.test(
   },
 );
 
+t.test('a host that is gone is waited for where it may come back with a snapshot that nobody else has', async (t) => {
+  const rack = new Rack();
+  const wanted = { ...want('b'), restores: true };
+  const fencing: CopyRecord = { epoch: 9, phase: 'fencing', owner: null, inSync: ['a', 'b'], joining: [] };
+  rack.says('b', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 70 } });
+  rack.gone.add('a');
+  t.equal(next(fencing, wanted, rack, 59_999), fencing);
+  t.match(next(fencing, { ...wanted, restores: false }, rack, 2_000), { phase: 'lost' }, 'not for what is nowhere');
+  t.match(next(fencing, wanted, rack, 60_000), { phase: 'lost' }, 'nor for ever');
+  rack.drained.add('a');
+  t.match(next(fencing, wanted, rack, 2_000), { phase: 'lost' }, 'nor when the operator does not');
+  rack.drained.clear();
+  rack.gone.clear();
+  rack.says('a', { epoch: 9, role: 'none', snapshot: { epoch: 7, last: 90 } });
+  const lost = next(fencing, wanted, rack, 30_000) as CopyRecord;
+  t.match(lost, { phase: 'lost' });
+  t.match(next(lost, wanted, rack), { owner: { host: 'a' }, restore: { last: 90 } }, 'it has come back');
+});
+
 t.test('a later life of a component knows to the end which epochs are not its own', async (t) => {
   const rack = new Rack();
   const wanted = { ...want('a'), restores: true, epochsBefore: 8 };
@@ -201,7 +222,7 @@ t.test('a later life of a component knows to the end which epochs are not its ow
   t.same(record, { ...serving('a'), epoch: 9, create: { a: 'boot-a' }, bornAfter: 8 });
   rack.gone.add('a');
   const fencing = next(record, wanted, rack) as CopyRecord;
-  const lost = next(fencing, { ...wanted, epochsBefore: 0 }, rack) as CopyRecord;
+  const lost = next(fencing, { ...wanted, epochsBefore: 0 }, rack, TIMING.returnMsMax) as CopyRecord;
   t.match([fencing, lost], [{ bornAfter: 8 }, { phase: 'lost', epoch: 11, bornAfter: 8 }]);
   rack.says('b', { epoch: 11, role: 'none', snapshot: { epoch: 8, last: 80 } });
   rack.says('c', { epoch: 11, role: 'none', snapshot: { epoch: 9, last: 1 } });

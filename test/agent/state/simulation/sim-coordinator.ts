@@ -3,7 +3,7 @@ import type { CopyRecord, CopyReport } from '../../../../protocol/state-copies.j
 import type { World } from '../../../coordinator/simulation/world.js';
 import type { Planted } from './planted.js';
 
-const TIMING = { fenceMsMax: 120, passMsMax: 250 };
+const TIMING = { fenceMsMax: 120, passMsMax: 250, returnMsMax: 0 };
 /** Shorter than a lease, so that nothing but leases keeps two owners from serving. */
 const THERE_MS = 80;
 const TURN_MS = 10;
@@ -109,6 +109,7 @@ export class SimCoordinator {
       isThere: (host) => this.#isThere(host),
       speaks: (host) => this.#isThere(host),
       isGone: () => false,
+      isGivenUp: () => false,
       bootOf: (host) => this.#heard.get(host)?.boot ?? null,
       reporting: () => [...this.#heard.keys()],
       reportOf: (host) => this.#heard.get(host)?.report ?? null,
