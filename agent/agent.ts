@@ -63,7 +63,7 @@ import { WarmPool } from './warm-pool.js';
 
 type FromInstances =
   | 'gate'
-  | 'plain'
+  | 'speaksSdk'
   | 'changed'
   | 'serves'
   | 'event'
@@ -168,7 +168,7 @@ export class Agent {
     this.#lease = tools.lease;
     this.#tools = {
       ...tools,
-      plain: new Set(),
+      speaksSdk: new Map(),
       gate: new StartGate(STARTS_PER_CORE * availableParallelism(), START_HELD_MS_MAX),
       secrets: new SecretFiles(tools.paths.secrets, (app, name) => secretOf(this.#desired, app, name)),
       changed: () => this.#changed(),

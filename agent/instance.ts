@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, rm, symlink } from 'node:fs/promises';
+import { access, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Activity, CpuTimes, NativeHost, PidWatch } from '../native/index.js';
@@ -42,8 +42,8 @@ export interface InstanceTools extends LaunchTools {
   lease: Pick<SingletonLease, 'holds'>;
   /** Processes start through it. */
   gate: StartGate;
-  /** Components whose processes have come up without a word of the SDK: they are up as soon as they run. */
-  plain: Set<string>;
+  /** By app/component: whether its processes speak the SDK. Those that came up without a word of it are up as soon as they run. */
+  speaksSdk: Map<string, boolean>;
   /** Something that routes, plan or report depend on has changed. */
   changed(): void;
   /** It gets calls from now on, for which some may wait. */
@@ -74,8 +74,9 @@ const PROBE_MS = 25;
 const STILL_READY_MS_MIN = 1_000;
 /** How often it is looked whether a singleton may start. */
 const LEASE_LOOK_MS = 100;
-/** A process without SDK and ports counts as ready when it has run for so long. */
+/** A process without SDK and ports counts as ready when it has run for so long; longer where others of its component had the SDK. */
 const PLAIN_READY_MS = 1_000;
+const SLOW_TO_SPEAK_MS = 10_000;
 /** Most processes that have waited are ready so long after they were told who they are. */
 const ACTIVATION_MS = 10;
 /** First calls come within this, where somebody waits for an instance. */
@@ -651,25 +652,28 @@ export class Instance {
   /** The SDK says when it is ready; without it the listeners of all ports, or for a plain process its mere running, do. */
   #awaitReady(): void {
     const deadline = this.#tools.clock() + LIMITS.readyMsMax;
+    const key = `${this.app}/${this.component}`;
     const sockets = portSockets(this.#tools.paths.instance(this.body).socket, this.#record);
     const probe = async () => {
       if (this.#phase !== 'starting' || !this.running || this.#waiting) return;
       const now = this.#tools.clock();
       if (this.#pid === undefined) await this.#findPid();
       const speaksSdk = this.#control.shards !== null || this.#hasWaited;
+      if (speaksSdk) this.#tools.speaksSdk.set(key, true);
       // One that is to wait has nothing yet that could be ready.
       const mayBePlain = !speaksSdk && !this.#record.warm && this.#pid !== undefined;
-      const key = `${this.app}/${this.component}`;
-      if (this.#pid !== undefined && this.#tools.plain.has(key)) this.#leaveGate();
+      const spoke = this.#tools.speaksSdk.get(key);
+      if (this.#pid !== undefined && spoke === false) this.#leaveGate();
       const asked = this.made.ready;
-      const plain = sockets.length === 0 && (asked !== undefined || now - this.#startedMs >= PLAIN_READY_MS);
+      const plainMs = spoke === true ? SLOW_TO_SPEAK_MS : PLAIN_READY_MS;
+      const plain = sockets.length === 0 && (asked !== undefined || (mayBePlain && (await this.#hasRun(plainMs))));
       const listens = sockets.length > 0 && (await allExist(sockets));
       const says = this.#saidReady || (mayBePlain && (plain || listens));
       this.#notReadyFor = says && asked !== undefined ? await ask(asked, this.#probed) : null;
       // The answer may have taken a while.
       if (this.#phase !== 'starting' || !this.running) return;
       if (says && this.#notReadyFor === null) {
-        if (!speaksSdk) this.#tools.plain.add(key);
+        if (!speaksSdk) this.#tools.speaksSdk.set(key, false);
         return this.#becomeReady();
       }
       if (now >= deadline && this.#record.warm) return this.#isNotWarm();
@@ -687,6 +691,12 @@ export class Instance {
       );
     };
     void probe().catch((error: unknown) => this.#tools.log.error({ err: error }));
+  }
+
+  /** Whether its first process has run for so long, without the time in which it waited for a processor: a host may be busy. */
+  async #hasRun(ms: number): Promise<boolean> {
+    const runMs = this.#tools.clock() - this.#startedMs;
+    return runMs >= ms && this.#pid !== undefined && runMs - (await waitedMs(this.#pid)) >= ms;
   }
 
   /** What probes ask of it. */
@@ -896,6 +906,12 @@ export function newRecord(
 
 function usageOf({ cpuSeconds, memoryBytes, ioReadBytes, ioWriteBytes }: Sample): Usage {
   return { cpuSeconds, memoryBytes, ioReadBytes, ioWriteBytes };
+}
+
+/** How long a process has waited for a processor so far; 0 where nothing is known of it (Linux, Documentation/scheduler/sched-stats.rst). */
+async function waitedMs(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/schedstat`, 'utf8').catch(() => '');
+  return Number(text.split(' ')[1] ?? 0) / 1e6;
 }
 
 async function allExist(paths: string[]): Promise<boolean> {

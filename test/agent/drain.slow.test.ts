@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import type { ComponentView } from '../../protocol/http.js';
+import type { ComponentView, InstanceView } from '../../protocol/http.js';
 import { Cluster, freePort } from '../../scripts/lib/demo/cluster.js';
 import { COMPONENTS } from './rig.js';
 
@@ -55,12 +55,14 @@ components:
   ] as const) {
     await Promise.all([scale('front', front), scale('work', work)]);
     const before = answered;
-    await cluster.until('calls go on', 60_000, async () => answered >= before + 2 * CLIENTS);
+    const there = await cluster.get<InstanceView[]>('/v1/instances?app=t&component=work');
+    const allAnswer = () => there.every(({ id }) => instances.has(id));
+    await cluster.until('each answers calls', 60_000, async () => answered >= before + 2 * CLIENTS && allAnswer());
   }
   over = true;
   await Promise.all(clients);
   t.same(lost, [], `of ${answered} calls none was lost`);
-  t.ok(instances.size >= 4, `they were answered by ${[...instances].join(', ')}`);
+  t.equal(instances.size, 6, `they were answered by ${[...instances].join(', ')}`);
 });
 
 interface Answer {

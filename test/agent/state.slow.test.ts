@@ -25,7 +25,8 @@ t.test('state outlives the SIGKILL of its owner, of the agent and of both, and g
   }));
   const owned = () => rig.status('t-store-0')?.shards.length === 32 && rig.status('t-store-1')?.shards.length === 32;
   await rig.until('the shards are owned', owned);
-  await rig.until('the host port listens', () => rig.ports.some(({ host }) => host === port));
+  const listens = () => rig.ports.some(({ host }) => host === port);
+  await rig.until('the host port listens', listens);
   for (let i = 0; i < KEYS; i += 1) t.same(await ask(`/store/set?key=k${i}&value=v${i}`), {});
   const check = async (when: string) => {
     const wrong: string[] = [];
@@ -43,16 +44,18 @@ t.test('state outlives the SIGKILL of its owner, of the agent and of both, and g
 
   await rig.killAgent('SIGKILL');
   rig.statuses = [];
+  rig.ports = [];
   rig.startAgent();
-  await rig.until('the next agent has taken over', owned);
+  await rig.until('the next agent has taken over', () => owned() && listens());
   await check('after the SIGKILL of the agent');
 
   const pids = ['t-store-0', 't-store-1'].map((id) => rig.status(id)?.pid ?? 0);
   await rig.killAgent('SIGKILL');
   for (const pid of pids) process.kill(pid, 'SIGKILL');
   rig.statuses = [];
+  rig.ports = [];
   rig.startAgent();
-  await rig.until('all owners are started again', owned);
+  await rig.until('all owners are started again', () => owned() && listens());
   await check('after the SIGKILL of agent and owners together');
   t.same(await rig.close(), [], 'no segment is left of a component that is gone');
 });

@@ -282,7 +282,7 @@ function copiesAt(rack: Rack): Record<string, number> {
   return counts;
 }
 
-t.test('replicas leave a drained host: first they are filled elsewhere, two at once', async (t) => {
+t.test('replicas leave a drained host: first they are filled elsewhere, few at once', async (t) => {
   const rack = new Rack(1, [{ name: 'a' }, { name: 'c' }, { name: 'b' }], SHARDS);
   rack.place();
   const { b: before } = copiesAt(rack);
