@@ -390,7 +390,12 @@ t.test('state shows shards with owners, copies, sizes, heat and moves, and refus
     (await shoal('state', 'search/lost')).out,
     /\n2 state shards began empty, since no copy of them was left, the last at 1970-01-01T00:01:00.000Z: 1-2\n/,
   );
-  t.notMatch(table.out, /began empty/);
+  t.notMatch(table.out, /began empty|wait for hosts/);
+  const none = { epoch: 9, phase: 'fencing', owner: null, inSync: ['rack3', 'rack2'], joining: [] };
+  const waiting = [shards[0], { ...shards[1], copies: none }] as ShardView[];
+  fake.json('GET /v1/apps/search/components/waits', componentView({ component: 'waits', shards: waiting }));
+  const text = /\n1 state shards wait for hosts that had copies of them, rack2, rack3: 1\n.*shoal host drain HOST\n/;
+  t.match((await shoal('state', 'search/waits')).out, text);
   const order = async (sort: string) =>
     JSON.parse((await shoal('state', 'search/index', '--sort', sort, '--json')).out).map(
       (each: { shard: number }) => each.shard,
